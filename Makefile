@@ -1,0 +1,48 @@
+# Each target does its own set-up: a machine needs only Python (>= 3.10) with pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(VENV)/.run
+	$(BIN)/unnoise generate "a seven" --seed 7 --output outputs/demo.png --show-every 10
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/training.py
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) --editable ".[lint]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) --editable ".[docs]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build outputs

@@ -1,0 +1,1 @@
+"""unnoise: turn noise into pictures, and see and measure how."""

@@ -1,0 +1,79 @@
+"""Files that are whole or absent: every write goes to a temporary name, is synced, and is renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from unnoise.errors import FileError
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sync(path: Path) -> None:
+    """Ask the system to have a file or folder on the disk before going on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the final name, on failure it vanishes.
+
+    Raises FileError with the path and the system's reason when the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise FileError(f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, UTF-8."""
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def building_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well; else it is removed.
+
+    Whatever stands in the folder by then is synced first. `path` must not exist.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for entry in sorted(temporary.rglob("*")):
+            sync(entry)
+        sync(temporary)
+        temporary.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise FileError(f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
