@@ -1,0 +1,265 @@
+"""Tokens -> embedding: one transformer that is CLIP's text tower, OpenCLIP's, or a small one of our own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.errors import InputError
+
+ACTIVATIONS = ("quick_gelu", "gelu")
+POOLINGS = ("end", "mean")
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """The shape of a text encoder. The defaults are CLIP ViT-L/14's (Stable Diffusion 1).
+
+    vocabulary: number of token ids. width: of the hidden states. layers, heads: of the transformer.
+    positions: the longest sequence. expansion: width of the feed-forward layers over `width`.
+    activation: "quick_gelu" (x sigmoid(1.702 x), OpenAI's CLIP) or "gelu" (OpenCLIP).
+    causal: each token sees only itself and those before it.
+    pooling: "end" (the state at the first end token) or "mean" (over the tokens that the mask keeps).
+    end_token: the id at which "end" pools.
+    projection: width of the pooled vector after a linear map without bias; None leaves the map out.
+    attend_padding: the encoder was trained seeing padding as ordinary tokens (CLIP), so no mask is applied by
+        `unnoise.text.embed`; false for encoders trained with a mask.
+    normalize_skipped: a state taken before the last layer gets the final norm too (SD 1 and 2; not XL).
+    """
+
+    vocabulary: int = 49408
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    positions: int = 77
+    expansion: int = 4
+    activation: str = "quick_gelu"
+    causal: bool = True
+    pooling: str = "end"
+    end_token: int = 49407
+    projection: int | None = None
+    attend_padding: bool = True
+    normalize_skipped: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "width", "layers", "heads", "positions", "expansion"):
+            _whole(name, getattr(self, name))
+        if self.projection is not None:
+            _whole("projection", self.projection)
+        if self.width % self.heads:
+            raise InputError(
+                f"width is {self.width} and heads {self.heads}; give a width that heads divides."
+            )
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("pooling", self.pooling, POOLINGS)
+        if not 0 <= self.end_token < self.vocabulary:
+            raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
+
+    @classmethod
+    def clip_l(cls) -> TextEncoderConfig:
+        """CLIP ViT-L/14 (Radford et al. 2021): Stable Diffusion 1; 123,060,480 parameters."""
+        return cls()
+
+    @classmethod
+    def open_clip_h(cls) -> TextEncoderConfig:
+        """OpenCLIP ViT-H/14 (Cherti et al. 2023): Stable Diffusion 2, which takes it with `skip=1`."""
+        return cls(width=1024, layers=24, heads=16, activation="gelu", projection=1024)
+
+    @classmethod
+    def open_clip_big_g(cls) -> TextEncoderConfig:
+        """OpenCLIP ViT-bigG/14: the second tower of Stable Diffusion XL."""
+        return cls(
+            width=1280, layers=32, heads=20, activation="gelu", projection=1280, normalize_skipped=False
+        )
+
+    @classmethod
+    def small(cls, vocabulary: int, end_token: int, width: int = 64, layers: int = 2) -> TextEncoderConfig:
+        """One to train from nothing: every token sees every other, padding is masked, the mean is pooled."""
+        return cls(
+            vocabulary=vocabulary,
+            width=width,
+            layers=layers,
+            heads=max(1, width // 32),
+            positions=32,
+            activation="gelu",
+            causal=False,
+            pooling="mean",
+            end_token=end_token,
+            attend_padding=False,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TextEncoderConfig:
+        """The configuration that `to_dict` wrote. Raises InputError for a name that is not a field."""
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(
+                    f"{name!r} is not a setting of a text encoder; these are: {', '.join(sorted(known))}."
+                )
+        return cls(**values)
+
+
+class TextEncoding(NamedTuple):
+    """What a text encoder gives.
+
+    hidden: (batch, length, width), a state for each token.
+    pooled: (batch, width or projection), one for the prompt.
+    """
+
+    hidden: Tensor
+    pooled: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017); one matrix product makes queries, keys, values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
+        """x: (batch, length, width); allowed: bool, broadcastable to (batch, heads, queries, keys)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal and allowed is None)
+        return self.out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention, then two feed-forward layers, each on a normed copy and added to the stream."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width)
+        self.attention = SelfAttention(config.width, config.heads)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.up = nn.Linear(config.width, config.expansion * config.width)
+        self.down = nn.Linear(config.expansion * config.width, config.width)
+        self.activation = quick_gelu if config.activation == "quick_gelu" else F.gelu
+        self._start(config)
+
+    def _start(self, config: TextEncoderConfig) -> None:
+        """Starting weights: branches that shrink with depth, so that the stream's scale does not grow with it."""
+        wide = config.width**-0.5
+        branch = wide * (2 * config.layers) ** -0.5
+        stds = {
+            self.attention.qkv: wide,
+            self.attention.out: branch,
+            self.up: wide * 0.5**0.5,
+            self.down: branch,
+        }
+        for layer, std in stds.items():
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
+        """x: (batch, length, width), likewise the answer."""
+        x = x + self.attention(self.norm1(x), allowed, causal)
+        return x + self.down(self.activation(self.up(self.norm2(x))))  # type: ignore[no-any-return]
+
+
+class TextEncoder(nn.Module):
+    """A transformer over tokens (Radford et al. 2021, section 2.4): pre-norm blocks, then a layer norm."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocabulary, config.width)
+        self.position_embedding = nn.Parameter(torch.empty(config.positions, config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.final_norm = nn.LayerNorm(config.width)
+        self.projection = (
+            nn.Linear(config.width, config.projection, bias=False) if config.projection else None
+        )
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.position_embedding, std=0.01)
+        if self.projection is not None:
+            nn.init.normal_(self.projection.weight, std=config.width**-0.5)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, skip: int = 0) -> TextEncoding:
+        """States for each token and one for the prompt.
+
+        tokens: (batch, length) int64, length at most `config.positions`.
+        mask: (batch, length) bool, false where a token must have no influence; the first is always seen.
+        skip: last layers whose work `hidden` leaves out ("CLIP skip" 2 elsewhere is 1 here); `pooled` is
+            always of the whole stack.
+        Raises InputError for tokens or a mask of the wrong shape, or a skip outside 0 .. layers - 1.
+        """
+        self._check(tokens, mask, skip)
+        length = tokens.shape[1]
+        allowed = _allowed(mask, self.config.causal)
+        x = hidden = self.token_embedding(tokens) + self.position_embedding[:length]
+        for left, block in zip(reversed(range(self.config.layers)), self.blocks, strict=True):
+            x = block(x, allowed, self.config.causal)
+            if left == skip:
+                hidden = x
+        last = self.final_norm(x)
+        if not skip:
+            hidden = last
+        elif self.config.normalize_skipped:
+            hidden = self.final_norm(hidden)
+        pooled = self._pool(last, tokens, mask)
+        return TextEncoding(hidden, pooled if self.projection is None else self.projection(pooled))
+
+    def _pool(self, x: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        if self.config.pooling == "end":
+            place = (tokens == self.config.end_token).int().argmax(dim=1)
+            return x[torch.arange(len(x), device=x.device), place]
+        if mask is None:
+            return x.mean(dim=1)
+        weight = mask.to(x.dtype).unsqueeze(-1)
+        return (x * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+    def _check(self, tokens: Tensor, mask: Tensor | None, skip: int) -> None:
+        if tokens.dim() != 2 or not 1 <= tokens.shape[1] <= self.config.positions:
+            raise InputError(
+                f"tokens has the shape {tuple(tokens.shape)}; give (batch, length) with a length from 1 to "
+                f"{self.config.positions}, as tokenizer(prompts, length={self.config.positions}).ids has."
+            )
+        if mask is not None and (mask.shape != tokens.shape or mask.dtype != torch.bool):
+            raise InputError(
+                f"mask is {mask.dtype} of the shape {tuple(mask.shape)}; give bool of the tokens' shape "
+                f"{tuple(tokens.shape)}."
+            )
+        if not 0 <= skip < self.config.layers:
+            raise InputError(f"skip is {skip}; give a whole number from 0 to {self.config.layers - 1}.")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """GELU as OpenAI's CLIP has it: x sigmoid(1.702 x) (Hendrycks and Gimpel 2016, section 2)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+def _allowed(mask: Tensor | None, causal: bool) -> Tensor | None:
+    """Which keys each query sees, (batch, 1, 1 or queries, keys) bool; None where no mask is given.
+
+    The first key is always seen: a row that saw nothing would be 0/0.
+    """
+    if mask is None:
+        return None
+    length = mask.shape[1]
+    first = torch.arange(length, device=mask.device) == 0
+    allowed = (mask | first)[:, None, None, :]
+    if causal:
+        allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+    return allowed
+
+
+def _whole(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
+
+
+def _one_of(name: str, value: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise InputError(f"{name} is {value!r}; give one of {', '.join(names)}.")

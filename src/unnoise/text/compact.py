@@ -1,0 +1,132 @@
+"""A vocabulary cut down to a training set's words, so that a small model's embedding table is small too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.text.tokenizer import Tokenizer, Tokens, left_over, prompt_list, rows_to_batch
+
+PADDING, UNKNOWN, START, END = range(4)
+_SPECIAL = 4
+
+
+@dataclass(frozen=True)
+class CompactTokenizer:
+    """CLIP's tokenizer restricted to the tokens that a training set's captions use.
+
+    A model of ten words needs no table of 49,408 embeddings. The text is split as CLIP splits it; then each
+    known CLIP id becomes its place in `known` plus four, and every other one the one `unknown` id. Ids here:
+    0 padding, 1 unknown, 2 start, 3 end, 4 and on the known tokens in the order of their CLIP ids. The pieces
+    of a prompt that became unknown are told in `Tokens.unknown`.
+
+    tokenizer: the full tokenizer underneath.
+    known: CLIP ids of the tokens kept; kept sorted, without repeats, and without start and end.
+    """
+
+    tokenizer: Tokenizer = field(repr=False)
+    known: tuple[int, ...]
+
+    def __init__(self, tokenizer: Tokenizer, ids: Iterable[int]) -> None:
+        kept = tuple(sorted(set(ids) - {tokenizer.start, tokenizer.end}))
+        for number in kept:
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < tokenizer.size:
+                raise InputError(
+                    f"ids holds {number!r}; give token ids from 0 to {tokenizer.size - 1}, "
+                    "or make the tokenizer with from_captions."
+                )
+        object.__setattr__(self, "tokenizer", tokenizer)
+        object.__setattr__(self, "known", kept)
+
+    @classmethod
+    def from_captions(cls, captions: Iterable[str], tokenizer: Tokenizer | None = None) -> CompactTokenizer:
+        """The vocabulary of exactly the tokens that occur in `captions`."""
+        tokenizer = tokenizer or Tokenizer()
+        return cls(tokenizer, {number for caption in set(captions) for number in tokenizer.encode(caption)})
+
+    @property
+    def size(self) -> int:
+        """Number of ids: the known tokens and the four special ones."""
+        return len(self.known) + _SPECIAL
+
+    padding = PADDING
+    unknown = UNKNOWN
+    start = START
+    end = END
+
+    @cached_property
+    def _compact(self) -> dict[int, int]:
+        return {number: place + _SPECIAL for place, number in enumerate(self.known)}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The text of every known token: what a person may ask of this model."""
+        return tuple(self.tokenizer.decode([number]) for number in self.known)
+
+    def clean(self, text: str) -> str:
+        """The text as the vocabulary sees it: NFC, lower case, single spaces."""
+        return self.tokenizer.clean(text)
+
+    def encode(self, prompt: str) -> list[int]:
+        """The ids of the text alone, `unknown` for tokens outside the vocabulary; see `Tokenizer.encode`."""
+        return [self._compact.get(number, UNKNOWN) for number in self.tokenizer.encode(prompt)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids spell; unknown tokens read `[unknown]`, the other special ones are left out.
+
+        Raises InputError for an id outside the vocabulary.
+        """
+        parts: list[str] = []
+        run: list[int] = []
+        for number in ids:
+            if not 0 <= number < self.size:
+                raise InputError(f"id is {number}; the vocabulary has the ids 0 to {self.size - 1}.")
+            if number >= _SPECIAL:
+                run.append(self.known[number - _SPECIAL])
+            elif number == UNKNOWN:
+                parts += [self.tokenizer.decode(run), "[unknown]"]
+                run = []
+        return " ".join(part for part in [*parts, self.tokenizer.decode(run)] if part)
+
+    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
+        """Prompts as one batch, as `Tokenizer.__call__`; `Tokens.unknown` tells what the vocabulary lacks."""
+        texts = prompt_list(prompts)
+        found = [self.tokenizer.pieces(text) for text in texts]
+        rows = [[self._compact.get(number, UNKNOWN) for number in ids] for ids, _ in found]
+        cut = tuple(left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
+        unknown = tuple(self._missing(ids) for ids, _ in found)
+        return Tokens(*rows_to_batch(rows, length, START, END, PADDING), cut, unknown)
+
+    def _missing(self, ids: list[int]) -> tuple[str, ...]:
+        """The pieces outside the vocabulary, each once, neighbours joined as in the text."""
+        runs: list[list[int]] = [[]]
+        for number in ids:
+            if number not in self._compact:
+                runs[-1].append(number)
+            elif runs[-1]:
+                runs.append([])
+        return tuple(dict.fromkeys(self.tokenizer.decode(run) for run in runs if run))
+
+    def config(self) -> dict[str, Any]:
+        """`{"kind": "clip_compact", "ids": [...]}`, for `tokenizer_from_config`."""
+        self.tokenizer.config()  # refuses a vocabulary that does not ship with the package
+        return {"kind": "clip_compact", "ids": list(self.known)}
+
+
+def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer | CompactTokenizer:
+    """The tokenizer that `config()` described.
+
+    Raises InputError for an unknown kind or values of the wrong form.
+    """
+    match config:
+        case {"kind": "clip", **rest}:
+            return Tokenizer(padding=rest.get("padding", -1))
+        case {"kind": "clip_compact", "ids": list(ids)}:
+            return CompactTokenizer(Tokenizer(), ids)
+    raise InputError(
+        f"a tokenizer is described by {{'kind': 'clip'}} or {{'kind': 'clip_compact', 'ids': [...]}}; "
+        f"got {str(config)[:200]}. Give what config() returned."
+    )
