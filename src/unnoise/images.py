@@ -1,0 +1,271 @@
+"""Pictures at the edge of the package: PIL, arrays and files on one side, tensors in [-1, 1] on the other.
+
+Tensors are float, (batch, channels, height, width), in [-1, 1]; arrays are float32, (height, width,
+channels), in [0, 1]. Files are PNG, JPEG or WebP and their size is read from the header before anything is
+decoded. A picture that left the finite numbers is an error here, never a black image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.WebPImagePlugin import WebPImageFile
+
+from unnoise.errors import FileError, InputError, NonFiniteError
+from unnoise.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[np.float32]
+
+PIXEL_LIMIT = 16 * 2**20
+"""Largest picture that is decoded, in pixels: a small file can claim gigabytes."""
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_arrays(pictures: Tensor) -> list[Array]:
+    """Arrays (height, width, channels) in [0, 1] from a tensor (batch, channels, height, width) in [-1, 1].
+
+    Float32. Values outside are cut to the range. Raises NonFiniteError where a picture holds nan or infinity.
+    """
+    values = pictures.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+    for index, value in enumerate(values):
+        if not np.isfinite(value).all():
+            raise NonFiniteError(
+                f"picture {index} holds numbers that are not finite; no image was made of it."
+            )
+    return [np.clip(value * 0.5 + 0.5, 0.0, 1.0).astype(np.float32) for value in values]
+
+
+def array_to_pil(array: Array) -> Image.Image:
+    """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]."""
+    channels = array.shape[-1]
+    if channels not in _MODES:
+        raise InputError(f"a picture has 1, 3 or 4 channels; this one has {channels}.")
+    pixels = np.rint(array * 255.0).astype(np.uint8)
+    return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+
+
+def to_pil(pictures: Tensor) -> list[Image.Image]:
+    """8-bit pictures from a tensor (batch, channels, height, width) in [-1, 1]; channels 1, 3 or 4.
+
+    Raises NonFiniteError for nan and infinity, InputError for another number of channels.
+    """
+    return [array_to_pil(array) for array in to_arrays(pictures)]
+
+
+def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -> Tensor:
+    """Tensor (batch, channels, height, width) in [-1, 1], float32, from pictures of one size.
+
+    Transparent places are laid on white unless channels is 4.
+    """
+    import torch
+
+    several = [pictures] if isinstance(pictures, Image.Image) else pictures
+    rows = [np.asarray(_in_mode(picture, _MODES[channels]), dtype=np.float32) for picture in several]
+    stacked = torch.from_numpy(np.stack(rows)).reshape(len(rows), *rows[0].shape[:2], channels)
+    return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would cut, not scale
+        picture = Image.fromarray((np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8))
+    if mode != "RGBA" and picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        picture = Image.alpha_composite(white, layer)
+    return picture.convert(mode)
+
+
+def grid(pictures: Sequence[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
+    """One picture with all of them in rows of `columns` (None: as square as can be), `gap` pixels apart."""
+    if len(pictures) == 1:
+        return pictures[0]
+    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
+    sheet = Image.new(pictures[0].mode, (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
+    for index, picture in enumerate(pictures):
+        sheet.paste(picture, (index % columns * (width + gap), index // columns * (height + gap)))
+    return sheet
+
+
+def enlarge(picture: Image.Image, factor: int) -> Image.Image:
+    """The picture with every pixel repeated `factor` times in both directions."""
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+_SHADES = " .:-=+*#%@"
+
+
+def terminal_colours(stream: TextIO) -> int:
+    """Colours that `stream` shows: 2**24, 256, or 0 (not a terminal, NO_COLOR is set, or no half blocks)."""
+    terminal = os.environ.get("TERM", "")
+    if "NO_COLOR" in os.environ or terminal == "dumb" or not stream.isatty():
+        return 0
+    if "utf" not in (stream.encoding or "").lower():
+        return 0
+    direct = os.environ.get("COLORTERM") in ("truecolor", "24bit") or "WT_SESSION" in os.environ
+    return 2**24 if direct else 256
+
+
+def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int = 64) -> str:
+    """The picture as lines of text for a terminal, at most `columns` wide, each line ending in a newline.
+
+    With colours a character is a half block and shows two pixels, one above the other; without, a pixel is
+    two characters of a grey ramp. Small pictures are enlarged by a whole factor: an 8x8 digit is readable.
+    """
+    wide = columns if colours else columns // 2
+    small = _in_mode(picture, "RGB")
+    if small.width * 2 <= 32:
+        small = enlarge(small, min(32, wide) // small.width or 1)
+    if small.width > wide:
+        small = small.resize((wide, max(1, round(small.height * wide / small.width))), Image.Resampling.BOX)
+    if not colours:
+        return _grey_text(small)
+    if small.height % 2:
+        small = ImageOps.pad(small, (small.width, small.height + 1), centering=(0, 0))
+    pixels = np.asarray(small).tolist()
+    code = _direct if colours > 256 else _indexed
+    return "".join(map(_half_blocks, pixels[::2], pixels[1::2], itertools.repeat(code)))
+
+
+def _grey_text(picture: Image.Image) -> str:
+    level = np.asarray(picture.convert("L"), dtype=np.int64) * len(_SHADES) // 256
+    return "".join("".join(_SHADES[value] * 2 for value in row).rstrip() + "\n" for row in level.tolist())
+
+
+def _direct(colour: list[int]) -> str:
+    return "2;" + ";".join(map(str, colour))
+
+
+def _indexed(colour: list[int]) -> str:
+    red, green, blue = colour
+    if (
+        max(colour) - min(colour) < 16
+    ):  # the grey ramp has 24 finer levels (8, 18, ... 238) beside black and white
+        level = round((sum(colour) / 3 - 8) / 10)
+        return f"5;{16 if level < 0 else 231 if level > 23 else 232 + level}"
+    cube = [max(0, round((value - 55) / 40)) for value in (red, green, blue)]
+    return f"5;{16 + 36 * cube[0] + 6 * cube[1] + cube[2]}"
+
+
+def _half_blocks(above: list[list[int]], below: list[list[int]], code: Callable[[list[int]], str]) -> str:
+    cells = (f"\x1b[38;{code(top)};48;{code(bottom)}m▀" for top, bottom in zip(above, below, strict=True))
+    return "".join(cells) + "\x1b[0m\n"
+
+
+def write_png(path: Path, picture: Image.Image, text: Mapping[str, str] | None = None) -> None:
+    """Write a PNG atomically, with `text` as its text chunks (a recipe's are "parameters" and "unnoise")."""
+    chunks = PngInfo()
+    for name, value in (text or {}).items():
+        chunks.add_text(name, value.encode("utf-8", "replace").decode())
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG", pnginfo=chunks)
+
+
+def write_animation(
+    path: Path, frames: Sequence[Image.Image], seconds: float = 3.0, hold: float = 1.5, least: int = 256
+) -> None:
+    """Write an animated WebP or GIF, by the name's ending, atomically.
+
+    It runs `seconds`, then holds the last frame for `hold` more, and starts again. Frames narrower than `least`
+    pixels are enlarged by a whole factor. Raises InputError for another ending.
+    """
+    kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
+    factor = max(1, math.ceil(least / frames[0].width))
+    shown = [enlarge(frame.convert("RGB"), factor) for frame in frames]
+    each = max(20, round(1000 * seconds / len(shown)))  # browsers slow anything under 20 ms down to 100
+    durations = [each] * (len(shown) - 1) + [each + round(1000 * hold)]
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    with replacing(path) as temporary:
+        shown[0].save(
+            temporary,
+            format=kind,
+            save_all=True,
+            append_images=shown[1:],
+            duration=durations,
+            loop=0,
+            **options,
+        )
+
+
+def open_picture(path: Path, limit: int = PIXEL_LIMIT) -> Image.Image:
+    """The decoded picture of a PNG, JPEG or WebP file, turned upright as its EXIF says.
+
+    Raises FileError, naming the file: missing, of another kind, damaged, or of more than `limit` pixels.
+    """
+    with _opened(path, limit) as picture:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+
+
+def read_text(path: Path) -> dict[str, str]:
+    """The text chunks of a PNG file, without decoding it; empty for JPEG and WebP. Raises FileError."""
+    with _opened(path, PIXEL_LIMIT) as picture:
+        return {str(name): str(value) for name, value in picture.info.items() if isinstance(value, str)}
+
+
+def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
+    """What the "unnoise" text chunk of a picture says; None when there is none or it is no JSON object."""
+    try:
+        found = json.loads(text.get("unnoise", ""))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, limit: int) -> Iterator[ImageFile.ImageFile]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+            file.seek(0)
+            if head[8:16] == b"WEBPVP8X":  # PIL reserves the whole canvas as it opens a WebP: look before
+                width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+                _check_pixels(path, width, height, limit)
+            picture = _reader(path, head)(file)
+            _check_pixels(path, picture.width, picture.height, limit)
+            yield picture
+    except FileError:
+        raise
+    except FileNotFoundError:
+        raise FileError(f"there is no file '{path}'.") from None
+    except Exception as error:  # decoders raise many kinds for damaged data
+        reason = getattr(error, "strerror", None) or f"it is damaged or cut short ({error})"
+        raise FileError(f"cannot read the picture '{path}': {reason}.") from error
+
+
+def _reader(path: Path, head: bytes) -> type[ImageFile.ImageFile]:
+    # the classes themselves, not Image.open: its own size check only warns, and comes after ours could
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImageFile
+    if head.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return WebPImageFile
+    found = "is empty" if not head else "is not a PNG, JPEG or WebP picture"
+    raise FileError(f"'{path}' {found}; give one of these.")
+
+
+def _check_pixels(path: Path, width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise FileError(
+            f"'{path}' has {width} x {height} pixels; at most {limit:,} in all are read. Make it smaller."
+        )
