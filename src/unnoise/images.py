@@ -183,7 +183,7 @@ def write_animation(
 ) -> None:
     """Write an animated WebP or GIF, by the name's ending, atomically.
 
-    It runs `seconds`, then holds the last frame for `hold` more, and starts again. Frames narrower than `least`
+    It runs `seconds`, holds the last frame for `hold` more, and starts again. Frames narrower than `least`
     pixels are enlarged by a whole factor. Raises InputError for another ending.
     """
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
