@@ -26,6 +26,12 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
+    )
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the final name, on failure it vanishes.
@@ -41,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise FileError(f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written.") from error
+        raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,6 +80,6 @@ def building_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
         sync(path.parent)
     except OSError as error:
-        raise FileError(f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written.") from error
+        raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,180 @@
+"""Schedules given by a formula: cosine, EDM (variance exploding) and flow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process.level import Level, Scalar, as_tensor, like
+from unnoise.process.schedule import NoiseSchedule, check_ends
+
+
+@dataclass(frozen=True)
+class Cosine(NoiseSchedule):
+    """Variance preserving, signal along a cosine, time in [0, 1] (Nichol & Dhariwal 2021, eq. 17, without steps).
+
+    alpha = cos(angle) / cos(angle_0), angle = pi/2 (t + offset) / (1 + offset). At time 1 nothing is signal.
+
+    offset: 0 for the plain cosine; 0.008 in the paper. start, end: times of the cleanest and noisiest level
+    that a network is trained on and a sampler visits.
+    """
+
+    offset: float = 0.0
+    start: float = 1e-3
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ends("the cosine schedule", self.start, self.end, 1.0)
+        if not 0.0 <= self.offset < 1.0:
+            raise InputError(f"offset is {self.offset}; give a number from 0 to 1, for example 0.008.")
+
+    @property
+    def _first_angle(self) -> float:
+        return math.pi / 2 * self.offset / (1.0 + self.offset)
+
+    @property
+    def clean_time(self) -> float:
+        """0."""
+        return 0.0
+
+    @cached_property
+    def noisiest(self) -> Level:
+        """The level at time `end`."""
+        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
+        return Level(self.end, float(alpha), float(sigma))
+
+    @cached_property
+    def cleanest(self) -> Level:
+        """The level at time `start`."""
+        return self.level(self.start)
+
+    def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        # Sines of differences, not differences of squares: exact at both ends.
+        first, scale = self._first_angle, math.pi / 2 / (1.0 + self.offset)
+        alpha = torch.sin((1.0 - time) * scale) / math.cos(first)
+        noise = torch.sin(time * scale) * torch.sin(time * scale + 2.0 * first)
+        return alpha, noise.clamp(min=0.0).sqrt() / math.cos(first)
+
+    def _time(self, log_snr: Tensor) -> Tensor:
+        alpha, sigma = self._scaled(log_snr)
+        sine = (sigma**2 + (alpha * math.sin(self._first_angle)) ** 2).sqrt()
+        angle = torch.atan2(sine, alpha * math.cos(self._first_angle))
+        time = angle * (1.0 + self.offset) / (math.pi / 2) - self.offset
+        return time.clamp(0.0, self.end)
+
+    def config(self) -> dict[str, Any]:
+        """Kind and numbers."""
+        return {"kind": "cosine", "offset": self.offset, "start": self.start, "end": self.end}
+
+
+@dataclass(frozen=True)
+class EDM(NoiseSchedule):
+    """Variance exploding, x_t = x_0 + sigma eps, time = sigma (Karras et al. 2022).
+
+    The network is told ln(sigma) / 4 (their c_noise). sigma_min, sigma_max: the levels that a network is
+    trained on and a sampler visits.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        check_ends("sigma", self.sigma_min, self.sigma_max, math.inf)
+        if not math.isfinite(self.sigma_max):
+            raise InputError(f"sigma_max is {self.sigma_max}; give a finite number, for example 80.")
+
+    @property
+    def clean_time(self) -> float:
+        """0."""
+        return 0.0
+
+    @property
+    def noisiest(self) -> Level:
+        """sigma_max."""
+        return Level(self.sigma_max, 1.0, self.sigma_max)
+
+    @property
+    def cleanest(self) -> Level:
+        """sigma_min."""
+        return Level(self.sigma_min, 1.0, self.sigma_min)
+
+    def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(time), time
+
+    def _time(self, log_snr: Tensor) -> Tensor:
+        return torch.exp(-0.5 * log_snr)
+
+    def _scaled(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        if bool((log_snr == -math.inf).any()):
+            raise InputError(
+                "a variance-exploding level cannot be without signal; give a finite log_snr, or inf."
+            )
+        return torch.ones_like(log_snr), torch.exp(-0.5 * log_snr)
+
+    def network_time(self, level: Level) -> Scalar:
+        """ln(sigma) / 4."""
+        return like(as_tensor(level.sigma).log() / 4.0, level.sigma)
+
+    def config(self) -> dict[str, Any]:
+        """Kind and numbers."""
+        return {"kind": "edm", "sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
+
+
+@dataclass(frozen=True)
+class Flow(NoiseSchedule):
+    """A straight line from data to noise: alpha = 1 - sigma, sigma in [0, 1] (Liu et al. 2023; Lipman et al. 2023).
+
+    With a shift, time t in [0, 1] stands for sigma = shift t / (1 + (shift - 1) t), which spends more of the
+    steps on noisy levels (Esser et al. 2024, eq. 23). The network is told sigma. start, end: times of the
+    cleanest and noisiest level.
+    """
+
+    shift: float = 1.0
+    start: float = 1e-3
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ends("the flow schedule", self.start, self.end, 1.0)
+        if not (math.isfinite(self.shift) and self.shift > 0.0):
+            raise InputError(f"shift is {self.shift}; give a positive number, for example 3.")
+
+    @property
+    def clean_time(self) -> float:
+        """0."""
+        return 0.0
+
+    @cached_property
+    def noisiest(self) -> Level:
+        """The level at time `end`."""
+        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
+        return Level(self.end, float(alpha), float(sigma))
+
+    @cached_property
+    def cleanest(self) -> Level:
+        """The level at time `start`."""
+        return self.level(self.start)
+
+    def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        whole = 1.0 + (self.shift - 1.0) * time
+        return (1.0 - time) / whole, self.shift * time / whole
+
+    def _time(self, log_snr: Tensor) -> Tensor:
+        _, sigma = self._scaled(log_snr)
+        return (sigma / (self.shift - (self.shift - 1.0) * sigma)).clamp(0.0, self.end)
+
+    def _scaled(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.sigmoid(0.5 * log_snr), torch.sigmoid(-0.5 * log_snr)
+
+    def network_time(self, level: Level) -> Scalar:
+        """Sigma."""
+        return level.sigma
+
+    def config(self) -> dict[str, Any]:
+        """Kind and numbers."""
+        return {"kind": "flow", "shift": self.shift, "start": self.start, "end": self.end}

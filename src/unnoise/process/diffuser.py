@@ -1,0 +1,106 @@
+"""The diffuser: adds noise, and with a network's help removes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process.estimate import Estimate
+from unnoise.process.gaussian import Gaussian
+from unnoise.process.level import Level, Scalar, combine, expand
+from unnoise.process.posterior import LearnedRange, PosteriorVariance, transition, variance_rule
+from unnoise.process.prediction import Prediction
+from unnoise.process.prediction import get as get_prediction
+from unnoise.process.schedule import NoiseSchedule
+
+
+class Diffuser:
+    """A network together with what its output means and how noise grows.
+
+    network: any callable (x, time, **conditioning) -> Tensor, or an object with a Tensor `sample`; x is
+    (batch, channels, height, width), time (batch,) float32, the output shaped as x (with twice the channels
+    where the variance is learned). schedule: the levels it was trained on. prediction: one of "noise",
+    "sample", "velocity", "flow", "edm", "score", or a Prediction. variance: "fixed_small", "fixed_large",
+    "learned_range", or a PosteriorVariance. clip: bound on the predicted clean sample, for instance 1.0 for
+    pictures in [-1, 1]; None leaves it alone.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        schedule: NoiseSchedule,
+        prediction: str | Prediction = "noise",
+        variance: str | PosteriorVariance = "fixed_small",
+        clip: float | None = None,
+    ) -> None:
+        self.network = network
+        self.schedule = schedule
+        self.prediction = get_prediction(prediction)
+        self.variance = variance_rule(variance)
+        self.clip = clip
+        if self.prediction.needs_signal and schedule.noisiest.alpha == 0.0:
+            raise InputError(
+                f"{self.prediction.name} prediction cannot serve a schedule that ends without signal "
+                "(zero terminal SNR); use velocity, flow or sample prediction, or a schedule that ends earlier."
+            )
+        if clip is not None and not clip > 0.0:
+            raise InputError(f"clip is {clip}; give a positive bound such as 1.0, or None.")
+
+    def add_noise(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
+        """x_t = alpha x_0 + sigma eps, a draw from q(x_t | x_0) (Ho et al. 2020, eq. 4).
+
+        x0, eps: (batch, ...). level: one for all, or one a sample. Returns the same shape and dtype.
+        """
+        return combine(x0, expand(level.alpha, x0), eps, expand(level.sigma, x0))
+
+    def estimate(self, x: Tensor, level: Level, **conditioning: object) -> Estimate:
+        """Ask the network once what it sees in x (batch, ...) at `level`."""
+        time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32).to(x.device)
+        scale = expand(self.prediction.input_scale(level), x)
+        scaled = x if isinstance(scale, float) and scale == 1.0 else x * scale
+        output = self.network(scaled, time.expand(x.shape[0]), **conditioning)
+        return self.interpret(getattr(output, "sample", output), x, level)
+
+    def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
+        """The estimate that a given network output at x means; splits off a learned variance."""
+        variance = None
+        if isinstance(self.variance, LearnedRange):
+            if output.shape[1] != 2 * x.shape[1]:
+                raise InputError(
+                    f"a learned variance needs {2 * x.shape[1]} output channels for {x.shape[1]}; the network gave "
+                    f"{output.shape[1]}. Double its output channels or use a fixed variance."
+                )
+            output, variance = output.chunk(2, dim=1)
+        return Estimate(x, level, output, self.prediction, variance, self.clip)
+
+    def posterior(
+        self, x: Tensor, estimate: Estimate, level: Level, to: Level, floor: Scalar = 0.0
+    ) -> Gaussian:
+        """The reverse step p(x_to | x), with the posterior mean of Ho et al. 2020, eq. 7, at the estimated x_0.
+
+        x, and the mean: (batch, ...). `to` is less noisy than `level`. floor: the smallest posterior variance;
+        a chain whose last step leads to clean data passes its first positive one, because the true variance
+        of that step is 0 and has no logarithm (Nichol & Dhariwal 2021, sec. 3.1).
+        """
+        numbers = transition(level, to)
+        mean = combine(x, expand(numbers.of_x, x), estimate.x0, expand(numbers.of_x0, x))
+        return Gaussian(mean, self.variance(numbers, estimate, floor))
+
+    def true_posterior(self, x: Tensor, x0: Tensor, level: Level, to: Level, floor: Scalar = 0.0) -> Gaussian:
+        """q(x_to | x, x_0): the same step as it is when the clean sample is known."""
+        numbers = transition(level, to)
+        mean = combine(x, expand(numbers.of_x, x), x0, expand(numbers.of_x0, x))
+        return Gaussian(mean, variance_rule("fixed_small")(numbers, Estimate.from_x0(x, level, x0), floor))
+
+    def remove_noise(self, x: Tensor, estimate: Estimate, level: Level, to: Level, eps: Tensor) -> Tensor:
+        """One reverse step: a draw from `posterior` with the given standard normal eps.
+
+        Where `to` is clean the mean is returned: noise there would stay in the picture.
+        """
+        step = self.posterior(x, estimate, level, to)
+        clean = not isinstance(to.sigma, Tensor) and to.sigma == 0.0
+        return step.mean if clean else step.sample(eps)

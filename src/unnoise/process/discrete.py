@@ -1,0 +1,179 @@
+"""DDPM's schedule: a table of betas, one a step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process.level import Level
+from unnoise.process.schedule import NoiseSchedule
+
+Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
+
+
+@dataclass(frozen=True)
+class DiscreteVP(NoiseSchedule):
+    """Variance-preserving steps x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps (Ho et al. 2020, eq. 2).
+
+    Time is the index t = 0 .. steps - 1 of the table, "t + 1 steps of noise"; -1 is clean data. Between the
+    indices log-SNR is linear in time; where one end is infinite (below 0, and at a terminal SNR of zero) the
+    angle atan(sigma / alpha) is linear instead, so that both ends are ordinary.
+
+    Make one with `linear`, `scaled_linear`, `cosine`, `sigmoid` or `from_betas`.
+    """
+
+    curve: Curve
+    steps: int
+    beta_start: float = 0.0
+    beta_end: float = 0.0
+    zero_terminal: bool = False
+    table: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}; a noise schedule needs at least 1, usually 1000.")
+        if self.zero_terminal and self.steps < 2:
+            raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
+        if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):
+            raise InputError(
+                f"betas run from {float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; "
+                "each must lie strictly between 0 and 1, for example linear(1e-4, 0.02)."
+            )
+
+    @classmethod
+    def linear(cls, beta_start: float = 1e-4, beta_end: float = 0.02, steps: int = 1000) -> DiscreteVP:
+        """Betas linear in t (Ho et al. 2020)."""
+        return cls("linear", steps, beta_start, beta_end)
+
+    @classmethod
+    def scaled_linear(
+        cls, beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
+    ) -> DiscreteVP:
+        """sqrt(beta) linear in t: latent diffusion; the defaults are Stable Diffusion's (Rombach et al. 2022)."""
+        return cls("scaled_linear", steps, beta_start, beta_end)
+
+    @classmethod
+    def cosine(cls, steps: int = 1000) -> DiscreteVP:
+        """Cumulative signal as a squared cosine, betas capped at 0.999 (Nichol & Dhariwal 2021, eq. 17)."""
+        return cls("cosine", steps)
+
+    @classmethod
+    def sigmoid(cls, beta_start: float = 1e-4, beta_end: float = 0.02, steps: int = 1000) -> DiscreteVP:
+        """Betas along a sigmoid over [-6, 6] (GeoDiff, Xu et al. 2022)."""
+        return cls("sigmoid", steps, beta_start, beta_end)
+
+    @classmethod
+    def from_betas(cls, betas: tuple[float, ...]) -> DiscreteVP:
+        """Any table of betas, each strictly between 0 and 1."""
+        return cls("table", len(betas), table=tuple(map(float, betas)))
+
+    def zero_terminal_snr(self) -> DiscreteVP:
+        """The same curve shifted and scaled so that the last level holds no signal (Lin et al. 2024, alg. 1)."""
+        return replace(self, zero_terminal=True)
+
+    @cached_property
+    def _plain_betas(self) -> Tensor:
+        start, end, steps = self.beta_start, self.beta_end, self.steps
+        if self.curve == "linear":
+            return torch.linspace(start, end, steps, dtype=torch.float64)
+        if self.curve == "scaled_linear":
+            return (
+                torch.linspace(
+                    math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps, dtype=torch.float64
+                )
+                ** 2
+            )
+        if self.curve == "sigmoid":
+            return (
+                torch.sigmoid(torch.linspace(-6.0, 6.0, steps, dtype=torch.float64)) * (end - start) + start
+            )
+        if self.curve == "cosine":
+            angle = (torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * (math.pi / 2)
+            signal = angle.cos() ** 2
+            return (1.0 - signal[1:] / signal[:-1]).clamp(max=0.999)
+        return torch.tensor(self.table, dtype=torch.float64)
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """(steps,) float64: the variance added by each step; the last is 1 at a terminal SNR of zero."""
+        if not self.zero_terminal:
+            return self._plain_betas
+        root = torch.cumprod(1.0 - self._plain_betas, 0).sqrt()
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+        signal = torch.cat([torch.ones(1, dtype=torch.float64), root**2])
+        return 1.0 - signal[1:] / signal[:-1]
+
+    @cached_property
+    def _log_snr_table(self) -> Tensor:
+        """(steps + 1,) float64, entry t + 1 for time t; the first is inf.
+
+        The noise variance is summed, v_t = beta_t + (1 - beta_t) v_{t-1}, because 1 - cumprod loses digits.
+        """
+        variance, variances = 0.0, []
+        for beta in self.betas.tolist():
+            variance = beta + (1.0 - beta) * variance
+            variances.append(variance)
+        log_signal = torch.log1p(-self.betas).cumsum(0)
+        clean = torch.tensor([math.inf], dtype=torch.float64)
+        return torch.cat([clean, log_signal - torch.tensor(variances, dtype=torch.float64).log()])
+
+    @property
+    def clean_time(self) -> float:
+        """-1: no step taken."""
+        return -1.0
+
+    @cached_property
+    def noisiest(self) -> Level:
+        """The level after all steps."""
+        alpha, sigma = self._scaled(self._log_snr_table[-1])
+        return Level(float(self.steps - 1), float(alpha), float(sigma))
+
+    @cached_property
+    def cleanest(self) -> Level:
+        """The level after one step, time 0."""
+        alpha, sigma = self._scaled(self._log_snr_table[1])
+        return Level(0.0, float(alpha), float(sigma))
+
+    def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        table = self._log_snr_table
+        left = (time.floor() + 1).long().clamp(0, self.steps - 1)
+        part = time + 1 - left
+        before, after = table[left], table[left + 1]
+        smooth = before.isfinite() & after.isfinite()
+        alpha, sigma = self._scaled(before + part * torch.where(smooth, after - before, 0.0))
+        angle = _angle(before) + part * (_angle(after) - _angle(before))
+        return torch.where(smooth, alpha, _cosine(angle)), torch.where(smooth, sigma, angle.sin())
+
+    def _time(self, log_snr: Tensor) -> Tensor:
+        table = self._log_snr_table
+        right = torch.searchsorted(-table, -log_snr.contiguous()).clamp(1, self.steps)
+        before, after = table[right - 1], table[right]
+        smooth = before.isfinite() & after.isfinite()
+        straight = (before - log_snr) / torch.where(smooth, before - after, 1.0)
+        turned = (_angle(log_snr) - _angle(before)) / (_angle(after) - _angle(before))
+        return (right - 2) + torch.where(smooth, straight, turned).clamp(0.0, 1.0)
+
+    def config(self) -> dict[str, Any]:
+        """Kind, curve and its numbers."""
+        plain: dict[str, Any] = {"kind": "discrete_vp", "curve": self.curve, "steps": self.steps}
+        if self.curve == "table":
+            plain["table"] = list(self.table)
+        elif self.curve != "cosine":
+            plain |= {"beta_start": self.beta_start, "beta_end": self.beta_end}
+        return plain | ({"zero_terminal": True} if self.zero_terminal else {})
+
+
+def _angle(log_snr: Tensor) -> Tensor:
+    """atan(sigma / alpha) in [0, pi / 2]."""
+    return torch.atan2(torch.sigmoid(-log_snr).sqrt(), torch.sigmoid(log_snr).sqrt())
+
+
+def _cosine(angle: Tensor) -> Tensor:
+    """cos(angle), exactly 0 at a right angle."""
+    return torch.where(angle >= math.pi / 2, 0.0, angle.cos())

@@ -1,0 +1,88 @@
+"""What is known after one look of the network: the clean sample and the noise residual."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from torch import Tensor
+
+from unnoise.process.level import Level, combine
+from unnoise.process.prediction import FlowVelocity, Noise, Prediction, Sample, Velocity
+
+Unknown = Literal["x0", "noise", "flow"]
+
+_AS_SAMPLE = Sample()
+_AS_NOISE = Noise()
+_AS_VELOCITY = Velocity()
+
+
+class Estimate:
+    """The network's view of x at a level: `x0`, `noise` and `flow`, each computed when first asked for.
+
+    x: (batch, ...). level: where x stands. output: the network's output, shaped as x. prediction: what that
+    output means. variance: learned-range output in [-1, 1], shaped as x, or None. clip: largest magnitude
+    that x0 may have; the noise is then that of the clipped x0.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        level: Level,
+        output: Tensor,
+        prediction: Prediction,
+        variance: Tensor | None = None,
+        clip: float | None = None,
+    ) -> None:
+        self.x = x
+        self.level = level
+        self.output = output
+        self.prediction = prediction
+        self.variance = variance
+        self.clip = clip
+
+    @classmethod
+    def from_x0(cls, x: Tensor, level: Level, x0: Tensor) -> Estimate:
+        """The estimate whose clean sample is `x0`."""
+        return cls(x, level, x0, _AS_SAMPLE)
+
+    @classmethod
+    def from_noise(cls, x: Tensor, level: Level, noise: Tensor) -> Estimate:
+        """The estimate whose noise residual is `noise`."""
+        return cls(x, level, noise, _AS_NOISE)
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """The predicted clean sample E[x_0 | x]."""
+        x0 = self.prediction.sample(self.output, self.x, self.level)
+        return x0 if self.clip is None else x0.clamp(-self.clip, self.clip)
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The noise residual E[eps | x]; 0 where the level has no noise and it is undefined."""
+        if self.clip is None:
+            return self.prediction.noise(self.output, self.x, self.level)
+        return _AS_SAMPLE.noise(self.x0, self.x, self.level)
+
+    @cached_property
+    def flow(self) -> Tensor:
+        """The speed along the straight line, eps - x0."""
+        if self.clip is None and isinstance(self.prediction, FlowVelocity):
+            return self.output
+        return self.noise - self.x0
+
+    @cached_property
+    def velocity(self) -> Tensor:
+        """(alpha eps - sigma x0) / sqrt(alpha^2 + sigma^2)."""
+        return _AS_VELOCITY.target(self.x0, self.noise, self.level)
+
+    def of(self, unknown: Unknown) -> Tensor:
+        """One of `x0`, `noise`, `flow` by its name."""
+        if unknown == "x0":
+            return self.x0
+        return self.noise if unknown == "noise" else self.flow
+
+    def towards(self, other: Estimate, weight: float) -> Estimate:
+        """This estimate moved: output + weight (other.output - output), as guidance does. Same x and prediction."""
+        output = combine(self.output, 1.0 - weight, other.output, weight)
+        return Estimate(self.x, self.level, output, self.prediction, other.variance, self.clip)
