@@ -149,7 +149,7 @@ class Block(nn.Module):
         self._start(config)
 
     def _start(self, config: TextEncoderConfig) -> None:
-        """Starting weights: branches that shrink with depth, so that the stream's scale does not grow with it."""
+        """Starting weights: branches shrink with depth, so that the stream's scale does not grow."""
         wide = config.width**-0.5
         branch = wide * (2 * config.layers) ** -0.5
         stds = {

@@ -80,8 +80,9 @@ class BytePairs:
         if (folder / "vocab.json").exists() or not (folder / "tokenizer.json").exists():
             numbers, merges = read_json(folder / "vocab.json"), _parse_merges(_read(folder / "merges.txt"))
         else:
-            model = read_json(folder / "tokenizer.json").get("model", {})
-            numbers, merges = model.get("vocab"), _pairs(model.get("merges", []))
+            model = read_json(folder / "tokenizer.json").get("model")
+            model = model if isinstance(model, dict) else {}
+            numbers, merges = model.get("vocab"), _pairs(model.get("merges"))
         return cls(_in_order(numbers, folder), merges)._checked(folder)
 
     def save(self, folder: Path) -> None:
@@ -149,8 +150,10 @@ def _parse_merges(text: str) -> tuple[tuple[str, str], ...]:
     return _pairs(lines)
 
 
-def _pairs(rows: list[Any]) -> tuple[tuple[str, str], ...]:
+def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
     """Rows "a b" or ["a", "b"] as pairs."""
+    if not isinstance(rows, list):
+        raise FileError(f"the merges must be a list of pairs; got {str(rows)[:60]}. Fetch the file again.")
     pairs = [tuple(row.rstrip("\r").split(" ")) if isinstance(row, str) else tuple(row) for row in rows]
     for pair in pairs:
         if len(pair) != 2:

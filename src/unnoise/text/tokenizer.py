@@ -66,7 +66,7 @@ class Tokenizer:
     form NFC, runs of white space become one space, and letters become lower case. Two steps of the original
     are left out: it first repairs wrongly decoded text with `ftfy` and undoes HTML escapes (`&amp;`), so a
     prompt that holds either gives other ids there. A text with `<|startoftext|>` or `<|endoftext|>` in it
-    names those tokens, as in the original. Lone surrogates become U+FFFD. Time is linear in the length of the text.
+    names those tokens, as in the original. Lone surrogates become U+FFFD. Time is linear in its length.
 
     vocabulary: the byte pairs; CLIP's by default.
     padding: the id that fills a batch up; -1 stands for the end token (SD 1); 0 for SD 2 and open_clip.
@@ -98,7 +98,7 @@ class Tokenizer:
     def clean(self, text: str) -> str:
         """The text as the vocabulary sees it: NFC, lower case, single spaces."""
         normalizer: Any = self.vocabulary.machine.normalizer
-        return str(normalizer.normalize_str(whole_text(text))).strip()
+        return str(normalizer.normalize_str(whole_text(text))).strip(" ")
 
     def encode(self, prompt: str) -> list[int]:
         """The ids of the text alone: no start, no end, no padding, nothing cut.
@@ -230,7 +230,7 @@ def left_over(text: str, begins: Sequence[int], length: int | None) -> str:
     room = room_for_text(length)
     if room is None or len(begins) <= room:
         return ""
-    return text[begins[room] :].strip()
+    return text[begins[room] :].rstrip(" \t\r\n")
 
 
 def rows_to_batch(
