@@ -1,0 +1,105 @@
+"""The words of each picture: from a .txt beside it, from metadata.jsonl, or from its folder's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from unnoise.errors import DataError
+
+METADATA = "metadata.jsonl"
+Captions = tuple[str, ...]
+
+
+def captions_of(pictures: list[Path], data: Path, source: str) -> list[Captions]:
+    """The captions of each picture, several when the source has several (one is drawn at each use).
+
+    source: "text", "metadata", "folders", "none", or "auto": the first of these three by which the picture
+    has any. Raises DataError for a file that cannot be read, and when a named source gives no captions at
+    all.
+    """
+    if source == "none":
+        return [() for _ in pictures]
+    readers = _readers(data)
+    chosen = list(readers.values()) if source == "auto" else [readers[source]]
+    found = [_first(chosen, picture) for picture in pictures]
+    if source != "auto" and not any(found):
+        raise DataError(
+            f"'{data}' has no captions of the kind '{source}'; {_WANTED[source]}, or set data.captions=auto."
+        )
+    return found
+
+
+_WANTED = {
+    "text": "put 'name.txt' beside 'name.png'",
+    "metadata": f'write {METADATA} with lines {{"file_name": ..., "text": ...}}',
+    "folders": "sort the pictures into folders named by what they show",
+}
+
+_Reader = Callable[[Path], Captions]
+
+
+def _readers(data: Path) -> dict[str, _Reader]:
+    tables: dict[Path, dict[str, Captions]] = {}
+
+    def metadata(picture: Path) -> Captions:
+        for folder in [parent for parent in picture.parents if parent == data or data in parent.parents]:
+            if folder not in tables:
+                tables[folder] = _read_metadata(folder / METADATA)
+            name = picture.relative_to(folder).as_posix()
+            if name in tables[folder]:
+                return tables[folder][name]
+        return ()
+
+    return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data)}
+
+
+def _first(readers: list[_Reader], picture: Path) -> Captions:
+    return next((captions for reader in readers if (captions := reader(picture))), ())
+
+
+def _beside(picture: Path) -> Captions:
+    """Each line of the text file that is not empty is one caption."""
+    path = picture.with_suffix(".txt")
+    if not path.is_file():
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"captions '{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8."
+        ) from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _folder(picture: Path, data: Path) -> Captions:
+    name = picture.parent.name.replace("_", " ").strip()
+    return (name,) if picture.parent != data and name else ()
+
+
+def _read_metadata(path: Path) -> dict[str, Captions]:
+    if not path.is_file():
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8.") from error
+    table = {}
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            name, captions = _entry(line, f"'{path}', line {number}")
+            table[name] = captions
+    return table
+
+
+def _entry(line: str, where: str) -> tuple[str, Captions]:
+    try:
+        entry = json.loads(line)
+        name, text = entry["file_name"], entry["text"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{where}: give an object with "file_name" and "text", one a line.') from error
+    captions = text if isinstance(text, list) else [text]
+    if not isinstance(name, str) or not all(isinstance(caption, str) for caption in captions):
+        raise DataError(f'{where}: "file_name" is a string, "text" a string or a list of strings.')
+    return name, tuple(caption.strip() for caption in captions if caption.strip())

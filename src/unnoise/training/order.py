@@ -1,0 +1,32 @@
+"""Which picture stands where in which batch: a pure function of (seed, step, position).
+
+Sample number g = step * batch + position of the run is place g mod n of epoch g div n, and every epoch is a
+keyed permutation of the n pictures. Nothing is remembered, so workers, resumption, accumulation and the
+number of machines cannot change it.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+
+
+@functools.lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> Tensor:
+    """The order of `count` pictures in this epoch: int64, shape (count,)."""
+    return torch.randperm(count, generator=randomness.generator(seed, "order", epoch))
+
+
+def picture_at(seed: int, sample: int, count: int) -> int:
+    """Index of the picture that the run's sample number `sample` shows, of `count` pictures."""
+    epoch, place = divmod(sample, count)
+    return int(permutation(seed, epoch, count)[place])
+
+
+def batch_at(seed: int, step: int, batch: int, count: int) -> list[int]:
+    """Indices of the pictures of one global batch, by position. step counts from 0."""
+    return [picture_at(seed, step * batch + position, count) for position in range(batch)]

@@ -1,0 +1,68 @@
+"""From a picture file to one small uint8 tensor: checked by its header, cropped, resized."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from unnoise.errors import DataError
+
+MAX_PIXELS = 16_000_000  # of the file: a header can promise more than the memory holds
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+def looks_like_picture(path: Path) -> bool:
+    """True when the first bytes are those of a PNG, JPEG or WebP file, or the name claims one."""
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
+        return True
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return False
+    return head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
+        head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    )
+
+
+def read_picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """Decode `path`, cut its centre to the shape's aspect and resize it: uint8, shape (C, H, W), C 1 or 3.
+
+    Orientation marks of cameras are obeyed; transparent pixels are laid on white; a picture of the right
+    size is not resampled. Raises DataError for a file that is not a whole PNG, JPEG or WebP picture, or
+    larger than 16 million pixels.
+    """
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=_FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise DataError(
+                    f"'{path}' has {opened.width}x{opened.height} pixels; the limit is 16 million. Shrink it."
+                )
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise many kinds on damaged bytes; all mean the same here
+        raise DataError(
+            f"'{path}' cannot be decoded: {error}. Remove it, or save it again as PNG."
+        ) from error
+    flat = _opaque(upright).convert("L" if channels == 1 else "RGB")
+    if flat.size != (width, height):
+        flat = ImageOps.fit(flat, (width, height), method=Image.Resampling.LANCZOS)
+    array = np.asarray(flat, dtype=np.uint8).reshape(height, width, channels)
+    return torch.from_numpy(array.transpose(2, 0, 1).copy())
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

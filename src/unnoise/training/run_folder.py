@@ -1,0 +1,107 @@
+"""The folder of one training run: made once, never overwritten, held by one process at a time.
+
+RUN/config.toml   RUN/log.jsonl   RUN/checkpoints/   RUN/samples/   RUN/model/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from unnoise import files
+from unnoise.errors import FileError, InputError
+from unnoise.training import settings
+from unnoise.training.config import TrainConfig
+
+CONFIG = "config.toml"
+LOG = "log.jsonl"
+
+
+def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
+    """The configuration that a run in this folder will have; writes nothing.
+
+    A resumed run takes the folder's own, and may change only what leaves finished steps as they are
+    (`settings.FREE_ON_RESUME`). Raises InputError when the folder exists without `resume`, or is not a run.
+    """
+    if not resume:
+        _refuse_existing(run)
+        return config or TrainConfig()
+    if not (run / CONFIG).is_file():
+        raise InputError(
+            f"'{run}' is not a run (it has no {CONFIG}); give the folder of one, or leave out --resume."
+        )
+    old = settings.read(run / CONFIG)
+    if config is None:
+        return old
+    fixed = [name for name in settings.differences(old, config) if name not in settings.FREE_ON_RESUME]
+    if fixed:
+        raise InputError(
+            f"{fixed[0]} differs from '{run / CONFIG}'; a resumed run keeps it. Start a new run for it."
+        )
+    return config
+
+
+def create(run: Path, config: TrainConfig) -> None:
+    """Make the folder and write its configuration. Raises FileError when that cannot be done."""
+    files.write_text(run / CONFIG, settings.dumps(config))
+
+
+def _refuse_existing(run: Path) -> None:
+    if (run / CONFIG).is_file():
+        raise InputError(f"'{run}' holds a run already; go on with --resume, or give another folder.")
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise InputError(f"'{run}' exists and is not a run; give a folder that does not exist yet.")
+
+
+@contextlib.contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Hold the run for this process. Raises FileError when another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # a system without POSIX locks: two writers there are the user's own risk
+        yield
+        return
+    handle = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FileError(
+                f"'{run}' is in use by another process; wait for it, or give another folder."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+class Log:
+    """`log.jsonl`: one JSON object a line. Lines of steps that a resumed run will do again are dropped."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self._path = run / LOG
+        if self._path.is_file():
+            kept = [
+                line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= step
+            ]
+            files.write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append one line."""
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise FileError(
+                f"cannot write '{self._path}': {error.strerror}. Free some space, then --resume."
+            ) from error
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # the torn last line of a killed process
+        return float("inf")

@@ -1,0 +1,202 @@
+"""`TrainConfig` from and to TOML, and changed one value at a time by dotted key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unnoise.errors import FileError, InputError
+from unnoise.training.config import TrainConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Values that a resumed run may change: none of them alters what an already trained step computed.
+FREE_ON_RESUME = frozenset(
+    f"run.{name}"
+    for name in (
+        "steps",
+        "workers",
+        "device",
+        "log_every",
+        "checkpoint_every",
+        "keep",
+        "sample_every",
+        "sample_prompts",
+        "patience",
+    )
+) | {"data.cache_mb", "data.strict"}
+
+
+def from_dict(tables: Mapping[str, Any]) -> TrainConfig:
+    """A checked `TrainConfig` from nested mappings; whatever is absent keeps its default.
+
+    Raises InputError for an unknown key (with the nearest known ones) and for a value of another type.
+    """
+    return typing.cast(TrainConfig, _build(TrainConfig, tables, ""))
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Nested plain values, as TOML holds them."""
+    return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
+
+
+def read(path: str | Path) -> TrainConfig:
+    """The configuration in a TOML file. Raises FileError or InputError with the file's name."""
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(
+            f"cannot read '{path}': {error.strerror or error}. Give a TOML file of settings."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"'{path}' is not TOML: {error}. Mend that line, or start without the file."
+        ) from error
+    try:
+        return from_dict(tables)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
+
+
+def dumps(config: TrainConfig) -> str:
+    """The configuration as TOML text; `read` of it gives an equal configuration."""
+    import tomli_w
+
+    return tomli_w.dumps(to_dict(config))
+
+
+def override(config: TrainConfig, assignments: Iterable[str]) -> TrainConfig:
+    """A copy with each "section.key=value" put in; the text is read according to the field's type.
+
+    Lists are written with commas ("64,128") or as in TOML. Below a table field (`model.network`,
+    `model.schedule`, ...) any key is taken, and checked by what uses it.
+    """
+    tables = to_dict(config)
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {assignment} has no '='; write section.key=value, for example run.seed=7."
+            )
+        _assign(tables, dotted.strip(), text.strip())
+    return from_dict(tables)
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Dotted keys whose values differ, in the order of the tables."""
+    before, after = _flat(to_dict(old)), _flat(to_dict(new))
+    return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - TOML's own values
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a dataclass and its TOML table
+    if not isinstance(table, Mapping):
+        raise InputError(f"{prefix.rstrip('.')} is {table!r}; give a table of settings.")
+    types = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in types:
+            raise _unknown(prefix + key)
+        if dataclasses.is_dataclass(types[key]):
+            values[key] = _build(types[key], value, f"{prefix}{key}.")
+        else:
+            values[key] = _typed(prefix + key, value, types[key])
+    return kind(**values)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401
+    item = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+    if item is not None and isinstance(value, list | tuple):
+        return tuple(_typed(name, inner, item) for inner in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = typing.get_origin(kind) or kind
+    if plain is tuple or not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
+        raise InputError(f"{name} is {value!r}; give {_WORDS[plain]}.")
+    return value
+
+
+_WORDS = {
+    int: "a whole number, for example 10",
+    float: "a number, for example 0.5",
+    bool: "true or false",
+    str: "a word",
+    tuple: "a list, for example 64,128",
+    dict: "a table of settings",
+}
+
+
+def _known() -> list[str]:
+    sections = typing.get_type_hints(TrainConfig)
+    return [f"{section}.{key}" for section, kind in sections.items() for key in typing.get_type_hints(kind)]
+
+
+def _unknown(name: str) -> InputError:
+    near = difflib.get_close_matches(name, _known(), n=3, cutoff=0.5)
+    near = near or [key for key in _known() if key.endswith(f".{name.rpartition('.')[2]}")]
+    hint = (
+        f"did you mean {', '.join(near)}?"
+        if near
+        else f"the tables are {', '.join(typing.get_type_hints(TrainConfig))}."
+    )
+    return InputError(f"'{name}' is not a setting; {hint}")
+
+
+def _assign(tables: dict[str, Any], dotted: str, text: str) -> None:
+    section, _, rest = dotted.partition(".")
+    key, *deeper = rest.split(".")
+    if f"{section}.{key}" not in _known():
+        raise _unknown(dotted)
+    kind = typing.get_type_hints(typing.get_type_hints(TrainConfig)[section])[key]
+    table = tables[section]
+    if not deeper:
+        table[key] = _parse(dotted, text, kind)
+        return
+    if typing.get_origin(kind) is not dict:
+        raise _unknown(dotted)
+    for name in [key, *deeper[:-1]]:
+        table = table.setdefault(name, {})
+    table[deeper[-1]] = _parse(dotted, text, object)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401
+    """Text of a flag as a value of `kind`; `object` leaves the choice to the text."""
+    if kind is str:
+        return text
+    if typing.get_origin(kind) is tuple and not text.startswith("["):
+        item = typing.get_args(kind)[0]
+        return [_parse(name, part.strip(), item) for part in text.split(",") if part.strip()]
+    if kind is float and text.lower() in ("nan", "inf", "-inf"):
+        return float(text)
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    if "," in text and kind is object:
+        return [_parse(name, part.strip(), object) for part in text.split(",") if part.strip()]
+    return text
