@@ -222,6 +222,12 @@ def read_text(path: Path) -> dict[str, str]:
         return {str(name): str(value) for name, value in picture.info.items() if isinstance(value, str)}
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, without decoding the picture. Raises FileError."""
+    with _opened(path, PIXEL_LIMIT) as picture:
+        return picture.size
+
+
 def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
     """What the "unnoise" text chunk of a picture says; None when there is none or it is no JSON object."""
     try:

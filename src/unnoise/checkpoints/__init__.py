@@ -1,0 +1,39 @@
+"""Files <-> networks: our own model folders, the shipped models, and what a file says of itself.
+
+Reading what a file says (`inspect`, `locations`) needs no torch, so the names that do are fetched when asked
+for: `Model`, `Defaults`, `load` and `save`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unnoise.checkpoints.locations import find, shipped
+from unnoise.checkpoints.manifest import Defaults, Manifest
+from unnoise.checkpoints.summary import Summary, inspect
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints.folder import load, save
+    from unnoise.checkpoints.model import Model
+
+__all__ = [
+    "Defaults",
+    "Manifest",
+    "Model",
+    "Summary",
+    "find",
+    "inspect",
+    "load",
+    "save",
+    "shipped",
+]
+
+_LAZY = {"Model": "model", "load": "folder", "save": "folder"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,189 @@
+"""Our own model folder: `model.json` beside `weights.safetensors`, written whole and read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from unnoise.checkpoints.header import Header, read_header
+from unnoise.checkpoints.locations import find
+from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
+from unnoise.checkpoints.model import Model
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import building_folder
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
+from unnoise.networks.unet import UNet, UNetConfig
+from unnoise.process import schedule_from_config
+from unnoise.text import tokenizer_from_config
+
+_FLOATS = ("F32", "F16", "BF16")
+
+
+def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
+    """Write a model folder, whole or not at all, and return its path.
+
+    dtype: of the stored weights, for instance torch.float16 for half the size; None keeps the networks' own.
+    Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not
+    finite.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileError(
+            f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
+        )
+    state = {name: tensor.to(dtype) if dtype else tensor for name, tensor in _state(model).items()}
+    _check_finite(state, f"the model for '{folder}'")
+    weights = to_safetensors({name: t.detach().cpu().contiguous() for name, t in state.items()})
+    manifest = _describe(model, hashlib.sha256(weights).hexdigest())
+    with building_folder(folder) as temporary:
+        (temporary / WEIGHTS).write_bytes(weights)
+        (temporary / FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return folder
+
+
+def load(
+    name_or_path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Model:
+    """A model by its shipped name, from its folder, or from a training run (see `locations.find`).
+
+    dtype: of the networks; None means float32, whatever the file stores. device: where they are put; the CPU
+    when None. Every tensor is accounted for. Raises CheckpointError, naming the file and the tensors, for
+    one that is missing, extra, of another shape or not finite, and for a file that differs from its hash.
+    """
+    folder = find(name_or_path)
+    manifest = read_manifest(folder)
+    path = folder / WEIGHTS
+    header = read_header(path)
+    try:
+        network, encoder = _build(manifest)
+        model = _assemble(manifest, network, encoder, _title(name_or_path, folder))
+    except (InputError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
+    _check_header(path, header, _state(model))
+    tensors = _read(path, manifest.sha256)
+    for module in _modules(model).values():
+        module.to_empty(device=device or "cpu").to(dtype or torch.float32)
+    for name, target in _state(model).items():
+        target.copy_(tensors[name])
+    return model
+
+
+def _modules(model: Model) -> dict[str, nn.Module]:
+    modules: dict[str, nn.Module] = {"network": model.network}
+    if model.text_encoder is not None:
+        modules["text_encoder"] = model.text_encoder
+    return modules
+
+
+def _state(model: Model) -> dict[str, Tensor]:
+    """Every tensor of the model by its name in the file."""
+    return {
+        f"{part}.{name}": tensor
+        for part, module in _modules(model).items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _describe(model: Model, sha256: str) -> Manifest:
+    encoder = model.text_encoder
+    return Manifest(
+        network=model.network.config.to_dict(),
+        schedule=model.schedule.config(),
+        size=model.shape,
+        sha256=sha256,
+        text_encoder=None if encoder is None else encoder.config.to_dict(),
+        vocabulary=None if model.tokenizer is None else model.tokenizer.config(),
+        prediction=model.prediction,
+        variance=model.variance,
+        clip=model.clip,
+        defaults=model.defaults,
+        card=dict(model.card),
+    )
+
+
+def _build(manifest: Manifest) -> tuple[UNet, TextEncoder | None]:
+    """The networks without memory for their weights: the file is compared with them before any is taken."""
+    with torch.device("meta"):
+        network = UNet(UNetConfig.from_dict(manifest.network))
+        if manifest.text_encoder is None:
+            encoder = None
+        else:
+            encoder = TextEncoder(TextEncoderConfig.from_dict(manifest.text_encoder))
+    network.eval().requires_grad_(False)
+    return network, encoder if encoder is None else encoder.eval().requires_grad_(False)
+
+
+def _assemble(manifest: Manifest, network: UNet, encoder: TextEncoder | None, name: str) -> Model:
+    vocabulary = manifest.vocabulary
+    plain = {key: getattr(manifest, key) for key in ("prediction", "variance", "clip", "card", "sha256")}
+    model = Model(
+        network=network,
+        schedule=schedule_from_config(manifest.schedule),
+        shape=manifest.size,
+        text_encoder=encoder,
+        tokenizer=None if vocabulary is None else tokenizer_from_config(vocabulary),
+        defaults=manifest.defaults,
+        name=name,
+        **plain,
+    )
+    model.diffuser  # noqa: B018 - checks that schedule, prediction and variance belong together
+    return model
+
+
+def _title(name_or_path: str | Path, folder: Path) -> str:
+    """What the recipe calls the model: the folder's own name, or the run's for what lies inside a run."""
+    given = Path(name_or_path)
+    return given.name or folder.resolve().name
+
+
+def _check_header(path: Path, header: Header, wanted: Mapping[str, Tensor]) -> None:
+    missing = [name for name in wanted if name not in header.tensors]
+    extra = [name for name in header.tensors if name not in wanted]
+    if missing or extra:
+        said = [
+            f"{word} {_some(names)}" for word, names in (("lacks", missing), ("has extra", extra)) if names
+        ]
+        raise CheckpointError(f"'{path}' does not fit its model.json: it {' and '.join(said)}.")
+    for name, info in header.tensors.items():
+        shape = tuple(wanted[name].shape)
+        if info.shape != shape or info.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"'{path}': tensor {name!r} is {info.dtype} of shape {list(info.shape)}; its model.json "
+                f"describes one of shape {list(shape)} in {', '.join(_FLOATS)}."
+            )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(repr, names[:3])) + more
+
+
+def _read(path: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors of a file whose hash is `sha256`; hashed and parsed from one reading of it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise CheckpointError(
+            f"'{path}' has sha256 {found[:10]}..., its model.json says {sha256[:10]}...: it was altered or "
+            "damaged. Fetch the model again."
+        )
+    tensors: dict[str, Tensor] = parse_safetensors(data)
+    _check_finite(tensors, f"'{path}'")
+    return tensors
+
+
+def _check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise CheckpointError(
+            f"{what} holds numbers that are not finite, in {_some(bad)}; it cannot be used."
+        )

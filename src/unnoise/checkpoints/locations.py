@@ -1,0 +1,91 @@
+"""Where models are: the shipped ones by name, model folders, training runs. Torch-free."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+
+from unnoise.checkpoints.manifest import FILE
+from unnoise.errors import CheckpointError, InputError
+
+SHIPPED = Path(__file__).parent / "models"
+
+READS = (
+    "this version reads model folders (model.json beside weights.safetensors), training runs, "
+    "and the models that `unnoise models` lists"
+)
+_STEP = re.compile(r"step-(\d+)")
+
+
+def shipped() -> dict[str, Path]:
+    """Folder of each model that comes with the package, by name."""
+    if not SHIPPED.is_dir():
+        return {}
+    return {folder.name: folder for folder in sorted(SHIPPED.iterdir()) if (folder / FILE).is_file()}
+
+
+def find(name: str | Path) -> Path:
+    """The model folder that a shipped name, a model folder, a run or one of its checkpoints stands for.
+
+    A plain word is a shipped name first; `./word` is always the folder. Of a run it is `model/` when the run
+    has finished, else the newest complete checkpoint. Raises InputError for an unknown name (with the three
+    nearest) and CheckpointError for a path that holds no model of ours.
+    """
+    known = shipped()
+    if str(name) in known:
+        return known[str(name)]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file():
+        if path.name == FILE:
+            return path.parent
+        raise CheckpointError(f"'{path}' is {_kind(path)}; {READS}.")
+    if isinstance(name, Path) or "/" in str(name) or "\\" in str(name) or path.suffix:
+        raise CheckpointError(f"there is no '{path}'; {READS}.")
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+    hint = f"the nearest are {', '.join(near)}" if near else "none is shipped; give a model folder"
+    raise InputError(f"there is no model '{name}'; {hint}. `unnoise models` lists them.")
+
+
+def _in_folder(path: Path) -> Path:
+    for folder in (path, path / "model"):
+        if (folder / FILE).is_file():
+            return folder
+    steps = (path / "checkpoints").iterdir() if (path / "checkpoints").is_dir() else ()
+    numbered = [(int(match[1]), step) for step in steps if (match := _STEP.fullmatch(step.name))]
+    for _, step in sorted(numbered, reverse=True):
+        if _complete(step):
+            return step / "model"
+    if numbered or (path / "config.toml").is_file():
+        raise CheckpointError(
+            f"the run '{path}' has no complete checkpoint yet; let it train on to its first."
+        )
+    if (path / "model_index.json").is_file():
+        raise CheckpointError(f"'{path}' is a diffusers folder; {READS}.")
+    raise CheckpointError(f"the folder '{path}' holds no model (no {FILE}); {READS}.")
+
+
+def _complete(step: Path) -> bool:
+    """Whether every file that the checkpoint's manifest lists is there in full size."""
+    try:
+        entries = json.loads((step / "manifest.json").read_text(encoding="utf-8"))["files"]
+        return (step / "model" / FILE).is_file() and all(
+            (step / name).stat().st_size == entry["size"] for name, entry in entries.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _kind(path: Path) -> str:
+    if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+        return "a pickled checkpoint"
+    if path.suffix != ".safetensors":
+        return "not a model"
+    from unnoise.checkpoints.header import read_header
+
+    names = read_header(path).tensors
+    foreign = any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in names)
+    return "a Stable Diffusion checkpoint" if foreign else "a file of weights alone"

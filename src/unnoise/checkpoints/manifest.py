@@ -1,0 +1,157 @@
+"""`model.json`: what a model folder says of its model. Plain values from a list of allowed names; torch-free."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from unnoise.errors import CheckpointError, InputError
+
+FILE = "model.json"
+WEIGHTS = "weights.safetensors"
+FORMAT, VERSION = "unnoise", 1
+
+_SIZE_LIMIT = 4 * 2**20
+# A file must not make us build for minutes before its tensors are compared with what it describes.
+_DEPTHS = {"blocks", "attention", "mid_attention", "layers", "widths"}
+_DEEPEST, _WIDEST = 200, 2**17
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a picture is made with when nothing else is asked. scheduler: a name, as `unnoise schedulers` lists."""
+
+    steps: int = 20
+    guidance: float = 1.0
+    scheduler: str = "DPM++ 2M"
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Defaults:
+        """From plain values; what is absent keeps its default. Raises InputError for another name or type."""
+        known = [item.name for item in fields(cls)]
+        for name in table:
+            if name not in known:
+                raise InputError(f"'{name}' is not a default of a model; these are {', '.join(known)}.")
+        made = cls(**table)
+        if not _whole(made.steps) or not 1 <= made.steps <= 1000:
+            raise InputError(f"defaults.steps is {made.steps!r}; give a whole number from 1 to 1000.")
+        if not isinstance(made.guidance, int | float) or not math.isfinite(made.guidance):
+            raise InputError(f"defaults.guidance is {made.guidance!r}; give a number, for example 2.")
+        if not isinstance(made.scheduler, str):
+            raise InputError(f"defaults.scheduler is {made.scheduler!r}; give a name, for example 'DDIM'.")
+        return made
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `model.json`.
+
+    network, text_encoder: fields of `UNetConfig` and `TextEncoderConfig`. vocabulary: as
+    `text.tokenizer_from_config` takes it. schedule: as `process.schedule_from_config` takes it. size:
+    channels, height, width of a picture. card: facts for people (summary, prompts, data, licence).
+    sha256: of the weights' file.
+    """
+
+    network: dict[str, Any]
+    schedule: dict[str, Any]
+    size: tuple[int, int, int]
+    sha256: str
+    text_encoder: dict[str, Any] | None = None
+    vocabulary: dict[str, Any] | None = None
+    prediction: str = "noise"
+    variance: str = "fixed_small"
+    clip: float | None = None
+    defaults: Defaults = field(default_factory=Defaults)
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of `model.json`."""
+        table = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What `folder/model.json` says.
+
+    Raises CheckpointError when it cannot be read, is of another format, or has a name or value that is not
+    on the list: nothing in it can name code.
+    """
+    path = folder / FILE
+    table = _table(path)
+    if table.pop("format", None) != FORMAT:
+        raise CheckpointError(
+            f"'{path}' does not describe an unnoise model; give a folder that unnoise wrote."
+        )
+    version = table.pop("version", None)
+    if version != VERSION:
+        raise CheckpointError(
+            f"'{path}' has format version {version!r}; this unnoise reads version {VERSION}."
+        )
+    try:
+        return _manifest(table)
+    except (InputError, TypeError) as error:
+        raise CheckpointError(f"'{path}': {error}") from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _SIZE_LIMIT:
+            raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a model's description is small.")
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"'{path}' is not JSON ({error}); fetch the model again.") from error
+    if not isinstance(table, dict):
+        raise CheckpointError(f"'{path}' holds no table; fetch the model again.")
+    return table
+
+
+def _manifest(table: dict[str, Any]) -> Manifest:
+    known = {item.name: item for item in fields(Manifest)}
+    for name in table:
+        if name not in known:
+            raise InputError(f"'{name}' is not part of a model's description; these are {', '.join(known)}.")
+    for name in ("network", "schedule", "size", "sha256"):
+        if name not in table:
+            raise InputError(f"it lacks '{name}'; fetch the model again.")
+    for name in ("network", "schedule", "text_encoder", "vocabulary", "card", "defaults"):
+        optional = name in ("text_encoder", "vocabulary") and table.get(name) is None
+        if not optional and not isinstance(table.get(name, {}), dict):
+            raise InputError(f"'{name}' is {table[name]!r}; a table was expected.")
+    _check_numbers("network", table["network"])
+    _check_numbers("text_encoder", table.get("text_encoder") or {})
+    _check_scalars(table)
+    defaults = Defaults.from_table(table.pop("defaults", {}))
+    return Manifest(**{**table, "size": tuple(table["size"]), "defaults": defaults})
+
+
+def _check_scalars(table: Mapping[str, Any]) -> None:
+    size, clip = table["size"], table.get("clip")
+    if not isinstance(size, list) or len(size) != 3 or not all(_whole(v) and 1 <= v <= _WIDEST for v in size):
+        raise InputError(f"'size' is {size!r}; three whole numbers were expected: channels, height, width.")
+    if clip is not None and (not isinstance(clip, int | float) or not clip > 0):
+        raise InputError(f"'clip' is {clip!r}; a positive number or null was expected.")
+    for name in ("sha256", "prediction", "variance"):
+        if not isinstance(table.get(name, ""), str):
+            raise InputError(f"'{name}' is {table[name]!r}; text was expected.")
+
+
+def _check_numbers(where: str, table: Mapping[str, Any]) -> None:
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        if len(values) > _DEEPEST or not all(isinstance(v, int | float | str | None) for v in values):
+            raise InputError(
+                f"{where}.{name} is {str(value)[:80]}; a plain value or a short list was expected."
+            )
+        limit = _DEEPEST if name in _DEPTHS - {"widths"} else _WIDEST
+        if any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
+            raise InputError(f"{where}.{name} is {str(value)[:80]}; at most {limit:,} is read.")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

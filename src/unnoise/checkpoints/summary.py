@@ -1,0 +1,116 @@
+"""What a file says of itself: a model folder, a safetensors file, or a picture with its recipe. Torch-free."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unnoise.checkpoints.header import BYTES, Header, read_header
+from unnoise.checkpoints.locations import find, shipped
+from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
+from unnoise.errors import FileError
+
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Facts about one file or folder.
+
+    kind: "model", "weights" or "picture". For weights: `tensors`, `parameters` (numbers in all), `dtypes`
+    (numbers of each type), `size` in bytes, `sha256`, and `short_hash`, its first ten digits, which A1111
+    shows. details: the description of a model (of `model.json`), the metadata of a file, or the recipe and
+    the other text of a picture.
+    """
+
+    path: str
+    kind: str
+    size: int
+    sha256: str
+    tensors: int = 0
+    parameters: int = 0
+    dtypes: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def short_hash(self) -> str:
+        """The first ten hexadecimal digits of `sha256`."""
+        return self.sha256[:10]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "short_hash": self.short_hash}
+
+
+def inspect(path: str | Path) -> Summary:
+    """What a shipped model's name, a model folder, a run, a .safetensors file or a picture says of itself.
+
+    Raises FileError when there is no such file, or it is none of these.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir() or str(path) in shipped() or place.name == FILE:
+        return _model(find(path))
+    if not place.exists():
+        raise FileError(f"there is no file '{place}'; give a model, a .safetensors file or a PNG picture.")
+    if _begins(place).startswith(_PICTURES):
+        return _picture(place)
+    return _weights(place, read_header(place))
+
+
+def _begins(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise FileError(f"cannot read '{path}': {error.strerror or error}.") from error
+
+
+def _model(folder: Path) -> Summary:
+    manifest = read_manifest(folder)
+    whole = _weights(folder / WEIGHTS, read_header(folder / WEIGHTS))
+    details = asdict(manifest) | {"intact": whole.sha256 == manifest.sha256}
+    return Summary(
+        str(folder), "model", whole.size, whole.sha256, whole.tensors, whole.parameters, whole.dtypes, details
+    )
+
+
+def _weights(path: Path, header: Header) -> Summary:
+    counts: Counter[str] = Counter()
+    for info in header.tensors.values():
+        counts[info.dtype] += info.count
+    return Summary(
+        path=str(path),
+        kind="weights",
+        size=path.stat().st_size,
+        sha256=sha256_of(path),
+        tensors=len(header.tensors),
+        parameters=sum(counts.values()),
+        dtypes=dict(sorted(counts.items(), key=lambda item: -BYTES[item[0]])),
+        details=header.metadata,
+    )
+
+
+def _picture(path: Path) -> Summary:
+    from unnoise import images
+
+    text = images.read_text(path)
+    width, height = images.read_size(path)
+    details: dict[str, Any] = {"width": width, "height": height}
+    details |= {name: value for name, value in text.items() if name != "unnoise"}
+    recipe = images.recipe_json(text)
+    if recipe is not None:
+        details["recipe"] = recipe
+    return Summary(str(path), "picture", path.stat().st_size, sha256_of(path), details=details)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
