@@ -1,7 +1,10 @@
+import copy
 import json
+import pickle
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -241,6 +244,22 @@ def test_a_damaged_tokenizer_json_is_refused(tmp_path, model):
 def test_the_shipped_vocabulary_is_one_object_a_process():
     assert BytePairs.clip() is BytePairs.clip()
     assert Tokenizer() == clip
+
+
+def test_the_shipped_vocabulary_is_copied_and_sent_by_name():
+    sent = pickle.dumps(clip)
+    assert len(sent) < 1000
+    assert pickle.loads(sent).vocabulary is clip.vocabulary
+    assert copy.deepcopy(clip).vocabulary is clip.vocabulary
+    other = BytePairs(clip.vocabulary.symbols, clip.vocabulary.merges)
+    assert pickle.loads(pickle.dumps(other)) == other
+
+
+def test_threads_share_one_tokenizer():
+    prompts = [f"prompt {number} x" for number in range(200)]
+    expected = [clip.encode(prompt) for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(clip.encode, prompts)) == expected
 
 
 def test_counting_tokens_needs_no_torch():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -77,13 +78,20 @@ class BytePairs:
         Raises FileError when they are missing, damaged, or not of CLIP's kind.
         """
         folder = Path(folder)
+        numbers: object
         if (folder / "vocab.json").exists() or not (folder / "tokenizer.json").exists():
             numbers, merges = read_json(folder / "vocab.json"), _parse_merges(_read(folder / "merges.txt"))
         else:
-            model = read_json(folder / "tokenizer.json").get("model")
-            model = model if isinstance(model, dict) else {}
+            found = read_json(folder / "tokenizer.json").get("model")
+            model = found if isinstance(found, dict) else {}
             numbers, merges = model.get("vocab"), _pairs(model.get("merges"))
         return cls(_in_order(numbers, folder), merges)._checked(folder)
+
+    def __reduce__(self) -> tuple[Callable[..., BytePairs], tuple[object, ...]]:
+        # Workers and copies get the shipped table by its name, any other without its compiled machine.
+        if self is BytePairs.clip():
+            return BytePairs.clip, ()
+        return BytePairs, (self.symbols, self.merges)
 
     def save(self, folder: Path) -> None:
         """Write `vocab.json` and `merges.txt` into `folder`."""

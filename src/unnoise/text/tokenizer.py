@@ -63,10 +63,12 @@ class Tokenizer:
     """CLIP's byte-pair tokenizer (Radford et al. 2021), whose vocabulary ships with the package.
 
     `Tokenizer()` gives the ids that Stable Diffusion 1, 2 and XL were trained on. Text is brought to Unicode
-    form NFC, runs of white space become one space, and letters become lower case. Two steps of the original
-    are left out: it first repairs wrongly decoded text with `ftfy` and undoes HTML escapes (`&amp;`), so a
-    prompt that holds either gives other ids there. A text with `<|startoftext|>` or `<|endoftext|>` in it
-    names those tokens, as in the original. Lone surrogates become U+FFFD. Time is linear in its length.
+    form NFC, runs of white space become one space, and letters become lower case. Two steps of the original are
+    left out: it first repairs text with `ftfy` (wrong encodings, curly quotes, ligatures, control characters)
+    and undoes HTML escapes (`&amp;`), so a prompt that holds such gives other ids there; so does a Greek word's
+    last sigma. All else is equal, and the ids are those of transformers' `CLIPTokenizer`. A text with
+    `<|startoftext|>` or `<|endoftext|>` in it names those tokens, as in the original. Lone surrogates become
+    U+FFFD. Time is linear in the length of the text.
 
     vocabulary: the byte pairs; CLIP's by default.
     padding: the id that fills a batch up; -1 stands for the end token (SD 1); 0 for SD 2 and open_clip.
