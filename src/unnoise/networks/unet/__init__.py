@@ -1,0 +1,9 @@
+"""One UNet for the DDPM, ADM and Stable Diffusion lineages, and for small ones of our own."""
+
+from unnoise.networks.unet import published
+from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
+from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.unet import UNet, UNetOutput
+
+__all__ = ["DownBlock", "MidBlock", "TextMemory", "UNet", "UNetConfig", "UNetOutput", "UpBlock", "published"]

@@ -1,0 +1,103 @@
+"""Attention: softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017, eq. 1), over pixels and over text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+
+class TextMemory(NamedTuple):
+    """Keys and values of a prompt for every cross-attention of one UNet, made by `UNet.remember`.
+
+    layers: one (keys, values) a layer, each (batch, heads, tokens, head width).
+    mask: (batch, 1, 1, tokens) bool, True where a token may be read; None where all may.
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    mask: Tensor | None
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention of every head, side by side.
+
+    q: (batch, heads, n, d); k, v: (batch, heads, m, d). Returns (batch, n, heads * d).
+    """
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Pixels read from pixels; queries, keys and values come from one linear layer."""
+
+    def __init__(self, width: int, heads: int, bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, n, width). Returns the same shape."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out: Tensor = self.out(attend(q, k, v))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Pixels read from text, whose keys and values are made once per prompt.
+
+    place: which entry of `TextMemory.layers` is this layer's; set by the UNet.
+    """
+
+    place: int
+
+    def __init__(self, width: int, heads: int, text_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(text_width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def remember(self, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """text: (batch, tokens, text width); mask: (batch, tokens) bool. Returns keys and values by head."""
+        k, v = self.kv(text).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if mask is not None:  # a prompt without any readable token then adds nothing
+            v = v.masked_fill(~mask[:, None, :, None], 0)
+        return k, v
+
+    def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
+        """x: (batch, n, width). Returns the same shape."""
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = memory.layers[self.place]
+        out: Tensor = self.out(attend(q, k, v, memory.mask))
+        return out
+
+
+class AttentionBlock(nn.Module):
+    """Norm, self-attention over all pixels, and the residual sum (Ho et al. 2020, appendix B)."""
+
+    def __init__(self, width: int, heads: int, norm_groups: int, norm_eps: float) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_groups, width, norm_eps)
+        self.attention = SelfAttention(width, heads, bias=True)
+
+    def forward(self, x: Tensor, memory: TextMemory | None = None) -> Tensor:
+        """x: (batch, width, height, width of picture). Returns the same shape; reads no text."""
+        return x + as_picture(self.attention(as_tokens(self.norm(x))), like=x)
+
+
+def as_tokens(x: Tensor) -> Tensor:
+    """(batch, c, h, w) -> (batch, h * w, c); no copy if x is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def as_picture(tokens: Tensor, like: Tensor) -> Tensor:
+    """(batch, h * w, c) -> (batch, c, h, w), as a channels-last view."""
+    batch, _, height, width = like.shape
+    return tokens.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def readable(mask: Tensor) -> Tensor:
+    """(batch, tokens) bool -> (batch, 1, 1, tokens) bool without an empty row: softmax of nothing is no number."""
+    return (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]

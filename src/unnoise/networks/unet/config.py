@@ -1,0 +1,157 @@
+"""What a UNet is made of, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unnoise.errors import InputError
+
+RESAMPLE = ("conv", "conv_same", "residual")
+SINUSOID = ("ddpm", "adm")
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Settings of one UNet. Tuples have one entry per level, the finest level first.
+
+    in_channels, out_channels: of the picture or latent; a learned variance takes twice the channels out.
+    widths: channels of each level; each level has half the height and width of the one before.
+    blocks: residual blocks of a level on the way down (one more on the way up); one number, or one per level.
+    attention: depth of attention at each level, 0 for none; () for none at any level.
+        Without text (`text_width` 0) an attention is one self-attention (Ho et al. 2020), and the depth
+        is 0 or 1; with text it is a stack of `depth` transformer blocks (Rombach et al. 2022).
+    mid_attention: the same for the middle block.
+    heads, head_width: `heads` attention heads at every level; or, if `head_width` is not 0, as many as
+        have that width.
+    dropout: before the last convolution of each residual block; one number, or one per level.
+    scale_shift: time scales and shifts the second norm of a residual block (Dhariwal and Nichol 2021)
+        instead of being added before it.
+    resample: "conv", a convolution of stride 2 padded on both sides; "conv_same", padded at the right and
+        bottom only (DDPM); "residual", residual blocks that change the size (ADM).
+    norm_groups, norm_eps: of the group norms; every width is a multiple of `norm_groups`.
+    sinusoid: "adm" is (cos, sin) of frequencies 10000^(-i/n); "ddpm" is (sin, cos) of 10000^(-i/(n-1)).
+    time_scale: multiplies the time before the sinusoid: 1 for times 0..999, 1000 for times 0..1.
+    patch: folds patch x patch pixels into channels on entry, and unfolds them on leaving (space to depth).
+    text_width: channels of the text embedding that cross-attention reads; 0 for no text.
+    pooled_width: channels of one vector per sample that is added to the time embedding; 0 for none.
+    classes: number of class labels, one learned vector each, added to the time embedding; 0 for none.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    widths: tuple[int, ...] = (128, 256, 256, 256)
+    blocks: int | tuple[int, ...] = 2
+    attention: tuple[int, ...] = ()
+    mid_attention: int = 1
+    heads: int = 1
+    head_width: int = 0
+    dropout: float | tuple[float, ...] = 0.0
+    scale_shift: bool = False
+    resample: str = "conv"
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    sinusoid: str = "adm"
+    time_scale: float = 1.0
+    patch: int = 1
+    text_width: int = 0
+    pooled_width: int = 0
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_levels()
+        self._check_names()
+        self._check_attention()
+
+    @property
+    def factor(self) -> int:
+        """Height and width of a picture must be multiples of this number of pixels."""
+        return int(self.patch * 2 ** (len(self.widths) - 1))
+
+    def blocks_at(self, level: int) -> int:
+        """Residual blocks of one level on the way down."""
+        return self.blocks if isinstance(self.blocks, int) else self.blocks[level]
+
+    def attention_at(self, level: int) -> int:
+        """Depth of attention at one level."""
+        return self.attention[level] if self.attention else 0
+
+    def dropout_at(self, level: int) -> float:
+        """Dropout probability of one level; the middle block takes that of the last level."""
+        return self.dropout[level] if isinstance(self.dropout, tuple) else self.dropout
+
+    def heads_of(self, width: int) -> int:
+        """Number of attention heads of a layer with `width` channels."""
+        return width // self.head_width if self.head_width else self.heads
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON or TOML."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
+        """The inverse of `to_dict`. Raises InputError for a field that does not exist."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise InputError(f"'{name}' is not a setting of a UNet; the settings are {', '.join(known)}.")
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
+
+    def _check_numbers(self) -> None:
+        least = {"in_channels": 1, "out_channels": 1, "heads": 1, "norm_groups": 1, "patch": 1}
+        least |= dict.fromkeys(("mid_attention", "head_width", "text_width", "pooled_width", "classes"), 0)
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < minimum:
+                raise InputError(f"{name} is {value!r}; give a whole number from {minimum} up.")
+        for level, probability in enumerate(
+            self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
+        ):
+            if not 0 <= probability < 1:
+                raise InputError(
+                    f"dropout is {probability} at level {level}; give a number from 0 to below 1."
+                )
+
+    def _check_levels(self) -> None:
+        levels = len(self.widths)
+        if not levels:
+            raise InputError("widths is empty; give the channels of each level, for example (32, 64).")
+        for name in ("blocks", "attention", "dropout"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and value and len(value) != levels:
+                raise InputError(
+                    f"{name} is {value} for {levels} levels of widths {self.widths}; give one a level."
+                )
+        for width in self.widths:
+            if width < 1 or width % self.norm_groups:
+                raise InputError(
+                    f"a width is {width}, and norm_groups {self.norm_groups}; "
+                    "give widths that are multiples of norm_groups."
+                )
+        if self.widths[0] % 2:
+            raise InputError(f"the first width is {self.widths[0]}; give an even one, for sines and cosines.")
+        if any(self.blocks_at(level) < 1 for level in range(levels)):
+            raise InputError(f"blocks is {self.blocks}; give each level at least 1.")
+
+    def _check_names(self) -> None:
+        for name, allowed in (("resample", RESAMPLE), ("sinusoid", SINUSOID)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise InputError(f"{name} is {value!r}; give one of {', '.join(allowed)}.")
+
+    def _check_attention(self) -> None:
+        depths = [(self.attention_at(level), width) for level, width in enumerate(self.widths)]
+        for depth, width in [*depths, (self.mid_attention, self.widths[-1])]:
+            if depth < 0 or (depth > 1 and not self.text_width):
+                raise InputError(f"attention has depth {depth}; without text (text_width 0) give 0 or 1.")
+            heads = self.heads_of(width)
+            if depth and (heads < 1 or width % heads or (self.head_width and width % self.head_width)):
+                raise InputError(
+                    f"{width} channels do not split into heads (heads {self.heads}, "
+                    f"head_width {self.head_width}); give a divisor of every width that has attention."
+                )

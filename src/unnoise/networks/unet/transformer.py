@@ -1,0 +1,63 @@
+"""The spatial transformer of latent diffusion (Rombach et al. 2022, appendix E.2.1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.networks.unet.attention import CrossAttention, SelfAttention, TextMemory, as_picture, as_tokens
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a gate between: W2 (a * gelu(b)), (a, b) = W1 x (GEGLU, Shazeer 2020)."""
+
+    def __init__(self, width: int, expansion: int = 4) -> None:
+        super().__init__()
+        self.gated = nn.Linear(width, 2 * expansion * width)
+        self.out = nn.Linear(expansion * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, n, width). Returns the same shape."""
+        value, gate = self.gated(x).chunk(2, dim=-1)
+        out: Tensor = self.out(value * F.gelu(gate))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, cross-attention to the text, feed-forward; each after a layer norm, each added."""
+
+    def __init__(self, width: int, heads: int, text_width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.self_attention = SelfAttention(width, heads, bias=False)
+        self.norm2 = nn.LayerNorm(width)
+        self.cross_attention = CrossAttention(width, heads, text_width)
+        self.norm3 = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width)
+
+    def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
+        """x: (batch, n, width). Returns the same shape."""
+        x = x + self.self_attention(self.norm1(x))
+        x = x + self.cross_attention(self.norm2(x), memory)
+        out: Tensor = x + self.feed_forward(self.norm3(x))
+        return out
+
+
+class SpatialTransformer(nn.Module):
+    """Transformer blocks over the pixels of a feature map, with a residual sum around them."""
+
+    def __init__(self, width: int, depth: int, heads: int, text_width: int, norm_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(
+            norm_groups, width, eps=1e-6
+        )  # not the network's norm_eps, in all of the lineage
+        self.project_in = nn.Linear(width, width)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, text_width) for _ in range(depth))
+        self.project_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
+        """x: (batch, width, height, width of picture). Returns the same shape."""
+        tokens = self.project_in(as_tokens(self.norm(x)))
+        for block in self.blocks:
+            tokens = block(tokens, memory)
+        return x + as_picture(self.project_out(tokens), like=x)

@@ -1,0 +1,162 @@
+"""The UNet: down blocks, a middle block, up blocks, and skips between them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.errors import InputError
+from unnoise.networks.unet.attention import CrossAttention, TextMemory, readable
+from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
+from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.embedding import Embedding, sinusoids
+from unnoise.networks.unet.initial import initialise
+
+
+class UNetOutput(NamedTuple):
+    """sample: (batch, out channels, height, width), in the dtype of the input."""
+
+    sample: Tensor
+
+
+class UNet(nn.Module):
+    """Predicts, from a noisy picture and its time, what it was trained for: noise, velocity, or the picture.
+
+    One network for the DDPM, ADM and Stable Diffusion lineages and for small ones of our own: see `UNetConfig`
+    and `published`. It keeps its feature maps in channels-last memory, in which convolutions and norms need
+    no reordering and pixels become tokens without a copy.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, fold = config.widths, config.patch**2
+        embedding = 4 * widths[0]
+        self.time_embedding = Embedding(widths[0], embedding)
+        self.pooled_embedding = Embedding(config.pooled_width, embedding) if config.pooled_width else None
+        self.class_embedding = nn.Embedding(config.classes, embedding) if config.classes else None
+
+        self.conv_in = nn.Conv2d(config.in_channels * fold, widths[0], 3, padding=1)
+        width, skips = widths[0], [widths[0]]
+        down: list[DownBlock] = []
+        for level, out in enumerate(widths):
+            down.append(DownBlock(config, level, width))
+            skips += [out] * (config.blocks_at(level) + (level < len(widths) - 1))
+            width = out
+        self.down_blocks = nn.ModuleList(down)
+        self.mid_block = MidBlock(config)
+        up: list[UpBlock] = []
+        for level, out in reversed(list(enumerate(widths))):
+            up.append(
+                UpBlock(config, level, width, [skips.pop() for _ in range(config.blocks_at(level) + 1)])
+            )
+            width = out
+        self.up_blocks = nn.ModuleList(up)
+        self.norm_out = nn.GroupNorm(config.norm_groups, width, config.norm_eps)
+        self.conv_out = nn.Conv2d(width, config.out_channels * fold, 3, padding=1)
+
+        self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
+        for place, layer in enumerate(self.cross_attentions):
+            layer.place = place
+        initialise(self, last=self.conv_out)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.conv_in.weight.dtype
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        text: Tensor | TextMemory | None = None,
+        text_mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> UNetOutput:
+        """One prediction.
+
+        x: (batch, in channels, height, width), in any floating dtype and memory order.
+        time: (batch,) or one number, as the noise schedule gives it.
+        text: (batch, tokens, text width), or what `remember` made of it.
+        text_mask: (batch, tokens) bool, True where a token counts; a TextMemory has its own.
+        pooled: (batch, pooled width). labels: (batch,) int64.
+        Raises InputError for a size that the levels cannot halve, or a condition missing or unknown.
+        """
+        self._check(x, text, pooled, labels)
+        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
+        emb = F.silu(self._embed(x, time, pooled, labels))
+        patch = self.config.patch
+        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
+        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        skips = [h]
+        for down in self.down_blocks:
+            h, left = down(h, emb, memory)
+            skips += left
+        h = self.mid_block(h, emb, memory)
+        for up in self.up_blocks:
+            h = up(h, skips, emb, memory)
+        h = self.conv_out(F.silu(self.norm_out(h)))
+        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(x.dtype))
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """Keys and values of a prompt for every cross-attention: made once, then used at every step.
+
+        text: (batch, tokens, text width); text_mask: (batch, tokens) bool, True where a token counts.
+        """
+        if text.ndim != 3 or text.shape[-1] != self.config.text_width:
+            raise InputError(
+                f"text has shape {tuple(text.shape)}; give (batch, tokens, {self.config.text_width}), "
+                "the text encoder's hidden states."
+            )
+        text = text.to(self.dtype)
+        layers = tuple(layer.remember(text, text_mask) for layer in self.cross_attentions)
+        return TextMemory(layers, None if text_mask is None else readable(text_mask))
+
+    def _embed(self, x: Tensor, time: Tensor | float, pooled: Tensor | None, labels: Tensor | None) -> Tensor:
+        """Time, pooled text and class as one vector per sample: (batch, 4 * first width)."""
+        config = self.config
+        if not isinstance(time, Tensor):
+            time = torch.full((1,), float(time), dtype=torch.float32, device=x.device)
+        time = time.to(x.device, torch.float32).reshape(-1).expand(x.shape[0]) * config.time_scale
+        emb: Tensor = self.time_embedding(sinusoids(time, config.widths[0], config.sinusoid).to(self.dtype))
+        if self.pooled_embedding is not None and pooled is not None:
+            emb = emb + self.pooled_embedding(pooled.to(self.dtype))
+        if self.class_embedding is not None and labels is not None:
+            emb = emb + self.class_embedding(labels)
+        return emb
+
+    def _check(
+        self, x: Tensor, text: Tensor | TextMemory | None, pooled: Tensor | None, labels: Tensor | None
+    ) -> None:
+        config = self.config
+        if x.ndim != 4 or x.shape[1] != config.in_channels:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}; give (batch, {config.in_channels}, height, width)."
+            )
+        check_size(x.shape[2], x.shape[3], config.factor)
+        for name, value, width in (
+            ("text", text, config.text_width),
+            ("pooled", pooled, config.pooled_width),
+            ("labels", labels, config.classes),
+        ):
+            if width and value is None:
+                raise InputError(f"{name} is missing; this network was built with it, give it at every call.")
+            if not width and value is not None:
+                raise InputError(f"{name} was given; this network was built without it, leave it out.")
+
+
+def check_size(height: int, width: int, factor: int) -> None:
+    """Raises InputError, naming the nearest sizes, unless both are positive multiples of `factor`."""
+    if height > 0 and width > 0 and height % factor == 0 and width % factor == 0:
+        return
+    below = [max(size // factor, 1) * factor for size in (height, width)]
+    above = [max(-(-size // factor), 1) * factor for size in (height, width)]
+    raise InputError(
+        f"the size is {width}x{height} (width x height), but this network needs multiples of {factor}; "
+        f"the nearest sizes are {below[1]}x{below[0]} and {above[1]}x{above[0]}."
+    )
