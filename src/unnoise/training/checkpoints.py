@@ -52,12 +52,12 @@ def save(run: Path, step: int, write: Callable[[Path], None], keep: int = 0) -> 
             {"format": "unnoise-checkpoint", "version": 1, "step": step, "files": entries}, indent=1
         )
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
-        _discard(folder)  # a torn one of the same step that a resumed run passed over
+        discard(folder)  # a torn one of the same step that a resumed run passed over
     verify(folder)
     if keep:
         for old in checkpoints(run)[:-keep]:
             if old.step < step:
-                _discard(old.folder)
+                discard(old.folder)
     return Checkpoint(step, folder)
 
 
@@ -129,7 +129,7 @@ def _measure(path: Path) -> dict[str, object]:
     return {"size": size, "blake2b": digest.hexdigest()}
 
 
-def _discard(folder: Path) -> None:
+def discard(folder: Path) -> None:
     """Delete a checkpoint so that a kill half-way leaves no folder that looks like one."""
     if folder.exists():
         dying = folder.with_name(f".{folder.name}.tmp-{os.getpid()}-old")

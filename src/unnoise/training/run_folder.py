@@ -19,6 +19,7 @@ from unnoise.training.config import TrainConfig
 
 CONFIG = "config.toml"
 LOG = "log.jsonl"
+_LOCK = ".lock"
 
 
 def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
@@ -45,37 +46,51 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     return config
 
 
-def create(run: Path, config: TrainConfig) -> None:
-    """Make the folder and write its configuration. Raises FileError when that cannot be done."""
+@contextlib.contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Make the folder if need be and hold it for this process.
+
+    Raises FileError when it cannot be made, or when another process holds it.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handle = os.open(run / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise FileError(
+            f"cannot write '{run}': {error.strerror}. Choose a folder that can be written."
+        ) from error
+    try:
+        _lock(handle, run)
+        yield
+    finally:
+        os.close(handle)
+
+
+def create(run: Path, config: TrainConfig, resume: bool) -> None:
+    """Write the configuration of the run that this process holds. Raises FileError when that cannot be done."""
+    if not resume:
+        _refuse_existing(run)  # once more: another process may have been quicker
     files.write_text(run / CONFIG, settings.dumps(config))
+
+
+def _lock(handle: int, run: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # a system without POSIX locks: two writers there are the user's own risk
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise FileError(
+            f"'{run}' is in use by another process; wait for it, or give another folder."
+        ) from error
 
 
 def _refuse_existing(run: Path) -> None:
     if (run / CONFIG).is_file():
         raise InputError(f"'{run}' holds a run already; go on with --resume, or give another folder.")
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if run.exists() and (not run.is_dir() or any(entry.name != _LOCK for entry in run.iterdir())):
         raise InputError(f"'{run}' exists and is not a run; give a folder that does not exist yet.")
-
-
-@contextlib.contextmanager
-def hold(run: Path) -> Iterator[None]:
-    """Hold the run for this process. Raises FileError when another process has it."""
-    try:
-        import fcntl
-    except ImportError:  # a system without POSIX locks: two writers there are the user's own risk
-        yield
-        return
-    handle = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FileError(
-                f"'{run}' is in use by another process; wait for it, or give another folder."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 class Log:

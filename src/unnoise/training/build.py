@@ -1,0 +1,107 @@
+"""From a configuration and the captions of the data to an untrained model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from unnoise import randomness
+from unnoise.checkpoints import Defaults, Model
+from unnoise.errors import InputError
+from unnoise.networks import UNet, UNetConfig
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
+from unnoise.process import NoiseSchedule, schedule_from_config
+from unnoise.text import CompactTokenizer
+from unnoise.training.config import ModelConfig
+from unnoise.training.losses import chain_length
+
+_DEFAULT_WIDTHS = (64, 128, 256)
+
+
+def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Model:
+    """An untrained model, its first weights a function of `seed` alone.
+
+    captions: the words of the data; their tokens become the vocabulary. None at all gives a model without
+    text. Raises InputError, naming the setting, for parts that do not fit together.
+    """
+    words = sorted(set(captions))
+    schedule = schedule_from_config(config.schedule)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(randomness.key(seed, "weights"))
+        tokenizer = CompactTokenizer.from_captions(words) if words else None
+        encoder = TextEncoder(_text_config(config, tokenizer)) if tokenizer else None
+        network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
+    _check_size(config, network.config.factor)
+    if config.variance == "learned_range":
+        chain_length(schedule)
+    model = Model(
+        network=network,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        schedule=schedule,
+        prediction=config.prediction,
+        variance=config.variance,
+        clip=config.clip or None,
+        shape=config.shape,
+        defaults=Defaults.from_table(config.defaults),
+        card=dict(config.card),
+    )
+    model.diffuser  # noqa: B018 - refuses a prediction that the schedule cannot serve
+    return model
+
+
+def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
+    channels = config.shape[0]
+    learned = 2 if config.variance == "learned_range" else 1
+    widths = tuple(config.network.get("widths", _DEFAULT_WIDTHS))
+    values: dict[str, Any] = {
+        "widths": widths,
+        "norm_groups": math.gcd(32, *widths),
+        "attention": (0,) * (len(widths) - 1) + (1,),
+        "heads": math.gcd(4, *widths),
+        "time_scale": _time_scale(schedule),
+        **config.network,
+        "in_channels": channels,
+        "out_channels": channels * learned,
+        "text_width": text_width,
+    }
+    if values.get("pooled_width"):
+        values["pooled_width"] = text_width
+    try:
+        return UNetConfig.from_dict(values)
+    except TypeError as error:
+        raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
+    except InputError as error:
+        raise InputError(f"model.network: {error}") from error
+
+
+def _time_scale(schedule: NoiseSchedule) -> float:
+    """Brings the times that the network is told to a span of about a thousand, as the sinusoids expect."""
+    ends = [schedule.network_time(level) for level in (schedule.cleanest, schedule.noisiest)]
+    span = abs(float(ends[1]) - float(ends[0]))
+    return 1.0 if span > 10.0 else 1000.0 / max(span, 1.0)
+
+
+def _text_config(config: ModelConfig, tokenizer: CompactTokenizer) -> TextEncoderConfig:
+    small = TextEncoderConfig.small(tokenizer.size, tokenizer.end)
+    try:
+        return replace(small, **config.text)
+    except TypeError as error:
+        raise InputError(
+            f"model.text does not describe a text encoder: {error}. See TextEncoderConfig."
+        ) from error
+    except InputError as error:
+        raise InputError(f"model.text: {error}") from error
+
+
+def _check_size(config: ModelConfig, factor: int) -> None:
+    if config.size % factor:
+        near = max(1, round(config.size / factor)) * factor
+        raise InputError(
+            f"model.size is {config.size}, but this network needs a multiple of {factor}; give {near}, "
+            "or fewer model.network.widths."
+        )

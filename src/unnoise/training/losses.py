@@ -1,0 +1,107 @@
+"""What is minimised: squared errors in the space of the prediction, their weights, and the variational bound.
+
+Every function gives one number a sample, so that a batch may be computed in any parts and averaged once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process import (
+    Diffuser,
+    DiscreteVP,
+    Estimate,
+    Gaussian,
+    Level,
+    NoiseSchedule,
+    Prediction,
+    transition,
+)
+
+
+def squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each sample: (batch, ...) -> (batch,), float32 (L_simple of Ho et al. 2020)."""
+    return (output.float() - target.float()).square().flatten(1).mean(1)
+
+
+def min_snr_weight(prediction: Prediction, level: Level, gamma: float = 5.0) -> Tensor:
+    """Weight of the squared error in the space of `prediction`, float64, shape (batch,) (Hang et al. 2023).
+
+    In the space of x_0 it is min(SNR, gamma); an error dF of the output is an error c dF of x_0, where
+    x_0 = b x + c F, so the weight is c^2 min(SNR, gamma): min(SNR, gamma) / SNR for noise,
+    min(SNR, gamma) / (SNR + 1) for velocity.
+
+    Raises InputError for noise or score prediction at a level without signal, where it does not exist.
+    """
+    alpha = torch.as_tensor(level.alpha, dtype=torch.float64).reshape(-1)
+    sigma = torch.as_tensor(level.sigma, dtype=torch.float64).reshape(-1)
+    if prediction.needs_signal and bool((alpha == 0).any()):
+        raise InputError(
+            f"min-SNR has no weight for {prediction.name} prediction at a level without signal; use velocity, "
+            "or a schedule that ends earlier."
+        )
+    _, slope = prediction.of_sample(alpha, sigma)
+    snr = (alpha / sigma).square()
+    return torch.as_tensor(slope, dtype=torch.float64).square() * snr.clamp(max=gamma)
+
+
+def bound_term(diffuser: Diffuser, x0: Tensor, x: Tensor, estimate: Estimate, bins: int = 256) -> Tensor:
+    """One term of the variational bound for each sample, in bits per element: (batch,).
+
+    At time t > 0 it is KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), at t = 0 the cost -log2 p(x_0 | x_1) of
+    the picture in `bins` grey levels (Ho et al. 2020, eq. 5). The mean is detached, so that only the variance
+    learns from it (Nichol & Dhariwal 2021, sec. 3.1).
+
+    x0, x: (batch, ...). estimate: the network's, at x; its level has whole times of a discrete schedule.
+    Raises InputError for a schedule without steps.
+    """
+    schedule, level = diffuser.schedule, estimate.level
+    chain_length(schedule)
+    times = torch.as_tensor(level.time, dtype=torch.float64).reshape(-1)
+    to = schedule.level(times - 1.0)
+    variance = None if estimate.variance is None else estimate.variance.float()
+    still = Estimate(x, level, estimate.output.detach().float(), diffuser.prediction, variance)
+    floor = smallest_variance(schedule)
+    model = diffuser.posterior(x, still, level, to, floor)
+    kl = diffuser.true_posterior(x, x0, level, to, floor).kl(model)
+    decoder = -discretised_log_likelihood(x0, model, bins)
+    first = (times == 0).to(x.device).reshape(-1, *[1] * (x.dim() - 1))
+    return torch.where(first, decoder, kl).flatten(1).mean(1) / math.log(2.0)
+
+
+def chain_length(schedule: NoiseSchedule) -> int:
+    """Number of steps that the variational bound sums over. Raises InputError for a schedule without steps."""
+    if not isinstance(schedule, DiscreteVP) or schedule.steps < 2:
+        raise InputError("a learned variance needs a discrete schedule; set model.schedule.kind=discrete_vp.")
+    return schedule.steps
+
+
+def smallest_variance(schedule: NoiseSchedule) -> float:
+    """beta-tilde of the second step: stands in for that of the first, which is 0 and has no logarithm."""
+    return float(transition(schedule.level(1.0), schedule.level(0.0)).small)
+
+
+def discretised_log_likelihood(x: Tensor, gaussian: Gaussian, bins: int = 256) -> Tensor:
+    """Log probability, in nats, of the grey level of each element; shaped as x.
+
+    x: in [-1, 1], on the grid of `bins` values -1 + 2 k / (bins - 1). The level's bin is 2 / (bins - 1) wide,
+    open outwards for the first and the last (Ho et al. 2020, eq. 13). Computed from log Phi, so that a value
+    far out in the tail costs what it should and not a floor.
+    """
+    half = 1.0 / (bins - 1)
+    deviation = torch.as_tensor(gaussian.variance, dtype=x.dtype, device=x.device).sqrt()
+    # Both ends mirrored into the lower tail, where log Phi keeps its digits.
+    centred = -(x - gaussian.mean).abs()
+    upward = x >= gaussian.mean
+    outer = torch.where(upward, x > 1.0 - half, x < -1.0 + half)  # open on the side away from the mean
+    inner = torch.where(upward, x < -1.0 + half, x > 1.0 - half)  # open on the side of the mean
+    near = torch.special.log_ndtr((centred + half) / deviation)
+    far = torch.special.log_ndtr((centred - half) / deviation)
+    gap = torch.where(outer, -1.0, far - near)
+    closed = near + torch.log(-torch.expm1(gap.clamp(max=-1e-6)))
+    rest = torch.log(-torch.expm1(torch.where(inner, far, -1.0).clamp(max=-1e-6)))
+    return torch.where(outer, near, torch.where(inner, rest, closed))
