@@ -1,0 +1,193 @@
+"""What is asked of a pipeline, checked as a whole before anything is computed."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.pipelines.recipe import Recipe
+from unnoise.schedulers import Scheduler, names
+
+STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
+"""The most that one call takes: steps, pictures, pixels a side, guidance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A checked request: one entry of prompts, negatives and seeds for each picture."""
+
+    prompts: tuple[str, ...]
+    negatives: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    guidance: float
+    scheduler: Scheduler
+    scheduler_name: str
+    width: int
+    height: int
+    latents: Tensor | None
+
+    def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
+        """The recipe of each picture."""
+        return tuple(
+            Recipe(
+                prompt=prompt,
+                negative=negative,
+                seed=seed,
+                steps=self.steps,
+                guidance=self.guidance,
+                scheduler=self.scheduler_name,
+                width=self.width,
+                height=self.height,
+                model=model.name,
+                model_hash=model.sha256,
+                own_noise=self.latents is not None,
+                version=version,
+            )
+            for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
+        )
+
+
+def check(
+    model: Model,
+    prompt: str | Sequence[str],
+    *,
+    negative: str | Sequence[str],
+    steps: int | None,
+    guidance: float | None,
+    seed: int | None,
+    seeds: Sequence[int] | None,
+    width: int | None,
+    height: int | None,
+    count: int,
+    scheduler: str | Scheduler | None,
+    latents: Tensor | None,
+) -> Request:
+    """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
+
+    Raises InputError, naming the argument, its value and a way to mend it.
+    """
+    defaults = model.defaults
+    whole("count", count, 1, COUNT)
+    prompts = [text for text in _texts("prompt", prompt) for _ in range(count)]
+    whole("the number of pictures", len(prompts), 1, COUNT)
+    chosen = names.get(defaults.scheduler if scheduler is None else scheduler)
+    request = Request(
+        prompts=tuple(prompts),
+        negatives=_negatives(negative, len(prompts), count),
+        seeds=_seeds(seed, seeds, len(prompts)),
+        steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
+        guidance=_guidance(model, guidance),
+        scheduler=chosen,
+        scheduler_name=_shown_name(chosen),
+        width=_side(model, "width", width, model.shape[2]),
+        height=_side(model, "height", height, model.shape[1]),
+        latents=latents,
+    )
+    _check_words(model, request)
+    _check_latents(request, model.shape[0])
+    return request
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """`value` when it is a whole number from `low` to `high`; else InputError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        example = min(max(20, low), high) if high > 1 else low
+        raise InputError(
+            f"{name} is {value!r}; give a whole number from {low} to {high:,}, for example {example}."
+        )
+    return value
+
+
+def _shown_name(scheduler: Scheduler) -> str:
+    """The name under which `scheduler` is listed, whatever spelling it was asked by; else its parts."""
+    rows = names.table()
+    known = {row.scheduler: row.name for row in reversed(rows)}
+    for grid in names.grid_names():
+        for row in rows:
+            known.setdefault(names.get(f"{row.name} {grid}"), f"{row.name} {grid}")
+    return known.get(scheduler, repr(scheduler))
+
+
+def _texts(name: str, value: str | Sequence[str]) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{name} is {value!r}; give a text, or a list of at least one.")
+    return list(texts)
+
+
+def _negatives(negative: str | Sequence[str], pictures: int, count: int) -> tuple[str, ...]:
+    texts = _texts("negative", negative)
+    each = texts * pictures if len(texts) == 1 else [text for text in texts for _ in range(count)]
+    if len(each) != pictures:
+        raise InputError(f"{len(texts)} negative prompts are given; give one, or one for each prompt.")
+    return tuple(each)
+
+
+def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tuple[int, ...]:
+    if seeds is None:
+        first = secrets.randbelow(2**32) if seed is None else seed
+        _check_seed("seed", first)
+        return tuple(first + place for place in range(pictures))
+    if seed is not None:
+        raise InputError(f"seed is {seed} and seeds is {seeds!r}; give one of the two.")
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or len(seeds) != pictures:
+        raise InputError(f"seeds is {seeds!r}; give one whole number for each of {pictures} pictures.")
+    for each in seeds:
+        _check_seed("seeds", each)
+    return tuple(seeds)
+
+
+def _check_seed(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise InputError(f"{name} holds {value!r}; give whole numbers from 0 to 2**63 - 1, for example 7.")
+
+
+def _guidance(model: Model, guidance: float | None) -> float:
+    if guidance is None:
+        return float(model.defaults.guidance) if model.text_encoder is not None else 1.0
+    number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
+    if not number or not math.isfinite(guidance) or not 0.0 <= guidance <= GUIDANCE:
+        raise InputError(f"guidance is {guidance!r}; give a number from 0 to {GUIDANCE:g}, for example 2.")
+    if guidance != 1.0 and model.text_encoder is None:
+        raise InputError(f"guidance is {guidance!r}, but this model heeds no prompt; leave guidance out.")
+    return float(guidance)
+
+
+def _side(model: Model, name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    whole(name, value, 1, SIDE)
+    factor = model.network.config.factor
+    if value % factor:
+        below, above = value // factor * factor, -(-value // factor) * factor
+        nearest = f"{below} and {above}" if below else str(above)
+        raise InputError(
+            f"{name} is {value}; this model makes multiples of {factor}, the nearest are {nearest}."
+        )
+    return value
+
+
+def _check_words(model: Model, request: Request) -> None:
+    if model.text_encoder is None and any((*request.prompts, *request.negatives)):
+        raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
+
+
+def _check_latents(request: Request, channels: int) -> None:
+    latents, shape = request.latents, (len(request.prompts), channels, request.height, request.width)
+    if latents is None:
+        return
+    if not isinstance(latents, Tensor) or tuple(latents.shape) != shape:
+        given = list(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
+        raise InputError(f"latents is {given}; give unit noise of shape {list(shape)}.")
+    if not bool(torch.isfinite(latents).all()):
+        raise InputError(
+            "latents holds numbers that are not finite; give unit noise, such as torch.randn makes."
+        )
