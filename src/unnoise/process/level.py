@@ -64,7 +64,7 @@ class Level:
 
     @property
     def ratio(self) -> Scalar:
-        """Noise over signal, sigma / alpha: the noise level in the units where the signal has factor 1 (EDM); may be inf."""
+        """Noise over signal, sigma / alpha, the noise level where the signal has factor 1 (EDM); may be inf."""
         if isinstance(self.alpha, Tensor) or isinstance(self.sigma, Tensor):
             return as_tensor(self.sigma) / as_tensor(self.alpha)
         return self.sigma / self.alpha if self.alpha > 0.0 else math.inf

@@ -54,7 +54,7 @@ class Prediction(abc.ABC):
         if self.needs_signal and not isinstance(a, Tensor) and a == 0.0:
             raise InputError(
                 f"{self.name} prediction says nothing of the picture where alpha is 0 "
-                "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start at a lower noise level."
+                "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start lower."
             )
         b, c = self.of_sample(a, s)
         return combine(x, b, output, c)

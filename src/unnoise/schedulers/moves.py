@@ -1,0 +1,59 @@
+"""What a plan is made of: look at x through the network, move x, draw noise. Only plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unnoise.process import Estimate, Level, Unknown
+
+
+@dataclass(frozen=True)
+class Look:
+    """Ask the network for its estimate of x at `level`."""
+
+    level: Level
+
+
+@dataclass(frozen=True)
+class Move:
+    """x <- of_x * anchor + sum_i of_estimates[i] * U_i + noise * z.
+
+    The anchor is x as it stood when the step began. U_i is the unknown (x0, noise or flow) of the i-th latest
+    look. z is standard normal. noise_large: the other end of a learned variance; the standard deviation is then
+    noise^(1 - f) noise_large^f, f from the latest look. settles: whether the anchor becomes the new x.
+    """
+
+    of_x: float
+    of_estimates: tuple[float, ...]
+    unknown: Unknown
+    noise: float = 0.0
+    noise_large: float | None = None
+    settles: bool = True
+
+    def apply(self, anchor: Tensor, looks: Sequence[Estimate], fresh: Tensor | None) -> Tensor:
+        """The new x, shaped and typed as `anchor`.
+
+        looks: the estimates so far, latest first. fresh: z, shaped as the anchor; None where `noise` is 0.
+        """
+        x = anchor * self.of_x
+        for factor, look in zip(self.of_estimates, looks, strict=False):
+            if factor != 0.0:
+                x.add_(look.of(self.unknown), alpha=factor)
+        if fresh is None:
+            return x
+        if self.noise_large is None or looks[0].variance is None:
+            return x.add_(fresh, alpha=self.noise)
+        part = (looks[0].variance + 1.0) / 2.0
+        return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a plan: from `start` to `to` by these moves."""
+
+    start: Level
+    to: Level
+    moves: tuple[Look | Move, ...]

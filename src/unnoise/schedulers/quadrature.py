@@ -1,0 +1,163 @@
+"""The numbers of a step: polynomials through known estimates, integrated exactly along the reverse process.
+
+In the scaled state y = x / N the reverse ODE is dy = U dm for each choice of the unknown U:
+
+    U = noise   N = alpha             m = w = sigma / alpha
+    U = x0      N = sigma             m = 1 / w
+    U = flow    N = alpha + sigma     m = w / (1 + w)
+
+so x_to = N_to / N_now x_now + N_to * integral of U dm. U is replaced by the polynomial through its known values,
+in a variable v that is free: sigma (w), lambda (-ln w) or flow (w / (1 + w)). Order 1 is the same step for every
+choice (DDIM); from order 2 on the choice decides the size of the error.
+
+With SDE noise of strength eta the kernel of x0 is sharper: N = sigma w^eta, m = w^-(1 + eta).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unnoise.errors import InputError
+from unnoise.process import Level, Unknown
+
+Variable = Literal["sigma", "lambda", "flow"]
+Numbers = NDArray[np.float64]
+
+# 64 points: an exponential over twelve units of lambda is integrated to the last bit.
+_POINTS = 64
+
+
+def coordinate(variable: Variable, ratio: float) -> float:
+    """The variable's value at w = sigma / alpha; may be infinite."""
+    if variable == "sigma":
+        return ratio
+    if variable == "lambda":
+        return -math.log(ratio) if ratio > 0.0 else math.inf
+    return ratio / (1.0 + ratio) if ratio < math.inf else 1.0
+
+
+def from_coordinate(variable: Variable, value: float) -> float:
+    """The inverse of `coordinate` inside its range."""
+    if variable == "sigma":
+        return value
+    return math.exp(-value) if variable == "lambda" else value / (1.0 - value)
+
+
+def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
+    """N_to / N_now, the factor of x."""
+    if unknown == "noise":
+        return _number(to.alpha) / _number(now.alpha)
+    if unknown == "flow":
+        return _number(to.alpha + to.sigma) / _number(now.alpha + now.sigma)
+    sharper: float = (_ratio(to) / _ratio(now)) ** eta
+    return _number(to.sigma) / _number(now.sigma) * sharper
+
+
+def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
+    """N_to (m_to - m_now): the factor of U where U is constant. Finite at both ends of the process for x0 and flow."""
+    alpha, sigma, ratio = _number(to.alpha), _number(to.sigma), _ratio(now)
+    if unknown == "noise":
+        return sigma - alpha * ratio
+    if unknown == "flow":
+        return sigma - (alpha + sigma) * coordinate("flow", ratio)
+    sharper: float = (_ratio(to) / ratio) ** eta
+    return alpha - sigma / ratio * sharper
+
+
+def weights(
+    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+) -> tuple[float, ...]:
+    """Factors of U at the nodes (levels where it is known) for the step from `now` to `to`; exact quadrature.
+
+    Nodes at which the variable is infinite are not used (factor 0), and where the integral has no finite
+    end in this variable only the first node is.
+    """
+    places = [coordinate(variable, _ratio(node)) for node in nodes]
+    finite = [place for place in places if math.isfinite(place)]
+    ends = (places[0], coordinate(variable, _ratio(to)), _ratio(to))
+    if len(finite) < 2 or not all(map(math.isfinite, ends)):
+        return (whole(unknown, now, to, eta), *[0.0] * (len(nodes) - 1))
+    if _ratio(to) == 0.0 and unknown == "x0":
+        values = iter([_number(to.alpha) * part for part in lagrange(finite, coordinate(variable, 0.0))])
+    else:
+        ratios, masses = _path(unknown, _ratio(now), to, eta)
+        at = np.array([coordinate(variable, ratio) for ratio in ratios.tolist()])
+        values = iter([float(basis @ masses) for basis in lagrange_array(finite, at)])
+    return tuple(next(values) if math.isfinite(place) else 0.0 for place in places)
+
+
+def midpoint_weights(
+    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+) -> tuple[float, ...]:
+    """As `weights`, but the polynomial is taken at the middle of the step in the variable (DPM-Solver++ 2M)."""
+    mass = whole(unknown, now, to, eta)
+    places = [coordinate(variable, _ratio(level)) for level in (*nodes, to)]
+    if len(nodes) < 2 or not all(map(math.isfinite, places)):
+        return (mass, *[0.0] * (len(nodes) - 1))
+    middle = 0.5 * (coordinate(variable, _ratio(now)) + places[-1])
+    return tuple(mass * part for part in lagrange(places[:-1], middle))
+
+
+def lagrange(nodes: Sequence[float], at: float) -> list[float]:
+    """Values at one point of the polynomials that are 1 at one node and 0 at the others."""
+    return [float(basis[0]) for basis in lagrange_array(nodes, np.array([at]))]
+
+
+def lagrange_array(nodes: Sequence[float], at: Numbers) -> list[Numbers]:
+    """The same at many points: one array a node. Raises InputError where two nodes coincide."""
+    if len(set(nodes)) < len(nodes):
+        raise InputError("two levels of the grid coincide; give levels that strictly decrease.")
+    bases = []
+    for i, node in enumerate(nodes):
+        basis = np.ones_like(at)
+        for j, other in enumerate(nodes):
+            if j != i:
+                basis = basis * ((at - other) / (node - other))
+        bases.append(basis)
+    return bases
+
+
+def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Numbers, Numbers]:
+    """Points w along the step and the masses N_to dm at them.
+
+    Interior steps run over lambda, where every kernel is smooth; the jump to clean data over w.
+    """
+    alpha, sigma, end = _number(to.alpha), _number(to.sigma), _ratio(to)
+    if end == 0.0:
+        ratios, steps = _gauss(ratio, 0.0)
+        speed = np.full_like(ratios, alpha) if unknown == "noise" else alpha / (1.0 + ratios) ** 2
+        return ratios, speed * steps
+    lam, steps = _gauss(-math.log(ratio), -math.log(end))
+    ratios = np.exp(-lam)
+    if unknown == "noise":
+        return ratios, -alpha * ratios * steps
+    if unknown == "flow":
+        return ratios, -(alpha + sigma) * ratios / (1.0 + ratios) ** 2 * steps
+    return ratios, (1.0 + eta) * alpha * (end / ratios) ** (1.0 + eta) * steps
+
+
+def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:
+    """Points and weights of Gauss-Legendre quadrature from `start` to `end`, in that direction."""
+    points, masses = _unit_gauss()
+    return start + (end - start) * 0.5 * (points + 1.0), masses * (0.5 * (end - start))
+
+
+@lru_cache(maxsize=1)
+def _unit_gauss() -> tuple[Numbers, Numbers]:
+    rule: Callable[[int], tuple[Numbers, Numbers]] = np.polynomial.legendre.leggauss
+    return rule(_POINTS)
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, float)
+    return value
+
+
+def _ratio(level: Level) -> float:
+    return _number(level.ratio)

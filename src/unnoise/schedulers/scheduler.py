@@ -1,0 +1,105 @@
+"""The scheduler: a grid, a solver, a noise rule and a final rule, and the plan they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from unnoise.errors import InputError
+from unnoise.process import DiscreteVP, Level, NoiseSchedule
+from unnoise.schedulers.finals import Extrapolate, FinalRule
+from unnoise.schedulers.grids import Grid, Trailing, clean_level
+from unnoise.schedulers.moves import Look, Move, PlannedStep
+from unnoise.schedulers.noise import Churn, Deterministic, NoiseRule, Split
+from unnoise.schedulers.plan import Plan
+from unnoise.schedulers.solvers import Adams, Solver
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Four free parts, each replaceable: `replace(scheduler, grid=grids.Karras())`. Nothing in it changes.
+
+    grid: which levels are visited. solver: how to step between them. noise: how much is drawn afresh.
+    final: how the clean sample is reached from the last of them.
+    """
+
+    grid: Grid = field(default_factory=Trailing)
+    solver: Solver = field(default_factory=lambda: Adams(2, "lambda", "x0"))
+    noise: NoiseRule = field(default_factory=Deterministic)
+    final: FinalRule = field(default_factory=Extrapolate)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether runs draw fresh noise."""
+        return self.noise.stochastic
+
+    def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
+        """Everything about a run that does not depend on the network, as host numbers in float64.
+
+        steps: how many; len(plan) == steps. Raises InputError where steps is not a whole number that the schedule
+        allows, or the parts do not fit together.
+        """
+        check_steps(steps, schedule)
+        levels = self._levels(schedule, steps)
+        planned: list[PlannedStep] = []
+        past: list[Level] = []
+        for now, to in pairwise(levels):
+            moves = self._moves(schedule, now, to, past, steps)
+            past = [move.level for move in reversed(moves) if isinstance(move, Look)] + past
+            planned.append(PlannedStep(now, to, moves))
+        every = [move for step in planned for move in step.moves if isinstance(move, Move)]
+        memory = max(len(move.of_estimates) for move in every)
+        return Plan(schedule, tuple(planned), memory, any(move.noise != 0.0 for move in every))
+
+    def _levels(self, schedule: NoiseSchedule, steps: int) -> tuple[Level, ...]:
+        visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
+        clean = visited[-1].sigma == 0.0
+        if clean and self.final.appends_clean:
+            raise InputError("the grid ends at the clean level already; use final=Stop().")
+        levels = (*visited, clean_level(schedule)) if self.final.appends_clean else visited
+        self._check_order(levels)
+        return levels
+
+    def _check_order(self, levels: tuple[Level, ...]) -> None:
+        values = [float(level.log_snr) for level in levels]
+        pairs = list(pairwise(values))
+        if all(now < to for now, to in pairs):
+            return
+        if not all(now > to for now, to in pairs):
+            raise InputError(
+                "the grid's levels do not strictly decrease; choose fewer steps, or another grid."
+            )
+        if self.stochastic:
+            raise InputError(
+                "a grid that goes from little noise to much (inversion) needs a deterministic noise rule."
+            )
+        if levels[0].sigma == 0.0:
+            raise InputError("inversion cannot start at sigma 0, where the noise residual is undefined.")
+
+    def _moves(
+        self, schedule: NoiseSchedule, now: Level, to: Level, past: list[Level], steps: int
+    ) -> tuple[Look | Move, ...]:
+        raised = self.noise.raised(now, steps)
+        first: tuple[Move, ...] = ()
+        if raised > float(now.ratio):
+            above = schedule.at_ratio(raised)
+            first = (_raise(now, above, self.noise),)
+            now = above
+        final = to.sigma == 0.0
+        solver = self.final.solver(self.solver) if final else self.solver
+        rising = float(to.ratio) > float(now.ratio)
+        split = Split(to) if final or rising else self.noise.split(now, to)
+        return (*first, *solver.moves(now, split, past, schedule))
+
+
+def _raise(now: Level, above: Level, rule: NoiseRule) -> Move:
+    scale = rule.scale if isinstance(rule, Churn) else 1.0
+    fresh = float(above.alpha) * (float(above.ratio) ** 2 - float(now.ratio) ** 2) ** 0.5
+    return Move(float(above.alpha) / float(now.alpha), (), "x0", fresh * scale)
+
+
+def check_steps(steps: int, schedule: NoiseSchedule) -> None:
+    """Refuse a number of steps that is not whole, is below 1, or is above the table's length."""
+    limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
+        raise InputError(f"steps is {steps}; give a whole number from 1 to {limit}, for example 20.")

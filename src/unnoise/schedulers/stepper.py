@@ -1,0 +1,96 @@
+"""A run driven from outside: `timesteps`, and `step(residual, t, sample).prev_sample`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process import Estimate, Prediction
+from unnoise.process.level import Scalar
+from unnoise.randomness import NoiseSource
+from unnoise.schedulers.step import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from unnoise.schedulers.plan import Plan
+    from unnoise.schedulers.step import Step
+
+
+class StepperOutput(NamedTuple):
+    """prev_sample: the sample after the step, (batch, ...). pred_original_sample: the predicted clean sample."""
+
+    prev_sample: Tensor
+    pred_original_sample: Tensor
+
+
+class Stepper:
+    """One run of a plan for a loop that calls the network itself.
+
+    timesteps: what to tell the network, one for each call (a solver of several calls a step lists them all),
+    whole numbers where the schedule is a table. init_noise_sigma: factor of unit noise at the start.
+    """
+
+    def __init__(self, plan: Plan, prediction: Prediction, noise: NoiseSource | None = None) -> None:
+        self._plan = plan
+        self._prediction = prediction
+        self._noise = noise
+        self._walk: Generator[Request | Step, Estimate | None, None] | None = None
+        self._request: Request | None = None
+        self._done = 0
+        times = [_number(plan.schedule.network_time(level)) for level in plan.looks]
+        whole = all(time.is_integer() for time in times)
+        self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32)
+        first = plan.levels[0]
+        self.init_noise_sigma = math.hypot(_number(first.alpha), _number(first.sigma))
+
+    def step(self, residual: Tensor, t: Tensor | float, sample: Tensor) -> StepperOutput:
+        """Go on from `sample` with the network's output there.
+
+        residual: (batch, channels, ...), with twice the channels where the variance is learned. t: the time
+        just told to the network, the next of `timesteps`. sample: (batch, channels, ...).
+
+        Raises InputError where t is not the next time, or the run is over.
+        """
+        self._check_turn(float(t))
+        if self._walk is None:
+            self._walk = self._plan.walk(sample, self._noise)
+            self._request = self._expect(next(self._walk))
+        assert self._request is not None
+        variance = None
+        if residual.shape[1] == 2 * sample.shape[1]:
+            residual, variance = residual.chunk(2, dim=1)
+        estimate = Estimate(sample, self._request.level, residual, self._prediction, variance)
+        self._done += 1
+        event = self._walk.send(estimate)
+        if isinstance(event, Request):
+            self._request = event
+            return StepperOutput(event.x, estimate.x0)
+        following = next(self._walk, None)
+        self._request = None if following is None else self._expect(following)
+        return StepperOutput(event.x, estimate.x0)
+
+    def _check_turn(self, t: float) -> None:
+        if self._done == len(self.timesteps):
+            raise InputError(
+                f"all {self._done} steps of this run are made; call plan.stepper() for another run."
+            )
+        expected = float(self.timesteps[self._done])
+        if abs(t - expected) > 1e-4 * max(1.0, abs(expected)):
+            raise InputError(
+                f"call {self._done} of this run is at time {expected:g}, not {t:g}; "
+                "go through scheduler.timesteps in order."
+            )
+
+    @staticmethod
+    def _expect(event: Request | Step) -> Request:
+        assert isinstance(event, Request)
+        return event
+
+
+def _number(value: Scalar) -> float:
+    return float(value)
