@@ -1,0 +1,76 @@
+import pytest
+
+from unnoise.errors import FileError, InputError
+from unnoise.training import TrainConfig, settings
+
+
+def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
+    config = settings.override(TrainConfig(), ["model.network.widths=64,128", "run.sample_prompts=[\"a, b\"]"])
+    path = tmp_path / "config.toml"
+    path.write_text(settings.dumps(config), encoding="utf-8")
+    assert settings.read(path) == config
+    assert config.model.network == {"widths": [64, 128]}
+    assert config.run.sample_prompts == ("a, b",)
+
+
+def test_a_file_may_leave_out_all_that_keeps_its_default():
+    assert settings.from_dict({"run": {"steps": 5}}).run.steps == 5
+    assert settings.from_dict({}) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("run.steps=12", lambda config: config.run.steps == 12),
+        ("optimizer.lr=1", lambda config: config.optimizer.lr == 1.0),
+        ("optimizer.betas=0.8,0.9", lambda config: config.optimizer.betas == (0.8, 0.9)),
+        ("data.mirror=true", lambda config: config.data.mirror is True),
+        ("model.prediction=noise", lambda config: config.model.prediction == "noise"),
+        ("model.schedule.kind=flow", lambda config: config.model.schedule == {"kind": "flow"}),
+        ("model.card.author.name=me", lambda config: config.model.card == {"author": {"name": "me"}}),
+    ],
+)
+def test_a_flag_is_read_as_its_field_asks(assignment, value):
+    assert value(settings.override(TrainConfig(), [assignment]))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("run.stepz=4", "did you mean run.steps"),
+        ("steps=4", "did you mean run.steps"),
+        ("zzz.qqq=4", "the tables are model"),
+        ("run.steps", "has no '='"),
+        ("run.steps=0", "run.steps is 0; give a number of at least 1"),
+        ("run.steps=1.5", "run.steps is 1.5; give a whole number"),
+        ("run.steps=true", "run.steps is True; give a whole number"),
+        ("run.batch=-1", "run.batch is -1"),
+        ("run.accumulate=3", "a divisor of run.batch"),
+        ("optimizer.lr=nan", "optimizer.lr is nan"),
+        ("optimizer.lr=inf", "optimizer.lr is inf"),
+        ("optimizer.betas=0.9", "two numbers"),
+        ("optimizer.betas=0.9,x", "optimizer.betas is 'x'"),
+        ("data.mirror=maybe", "data.mirror is 'maybe'; give true or false"),
+        ("loss.times=never", "one of uniform, logit_normal, log_normal"),
+        ("model.size.deep=1", "'model.size.deep' is not a setting"),
+    ],
+)
+def test_a_bad_flag_names_its_field_and_a_way_on(assignment, words):
+    with pytest.raises(InputError, match="^.*" + words.replace("(", r"\(")):
+        settings.override(TrainConfig(), [assignment])
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"nothing\.toml"):
+        settings.read(tmp_path / "nothing.toml")
+    (tmp_path / "bad.toml").write_text("[run\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"bad\.toml' is not TOML"):
+        settings.read(tmp_path / "bad.toml")
+    (tmp_path / "odd.toml").write_text("run = 3\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"odd\.toml': run is 3; give a table"):
+        settings.read(tmp_path / "odd.toml")
+
+
+def test_differences_are_dotted_keys():
+    changed = settings.override(TrainConfig(), ["run.steps=5", "model.network.widths=[32]"])
+    assert settings.differences(TrainConfig(), changed) == ["run.steps", "model.network.widths"]
