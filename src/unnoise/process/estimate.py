@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from unnoise.process.level import Level, combine
-from unnoise.process.prediction import FlowVelocity, Noise, Prediction, Sample, Velocity
+from unnoise.process.prediction import Noise, Prediction, Sample, Velocity
 
 Unknown = Literal["x0", "noise", "flow"]
 
@@ -67,9 +67,9 @@ class Estimate:
     @cached_property
     def flow(self) -> Tensor:
         """The speed along the straight line, eps - x0."""
-        if self.clip is None and isinstance(self.prediction, FlowVelocity):
-            return self.output
-        return self.noise - self.x0
+        if self.clip is not None:
+            return self.noise - self.x0
+        return self.prediction.flow(self.output, self.x, self.level)
 
     @cached_property
     def velocity(self) -> Tensor:

@@ -50,19 +50,29 @@ class Prediction(abc.ABC):
 
         Raises InputError where x_0 cannot be known from such an output because x holds no signal.
         """
-        a, s = level.expand("alpha", x), level.expand("sigma", x)
-        if self.needs_signal and not isinstance(a, Tensor) and a == 0.0:
-            raise InputError(
-                f"{self.name} prediction says nothing of the picture where alpha is 0 "
-                "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start lower."
-            )
-        b, c = self.of_sample(a, s)
+        b, c = self.of_sample(*self._numbers(x, level))
         return combine(x, b, output, c)
 
     def noise(self, output: Tensor, x: Tensor, level: Level) -> Tensor:
         """The noise residual eps from the network's output at x; 0 where it is undefined because sigma is 0."""
         d, e = self.of_noise(level.expand("alpha", x), level.expand("sigma", x))
         return combine(x, d, output, e)
+
+    def flow(self, output: Tensor, x: Tensor, level: Level) -> Tensor:
+        """Eps - x_0 from the network's output at x, in one pass. Raises as `sample`."""
+        a, s = self._numbers(x, level)
+        (b, c), (d, e) = self.of_sample(a, s), self.of_noise(a, s)
+        return combine(x, d - b, output, e - c)
+
+    def _numbers(self, x: Tensor, level: Level) -> Pair:
+        """Alpha and sigma ready to multiply x, where x_0 can be known at all."""
+        a = level.expand("alpha", x)
+        if self.needs_signal and not isinstance(a, Tensor) and a == 0.0:
+            raise InputError(
+                f"{self.name} prediction says nothing of the picture where alpha is 0 "
+                "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start lower."
+            )
+        return a, level.expand("sigma", x)
 
     def estimate(self, output: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Both: (x_0, eps)."""
@@ -148,6 +158,10 @@ class FlowVelocity(Prediction):
     def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """Eps = (x + a F) / (a + s)."""
         return 1.0 / (a + s), a / (a + s)
+
+    def flow(self, output: Tensor, x: Tensor, level: Level) -> Tensor:
+        """The output itself."""
+        return output
 
 
 @dataclass(frozen=True)
