@@ -1,0 +1,42 @@
+"""The command line: words typed become typed requests; a room is imported only when its command runs.
+
+Exit status: 0 done, 1 a failure, 2 a bad argument or value, 130 stopped with Ctrl-C. Errors are one sentence on
+standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from unnoise.cli.parser import Refused, parse
+from unnoise.errors import InputError, UnnoiseError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()  # a reader that has gone away shows here, not as a traceback at exit
+        return status
+    except (Refused, InputError) as error:
+        return _failed(error, 2)
+    except UnnoiseError as error:
+        return _failed(error, 1)
+    except MemoryError:
+        return _failed("out of memory; ask for fewer or smaller pictures.", 1)
+    except KeyboardInterrupt:
+        return _failed("stopped; what was saved before is whole.", 130, "unnoise: ")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _failed(error: object, status: int, lead: str = "unnoise: error: ") -> int:
+    sentence = " ".join(str(error).split())
+    sys.stderr.write(f"{lead}{sentence}\n")
+    return status

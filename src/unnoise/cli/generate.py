@@ -1,0 +1,329 @@
+"""`unnoise generate`: pictures from a prompt, saved with their recipe, shown as they appear."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise.cli import outputs, parser, values
+from unnoise.cli.progress import Progress
+from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from unnoise.pipelines import Denoising, Recipe, Result, Step, TextToImage
+
+_DEFAULT_MODEL = "digits"
+_FRAMES = 120  # most pictures of an animation: beyond, the eye sees no more and the file grows
+_LITTLE = 10_000_000  # numbers in the network times pictures
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked, as values. None leaves a choice to the model. options: those of `pipe.denoise`."""
+
+    prompt: str
+    model: str
+    output: Path
+    options: Mapping[str, Any]
+    show_every: int | None
+    frames: Path | None
+    animate: Path | None
+    enlarge: int
+    threads: int | None
+    json: bool
+    metadata: bool
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options; more spellings that people type are taken but not listed."""
+    command = commands.add_parser("generate", help="make pictures from a prompt", description=__doc__)
+    command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
+    command.add_argument("-p", "--prompt", help="the same as PROMPT")
+    command.add_argument(
+        "-m", "--model", default=_DEFAULT_MODEL, help="name, folder or training run (%(default)s)"
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        default="outputs",
+        help="folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
+    )
+    command.add_argument(
+        "-n", "--negative", default="", metavar="TEXT", help="what the picture should not be"
+    )
+    command.add_argument("--steps", metavar="N", help="steps from noise to picture")
+    command.add_argument(
+        "--guidance", metavar="X", help="how strongly the prompt is heeded; 1 is not at all more"
+    )
+    command.add_argument("--scheduler", metavar="NAME", help="as `unnoise schedulers` lists")
+    command.add_argument(
+        "-s", "--seed", metavar="N", help="of the first picture; -1 or none: random, and told"
+    )
+    command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
+    command.add_argument("--size", metavar="WxH", help="in pixels")
+    command.add_argument("-W", "--width", metavar="N", help="in pixels")
+    command.add_argument("-H", "--height", metavar="N", help="in pixels")
+    command.add_argument(
+        "--show-every", metavar="N", help="show the picture in the terminal after every N steps"
+    )
+    command.add_argument(
+        "--frames", metavar="DIR", help="save the predicted picture of those steps (or of each)"
+    )
+    command.add_argument("--animate", metavar="FILE", help="save the way from noise as .webp or .gif")
+    command.add_argument("--enlarge", default="1", metavar="N", help="save each pixel N x N times as large")
+    command.add_argument("-t", "--threads", metavar="N", help="processor cores to use")
+    command.add_argument("--json", action="store_true", help="print one JSON object, and no progress")
+    command.add_argument(
+        "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
+    )
+    _more_spellings(command)
+    parser.finish(command, "generate", run)
+
+
+def _more_spellings(command: parser.Parser) -> None:
+    for target, flags in {
+        "output": ("--outdir", "--out"),
+        "negative": ("--negative-prompt", "--negative_prompt"),
+        "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
+        "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
+        "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
+        "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
+        "width": ("--W", "--image_width"),
+        "height": ("--H", "--image_height"),
+        "show_every": ("--show_every", "--preview-interval"),
+    }.items():
+        parser.hidden(command, target, *flags)
+
+
+def request(arguments: argparse.Namespace) -> Request:
+    """The typed request. Raises InputError or FileError; torch is not needed for that."""
+    from unnoise import checkpoints
+
+    steps = _optional(arguments.steps, partial(values.whole, "--steps", low=1, high=1000, example=20))
+    options: dict[str, Any] = {
+        "negative": arguments.negative,
+        "steps": steps,
+        "guidance": _optional(
+            arguments.guidance, partial(values.number, "--guidance", low=0, high=100, example=2)
+        ),
+        "scheduler": arguments.scheduler,
+        "seed": _seed(arguments.seed),
+        "count": values.whole("--count", arguments.count, 1, 256, 4),
+        **_size(arguments),
+    }
+    show_every = partial(
+        values.whole, "--show-every", low=1, high=steps or 1000, example=min(10, steps or 10)
+    )
+    folder = checkpoints.find(arguments.model)
+    asked = Request(
+        prompt=_prompt(arguments, folder),
+        model=arguments.model,
+        output=Path(arguments.output).expanduser(),
+        options=options,
+        show_every=_optional(arguments.show_every, show_every),
+        frames=_optional(arguments.frames, Path),
+        animate=_optional(arguments.animate, Path),
+        enlarge=values.whole("--enlarge", arguments.enlarge, 1, 64, 16),
+        threads=_optional(arguments.threads, partial(values.whole, "--threads", low=1, high=1024, example=2)),
+        json=arguments.json,
+        metadata=not arguments.no_metadata,
+    )
+    _check_files(asked)
+    return asked
+
+
+def _optional(text: str | None, read: Any) -> Any:  # noqa: ANN401 - the reader decides
+    return None if text is None else read(text=text) if isinstance(read, partial) else read(text)
+
+
+def _seed(text: str | None) -> int | None:
+    seed = values.whole("--seed", "-1" if text is None else text, -1, 2**63 - 257, 7)
+    return None if seed == -1 else seed
+
+
+def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
+    width, height = (_optional(arguments.size, partial(values.size, "--size"))) or (None, None)
+    for name in ("width", "height"):
+        given = getattr(arguments, name)
+        if given is not None and arguments.size is not None:
+            raise InputError(f"--size is {arguments.size} and --{name} {given}; give one of the two.")
+    read = {
+        name: partial(values.whole, f"--{name}", low=1, high=4096, example=32) for name in ("width", "height")
+    }
+    return {
+        "width": _optional(arguments.width, read["width"]) or width,
+        "height": _optional(arguments.height, read["height"]) or height,
+    }
+
+
+def _prompt(arguments: argparse.Namespace, folder: Path) -> str:
+    from unnoise.checkpoints.manifest import read_manifest
+
+    if arguments.words is not None and arguments.prompt is not None:
+        raise InputError(
+            f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
+        )
+    prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
+    if prompt is None and read_manifest(folder).text_encoder is not None:
+        raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
+    return prompt or ""
+
+
+def _check_files(asked: Request) -> None:
+    if asked.json and asked.show_every:
+        raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
+    outputs.check_output("--output", asked.output, (".png",))
+    if asked.animate is not None:
+        if not asked.animate.suffix or asked.animate.is_dir():
+            raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
+        outputs.check_output("--animate", asked.animate, (".webp", ".gif"))
+    if asked.frames is not None:
+        if asked.frames.is_file():
+            raise InputError(f"--frames is '{asked.frames}', a file; give a folder.")
+        outputs.check_output("--frames", asked.frames / "frames", ())
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    asked = request(arguments)
+    begun = time.monotonic()
+    if not asked.json and sys.stderr.isatty():
+        sys.stderr.write(f"loading {asked.model} ...\r")
+    import torch
+
+    from unnoise.pipelines import load
+
+    pipe = load(asked.model)
+    torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    loaded = time.monotonic()
+    denoising = pipe.denoise(asked.prompt, **asked.options)
+    for note in denoising.notes:
+        sys.stderr.write(f"unnoise: note: {note}\n")
+    watch = Watch(asked, len(denoising))
+    with Progress(len(denoising), "denoising", quiet=asked.json) as progress:
+        for step in denoising:
+            progress.reach(step.index + 1)
+            watch.see(step, progress)
+    result = denoising.result()
+    sampled = time.monotonic()
+    if not asked.json and not asked.show_every:
+        _show_small(result)
+    paths = _save(asked, result)
+    extra = watch.finish(result)
+    seconds = {"load": loaded - begun, "sample": sampled - loaded}
+    (_tell_json if asked.json else _tell)(denoising, paths, extra, seconds)
+    return 0
+
+
+def _threads(pipe: TextToImage, asked: Request) -> int:
+    """One where the work of a step is so small that threads wait for each other longer than they compute."""
+    import torch
+
+    numbers = sum(tensor.numel() for tensor in pipe.model.network.parameters())
+    return 1 if numbers * asked.options["count"] < _LITTLE else torch.get_num_threads()
+
+
+def _show_small(result: Result) -> None:
+    """Pictures too small for an image viewer appear in the terminal, if there is one with colours."""
+    from unnoise import images
+
+    colours = images.terminal_colours(sys.stdout)
+    sheet = images.grid(result.images)
+    if colours and sheet.width <= 64:
+        sys.stdout.write(images.terminal_text(sheet, colours))
+
+
+@dataclass
+class Watch:
+    """Shows, saves and collects the predicted pictures as the steps go by."""
+
+    asked: Request
+    steps: int
+    folder: Path | None = None
+    collected: list[Image] = field(default_factory=list)
+
+    def see(self, step: Step, progress: Progress) -> None:
+        """Look at one step, where it is one to look at."""
+        last = step.index + 1 == self.steps
+        shown = self.asked.show_every is not None and ((step.index + 1) % self.asked.show_every == 0 or last)
+        framed = self.asked.frames is not None and (shown or self.asked.show_every is None)
+        moving = self.asked.animate is not None and step.index % math.ceil(self.steps / _FRAMES) == 0
+        if not (shown or framed or moving):
+            return
+        picture = step.preview()
+        if shown:
+            self._show(step, picture, progress)
+        if framed:
+            self._save_frame(step, picture)
+        if moving:
+            self.collected.append(picture)
+
+    def _show(self, step: Step, picture: Image, progress: Progress) -> None:
+        from unnoise import images
+
+        text = images.terminal_text(picture, images.terminal_colours(sys.stdout))
+        progress.write(f"step {step.index + 1} of {self.steps}, noise {float(step.level.sigma):.3f}\n{text}")
+
+    def _save_frame(self, step: Step, picture: Image) -> None:
+        from unnoise import images
+
+        assert self.asked.frames is not None
+        self.folder = self.folder or outputs.new_folder(self.asked.frames)
+        images.write_png(self.folder / f"step-{step.index + 1:04d}.png", picture)
+
+    def finish(self, result: Result) -> dict[str, str]:
+        """Write the animation; returns what was written beside the pictures."""
+        from unnoise import images
+
+        extra = {} if self.folder is None else {"frames": str(self.folder)}
+        if self.asked.animate is not None:
+            frames = [*self.collected, images.grid(result.images)]
+            names = outputs.candidates(self.asked.animate, result.recipes[0].seed)
+            path = outputs.save_new(names, lambda name: images.write_animation(name, frames))
+            extra["animation"] = str(path)
+        return extra
+
+
+def _save(asked: Request, result: Result) -> list[Path]:
+    from unnoise import images
+
+    paths = []
+    for picture, recipe in zip(result.images, result.recipes, strict=True):
+        text = recipe.png_text() if asked.metadata else None
+        write = partial(images.write_png, picture=images.enlarge(picture, asked.enlarge), text=text)
+        paths.append(outputs.save_new(outputs.candidates(asked.output, recipe.seed), write))
+    return paths
+
+
+def _tell(run: Denoising, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]) -> None:
+    first: Recipe = run.recipes[0]
+    for path, recipe in zip(paths, run.recipes, strict=True):
+        sys.stdout.write(f"saved {path}  seed {recipe.seed}\n")
+    for what, where in extra.items():
+        sys.stdout.write(f"saved {where}  {what}\n")
+    sys.stderr.write(
+        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {first.width}x{first.height}: "
+        f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
+    )
+
+
+def _tell_json(
+    run: Denoising, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+) -> None:
+    pictures = [
+        {"path": str(path), "recipe": recipe.to_dict()}
+        for path, recipe in zip(paths, run.recipes, strict=True)
+    ]
+    rounded = {name: round(value, 4) for name, value in seconds.items()}
+    told = {"images": pictures, **extra, "notes": list(run.notes), "seconds": rounded}
+    sys.stdout.write(json.dumps(told) + "\n")

@@ -1,0 +1,92 @@
+"""`unnoise inspect`: what a model, a file of weights or a picture says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from unnoise.cli import parser
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints import Summary
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "inspect", help="show what a model or a picture says of itself", description=__doc__
+    )
+    command.add_argument(
+        "file", metavar="FILE", help="model name or folder, run, .safetensors file, or PNG picture"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.finish(command, "inspect", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    from unnoise.checkpoints import inspect
+
+    summary = inspect(arguments.file)
+    if arguments.json:
+        sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
+        return 0
+    rows = {"model": _model, "weights": _weights, "picture": _picture}[summary.kind](summary)
+    for name, value in rows:
+        sys.stdout.write(f"{name:<12}{value}\n")
+    return 0
+
+
+def _weights(summary: Summary) -> Iterator[tuple[str, str]]:
+    yield "file", f"{summary.path}, {summary.size / 1e6:,.2f} MB"
+    types = ", ".join(f"{count:,} {dtype}" for dtype, count in summary.dtypes.items())
+    yield "holds", f"{summary.parameters:,} numbers in {summary.tensors:,} tensors ({types})"
+    yield "sha256", summary.sha256
+    yield "short hash", summary.short_hash
+    if summary.kind == "weights":
+        yield from ((name, " ".join(str(value).split())[:200]) for name, value in summary.details.items())
+
+
+def _model(summary: Summary) -> Iterator[tuple[str, str]]:
+    yield from _weights(summary)
+    facts = summary.details
+    if not facts["intact"]:
+        yield "damaged", f"the weights differ from the hash in model.json ({facts['sha256'][:10]})"
+    channels, height, width = facts["size"]
+    yield "pictures", f"{width}x{height}, {channels} channel{'s' if channels > 1 else ''}"
+    yield "predicts", f"{facts['prediction']}, variance {facts['variance']}, clip {facts['clip']}"
+    yield "schedule", _line(facts["schedule"])
+    yield "network", _line(facts["network"])
+    if facts["text_encoder"] is None:
+        yield "prompts", "none: trained without captions"
+    else:
+        yield "text", _line(facts["text_encoder"])
+    yield "defaults", _line(facts["defaults"])
+    yield from ((name, _plain(value)) for name, value in facts["card"].items())
+
+
+def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
+    facts = dict(summary.details)
+    yield "file", f"{summary.path}, {facts.pop('width')}x{facts.pop('height')}, {summary.size / 1e3:,.1f} kB"
+    recipe = facts.pop("recipe", None)
+    if recipe is not None:
+        facts.pop("parameters", None)
+        yield from (
+            (name.replace("_", " "), _plain(value))
+            for name, value in recipe.items()
+            if value not in ("", False)
+        )
+    elif not facts:
+        yield "recipe", "none"
+    yield from ((name, str(value)) for name, value in facts.items())
+
+
+def _line(table: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}" for name, value in table.items())
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

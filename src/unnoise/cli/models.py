@@ -1,0 +1,52 @@
+"""`unnoise models`: the models that come with the package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from unnoise.cli import parser
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "models", help="list the models that come with unnoise", description=__doc__
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.finish(command, "models", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    from unnoise.checkpoints import shipped
+    from unnoise.checkpoints.manifest import WEIGHTS, read_manifest
+
+    told: dict[str, Any] = {}
+    for name, folder in shipped().items():
+        manifest = read_manifest(folder)
+        channels, height, width = manifest.size
+        told[name] = {
+            "folder": str(folder),
+            "bytes": (folder / WEIGHTS).stat().st_size,
+            "width": width,
+            "height": height,
+            "channels": channels,
+            "card": manifest.card,
+        }
+    sys.stdout.write(json.dumps(told) + "\n" if arguments.json else _table(told))
+    return 0
+
+
+def _table(told: dict[str, Any]) -> str:
+    if not told:
+        return "no model comes with this build; train one: unnoise train pictures/ --out run/\n"
+    lines = []
+    for name, facts in told.items():
+        lines.append(f"{name}  {facts['width']}x{facts['height']}, {facts['bytes'] / 1e6:.1f} MB")
+        for key, value in facts["card"].items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"  {key:<10}{shown}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,105 @@
+"""Names of the files that a command writes: always new ones. Nothing that exists is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from unnoise.errors import FileError, InputError
+
+_COUNTER = re.compile(r"%0?\d*d")
+_NUMBERED = re.compile(r"(\d+)-")
+
+
+def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse an ending that is not among these, and a folder that cannot be written; leaves nothing behind.
+
+    A path without an ending is a folder. Raises InputError or FileError.
+    """
+    if path.suffix and path.suffix.lower() not in endings and not path.is_dir():
+        raise InputError(f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder.")
+    folder = path.parent if path.suffix and not path.is_dir() else path
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is not a folder" if folder.is_file() else error.strerror
+        raise FileError(
+            f"cannot write '{path}': {folder}: {reason}. Choose a folder that can be written."
+        ) from None
+
+
+def candidates(path: Path, seed: int) -> Iterator[Path]:
+    """Names for one more picture, the preferred one first, without end.
+
+    A name with a counter (%d, %03d) counts from 1. A file is itself, then name-2, name-3. A folder gets the
+    number after its highest, and the seed: 00001-7.png.
+    """
+    counter = _COUNTER.search(path.name)
+    if counter:
+        before, after = path.name[: counter.start()], path.name[counter.end() :]
+        yield from (path.with_name(before + counter[0] % place + after) for place in itertools.count(1))
+    elif path.suffix and not path.is_dir():
+        yield path
+        yield from (path.with_name(f"{path.stem}-{place}{path.suffix}") for place in itertools.count(2))
+    else:
+        taken = [int(match[1]) for entry in _entries(path) if (match := _NUMBERED.match(entry))]
+        yield from (path / f"{place:05d}-{seed}.png" for place in itertools.count(max(taken, default=0) + 1))
+
+
+def save_new(names: Iterator[Path], write: Callable[[Path], None]) -> Path:
+    """Write to the first of these names that is free, whole or not at all, and return it.
+
+    The file is made under a hidden name and linked to its own, which fails where that exists: two processes
+    cannot take one name. Raises FileError.
+    """
+    first = next(names)
+    hidden = first.with_name(f".{first.stem[:100]}.{os.getpid()}-{id(names):x}{first.suffix}")
+    try:
+        write(hidden)
+        for name in itertools.chain([first], names):
+            if _take(hidden, name):
+                return name
+    finally:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+    raise AssertionError("names never end")
+
+
+def new_folder(path: Path) -> Path:
+    """Make the first of `path`, path-2, path-3 that is absent or empty. Raises FileError."""
+    for place in itertools.count(1):
+        folder = path if place == 1 else path.with_name(f"{path.name}-{place}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make the folder '{folder}': {error.strerror}. Choose another.") from None
+        if not any(folder.iterdir()):
+            return folder
+    raise AssertionError("counting never ends")
+
+
+def _take(hidden: Path, name: Path) -> bool:
+    try:
+        os.link(hidden, name)
+    except FileExistsError:
+        return False
+    except OSError as error:  # a file system without links: look, then rename
+        if name.exists():
+            return False
+        try:
+            hidden.rename(name)
+        except OSError:
+            raise FileError(f"cannot write '{name}': {error.strerror}. Choose another folder.") from error
+    return True
+
+
+def _entries(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []

@@ -1,0 +1,110 @@
+"""The grammar of the command line, with refusals written for the reader."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+ABOUT = "Turn noise into pictures, and see how: generate from a prompt, train on your own pictures."
+EXAMPLES = """examples:
+  unnoise generate "a seven" --show-every 10
+  unnoise train pictures/ --out run/ --steps 2000
+  unnoise generate "my prompt" -m run/
+  unnoise inspect outputs/00001-7.png"""
+
+
+class Refused(Exception):  # noqa: N818 - argparse's part in what the errors module calls InputError
+    """Words on the command line that make no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one sentence, and never guesses at shortened options."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise Refused, argparse's words made plain."""
+        usage = f"`{self.prog} --help` shows what it takes."
+        if found := re.match(r"argument (\S+?)(?:/\S+)*: expected (one|at least one) argument", message):
+            raise Refused(f"{found[1]} needs a value after it; {usage}")
+        if found := re.match(r"the following arguments are required: (.*)", message):
+            raise Refused(f"{found[1]} is missing; {usage}")
+        if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            raise Refused(f"'{found[1]}' is not a command; {near(found[1], _words(found[2]))} {usage}")
+        raise Refused(f"{message}; {usage}")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command that these words ask for: `run` is its function, the rest its raw values.
+
+    Raises Refused. `--help` and `--version` print and end the process, as argparse has it.
+    """
+    parser = build()
+    arguments, left = parser.parse_known_args(argv)
+    if left:
+        raise Refused(_left_over(arguments, left))
+    if "run" not in arguments:
+        parser.print_help()
+        parser.exit()
+    return arguments
+
+
+def build() -> Parser:
+    """The whole grammar. Each command's file adds its own part; none imports its room for that."""
+    from unnoise.cli import generate, inspect, models, schedulers, train
+
+    parser = Parser(prog="unnoise", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for command in (generate, train, inspect, models, schedulers):
+        command.add(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: reading the package's metadata takes 30 ms."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import unnoise
+
+        parser.exit(message=f"unnoise {unnoise.__version__}\n")
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """The known words that are nearest, as the start of a hint."""
+    import difflib
+
+    found = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or known
+    return f"did you mean {', '.join(found)}?"
+
+
+def hidden(parser: argparse.ArgumentParser, target: str, *flags: str) -> None:
+    """More spellings of an option that has one value, left out of the help."""
+    parser.add_argument(*flags, dest=target, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) -> None:
+    """Say which function runs the command, and keep its options for hints on misspelt ones."""
+    listed = [action.option_strings for action in parser._actions if action.help is not argparse.SUPPRESS]
+    parser.set_defaults(run=run, command=name, options=[flag for flags in listed for flag in flags])
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip(" '") for word in text.split(",")]
+
+
+def _left_over(arguments: argparse.Namespace, left: Sequence[str]) -> str:
+    word = left[0].partition("=")[0]
+    usage = f"`unnoise {arguments.command} --help` shows what it takes." if "command" in arguments else ""
+    if not word.startswith("-"):
+        quote = (
+            "put a prompt of several words in quotes." if usage and arguments.command == "generate" else usage
+        )
+        return f"'{word}' is one word too many; {quote}"
+    options = [flag for flag in getattr(arguments, "options", ()) if flag.startswith("--")]
+    return f"{word} is not an option here; {near(word, options) if options else ''} {usage}"

@@ -1,0 +1,191 @@
+"""`unnoise train`: from a folder of pictures, with captions or without, to a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise.cli import outputs, parser, values
+from unnoise.cli.progress import Progress
+from unnoise.errors import DataError
+
+if TYPE_CHECKING:
+    from unnoise.training import Event, Started, TrainConfig
+
+_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
+_whole = partial(values.whole, high=10**9)
+_WIDTHS = "model.network.widths"
+
+# Option -> the setting it stands for, how its text is checked, and its help.
+_SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
+    "--steps": ("run.steps", partial(_whole, low=1, example=10_000), "steps of the optimizer"),
+    "--batch": ("run.batch", partial(_whole, low=1, example=64), "pictures a step"),
+    "--size": (
+        "model.size",
+        partial(values.whole, low=4, high=4096, example=32),
+        "side of the pictures, in pixels",
+    ),
+    "--channels": (_WIDTHS, values.widths, "channels of each level, such as 64,128"),
+    "--lr": ("optimizer.lr", partial(values.number, low=0, high=10, example=3e-4), "learning rate"),
+    "--checkpoint-every": (
+        "run.checkpoint_every",
+        partial(_whole, low=0, example=1000),
+        "steps between checkpoints",
+    ),
+    "--sample-every": (
+        "run.sample_every",
+        partial(_whole, low=0, example=1000),
+        "steps between sample sheets",
+    ),
+    "--seed": ("run.seed", partial(_whole, low=0, example=0), "of every random draw"),
+    "--workers": (
+        "run.workers",
+        partial(values.whole, low=0, high=256, example=2),
+        "threads that read ahead",
+    ),
+}
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options; more spellings that people type are taken but not listed."""
+    command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
+    command.add_argument("data", metavar="DATA", help=_DATA)
+    command.add_argument(
+        "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
+    )
+    command.add_argument(
+        "--config", metavar="FILE", help="settings in TOML; options below change single ones"
+    )
+    for flag, (setting, _, about) in _SETTINGS.items():
+        command.add_argument(
+            flag, metavar="N" if flag != "--channels" else "N,N", help=f"{about} ({setting})"
+        )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting: --set optimizer.ema=0.99",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on from the run's newest complete checkpoint"
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="refuse a corrupt picture instead of skipping it"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print each event as a line of JSON, and no progress"
+    )
+    for target, flags in {
+        "out": ("--output_dir", "--output-dir", "--output"),
+        "steps": ("--max_train_steps", "--max-train-steps"),
+        "batch": ("--train_batch_size", "--batch-size", "--batch_size"),
+        "size": ("--resolution",),
+        "lr": ("--learning_rate", "--learning-rate"),
+        "checkpoint_every": ("--checkpointing_steps",),
+    }.items():
+        parser.hidden(command, target, *flags)
+    parser.finish(command, "train", run)
+
+
+def config(arguments: argparse.Namespace) -> TrainConfig | None:
+    """The settings that the words ask for; None where a resumed run keeps its own. Torch is not needed."""
+    from unnoise.training import TrainConfig, run_folder, settings
+
+    changes = []
+    for flag, (setting, read, _) in _SETTINGS.items():
+        text = getattr(arguments, flag[2:].replace("-", "_"))
+        if text is not None:
+            read(flag, text)
+            changes.append(f"{setting}=[{text}]" if setting == _WIDTHS else f"{setting}={text}")
+    changes += ["data.strict=true"] * arguments.strict + arguments.set
+    own = Path(arguments.out) / run_folder.CONFIG
+    if arguments.config is not None:
+        base = settings.read(arguments.config)
+    elif arguments.resume and own.is_file():
+        base = settings.read(own)
+    else:
+        base = TrainConfig()
+    asked = settings.override(base, changes)
+    agreed: TrainConfig = run_folder.agree(Path(arguments.out), asked, arguments.resume)
+    return agreed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    data, out = Path(arguments.data).expanduser(), Path(arguments.out).expanduser()
+    asked = config(arguments)
+    if not data.is_dir():
+        what = "is a file" if data.exists() else "does not exist"
+        raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    outputs.check_output("--out", out / "run", ())
+    if not arguments.json and sys.stderr.isatty():
+        sys.stderr.write("reading the pictures ...\r")
+    from unnoise.training import train
+
+    events = train(data, out, asked, arguments.resume)
+    return _tell_json(events) if arguments.json else _tell(events, out)
+
+
+def _tell_json(events: Iterator[Event]) -> int:
+    name = ""
+    for event in events:
+        name = type(event).__name__.lower()
+        facts: dict[str, Any] = {"event": name, **vars(event)}
+        sys.stdout.write(json.dumps(facts, default=str) + "\n")
+        sys.stdout.flush()
+    return 130 if name == "stopped" else 0
+
+
+def _tell(events: Iterator[Event], out: Path) -> int:
+    from unnoise.training import Progress as Figures
+    from unnoise.training import Started
+
+    started = next(events)
+    assert isinstance(started, Started)
+    _tell_start(started, out)
+    event: Event = started
+    with Progress(started.steps, "training", start=started.step) as progress:
+        for event in events:
+            if isinstance(event, Figures):
+                note = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
+                progress.reach(event.step, note)
+            else:
+                progress.write(_sentence(event) + "\n")
+    if type(event).__name__ == "Stopped":
+        return 130
+    sys.stdout.write(f"try it: unnoise generate {'PROMPT ' if started.captioned else ''}-m {out}\n")
+    return 0
+
+
+def _sentence(event: Event) -> str:
+    from unnoise.training import Finished, Sampled, Saved, Skipped, Stopped
+
+    match event:
+        case Skipped():
+            return f"step {event.step}: the loss was {event.loss}; the step was left out"
+        case Saved():
+            return f"step {event.step}: saved {event.folder}"
+        case Sampled():
+            return f"step {event.step}: samples in {event.picture}"
+        case Stopped():
+            return f"stopped at step {event.step}; go on with the same command and --resume"
+        case Finished():
+            return f"done: the model is in {event.model}"
+    return str(event)
+
+
+def _tell_start(started: Started, out: Path) -> None:
+    for note in started.notes:
+        sys.stderr.write(f"unnoise: note: {note}\n")
+    told = "with captions" if started.captioned else "without captions"
+    sys.stdout.write(
+        f"{started.pictures:,} pictures {told}; {started.parameters:,} parameters on {started.device}; "
+        f"steps {started.step:,} to {started.steps:,}; run in {out}\n"
+    )
+    sys.stdout.flush()

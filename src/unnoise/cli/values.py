@@ -1,0 +1,51 @@
+"""Texts of options -> values. Each refusal names the option, what was given, and an example."""
+
+from __future__ import annotations
+
+import math
+
+from unnoise.errors import InputError
+
+
+def whole(flag: str, text: str, low: int, high: int, example: int) -> int:
+    """A whole number from `low` to `high`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise InputError(
+            f"{flag} is {_shown(text)}; give a whole number from {low} to {high:,}, for example {example}."
+        )
+    return value
+
+
+def number(flag: str, text: str, low: float, high: float, example: float) -> float:
+    """A finite number from `low` to `high`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not low <= value <= high:
+        raise InputError(
+            f"{flag} is {_shown(text)}; give a number from {low:g} to {high:g}, for example {example:g}."
+        )
+    return value
+
+
+def size(flag: str, text: str) -> tuple[int, int]:
+    """Width and height, written WxH."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2:
+        raise InputError(f"{flag} is {_shown(text)}; give width x height in pixels, for example 32x32.")
+    width, height = (whole(flag, part, 1, 4096, 32) for part in parts)
+    return width, height
+
+
+def widths(flag: str, text: str) -> tuple[int, ...]:
+    """Whole numbers parted by commas."""
+    return tuple(whole(flag, part.strip(), 1, 65_536, 64) for part in text.split(","))
+
+
+def _shown(text: str) -> str:
+    return text if text.strip() and len(text) <= 40 else repr(text[:40])
