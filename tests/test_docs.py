@@ -1,0 +1,68 @@
+"""The pages say what the code does: their Python runs, prints what they show, and their commands parse.
+
+The ```python blocks of a page run in order in one namespace, in an empty folder. A ```text block straight after
+one is what it prints.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+def blocks(page):
+    """(language, first line number, text, whether nothing but space stands before it and the last block)."""
+    text, end = page.read_text(encoding="utf-8"), 0
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start(2)) + 1
+        yield match[1], line, match[2], not text[end : match.start()].strip()
+        end = match.end()
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+RUNNING = [page for page in PAGES if any(language == "python" for language, *_ in blocks(page))]
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=name)
+def test_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace, printed = {"__name__": "page"}, ""
+    for language, line, text, follows in blocks(page):
+        if language == "python":
+            # Blank lines in front, so that a traceback names the page's own line.
+            code = compile("\n" * (line - 1) + text, name(page), "exec")
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(code, namespace)
+            printed = out.getvalue()
+        elif language == "text" and follows:
+            shown = [row.rstrip() for row in text.strip().splitlines()]
+            assert [row.rstrip() for row in printed.strip().splitlines()] == shown, f"{name(page)}:{line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_of_a_page_parse(page):
+    from unnoise.cli.parser import parse
+
+    for language, _, text, _ in blocks(page):
+        if language != "console":
+            continue
+        for command in re.findall(r"^\$ unnoise (.+)$", text.replace("\\\n", " "), re.MULTILINE):
+            parse(shlex.split(command, comments=True))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_of_a_page_lead_to_files(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert not missing
