@@ -87,7 +87,15 @@ def hybrid(time, v=0.3):
     x = diffuser.add_noise(x0, eps, level)
     output = output.requires_grad_()
     variance = torch.full_like(x, v, requires_grad=True)
-    return schedule, diffuser, x0, x, Estimate(x, level, output, diffuser.prediction, variance), output, variance
+    return (
+        schedule,
+        diffuser,
+        x0,
+        x,
+        Estimate(x, level, output, diffuser.prediction, variance),
+        output,
+        variance,
+    )
 
 
 @pytest.mark.parametrize("time", [1, 2, 30, 49])

@@ -5,7 +5,7 @@ from unnoise.training import TrainConfig, settings
 
 
 def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
-    config = settings.override(TrainConfig(), ["model.network.widths=64,128", "run.sample_prompts=[\"a, b\"]"])
+    config = settings.override(TrainConfig(), ["model.network.widths=64,128", 'run.sample_prompts=["a, b"]'])
     path = tmp_path / "config.toml"
     path.write_text(settings.dumps(config), encoding="utf-8")
     assert settings.read(path) == config

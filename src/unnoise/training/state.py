@@ -57,11 +57,16 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
         numbers: dict[int, dict[str, Tensor]] = {}
         for name, tensor in load_file(folder / OPTIMIZER).items():
             index, _, key = name.partition(".")
-            numbers.setdefault(int(index), {})[key] = tensor
+            numbers.setdefault(int(index), {})[key] = _laid_out(tensor, learner.parameters[int(index)])
         groups = learner.optimizer.state_dict()["param_groups"]
         learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         learner.average.restore(load_file(folder / MODEL / WEIGHTS), state["average_updates"])
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' does not fit this run's config.toml: {error}") from error
     return state
+
+
+def _laid_out(tensor: Tensor, weight: Tensor) -> Tensor:
+    """The tensor in its weight's order in memory: the fused optimizer walks both side by side, blindly."""
+    return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor

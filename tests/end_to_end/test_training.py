@@ -1,0 +1,385 @@
+"""Training as a person runs it: from a folder to a model, cut and continued, and refused when it must be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from unnoise import checkpoints as models
+from unnoise import training
+from unnoise.errors import DataError, FileError, InputError, NonFiniteError
+from unnoise.training import Finished, Progress, Saved, Stopped, settings
+from unnoise.training.batches import ahead, draw
+from unnoise.training.trainer import Trainer
+
+TINY = [
+    "model.size=8",
+    "model.colour=grey",
+    "model.network.widths=8,16",
+    "model.network.blocks=1",
+    "model.network.dropout=0.1",
+    "model.text.width=8",
+    "model.text.heads=2",
+    "model.text.layers=1",
+    "model.text.positions=8",
+    "model.defaults.steps=2",
+    "data.mirror=true",
+    "loss.caption_dropout=0.3",
+    "optimizer.warmup=5",
+    "run.batch=8",
+    "run.steps=30",
+    "run.log_every=1",
+    "run.checkpoint_every=0",
+    "run.sample_every=0",
+    "run.device=cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twenty pictures of eight by eight: bars that lie or stand, with captions that say so."""
+    data = tmp_path_factory.mktemp("pictures")
+    for number in range(20):
+        image = Image.new("L", (8, 8), 10 * number)
+        lying = number % 2
+        image.paste(255, (0, number % 7, 8, number % 7 + 1) if lying else (number % 7, 0, number % 7 + 1, 8))
+        image.save(data / f"{number:02}.png")
+        words = "a lying bar\na bar on its side" if lying else "a standing bar\nan upright bar"
+        (data / f"{number:02}.txt").write_text(words, encoding="utf-8")
+    return data
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def config(*more):
+    return settings.override(training.TrainConfig(), [*TINY, *more])
+
+
+def losses(events):
+    return {event.step: event.loss for event in events if isinstance(event, Progress)}
+
+
+def tensors(run, step):
+    place = run / "checkpoints" / f"step-{step:06d}"
+    return {
+        path.relative_to(place).as_posix(): load_file(path) for path in sorted(place.rglob("*.safetensors"))
+    }
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    return all(
+        torch.equal(left[file][name], right[file][name]) and left[file].keys() == right[file].keys()
+        for file in left
+        for name in left[file]
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """The run that is never cut, and its events."""
+    torch.set_num_threads(1)
+    run = tmp_path_factory.mktemp("whole") / "run"
+    return run, list(training.train(folder, run, config()))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cut", [13])
+def test_thirty_steps_equal_thirteen_and_seventeen_to_the_bit(folder, whole, tmp_path, workers, cut):
+    """With dropout layers, caption dropout and mirroring, in the middle of an epoch; losses and every tensor."""
+    run, first = tmp_path / "run", []
+    for event in training.train(folder, run, config("run.checkpoint_every=13")):
+        first.append(event)
+        if isinstance(event, Saved):
+            break
+    assert first[-1].step == cut
+    torch.manual_seed(99)  # the state of the global generator must not matter
+    rest = list(
+        training.train(folder, run, config("run.checkpoint_every=13", f"run.workers={workers}"), resume=True)
+    )
+    assert rest[0].step == cut
+    assert losses(first) | losses(rest) == losses(whole[1])
+    assert same(tensors(run, 30), tensors(whole[0], 30))
+
+
+def test_a_finished_run_is_a_folder_with_everything_in_it(whole, folder):
+    run, events = whole
+    assert isinstance(events[-1], Finished)
+    assert events[0].pictures == 20
+    assert events[0].captioned
+    assert settings.read(run / "config.toml") == config()
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["loss"] == losses(events)[30]
+    model = models.load(run)
+    assert model.shape == (1, 8, 8)
+    assert "upright" in " ".join(model.tokenizer.words)
+    average = load_file(run / "checkpoints" / "step-000030" / "model" / "weights.safetensors")
+    assert torch.equal(model.network.state_dict()["conv_in.weight"], average["network.conv_in.weight"])
+
+
+def test_a_longer_run_goes_on_and_its_model_takes_the_place_of_the_shorter(folder, tmp_path):
+    run = tmp_path / "run"
+    list(training.train(folder, run, config("run.steps=2", "optimizer.decay=constant")))
+    before = models.load(run).sha256
+    events = list(training.train(folder, run, config("run.steps=4", "optimizer.decay=constant"), resume=True))
+    assert [event.step for event in events if isinstance(event, Progress)] == [3, 4]
+    assert models.load(run).sha256 != before
+    assert settings.read(run / "config.toml").run.steps == 4
+    again = list(training.train(folder, run, resume=True))
+    assert [type(event).__name__ for event in again] == ["Started", "Finished"]
+
+
+def test_sample_grids_are_written_at_their_steps(folder, tmp_path):
+    run = tmp_path / "run"
+    list(training.train(folder, run, config("run.steps=3", "run.sample_every=2")))
+    assert [path.name for path in sorted((run / "samples").iterdir())] == [
+        "step-000002.png",
+        "step-000003.png",
+    ]
+    with Image.open(run / "samples" / "step-000002.png") as grid:
+        assert grid.size == (128, 64)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.prediction=noise", "model.schedule.kind=discrete_vp"),
+        ("model.prediction=sample", "model.schedule.kind=flow", "loss.times=logit_normal"),
+        ("model.prediction=flow", "model.schedule.kind=flow", "loss.stratified=false"),
+        ("model.prediction=edm", "model.schedule.kind=edm", "loss.times=log_normal", "loss.mean=-1.2"),
+        ("model.schedule.kind=discrete_vp", "model.schedule.curve=linear", "loss.weight=min_snr"),
+        ("model.schedule.kind=discrete_vp", "model.schedule.curve=cosine", "model.variance=learned_range"),
+        ("model.schedule.kind=discrete_vp", "model.schedule.curve=scaled_linear", "run.precision=bfloat16"),
+        ("model.network.pooled_width=8",),
+        ("data.captions=none", "model.colour=rgb"),
+    ],
+)
+def test_every_kind_of_model_learns_something(folder, tmp_path, changes):
+    events = list(
+        training.train(folder, tmp_path / "run", config("run.steps=25", "optimizer.lr=0.003", *changes))
+    )
+    values = list(losses(events).values())
+    assert sum(values[-5:]) < sum(values[:5])
+    assert models.load(tmp_path / "run").network.training is False
+
+
+def test_one_batch_is_learnt_by_heart(folder, tmp_path):
+    """The same draws again and again: the loss falls below a tenth of its start."""
+    trainer = Trainer(
+        folder,
+        tmp_path / "run",
+        config("model.network.dropout=0", "optimizer.lr=0.01", "optimizer.decay=constant"),
+    )
+    batch = draw(trainer.config, trainer.pictures, trainer.model.schedule, 0)
+    values = [trainer.learner.advance(step, batch).loss for step in range(80)]
+    assert values[-1] < values[0] / 10
+
+
+def test_four_parts_of_two_have_the_gradient_of_one_of_eight(folder, tmp_path):
+    """To 1e-6 of the largest gradient: only the order of float32 sums differs."""
+    found = []
+    for parts in (1, 4):
+        made = config(f"run.accumulate={parts}", "model.network.dropout=0", "loss.weight=min_snr")
+        learner = (trainer := Trainer(folder, tmp_path / str(parts), made)).learner
+        with torch.no_grad():  # away from the zeros of a fresh network, where most gradients vanish
+            for weight, place in zip(learner.parameters, range(10**6), strict=False):
+                weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(place)))
+        loss = learner.gradients(3, draw(made, trainer.pictures, trainer.model.schedule, 3))
+        found.append((loss, [weight.grad for weight in learner.parameters]))
+    (loss, one), (_, four) = found
+    assert float(loss) == pytest.approx(float(found[1][0]), rel=1e-6)
+    largest = max(float(gradient.abs().max()) for gradient in one)
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-6 * largest) for a, b in zip(one, four, strict=True))
+
+
+def test_batches_read_ahead_are_the_batches(folder, tmp_path):
+    trainer = Trainer(folder, tmp_path / "run", config())
+    make = lambda step: draw(trainer.config, trainer.pictures, trainer.model.schedule, step)
+    for alone, early in zip(ahead(make, 2, 9, 0), ahead(make, 2, 9, 3), strict=True):
+        assert torch.equal(alone.x0, early.x0)
+        assert torch.equal(alone.noise, early.noise)
+        assert torch.equal(alone.level.time, early.level.time)
+        assert alone.captions == early.captions
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(folder, tmp_path):
+    trainer = Trainer(folder, tmp_path / "run", config())
+    batch = draw(trainer.config, trainer.pictures, trainer.model.schedule, 0)
+    learner = trainer.learner
+    learner.advance(0, batch)
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    average = {name: tensor.clone() for name, tensor in learner.average.average.items()}
+    batch.noise[3] = float("inf")
+    result = learner.advance(1, batch)
+    assert not result.applied
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.tensors().items())
+    assert all(torch.equal(average[name], tensor) for name, tensor in learner.average.average.items())
+    assert learner.average.updates == 1
+
+
+def test_training_stops_after_so_many_bad_steps_and_names_the_last(folder, tmp_path, monkeypatch):
+    trainer = Trainer(folder, tmp_path / "run", config("run.patience=3"))
+    with torch.no_grad():
+        trainer.learner.parameters[0].fill_(float("nan"))
+    events = trainer.run()
+    with pytest.raises(NonFiniteError, match="not finite in 3 steps in a row, up to step 3"):
+        list(events)
+    assert (tmp_path / "run" / "log.jsonl").read_text().count('"nan"') == 3
+
+
+def test_asked_to_stop_it_saves_and_another_process_goes_on(folder, whole, tmp_path):
+    """SIGTERM to a process in the middle of a run; what it leaves continues to the same end."""
+    run = tmp_path / "run"
+    settings_path = tmp_path / "tiny.toml"
+    settings_path.write_text(settings.dumps(config()), encoding="utf-8")
+    script = (
+        "import sys, time, torch\n"
+        "from pathlib import Path\n"
+        "from unnoise.training import settings, train\n"
+        "torch.set_num_threads(1)\n"
+        "for event in train(Path(sys.argv[1]), Path(sys.argv[2]), settings.read(sys.argv[3])):\n"
+        "    print(type(event).__name__, event.step, flush=True)\n"
+        "    time.sleep(0.02)\n"
+    )
+    command = [sys.executable, "-c", script, str(folder), str(run), str(settings_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+        while "Progress 5" not in (line := process.stdout.readline()):
+            assert line, "the run ended early"
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read().split("\n")
+    assert process.returncode == 0
+    assert rest[-2].startswith("Stopped")
+    list(training.train(folder, run, resume=True))
+    assert same(tensors(run, 30), tensors(whole[0], 30))
+
+
+def test_a_thread_may_train_and_be_stopped_by_leaving_the_loop(folder, tmp_path):
+    seen = []
+
+    def work():
+        for event in training.train(folder, tmp_path / "run", config("run.steps=2")):
+            seen.append(type(event).__name__)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == ["Started", "Progress", "Progress", "Saved", "Finished"]
+
+
+def test_an_interrupt_saves_first(folder, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    events = []
+    for event in training.train(folder, tmp_path / "run", config()):
+        events.append(event)
+        if event.step == 4 and isinstance(event, Progress):
+            signal.raise_signal(signal.SIGINT)
+    assert isinstance(events[-1], Stopped)
+    assert events[-1].step == 4
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_is_never_overwritten(folder, tmp_path, whole):
+    with pytest.raises(InputError, match="holds a run already; go on with --resume"):
+        training.Trainer(folder, whole[0], config())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="exists and is not a run"):
+        training.Trainer(folder, tmp_path / "other", config())
+    with pytest.raises(InputError, match=r"is not a run \(it has no config.toml\)"):
+        training.Trainer(folder, tmp_path / "other", config(), resume=True)
+    assert (tmp_path / "other" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_resumed_run_keeps_what_its_steps_were_made_with(folder, whole):
+    with pytest.raises(InputError, match=r"optimizer\.lr differs from"):
+        training.Trainer(folder, whole[0], config("optimizer.lr=0.1"), resume=True)
+
+
+def test_two_processes_cannot_hold_one_run(folder, tmp_path):
+    events = training.train(folder, tmp_path / "run", config())
+    next(events)
+    with pytest.raises(FileError, match="in use by another process"):
+        next(training.train(folder, tmp_path / "run", resume=True))
+    events.close()
+
+
+def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in sorted(folder.iterdir())[4:]:
+        (data / path.name).write_bytes(path.read_bytes())
+    events = training.train(data, whole[0], resume=True)
+    assert any("not those that the run began with" in note for note in next(events).notes)
+    events.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model.size=10", "model.size is 10, but this network needs a multiple of 4; give"),
+        ("model.network.widths=9,18", "model.network: .*even"),
+        ("model.network.depth=3", "'depth' is not a setting of a UNet"),
+        ("model.network.blocks=two", "model.network"),
+        ("model.text.depth=3", "depth"),
+        ("model.schedule.kind=log", "schedule kind is 'log'"),
+        ("model.prediction=guess", "prediction is 'guess'"),
+        ("model.variance=learned_range", "model.schedule.kind=discrete_vp"),
+        ("model.defaults.speed=3", "'speed' is not a default"),
+        ("run.device=tpu", "run.device is 'tpu'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder, tmp_path, change, words):
+    changes = [change, "model.network.widths=8,16,16"] if "size" in change else [change]
+    with pytest.raises(InputError, match=words):
+        training.Trainer(folder, tmp_path / "run", config(*changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_data_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DataError):
+        training.Trainer(tmp_path / "nothing", tmp_path / "run", config())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot write"):
+        list(training.train(folder, tmp_path / "file" / "run", config()))
+
+
+def test_a_small_set_and_corrupt_pictures_are_told(folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("00.png", "01.png"):
+        (data / name).write_bytes((folder / name).read_bytes())
+    (data / "02.png").write_bytes(b"\x89PNG")
+    (data / "film.mp4").write_bytes(b"")
+    notes = "\n".join(next(training.train(data, tmp_path / "run", config())).notes)
+    assert "02.png' cannot be decoded" in notes
+    assert "1 corrupt" in notes
+    assert "1 files are not pictures" in notes
+    assert "a batch of 8 shows each of the 2 pictures more than once" in notes
+
+
+def test_settings_are_checked_without_torch():
+    script = (
+        "import sys, unnoise.training as t\n"
+        "t.settings.override(t.TrainConfig(), ['run.steps=3'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent)

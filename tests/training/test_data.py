@@ -1,0 +1,167 @@
+"""A folder of pictures: what is taken, how it is captioned, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unnoise.errors import DataError
+from unnoise.training import DataConfig
+from unnoise.training.data import open_pictures
+from unnoise.training.pictures import read_picture
+
+SHAPE = (3, 4, 4)
+
+
+def picture(path, size=(4, 4), value=128, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, 0, 255 - value)).save(path, **options)
+    return path
+
+
+def opened(folder, shape=SHAPE, **config):
+    return open_pictures(folder, shape, DataConfig(**config))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_the_three_formats_are_read(tmp_path, name):
+    picture(tmp_path / name)
+    (pixels,) = opened(tmp_path).read([0])
+    assert pixels.shape == SHAPE
+    assert pixels.dtype == torch.uint8
+    assert pixels[:, 0, 0].tolist() == pytest.approx([128, 0, 127], abs=4)
+
+
+def test_a_picture_is_known_by_its_first_bytes_not_by_its_name(tmp_path):
+    picture(tmp_path / "a.png").rename(tmp_path / "holiday.bak")
+    assert len(opened(tmp_path)) == 1
+
+
+def test_the_middle_is_kept_and_the_right_size_is_not_resampled(tmp_path):
+    wide = np.zeros((4, 12, 3), np.uint8)
+    wide[:, 4:8] = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    Image.fromarray(np.ascontiguousarray(wide[:, 4:8])).save(tmp_path / "exact.png")
+    exact = read_picture(tmp_path / "exact.png", SHAPE)
+    assert torch.equal(exact, torch.from_numpy(wide[:, 4:8].transpose(2, 0, 1).copy()))
+    assert torch.equal(read_picture(tmp_path / "wide.png", SHAPE), exact)
+
+
+def test_grey_clear_and_deep_pictures_become_plain_ones(tmp_path):
+    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    assert read_picture(tmp_path / "clear.png", SHAPE).unique().tolist() == [255]
+    Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png", (1, 4, 4)).unique().tolist() == [128]
+    assert read_picture(picture(tmp_path / "colour.png"), (1, 4, 4)).shape == (1, 4, 4)
+
+
+def test_captions_come_from_text_metadata_or_folders(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a cat\n\na sleeping cat\n", encoding="utf-8")
+    picture(tmp_path / "red_apples" / "b.png")
+    picture(tmp_path / "sub" / "c.png")
+    lines = [{"file_name": "c.png", "text": "a dog"}, {"file_name": "d.png", "text": ["one", "two"]}]
+    (tmp_path / "sub" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    picture(tmp_path / "sub" / "d.png")
+    found = opened(tmp_path)
+    named = dict(zip((path.name for path in found.paths), found.captions, strict=True))
+    assert named == {
+        "a.png": ("a cat", "a sleeping cat"),
+        "b.png": ("red apples",),
+        "c.png": ("a dog",),
+        "d.png": ("one", "two"),
+    }
+    assert found.ignored == 0
+    assert opened(tmp_path, captions="text").captions.count(()) == 3
+    assert not opened(tmp_path, captions="none").captioned
+
+
+def test_a_source_of_captions_that_has_none_is_refused(tmp_path):
+    picture(tmp_path / "a.png")
+    assert not opened(tmp_path).captioned
+    for source in ("text", "metadata", "folders"):
+        with pytest.raises(DataError, match=f"no captions of the kind '{source}'"):
+            opened(tmp_path, captions=source)
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"text": "x"}', '{"file_name": "a.png", "text": 3}', '{"file_name": 1, "text": "x"}']
+)
+def test_bad_metadata_names_its_line(tmp_path, line):
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        f'{{"file_name": "b.png", "text": "x"}}\n{line}\n', encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"metadata\.jsonl', line 2"):
+        opened(tmp_path)
+
+
+def test_captions_that_are_not_text_are_named(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(DataError, match=r"a\.txt' cannot be read as UTF-8"):
+        opened(tmp_path)
+
+
+def test_a_corrupt_picture_is_named_and_skipped_or_refused(tmp_path):
+    picture(tmp_path / "good.png", size=(64, 64))
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    found = opened(tmp_path)
+    assert [path.name for path in found.paths] == ["good.png"]
+    assert [sentence.split("'")[1].rpartition("/")[2] for sentence in found.corrupt] == [
+        "cut.png",
+        "empty.png",
+        "page.jpg",
+    ]
+    with pytest.raises(DataError, match=r"cut\.png' cannot be decoded"):
+        opened(tmp_path, strict=True)
+
+
+def test_a_picture_too_large_is_refused_by_its_header(tmp_path):
+    Image.new("1", (5000, 4000)).save(tmp_path / "huge.png")
+    with pytest.raises(DataError, match="5000x4000 pixels; the limit is 16 million"):
+        opened(tmp_path)
+
+
+def test_folders_without_pictures_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        opened(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no files"):
+        opened(tmp_path)
+    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="2 files, none of them a picture"):
+        opened(tmp_path)
+    with pytest.raises(DataError, match="is a file"):
+        opened(tmp_path / "notes.txt")
+
+
+def test_files_that_are_not_pictures_are_counted_but_captions_are_not(tmp_path):
+    picture(tmp_path / "a.png")
+    for name in ("a.txt", "metadata.jsonl", "Thumbs.db", "clip.mp4", ".hidden"):
+        (tmp_path / name).write_bytes(b"")
+    assert opened(tmp_path).ignored == 2
+
+
+def test_what_does_not_fit_in_memory_reads_the_same(tmp_path):
+    for number in range(5):
+        picture(tmp_path / f"{number}.png", size=(7, 5), value=number * 40)
+    cached, lazy = opened(tmp_path), opened(tmp_path, cache_mb=0)
+    assert lazy.cache is None
+    assert torch.equal(cached.read([3, 0, 3]), lazy.read([3, 0, 3]))
+    assert cached.digest() == lazy.digest()
+
+
+def test_a_picture_that_breaks_later_gives_way_to_the_next(tmp_path):
+    for number in range(3):
+        picture(tmp_path / f"{number}.png", value=number * 40)
+    lazy, strict = opened(tmp_path, cache_mb=0), opened(tmp_path, cache_mb=0, strict=True)
+    (tmp_path / "1.png").write_bytes(b"")
+    assert torch.equal(lazy.read([1]), lazy.read([2]))
+    with pytest.raises(DataError, match=r"1\.png"):
+        strict.read([1])
