@@ -120,7 +120,7 @@ def test_orders_hold_from_a_start_without_signal(name, order):
         scheduler = Scheduler(grids.Times(times), Adams(order, "flow", "flow"), final=finals.Stop())
         return error(scheduler, schedule, steps, data=GAUSSIAN)
 
-    assert math.log2(fixed_range(50) / fixed_range(100)) > order - 0.25
+    assert math.log2(fixed_range(200) / fixed_range(400)) > order - 0.25
 
 
 def test_entry_in_the_middle_keeps_the_order():
