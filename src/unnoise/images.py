@@ -131,8 +131,9 @@ def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int = 64)
     """
     wide = columns if colours else columns // 2
     small = _in_mode(picture, "RGB")
-    if small.width * 2 <= 32:
-        small = enlarge(small, min(32, wide) // small.width or 1)
+    readable = 32 if colours else 16
+    if small.width * 2 <= readable:
+        small = enlarge(small, readable // small.width)
     if small.width > wide:
         small = small.resize((wide, max(1, round(small.height * wide / small.width))), Image.Resampling.BOX)
     if not colours:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.progress import Progress
+from unnoise.cli.watch import Watch
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from unnoise.pipelines import Denoising, Recipe, Result, Step, TextToImage
+    from unnoise.pipelines import Denoising, Recipe, Result, TextToImage
 
 _DEFAULT_MODEL = "digits"
-_FRAMES = 120  # most pictures of an animation: beyond, the eye sees no more and the file grows
 _LITTLE = 10_000_000  # numbers in the network times pictures
 
 
@@ -209,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
     denoising = pipe.denoise(asked.prompt, **asked.options)
     for note in denoising.notes:
         sys.stderr.write(f"unnoise: note: {note}\n")
-    watch = Watch(asked, len(denoising))
+    watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
     with Progress(len(denoising), "denoising", quiet=asked.json) as progress:
         for step in denoising:
             progress.reach(step.index + 1)
@@ -241,57 +238,6 @@ def _show_small(result: Result) -> None:
     sheet = images.grid(result.images)
     if colours and sheet.width <= 64:
         sys.stdout.write(images.terminal_text(sheet, colours))
-
-
-@dataclass
-class Watch:
-    """Shows, saves and collects the predicted pictures as the steps go by."""
-
-    asked: Request
-    steps: int
-    folder: Path | None = None
-    collected: list[Image] = field(default_factory=list)
-
-    def see(self, step: Step, progress: Progress) -> None:
-        """Look at one step, where it is one to look at."""
-        last = step.index + 1 == self.steps
-        shown = self.asked.show_every is not None and ((step.index + 1) % self.asked.show_every == 0 or last)
-        framed = self.asked.frames is not None and (shown or self.asked.show_every is None)
-        moving = self.asked.animate is not None and step.index % math.ceil(self.steps / _FRAMES) == 0
-        if not (shown or framed or moving):
-            return
-        picture = step.preview()
-        if shown:
-            self._show(step, picture, progress)
-        if framed:
-            self._save_frame(step, picture)
-        if moving:
-            self.collected.append(picture)
-
-    def _show(self, step: Step, picture: Image, progress: Progress) -> None:
-        from unnoise import images
-
-        text = images.terminal_text(picture, images.terminal_colours(sys.stdout))
-        progress.write(f"step {step.index + 1} of {self.steps}, noise {float(step.level.sigma):.3f}\n{text}")
-
-    def _save_frame(self, step: Step, picture: Image) -> None:
-        from unnoise import images
-
-        assert self.asked.frames is not None
-        self.folder = self.folder or outputs.new_folder(self.asked.frames)
-        images.write_png(self.folder / f"step-{step.index + 1:04d}.png", picture)
-
-    def finish(self, result: Result) -> dict[str, str]:
-        """Write the animation; returns what was written beside the pictures."""
-        from unnoise import images
-
-        extra = {} if self.folder is None else {"frames": str(self.folder)}
-        if self.asked.animate is not None:
-            frames = [*self.collected, images.grid(result.images)]
-            names = outputs.candidates(self.asked.animate, result.recipes[0].seed)
-            path = outputs.save_new(names, lambda name: images.write_animation(name, frames))
-            extra["animation"] = str(path)
-        return extra
 
 
 def _save(asked: Request, result: Result) -> list[Path]:

@@ -1,0 +1,157 @@
+import json
+
+import pytest
+import torch
+
+from tiny_model import save_tiny, tiny_model
+from unnoise import checkpoints
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.process import EDM, DiscreteVP, Flow
+
+
+def state(model):
+    parts = [part for part in (model.network, model.text_encoder) if part is not None]
+    return [tensor for part in parts for tensor in part.state_dict().values()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_every_number_and_setting_comes_back(folder):
+    before, after = tiny_model(), checkpoints.load(folder)
+    assert all(torch.equal(a, b) for a, b in zip(state(before), state(after), strict=True))
+    for name in ("schedule", "prediction", "variance", "clip", "shape", "defaults", "card"):
+        assert getattr(after, name) == getattr(before, name)
+    assert after.tokenizer.config() == before.tokenizer.config()
+    assert (after.name, len(after.sha256)) == ("tiny", 64)
+
+
+def test_a_loaded_model_is_ready_to_use(folder):
+    model = checkpoints.load(folder)
+    assert not model.network.training
+    assert not any(weight.requires_grad for weight in model.network.parameters())
+    assert model.network.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": False},
+        {"channels": 3, "variance": "learned_range", "schedule": DiscreteVP.linear()},
+        {"schedule": DiscreteVP.cosine().zero_terminal_snr()},
+        {"schedule": EDM(), "prediction": "edm", "clip": None},
+        {"schedule": Flow(3.0), "prediction": "flow"},
+    ],
+)
+def test_every_kind_of_model_comes_back(tmp_path, changes):
+    schedule = {"schedule": changes["schedule"]} if "schedule" in changes else {}
+    rest = {name: value for name, value in changes.items() if name != "schedule"}
+    before = tiny_model(**rest)
+    if schedule:
+        before = checkpoints.Model(**{**vars(before), **schedule})
+    after = checkpoints.load(checkpoints.save(before, tmp_path / "model"))
+    assert after.schedule == before.schedule
+    assert all(torch.equal(a, b) for a, b in zip(state(before), state(after), strict=True))
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path, folder):
+    small = checkpoints.save(tiny_model(), tmp_path / "half", dtype=torch.float16)
+    whole, half = (checkpoints.inspect(path).size for path in (folder, small))
+    assert half < 0.65 * whole
+    model = checkpoints.load(small)
+    assert model.network.dtype == torch.float32
+    assert checkpoints.load(small, dtype=torch.bfloat16).network.dtype == torch.bfloat16
+
+
+def test_saving_never_replaces(tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(FileError, match="exists"):
+        save_tiny(tmp_path / "model")
+
+
+def test_a_model_with_nan_is_not_saved(tmp_path):
+    model = tiny_model()
+    model.network.conv_in.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"not finite.*network\.conv_in\.weight"):
+        checkpoints.save(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_that_do_not_belong_together_are_no_model():
+    model = tiny_model()
+    for changes in ({"tokenizer": None}, {"text_encoder": None, "tokenizer": None}, {"shape": (3, 8, 8)}):
+        with pytest.raises(InputError):
+            checkpoints.Model(**{**vars(model), **changes})
+
+
+def test_defaults_are_checked():
+    for table in ({"stesp": 3}, {"steps": 0}, {"steps": 2.5}, {"guidance": float("nan")}, {"scheduler": 3}):
+        with pytest.raises(InputError):
+            checkpoints.Defaults.from_table(table)
+
+
+def test_a_run_gives_its_model_then_its_newest_whole_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    for step in (100, 200, 300):
+        model = save_tiny(run / "checkpoints" / f"step-{step:06d}" / "model")
+        entries = {f"model/{f.name}": {"size": f.stat().st_size} for f in model.iterdir()}
+        (model.parent / "manifest.json").write_text(json.dumps({"files": entries}))
+    torn = run / "checkpoints" / "step-000300" / "model" / "weights.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-1])
+    assert checkpoints.find(run) == run / "checkpoints" / "step-000200" / "model"
+    assert checkpoints.load(run).name == "run"
+    save_tiny(run / "model")
+    assert checkpoints.find(run) == run / "model"
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path):
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(CheckpointError, match="no complete checkpoint yet"):
+        checkpoints.find(tmp_path)
+
+
+def test_foreign_files_are_told_apart(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"model.diffusion_model.x": torch.zeros(1)}, tmp_path / "sd.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "lone.safetensors")
+    (tmp_path / "old.ckpt").write_bytes(b"\x80\x02")
+    (tmp_path / "model_index.json").write_text("{}")
+    for path, words in (
+        (tmp_path / "sd.safetensors", "a Stable Diffusion checkpoint; this version reads model folders"),
+        (tmp_path / "lone.safetensors", "a file of weights alone"),
+        (tmp_path / "old.ckpt", "a pickled checkpoint"),
+        (tmp_path, "a diffusers folder"),
+        (tmp_path / "none.safetensors", "there is no"),
+        (tmp_path / "none", "there is no"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            checkpoints.load(path)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(monkeypatch, folder):
+    from unnoise.checkpoints import locations
+
+    monkeypatch.setattr(locations, "SHIPPED", folder.parent)
+    assert checkpoints.find("tiny") == folder
+    with pytest.raises(InputError, match="no model 'tinny'; the nearest are tiny"):
+        checkpoints.find("tinny")
+
+
+def test_every_shipped_model_loads_and_has_a_card():
+    for name in checkpoints.shipped():
+        model = checkpoints.load(name)
+        assert model.name == name
+        assert model.card
+
+
+def test_a_summary_tells_what_a_folder_holds(folder):
+    found = checkpoints.inspect(folder)
+    assert found.kind == "model"
+    assert found.parameters == sum(tensor.numel() for tensor in state(tiny_model()))
+    assert found.details["intact"]
+    assert found.short_hash == found.sha256[:10]
+    whole = checkpoints.inspect(folder / "weights.safetensors")
+    assert (whole.kind, whole.sha256, whole.dtypes) == ("weights", found.sha256, found.dtypes)
