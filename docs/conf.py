@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
+from importlib import metadata
 
 project = "unnoise"
 author = "the unnoise authors"
 copyright = author
-release = version("unnoise")
+release = metadata.version("unnoise")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
@@ -21,7 +21,7 @@ html_show_copyright = False
 html_copy_source = False
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 default_role = "code"
 
@@ -29,12 +29,17 @@ _CODE = re.compile(r"(`[^`]+`)")
 
 
 def plain_text(_app, _what, _name, _object, _options, lines):
-    """Docstrings are plain text with `code`: nothing else in them is markup."""
+    """Docstrings are plain text with `code`: nothing else in them is markup.
+
+    Indented paragraphs keep their lines (formulas); in others a deeper line just goes on.
+    """
+    formula, first = False, True
     for place, line in enumerate(lines):
-        parts = _CODE.split(line)
+        formula = line.startswith(" ") if first else formula
+        first = not line.strip()
+        parts = _CODE.split(line.strip())
         parts[::2] = [re.sub(r"([*|\\]|_\b|_$)", r"\\\1", part) for part in parts[::2]]
-        parts[1::2] = [f"`{part}`" for part in parts[1::2]]
-        lines[place] = "".join(parts)
+        lines[place] = f"| {''.join(parts)}" if formula and not first else "".join(parts)
 
 
 def setup(app):
