@@ -44,6 +44,7 @@ def tiny_model(*, text: bool = True, channels: int = 1, **changes: object) -> ch
     for part in (network, encoder):
         _fill(part)
     options = {
+        "schedule": Cosine(),
         "prediction": "velocity",
         "clip": 1.0,
         "defaults": {"steps": 4, "guidance": 2.0, "scheduler": "DPM++ 2M"},
@@ -51,7 +52,6 @@ def tiny_model(*, text: bool = True, channels: int = 1, **changes: object) -> ch
     }
     return checkpoints.Model(
         network=network,
-        schedule=Cosine(),
         shape=(channels, 8, 8),
         text_encoder=encoder,
         tokenizer=tokenizer() if text else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -72,7 +73,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         import unnoise
 
-        parser.exit(message=f"unnoise {unnoise.__version__}\n")
+        sys.stdout.write(f"unnoise {unnoise.__version__}\n")
+        parser.exit()
 
 
 def near(word: str, known: Sequence[str]) -> str:

@@ -1,0 +1,337 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import unnoise
+from tiny_model import tiny_model
+from unnoise import images
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.pipelines import Condition, Guided, TextToImage
+from unnoise.process import DiscreteVP, Estimate
+from unnoise.randomness import NoiseSource, normal
+from unnoise.schedulers import Scheduler, grids, names, solvers
+
+CLOSE = 1e-4  # float32: another batch size or thread count orders the same sums differently
+
+
+def apart(a, b):
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+
+def test_a_call_gives_pictures_arrays_and_recipes(pipe):
+    made = pipe("a seven", seed=7, count=2)
+    assert [picture.size for picture in made.images] == [(8, 8)] * 2
+    assert made.arrays[0].shape == (8, 8, 1)
+    assert 0.0 <= made.arrays[0].min() <= made.arrays[0].max() <= 1.0
+    assert [recipe.seed for recipe in made.recipes] == [7, 8]
+    assert made.recipes[0].scheduler == "DPM++ 2M"
+    assert made.recipes[0].version == unnoise.__version__
+
+
+def test_one_seed_is_one_picture_and_prompts_and_seeds_matter(pipe):
+    first = pipe("a seven", seed=7).arrays[0]
+    assert np.array_equal(first, pipe("a seven", seed=7).arrays[0])
+    assert apart(first, pipe("a seven", seed=8).arrays[0]) > 0.01
+    assert apart(first, pipe("a red apple", seed=7).arrays[0]) > 0.001
+    assert apart(first, pipe("a seven", seed=7, negative="a red apple").arrays[0]) > 0.001
+
+
+@pytest.mark.parametrize("name", [row.name for row in names.table()])
+def test_the_third_of_four_equals_the_same_seed_alone(pipe, name):
+    four = pipe("a seven", seed=7, count=4, scheduler=name).arrays
+    alone = pipe("a seven", seed=9, scheduler=name).arrays
+    assert apart(four[2], alone[0]) <= CLOSE
+
+
+def test_the_noise_itself_does_not_know_the_batch():
+    like = torch.empty(4, 1, 8, 8)
+    four = NoiseSource((7, 8, 9, 10))("start", like=like)
+    assert torch.equal(four[2], normal(9, "start", shape=(1, 8, 8)))
+
+
+def test_other_prompts_in_a_batch_change_nothing(pipe):
+    both = pipe(["a seven", "a red apple"], seeds=[3, 4])
+    assert apart(both.arrays[1], pipe("a red apple", seed=4).arrays[0]) <= CLOSE
+    assert [recipe.prompt for recipe in both.recipes] == ["a seven", "a red apple"]
+
+
+def test_count_makes_pictures_of_each_prompt_in_turn(pipe):
+    made = pipe(["a seven", "a red apple"], negative=["", "two"], seed=1, count=2)
+    assert [(r.prompt, r.negative, r.seed) for r in made.recipes] == [
+        ("a seven", "", 1),
+        ("a seven", "", 2),
+        ("a red apple", "two", 3),
+        ("a red apple", "two", 4),
+    ]
+
+
+def test_one_thread_or_two_make_the_same_picture(pipe):
+    before = torch.get_num_threads()
+    try:
+        made = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(pipe("a seven", seed=7, steps=2).arrays[0])
+    finally:
+        torch.set_num_threads(before)
+    assert apart(*made) <= CLOSE
+
+
+@pytest.mark.parametrize("name", ["DPM++ 2M", "LMS", "Euler a", "DDPM", "Heun"])
+def test_two_threads_share_a_pipeline_and_agree_with_one_after_the_other(pipe, name):
+    asked = [("a seven", 7, 6), ("a red apple", 11, 9)]
+    alone = [pipe(prompt, seed=seed, steps=steps, scheduler=name).arrays[0] for prompt, seed, steps in asked]
+    together: dict[int, list] = {0: [], 1: []}
+    gate = threading.Barrier(2)
+
+    def work(place):
+        prompt, seed, steps = asked[place]
+        gate.wait()
+        for _ in range(3):
+            together[place].append(pipe(prompt, seed=seed, steps=steps, scheduler=name).arrays[0])
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place in (0, 1):
+        assert len(together[place]) == 3
+        assert all(apart(made, alone[place]) <= 1e-6 for made in together[place])
+
+
+def test_two_interleaved_runs_agree_with_two_in_turn(pipe):
+    ask = {"steps": 5, "scheduler": "LMS"}
+    first, second = (pipe("a seven", seed=seed, **ask).arrays[0] for seed in (1, 2))
+    runs = [pipe.denoise("a seven", seed=seed, **ask) for seed in (1, 2)]
+    for _ in zip(*runs, strict=True):
+        pass
+    assert np.array_equal(runs[0].result().arrays[0], first)
+    assert np.array_equal(runs[1].result().arrays[0], second)
+
+
+def test_the_steps_can_be_seen_one_by_one(pipe):
+    run = pipe.denoise("a seven", steps=4, seed=7)
+    assert len(run) == 4
+    steps = list(run)
+    assert [step.index for step in steps] == [0, 1, 2, 3]
+    assert [step.level.sigma for step in steps] == sorted((step.level.sigma for step in steps), reverse=True)
+    assert steps[-1].level.sigma == 0.0
+    for step in steps:
+        assert step.preview().size == (8, 8)
+        assert step.x.shape == step.x0.shape == step.noise.shape == (1, 1, 8, 8)
+    assert np.array_equal(run.result().arrays[0], images.to_arrays(steps[-1].x)[0])
+
+
+def test_a_batch_previews_as_one_sheet(pipe):
+    step = next(pipe.denoise("a seven", count=4))
+    assert step.preview().size == (18, 18)
+
+
+def test_the_callers_code_between_steps_can_still_differentiate(pipe):
+    for step in pipe.denoise("a seven", steps=2):
+        weight = torch.ones(1, requires_grad=True)
+        (weight * 2).sum().backward()
+        assert weight.grad is not None
+        assert step.x.shape == (1, 1, 8, 8)
+
+
+def test_guidance_is_linear_in_the_networks_output():
+    model = tiny_model()
+    x, time = normal(0, "x", shape=(2, 1, 8, 8)), torch.tensor([0.5, 0.5])
+    without = Guided(model.network, Condition.of(model, ["", ""]), 1.0)(x, time)
+    heeding = Guided(model.network, Condition.of(model, ["a seven", "a red apple"]), 1.0)(x, time)
+    both = Condition.of(model, ["", "", "a seven", "a red apple"])
+    for guidance in (0.0, 0.5, 3.0):
+        guided = Guided(model.network, both, guidance)(x, time)
+        assert torch.allclose(guided, without + guidance * (heeding - without), atol=1e-5)
+
+
+def test_guidance_one_asks_the_network_once_with_half_the_batch(pipe, monkeypatch):
+    sizes = []
+    forward = type(pipe.model.network).forward
+
+    def spy(self, x, *args, **kwargs):
+        sizes.append(len(x))
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(type(pipe.model.network), "forward", spy)
+    pipe("a seven", steps=3, guidance=1, scheduler="Euler")
+    pipe("a seven", steps=3, guidance=2, scheduler="Euler")
+    assert sizes == [1, 1, 1, 2, 2, 2]
+
+
+def test_text_is_embedded_once_a_run_and_remembered(pipe, monkeypatch):
+    calls = []
+    remember = type(pipe.model.network).remember
+    monkeypatch.setattr(
+        type(pipe.model.network), "remember", lambda *a, **k: calls.append("keys") or remember(*a, **k)
+    )
+    encode = type(pipe.model.text_encoder).forward
+    monkeypatch.setattr(
+        type(pipe.model.text_encoder), "forward", lambda *a, **k: calls.append("text") or encode(*a, **k)
+    )
+    pipe("a seven", steps=6, count=3)
+    assert calls == ["text", "text", "keys"]  # the empty negative prompt, the prompt; nothing more
+
+
+def test_a_learned_variance_is_the_prompts_own():
+    pipe = TextToImage(tiny_model(variance="learned_range", schedule=DiscreteVP.linear()))
+    made = pipe("a seven", seed=1, scheduler="DDPM", guidance=4)
+    assert (
+        apart(made.arrays[0], pipe("a seven", seed=1, count=2, scheduler="DDPM", guidance=4).arrays[0])
+        <= CLOSE
+    )
+
+
+def test_given_latents_take_the_place_of_the_seeds_noise(pipe):
+    noise = normal(7, "start", shape=(1, 8, 8)).unsqueeze(0)
+    given = pipe("a seven", seed=3, latents=noise)
+    assert np.array_equal(given.arrays[0], pipe("a seven", seed=7).arrays[0])
+    assert given.recipes[0].own_noise
+
+
+def test_a_recipe_makes_its_picture_again(pipe):
+    made = pipe("a red apple", negative="two", steps=6, guidance=3.5, scheduler="euler_a", width=10, count=3)
+    r = made.recipes[1]
+    again = pipe(
+        r.prompt,
+        negative=r.negative,
+        seed=r.seed,
+        steps=r.steps,
+        guidance=r.guidance,
+        scheduler=r.scheduler,
+        width=r.width,
+        height=r.height,
+    )
+    assert apart(again.arrays[0], made.arrays[1]) <= CLOSE
+
+
+def test_a_random_seed_is_told(pipe):
+    first, second = (pipe("a seven").recipes[0].seed for _ in range(2))
+    assert first != second
+
+
+def test_a_scheduler_object_is_named_when_it_has_a_name(pipe):
+    assert pipe("a seven", scheduler=names.get("lms")).recipes[0].scheduler == "LMS"
+    assert pipe("a seven", scheduler="dpmpp 2m karras").recipes[0].scheduler == "DPM++ 2M Karras"
+    own = Scheduler(grid=grids.Karras(rho=3.0), solver=solvers.Adams(2, "sigma", "noise"))
+    assert "rho=3.0" in pipe("a seven", scheduler=own).recipes[0].scheduler
+
+
+def test_unknown_words_are_told(pipe):
+    assert "zebra" in pipe("a zebra").notes[0]
+    assert pipe("a seven").notes == ()
+
+
+@pytest.mark.parametrize("prompt", ["", "🙂 " * 50, "x" * 10_000, "\ud800", "a\0b", "Ünï\u202e"])
+def test_any_prompt_makes_a_picture(pipe, prompt):
+    assert pipe(prompt, steps=1).images
+
+
+def test_a_model_without_captions_makes_pictures_of_nothing_asked():
+    pipe = TextToImage(tiny_model(text=False))
+    made = pipe(seed=1)
+    assert made.recipes[0].guidance == 1.0
+    for ask in ({"prompt": "a seven"}, {"guidance": 2.0}, {"negative": "x"}):
+        with pytest.raises(InputError):
+            pipe(**ask)
+
+
+def test_nan_from_the_network_names_the_step():
+    model = tiny_model()
+    calls = []
+    forward = model.network.forward
+
+    def spoil(x, *args, **kwargs):
+        calls.append(1)
+        made = forward(x, *args, **kwargs)
+        return made._replace(sample=made.sample * float("nan")) if len(calls) == 3 else made
+
+    model.network.forward = spoil
+    with pytest.raises(NonFiniteError, match="step 3 of 5"):
+        TextToImage(model)("a seven", steps=5, scheduler="Euler")
+
+
+def test_any_denoiser_that_answers_with_x0_fits_the_plan(pipe):
+    """The seam to schedulers: a plan asks a callable, and takes an Estimate or the clean sample."""
+    plan = names.get("Euler").plan(pipe.model.schedule, 4)
+    x = plan.initial(normal(0, "x", shape=(1, 1, 8, 8)))
+    target = torch.full_like(x, 0.25)
+    plainly = [step.x for step in plan.run(lambda x, level: target, x)][-1]
+    estimated = [step.x for step in plan.run(lambda x, level: Estimate.from_x0(x, level, target), x)][-1]
+    assert torch.equal(plainly, estimated)
+    assert torch.allclose(plainly, target, atol=1e-6)
+
+
+BAD = [
+    ({"steps": 0}, "steps is 0"),
+    ({"steps": -1}, "steps is -1"),
+    ({"steps": 1.5}, "steps is 1.5"),
+    ({"steps": 1001}, "steps is 1001"),
+    ({"steps": True}, "steps is True"),
+    ({"steps": "20"}, "steps is '20'"),
+    ({"guidance": float("nan")}, "guidance is nan"),
+    ({"guidance": float("inf")}, "guidance is inf"),
+    ({"guidance": -1}, "guidance is -1"),
+    ({"guidance": "2"}, "guidance is '2'"),
+    ({"width": 33}, "width is 33.*multiples of 2.*32 and 34"),
+    ({"height": 1}, "height is 1.*2"),
+    ({"width": 0}, "width is 0"),
+    ({"height": -8}, "height is -8"),
+    ({"width": 100_000}, "width is 100000"),
+    ({"count": 0}, "count is 0"),
+    ({"count": 257}, "count is 257"),
+    ({"seed": -1}, "seed holds -1"),
+    ({"seed": 1.5}, "seed holds 1.5"),
+    ({"seeds": [1, 2]}, "seeds is"),
+    ({"seeds": ["x"]}, "seeds holds 'x'"),
+    ({"seed": 1, "seeds": [1]}, "one of the two"),
+    ({"scheduler": "magic"}, "magic.*nearest"),
+    ({"negative": ["a", "b"]}, "2 negative prompts"),
+    ({"prompt": []}, "prompt is"),
+    ({"prompt": 3}, "prompt is 3"),
+    ({"prompt": ["a", 3]}, "prompt is"),
+    ({"prompt": ["a"] * 300}, "number of pictures is 300"),
+    ({"latents": torch.zeros(1, 1, 4, 4)}, "latents is"),
+    ({"latents": "noise"}, "latents is str"),
+    ({"latents": torch.full((1, 1, 8, 8), float("nan"))}, "not finite"),
+    ({"show_every": 0}, "show_every is 0"),
+]
+
+
+@pytest.mark.parametrize(("ask", "words"), BAD, ids=[str(ask)[:40] for ask, _ in BAD])
+def test_what_makes_no_sense_is_refused_before_the_first_step(pipe, ask, words):
+    with pytest.raises(InputError, match=words):
+        pipe(**{"prompt": "a seven", **ask})
+
+
+def test_denoise_refuses_when_called_not_when_iterated(pipe):
+    with pytest.raises(InputError):
+        pipe.denoise("a seven", steps=0)
+
+
+def test_show_every_prints_in_a_terminal(pipe, capsys):
+    pipe("a seven", steps=4, show_every=2)
+    told = capsys.readouterr().out
+    assert "step 2 of 4" in told
+    assert "step 4 of 4" in told
+    assert "step 3" not in told
+
+
+def test_show_every_displays_inline_in_a_notebook(pipe, monkeypatch):
+    import sys
+    import types
+
+    shown = []
+    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
+    display.display = shown.append
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    pipe("a seven", steps=4, show_every=2)
+    assert shown[0] == "step 2 of 4"
+    assert shown[1].size == (128, 128)
+    assert len(shown) == 4
