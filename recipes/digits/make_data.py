@@ -3,8 +3,7 @@
     python recipes/digits/make_data.py build/digits
 
 1,797 pictures of 8x8 with 17 grey levels (Alpaydin and Kaynak 1998; UCI, CC BY 4.0), each beside a .txt with
-the ways in which a person might ask for it, one a line. One picture in five is held out of `train` into
-`test`, so that what reads the results has seen pictures that the model has not.
+the ways in which a person might ask for it, one a line.
 """
 
 from __future__ import annotations

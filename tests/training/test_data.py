@@ -118,13 +118,13 @@ def test_a_corrupt_picture_is_named_and_skipped_or_refused(tmp_path):
         "empty.png",
         "page.jpg",
     ]
-    with pytest.raises(DataError, match=r"cut\.png' cannot be decoded"):
+    with pytest.raises(DataError, match=r"cut\.png': it is damaged or cut short"):
         opened(tmp_path, strict=True)
 
 
 def test_a_picture_too_large_is_refused_by_its_header(tmp_path):
     Image.new("1", (5000, 4000)).save(tmp_path / "huge.png")
-    with pytest.raises(DataError, match="5000x4000 pixels; the limit is 16 million"):
+    with pytest.raises(DataError, match="5000 x 4000 pixels; at most"):
         opened(tmp_path)
 
 

@@ -9,11 +9,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from unnoise.errors import DataError
-
-MAX_PIXELS = 16_000_000  # of the file: a header can promise more than the memory holds
-
-_FORMATS = ("PNG", "JPEG", "WEBP")
+from unnoise import images
+from unnoise.errors import DataError, FileError
 
 
 def looks_like_picture(path: Path) -> bool:
@@ -34,24 +31,14 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     """Decode `path`, cut its centre to the shape's aspect and resize it: uint8, shape (C, H, W), C 1 or 3.
 
     Orientation marks of cameras are obeyed; transparent pixels are laid on white; a picture of the right
-    size is not resampled. Raises DataError for a file that is not a whole PNG, JPEG or WebP picture, or
-    larger than 16 million pixels.
+    size is not resampled. Raises DataError for a file that is not a whole PNG, JPEG or WebP picture of at
+    most 16 Mi pixels by its header.
     """
     channels, height, width = shape
     try:
-        with Image.open(path, formats=_FORMATS) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise DataError(
-                    f"'{path}' has {opened.width}x{opened.height} pixels; the limit is 16 million. Shrink it."
-                )
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
-    except DataError:
-        raise
-    except Exception as error:  # decoders raise many kinds on damaged bytes; all mean the same here
-        raise DataError(
-            f"'{path}' cannot be decoded: {error}. Remove it, or save it again as PNG."
-        ) from error
+        upright = images.open_picture(path)
+    except FileError as error:
+        raise DataError(f"{error} Remove it, or save it again.") from error
     flat = _opaque(upright).convert("L" if channels == 1 else "RGB")
     if flat.size != (width, height):
         flat = ImageOps.fit(flat, (width, height), method=Image.Resampling.LANCZOS)
