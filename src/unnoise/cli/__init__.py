@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = "" if error.filename is None else f"'{error.filename}': "
+        return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)
 
 
 def _failed(error: object, status: int, lead: str = "unnoise: error: ") -> int:

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"argument (\S+?)(?:/\S+)*: expected (one|at least one) argument", message):
             raise Refused(f"{found[1]} needs a value after it; {usage}")
         if found := re.match(r"the following arguments are required: (.*)", message):
-            raise Refused(f"{found[1]} is missing; {usage}")
+            raise Refused(f"{found[1]} {'are' if ', ' in found[1] else 'is'} missing; {usage}")
         if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
             raise Refused(f"'{found[1]}' is not a command; {near(found[1], _words(found[2]))} {usage}")
         raise Refused(f"{message}; {usage}")

@@ -1,0 +1,89 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from unnoise import checkpoints
+from unnoise.training import settings
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for place in range(6):
+        Image.new("L", (8, 8), 40 * place).save(folder / f"{place}.png")
+        (folder / f"{place}.txt").write_text(f"a grey number {place}")
+    return folder
+
+
+SMALL = ("--size", 8, "--channels", "8,16", "--batch", 2, "--set", "model.colour=grey")
+SMALL += ("--set", "model.network.norm_groups=4", "--set", "model.network.blocks=1")
+SMALL += ("--set", "model.text.width=16", "--set", "model.text.layers=1")
+
+
+def test_a_folder_becomes_a_run_that_generates(run, pictures, tmp_path):
+    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    status, out, err = run(
+        "train", "pictures", "--out", "run", *SMALL, "--steps", 4, "--checkpoint-every", 2, "--lr", "1e-3"
+    )
+    assert status == 0
+    assert "6 pictures with captions" in out
+    assert "torn.png" in err
+    assert "done: the model is in run/model" in out
+    assert out.endswith("try it: unnoise generate PROMPT -m run\n")
+    written = settings.read(tmp_path / "run" / "config.toml")
+    assert (written.run.steps, written.run.batch, written.optimizer.lr) == (4, 2, 1e-3)
+    assert written.model.network["widths"] == [8, 16]
+    assert checkpoints.load(tmp_path / "run").shape == (1, 8, 8)
+    assert run("generate", "a grey number 3", "-m", "run", "--steps", 2)[0] == 0
+
+
+def test_a_run_goes_on_where_it_was(run, pictures):
+    words = ("train", "pictures", "--out", "run")
+    assert run(*words, *SMALL, "--steps", 2, "--checkpoint-every", 2, "--sample-every", 0)[0] == 0
+    assert run(*words, "--steps", 4)[0] == 2
+    status, out, _ = run(*words, "--steps", 4, "--resume")
+    assert status == 0
+    assert "steps 2 to 4" in out
+
+
+def test_a_config_file_is_changed_by_flags(run, pictures, tmp_path):
+    (tmp_path / "a.toml").write_text('[run]\nsteps = 50\nseed = 9\n[model]\nsize = 8\ncolour = "grey"\n')
+    words = ("train", "pictures", "--out", "run", "--config", "a.toml", *SMALL, "--max_train_steps", 1)
+    assert run(*words)[0] == 0
+    written = settings.read(tmp_path / "run" / "config.toml")
+    assert (written.run.steps, written.run.seed) == (1, 9)
+
+
+def test_json_is_a_line_an_event(run, pictures):
+    status, out, _ = run(
+        "train", "pictures", "--out", "run", *SMALL, "--steps", 2, "--json", "--set", "run.log_every=1"
+    )
+    told = [json.loads(line)["event"] for line in out.splitlines()]
+    assert status == 0
+    assert told[0] == "started"
+    assert told.count("progress") == 2
+    assert told[-1] == "finished"
+
+
+def test_ctrl_c_saves_and_tells_how_to_go_on(pictures, tmp_path):
+    words = ["train", "pictures", "--out", "run", *map(str, SMALL), "--steps", "100000", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "unnoise", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        while b"progress" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out.splitlines()[-1])["event"] == "stopped"
+    assert checkpoints.load(tmp_path / "run").shape == (1, 8, 8)
