@@ -1,6 +1,7 @@
 """The networks: each is a `torch.nn.Module` that one frozen configuration describes."""
 
 from unnoise.networks.hardware import fast_dtype
+from unnoise.networks.packing import pack
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig, TextEncoding
 from unnoise.networks.unet import DownBlock, MidBlock, TextMemory, UNet, UNetConfig, UNetOutput, UpBlock
 
@@ -16,4 +17,5 @@ __all__ = [
     "UNetOutput",
     "UpBlock",
     "fast_dtype",
+    "pack",
 ]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.norm import GroupNorm
 
 
 class TextMemory(NamedTuple):
@@ -24,8 +28,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
     q: (batch, heads, n, d); k, v: (batch, heads, m, d). Returns (batch, n, heads * d).
     """
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if batched_is_faster(q, k):
+        scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        out: Tensor = scores.softmax(dim=-1) @ v  # softmax sums in float32 whatever its dtype
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
+
+
+def batched_is_faster(q: Tensor, k: Tensor) -> bool:
+    """Whether two matrix products beat torch's blockwise attention: in bfloat16 on a CPU, if the scores stay small.
+
+    One head of width 256 over 256 pixels: 0.29 against 0.74 ms; 16 pictures with their gradients: 13 against 35 ms.
+    The rounding error is twice as large, 4e-3 of the result against 2e-3.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return False
+    batch, heads, n, _ = q.shape
+    scores = n * k.shape[2]
+    return scores <= 2**19 and batch * heads * scores >= 2**12
 
 
 class SelfAttention(nn.Module):
@@ -34,8 +57,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, bias: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        self.out = nn.Linear(width, width)
+        self.qkv = TokenLinear(width, 3 * width, bias=bias)
+        self.out = TokenLinear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
@@ -55,9 +78,9 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, text_width: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q = nn.Linear(width, width, bias=False)
+        self.q = TokenLinear(width, width, bias=False)
         self.kv = nn.Linear(text_width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
+        self.out = TokenLinear(width, width)
 
     def remember(self, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """text: (batch, tokens, text width); mask: (batch, tokens) bool. Returns keys and values by head."""
@@ -79,7 +102,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, norm_groups: int, norm_eps: float) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(norm_groups, width, norm_eps)
+        self.norm = GroupNorm(norm_groups, width, norm_eps)
         self.attention = SelfAttention(width, heads, bias=True)
 
     def forward(self, x: Tensor, memory: TextMemory | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.norm import GroupNorm
 
 
 class Downsample(nn.Module):
@@ -49,10 +50,10 @@ class ResidualBlock(nn.Module):
         groups, eps = config.norm_groups, config.norm_eps
         self.resize = resize
         self.scale_shift = config.scale_shift
-        self.norm1 = nn.GroupNorm(groups, width, eps)
+        self.norm1 = GroupNorm(groups, width, eps)
         self.conv1 = nn.Conv2d(width, out, 3, padding=1)
         self.time = nn.Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
-        self.norm2 = nn.GroupNorm(groups, out, eps)
+        self.norm2 = GroupNorm(groups, out, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Identity() if width == out else nn.Conv2d(width, out, 1)

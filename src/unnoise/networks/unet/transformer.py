@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.attention import CrossAttention, SelfAttention, TextMemory, as_picture, as_tokens
+from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.norm import GroupNorm
 
 
 class FeedForward(nn.Module):
@@ -13,8 +15,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, expansion: int = 4) -> None:
         super().__init__()
-        self.gated = nn.Linear(width, 2 * expansion * width)
-        self.out = nn.Linear(expansion * width, width)
+        self.gated = TokenLinear(width, 2 * expansion * width)
+        self.out = TokenLinear(expansion * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
@@ -48,12 +50,12 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, text_width: int, norm_groups: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(
+        self.norm = GroupNorm(
             norm_groups, width, eps=1e-6
         )  # not the network's norm_eps, in all of the lineage
-        self.project_in = nn.Linear(width, width)
+        self.project_in = TokenLinear(width, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, text_width) for _ in range(depth))
-        self.project_out = nn.Linear(width, width)
+        self.project_out = TokenLinear(width, width)
 
     def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
         """x: (batch, width, height, width of picture). Returns the same shape."""

@@ -14,6 +14,7 @@ from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.embedding import Embedding, sinusoids
 from unnoise.networks.unet.initial import initialise
+from unnoise.networks.unet.norm import GroupNorm
 
 
 class UNetOutput(NamedTuple):
@@ -55,7 +56,7 @@ class UNet(nn.Module):
             )
             width = out
         self.up_blocks = nn.ModuleList(up)
-        self.norm_out = nn.GroupNorm(config.norm_groups, width, config.norm_eps)
+        self.norm_out = GroupNorm(config.norm_groups, width, config.norm_eps)
         self.conv_out = nn.Conv2d(width, config.out_channels * fold, 3, padding=1)
 
         self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
