@@ -72,9 +72,7 @@ class PictureSet:
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def open_pictures(
-    data: Path, shape: tuple[int, int, int], config: DataConfig, workers: int = 0
-) -> PictureSet:
+def open_pictures(data: Path, shape: tuple[int, int, int], config: DataConfig) -> PictureSet:
     """Find and check the pictures below `data`, in the order of their names.
 
     When all of them fit in `config.cache_mb` once decoded they are decoded now, each corrupt one is named and
@@ -85,9 +83,9 @@ def open_pictures(
     found, ignored = _find(data)
     channels, height, width = shape
     corrupt: list[str] = []
-    cache = None
+    cache: Tensor | None = None
     if len(found) * channels * height * width <= config.cache_mb << 20:
-        found, cache, corrupt = _decode_all(found, shape, config.strict, workers)
+        found, cache, corrupt = _decode_all(found, shape, config.strict)
     if not found:
         raise DataError(
             f"none of the {len(corrupt)} pictures in '{data}' can be read; the first: {corrupt[0]}"
@@ -110,19 +108,23 @@ def _find(data: Path) -> tuple[list[Path], int]:
 
 
 def _decode_all(
-    found: list[Path], shape: tuple[int, int, int], strict: bool, workers: int
-) -> tuple[list[Path], Tensor | None, list[str]]:
-    def attempt(path: Path) -> Tensor | DataError:
+    found: list[Path], shape: tuple[int, int, int], strict: bool
+) -> tuple[list[Path], Tensor, list[str]]:
+    """Decode every picture, several at a time; corrupt ones are left out and told in the order of the names."""
+    cache = torch.empty((len(found), *shape), dtype=torch.uint8)
+
+    def fill(place: int) -> str:
         try:
-            return read_picture(path, shape)
+            cache[place] = read_picture(found[place], shape)
         except DataError as error:
             if strict:
                 raise
-            return error
+            return str(error)
+        return ""
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        results = list(pool.map(attempt, found))
-    good = [(path, result) for path, result in zip(found, results, strict=True) if isinstance(result, Tensor)]
-    corrupt = [str(result) for result in results if isinstance(result, DataError)]
-    cache = torch.stack([picture for _, picture in good]) if good else None
-    return [path for path, _ in good], cache, corrupt
+    with ThreadPoolExecutor() as pool:
+        faults = list(pool.map(fill, range(len(found))))
+    if not any(faults):
+        return found, cache, []
+    good = [place for place, fault in enumerate(faults) if not fault]
+    return [found[place] for place in good], cache[good], [fault for fault in faults if fault]

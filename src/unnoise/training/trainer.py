@@ -49,7 +49,7 @@ class Trainer:
         self.config = run_folder.agree(self.out, config, resume)
         device = pick_device(self.config.run.device)
         run, shape = self.config.run, self.config.model.shape
-        self.pictures = open_pictures(Path(data), shape, self.config.data, run.workers)
+        self.pictures = open_pictures(Path(data), shape, self.config.data)
         words = {caption for captions in self.pictures.captions for caption in captions}
         self.model = build_model(self.config.model, words, run.seed)
         self.learner = Learner(self.config, self.model, device)
@@ -83,7 +83,7 @@ class Trainer:
                     saved = self._save()
                     yield Saved(self.step, saved)
                 if self._due(run.sample_every):
-                    yield self._sample()
+                    yield from self._sample()
                 if asked.is_set() and self.step < run.steps and saved is not None:
                     yield Stopped(self.step, saved)
                     return
@@ -117,10 +117,16 @@ class Trainer:
         )
         return checkpoints.save(self.out, self.step, write, self.config.run.keep).folder
 
-    def _sample(self) -> Sampled:
+    def _sample(self) -> Iterator[Sampled]:
+        """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
         path = self.out / "samples" / f"step-{self.step:06d}.png"
-        samples.write_grid(self.learner.averaged(), samples.prompts_for(self.config.run, self.pictures), path)
-        return Sampled(self.step, path)
+        prompts = samples.prompts_for(self.config.run, self.pictures)
+        try:
+            samples.write_grid(self.learner.averaged(), prompts, path)
+        except NonFiniteError as error:
+            self.log.write({"step": self.step, "samples": str(error)})
+        else:
+            yield Sampled(self.step, path)
 
     def _export(self) -> Path:
         """The averaged model as `RUN/model`; one that an earlier, shorter run left gives way to it."""
