@@ -1,0 +1,70 @@
+"""Grids: which noise levels a sampler visits. Steps in, strictly decreasing levels out."""
+
+from unnoise.schedulers.grids.base import Grid, clean_level
+from unnoise.schedulers.grids.combine import (
+    AppendZero,
+    DropPenultimate,
+    ResolutionShift,
+    Reverse,
+    Rounded,
+    Shift,
+    Slice,
+    StretchToTerminal,
+)
+from unnoise.schedulers.grids.lists import GITS, AlignYourSteps, Ratios, Stretched, Times
+from unnoise.schedulers.grids.ratios import (
+    BetaSigma,
+    BongTangent,
+    Exponential,
+    Karras,
+    KLOptimal,
+    Laplace,
+    LinearQuadratic,
+    Polyexponential,
+)
+from unnoise.schedulers.grids.times import (
+    BetaTime,
+    DDIMUniform,
+    Leading,
+    Linspace,
+    Quadratic,
+    SGMUniform,
+    Simple,
+    Smoothstep,
+    Trailing,
+)
+
+__all__ = [
+    "GITS",
+    "AlignYourSteps",
+    "AppendZero",
+    "BetaSigma",
+    "BetaTime",
+    "BongTangent",
+    "DDIMUniform",
+    "DropPenultimate",
+    "Exponential",
+    "Grid",
+    "KLOptimal",
+    "Karras",
+    "Laplace",
+    "Leading",
+    "LinearQuadratic",
+    "Linspace",
+    "Polyexponential",
+    "Quadratic",
+    "Ratios",
+    "ResolutionShift",
+    "Reverse",
+    "Rounded",
+    "SGMUniform",
+    "Shift",
+    "Simple",
+    "Slice",
+    "Smoothstep",
+    "StretchToTerminal",
+    "Stretched",
+    "Times",
+    "Trailing",
+    "clean_level",
+]

@@ -1,0 +1,60 @@
+"""What a grid is, and the small helpers that every grid uses."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+
+from unnoise.errors import InputError
+from unnoise.process import Level, NoiseSchedule
+
+LARGEST_RATIO = 80.0  # EDM's sigma_max: a picture in [-1, 1] is lost below it
+
+
+class Grid(abc.ABC):
+    """A way to place levels on a noise schedule. Subclasses are frozen dataclasses."""
+
+    @abc.abstractmethod
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels to visit, the noisiest first; the jump to clean data is the final rule's affair.
+
+        Raises InputError where the schedule has no such levels.
+        """
+
+
+def at_times(schedule: NoiseSchedule, times: Sequence[float]) -> tuple[Level, ...]:
+    """The levels at these times; none beyond the noisiest."""
+    return tuple(schedule.level(min(time, float(schedule.noisiest.time))) for time in times)
+
+
+def at_ratios(schedule: NoiseSchedule, ratios: Sequence[float]) -> tuple[Level, ...]:
+    """The levels at these ratios sigma / alpha."""
+    return tuple(schedule.at_ratio(ratio) for ratio in ratios)
+
+
+def clean_level(schedule: NoiseSchedule) -> Level:
+    """The level without noise."""
+    return schedule.level(schedule.clean_time)
+
+
+def between(start: float, end: float, i: int, count: int) -> float:
+    """Point i of `count` equal ones from `start` to `end`; the start alone for one."""
+    return start if i == 0 else start + (end - start) * i / (count - 1)
+
+
+def check_count(what: str, given: int, count: int) -> None:
+    """Refuse a list of another length than the number of levels."""
+    if given != count:
+        raise InputError(f"the grid lists {given} {what} and {count} are needed; give as many as steps.")
+
+
+def ratio_ends(schedule: NoiseSchedule, low: float | None, high: float | None) -> tuple[float, float]:
+    """Smallest and largest ratio: as given, or the schedule's own, the largest at most 80 where that is infinite."""
+    noisiest = float(schedule.noisiest.ratio)
+    own_high = noisiest if math.isfinite(noisiest) else LARGEST_RATIO
+    low = float(schedule.cleanest.ratio) if low is None else low
+    high = own_high if high is None else high
+    if not 0.0 < low < high < math.inf:
+        raise InputError(f"sigma runs from {low:g} to {high:g}; give 0 < sigma_min < sigma_max.")
+    return low, high

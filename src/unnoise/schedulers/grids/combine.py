@@ -1,0 +1,150 @@
+"""Grids made from a grid: shifted, stretched, rounded, cut, reversed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import DiscreteVP, Level, NoiseSchedule
+from unnoise.schedulers.grids.base import Grid, at_ratios, at_times, clean_level
+
+
+@dataclass(frozen=True)
+class Shift(Grid):
+    """Every ratio multiplied by `factor`: on a flow schedule the timestep shift (Esser et al. 2024, eq. 23)."""
+
+    grid: Grid
+    factor: float
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The inner grid's levels, moved."""
+        if not (math.isfinite(self.factor) and self.factor > 0.0):
+            raise InputError(f"shift is {self.factor}; give a positive number, for example 3.")
+        inner = self.grid.levels(schedule, count)
+        return at_ratios(schedule, [float(level.ratio) * self.factor for level in inner])
+
+
+@dataclass(frozen=True)
+class Slice(Grid):
+    """The last levels of a grid of `total`: where a picture that is partly noise already is entered."""
+
+    grid: Grid
+    total: int
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The last `count` of `total` levels."""
+        if self.total < count:
+            raise InputError(f"{count} steps cannot be the last of {self.total}; give total >= {count}.")
+        return self.grid.levels(schedule, self.total)[self.total - count :]
+
+
+@dataclass(frozen=True)
+class AppendZero(Grid):
+    """The inner grid, then the clean level: for a list that must hold its own end, with the final rule Stop."""
+
+    grid: Grid
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` - 1 levels of the inner grid, and sigma 0."""
+        if count < 2:
+            raise InputError("a grid with zero appended needs at least 2 levels.")
+        return (*self.grid.levels(schedule, count - 1), clean_level(schedule))
+
+
+@dataclass(frozen=True)
+class Reverse(Grid):
+    """The inner grid backwards, from little noise to much: a picture is led back into its noise."""
+
+    grid: Grid
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The inner levels, cleanest first."""
+        return tuple(reversed(self.grid.levels(schedule, count)))
+
+
+@dataclass(frozen=True)
+class ResolutionShift(Grid):
+    """The shift of a flow model that grows with the picture (Flux; Esser et al. 2024, sec. 5.3.2).
+
+    Every ratio is multiplied by e^mu, mu linear in the number of tokens: `base` at `base_tokens`, `top` at
+    `top_tokens`. tokens: of the picture, for Flux width x height / 256.
+    """
+
+    grid: Grid
+    tokens: int
+    base_tokens: int = 256
+    top_tokens: int = 4096
+    base: float = 0.5
+    top: float = 1.15
+
+    @property
+    def mu(self) -> float:
+        """The logarithm of the factor."""
+        share = (self.tokens - self.base_tokens) / (self.top_tokens - self.base_tokens)
+        return self.base + (self.top - self.base) * share
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The inner grid's levels, moved."""
+        if self.tokens < 1 or self.base_tokens >= self.top_tokens:
+            raise InputError(
+                f"tokens is {self.tokens} (base {self.base_tokens}, top {self.top_tokens}); give 1 or more, base < top."
+            )
+        return Shift(self.grid, math.exp(self.mu)).levels(schedule, count)
+
+
+@dataclass(frozen=True)
+class StretchToTerminal(Grid):
+    """The inner grid stretched so that its last level has flow time `terminal` (LTX-Video).
+
+    In flow time t = sigma / (alpha + sigma): 1 - t is scaled by (1 - terminal) / (1 - t_last).
+    """
+
+    grid: Grid
+    terminal: float = 0.1
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The inner levels, stretched; one alone stays where it is."""
+        if not 0.0 < self.terminal < 1.0:
+            raise InputError(
+                f"terminal is {self.terminal}; give a flow time between 0 and 1, for example 0.1."
+            )
+        inner = self.grid.levels(schedule, count)
+        gone = [float(level.alpha) / (float(level.alpha) + float(level.sigma)) for level in inner]
+        if count == 1 or gone[-1] == 0.0:
+            return inner
+        scale = (1.0 - self.terminal) / gone[-1]
+        ratios = [(1.0 - part * scale) / (part * scale) if part else math.inf for part in gone]
+        return at_ratios(schedule, ratios)
+
+
+@dataclass(frozen=True)
+class Rounded(Grid):
+    """The inner grid's times rounded to whole ones, for networks that know no others; repeated levels are left out.
+
+    Halves go to the even neighbour. On a formula nothing is whole and the grid is left alone.
+    """
+
+    grid: Grid
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """At most `count` levels."""
+        inner = self.grid.levels(schedule, count)
+        if not isinstance(schedule, DiscreteVP):
+            return inner
+        times = dict.fromkeys(float(round(float(level.time))) for level in inner)
+        return at_times(schedule, list(times))
+
+
+@dataclass(frozen=True)
+class DropPenultimate(Grid):
+    """The inner grid for one step more, without its last level: the jump to clean data starts higher.
+
+    k-diffusion's front ends use it with DPM2 and the third-order SDE solver ("discard penultimate sigma").
+    """
+
+    grid: Grid
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The first `count` of `count` + 1 levels."""
+        return self.grid.levels(schedule, count + 1)[:-1]

@@ -1,0 +1,200 @@
+"""Grids placed in the ratio sigma / alpha, "sigmas": formulas between a largest and a smallest one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import Flow, Level, NoiseSchedule
+from unnoise.schedulers.grids.base import Grid, at_ratios, between, ratio_ends
+from unnoise.schedulers.grids.beta import beta_quantile
+
+
+@dataclass(frozen=True)
+class Karras(Grid):
+    """Equal steps in ratio^(1 / rho), ratio = sigma / alpha (Karras et al. 2022, eq. 5).
+
+    sigma_min, sigma_max: ends of the ratio; by default the schedule's own, and 80 where that begins without
+    signal (an infinite ratio has no power).
+    """
+
+    rho: float = 7.0
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, ends included."""
+        if not self.rho > 0.0:
+            raise InputError(f"rho is {self.rho}; give a positive number, usually 7.")
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        start, end = high ** (1.0 / self.rho), low ** (1.0 / self.rho)
+        return at_ratios(schedule, [between(start, end, i, count) ** self.rho for i in range(count)])
+
+
+@dataclass(frozen=True)
+class Exponential(Grid):
+    """Equal steps in log-SNR; the ends as for Karras."""
+
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, ends included."""
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        return at_ratios(
+            schedule, [math.exp(between(math.log(high), math.log(low), i, count)) for i in range(count)]
+        )
+
+
+@dataclass(frozen=True)
+class Polyexponential(Grid):
+    """Log-ratios along a power of the step (k-diffusion): rho 1 is Exponential, more is denser near the clean end."""
+
+    rho: float = 1.0
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """Ln ratio = ln min + (1 - i / (count - 1))^rho ln(max / min)."""
+        if not self.rho > 0.0:
+            raise InputError(f"rho is {self.rho}; give a positive number, usually 1.")
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        ramp = [between(1.0, 0.0, i, count) ** self.rho for i in range(count)]
+        return at_ratios(schedule, [low * (high / low) ** part for part in ramp])
+
+
+@dataclass(frozen=True)
+class KLOptimal(Grid):
+    """Equal steps in atan(ratio) (Sabour et al. 2024, sec. 3.1: optimal for Gaussian data of unit variance)."""
+
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, ends included."""
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        start, end = math.atan(high), math.atan(low)
+        return at_ratios(schedule, [math.tan(between(start, end, i, count)) for i in range(count)])
+
+
+@dataclass(frozen=True)
+class BetaSigma(Grid):
+    """Ratios at equal probabilities of a beta distribution: what diffusers calls "beta" (ComfyUI's is `BetaTime`).
+
+    Ratio = min + (max - min) F^-1(1 - i / (count - 1)).
+    """
+
+    alpha: float = 0.6
+    beta: float = 0.6
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, ends included."""
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        shares = [beta_quantile(between(1.0, 0.0, i, count), self.alpha, self.beta) for i in range(count)]
+        return at_ratios(schedule, [low + (high - low) * share for share in shares])
+
+
+@dataclass(frozen=True)
+class Laplace(Grid):
+    """Log-ratios at equal probabilities of a Laplace distribution, inside the ends (Hang et al. 2024; ComfyUI).
+
+    Ln ratio = mu - spread sign(1/2 - x) ln(1 - 2 |1/2 - x| + 1e-5), x = i / (count - 1).
+    """
+
+    mu: float = 0.0
+    spread: float = 0.5
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels. Raises InputError where more than one falls beyond an end."""
+        low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
+        values = []
+        for i in range(count):
+            away = 0.5 - between(0.0, 1.0, i, count)
+            log_ratio = self.mu - self.spread * math.copysign(1.0, away) * math.log(
+                1.0 - 2.0 * abs(away) + 1e-5
+            )
+            values.append(min(max(math.exp(log_ratio) if away else math.exp(self.mu), low), high))
+        if len(set(values)) < count:
+            raise InputError(
+                f"{count} Laplace levels do not fit between {low:g} and {high:g}; use fewer, or a smaller spread."
+            )
+        return at_ratios(schedule, values)
+
+
+@dataclass(frozen=True)
+class LinearQuadratic(Grid):
+    """Half of the steps small and equal at the noisy end, then quadratic to clean data (Polyak et al. 2024; ComfyUI).
+
+    With s falling from 1 to 0 a flow schedule is at sigma = s, others at ratio = s max. threshold: the share of
+    noise gone after the equal steps.
+    """
+
+    threshold: float = 0.025
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels; the next would be clean."""
+        if not 0.0 < self.threshold < 1.0:
+            raise InputError(
+                f"threshold is {self.threshold}; give a number between 0 and 1, for example 0.025."
+            )
+        equal = max(count // 2, 1)
+        rest = count - equal
+        gone = [i * self.threshold / equal for i in range(equal)]
+        if rest:
+            steep = (equal - self.threshold * count) / (equal * rest**2)
+            slope = self.threshold / equal - 2.0 * equal * steep
+            gone += [steep * (i * i + equal * equal) + slope * i for i in range(equal, count)]
+        return at_shares(schedule, [1.0 - part for part in gone[:count]])
+
+
+@dataclass(frozen=True)
+class BongTangent(Grid):
+    """Two arcs of a tangent, meeting in the middle (ClownsharkBatwing's RES4LYF; stable-diffusion.cpp).
+
+    With s falling from 1 to 0 a flow schedule is at sigma = s, others at ratio = s max. pivot: where each arc is
+    steepest. slope: how steep.
+    """
+
+    pivot: float = 0.6
+    slope: float = 0.2
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels; the next would be clean."""
+        if not (0.0 < self.pivot < 1.0 and self.slope > 0.0):
+            raise InputError(
+                f"pivot is {self.pivot}, slope {self.slope}; give 0 < pivot < 1 and a positive slope."
+            )
+        if count == 1:
+            return at_shares(schedule, [1.0])
+        steps = count + 2
+        first = int(steps * self.pivot)
+        slope = self.slope * 40.0 / steps
+        upper = _arc(first, slope, first, 1.0, 0.5)
+        lower = _arc(steps - first, slope, 0, 0.5, 0.0)
+        return at_shares(schedule, [*upper[:-1], *lower][:count])
+
+
+def _arc(points: int, slope: float, pivot: int, start: float, end: float) -> list[float]:
+    values = [-math.atan(slope * (i - pivot)) for i in range(points)]
+    top, bottom = values[0], values[-1]
+    if points < 2:
+        return [start] * points
+    return [end + (start - end) * (value - bottom) / (top - bottom) for value in values]
+
+
+def at_shares(schedule: NoiseSchedule, shares: list[float]) -> tuple[Level, ...]:
+    """Levels at these shares of the noisiest: of sigma on a flow schedule, of the ratio elsewhere."""
+    if isinstance(schedule, Flow):
+        top = float(schedule.noisiest.sigma)
+        sigmas = [share * top for share in shares]
+        return tuple(
+            schedule.noisiest if share == 1.0 else schedule.at_ratio(sigma / (1.0 - sigma))
+            for share, sigma in zip(shares, sigmas, strict=True)
+        )
+    _, high = ratio_ends(schedule, None, None)
+    return at_ratios(schedule, [share * high for share in shares])

@@ -1,0 +1,150 @@
+"""Grids placed in time: equal steps of the schedule's own clock, and bent ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import DiscreteVP, Level, NoiseSchedule
+from unnoise.schedulers.grids.base import (
+    Grid,
+    at_times,
+    between,
+)
+from unnoise.schedulers.grids.beta import beta_quantile
+
+
+@dataclass(frozen=True)
+class Trailing(Grid):
+    """Equal times counted down from the noisiest level (Lin et al. 2024, tab. 2)."""
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """Times end - i (end - clean) / count, i = 0 .. count - 1."""
+        end, clean = float(schedule.noisiest.time), schedule.clean_time
+        return at_times(schedule, [end - i * (end - clean) / count for i in range(count)])
+
+
+@dataclass(frozen=True)
+class Leading(Grid):
+    """Equal times counted up from the cleanest level, so that the noisiest is not reached (Song et al. 2021a).
+
+    offset: added to every time; Stable Diffusion uses 1. On a table the stride is a whole number.
+    """
+
+    offset: float = 0.0
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """Times cleanest + offset + i stride, i = count - 1 .. 0."""
+        stride = (float(schedule.noisiest.time) - schedule.clean_time) / count
+        if isinstance(schedule, DiscreteVP):
+            stride = max(1.0, math.floor(stride))
+        first = float(schedule.cleanest.time) + self.offset
+        return at_times(schedule, [first + i * stride for i in reversed(range(count))])
+
+
+@dataclass(frozen=True)
+class Linspace(Grid):
+    """Equal times from the noisiest to the cleanest level, both visited (Nichol & Dhariwal 2021)."""
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` equally spaced times, ends included; the noisiest alone for one step."""
+        high, low = float(schedule.noisiest.time), float(schedule.cleanest.time)
+        return at_times(schedule, [between(high, low, i, count) for i in range(count)])
+
+
+@dataclass(frozen=True)
+class SGMUniform(Grid):
+    """Equal times from the noisiest level, one short of the cleanest (Stability's generative-models, ComfyUI)."""
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The first `count` of `count` + 1 equally spaced times."""
+        high, low = float(schedule.noisiest.time), float(schedule.cleanest.time)
+        return at_times(schedule, [high + (low - high) * i / count for i in range(count)])
+
+
+@dataclass(frozen=True)
+class Simple(Grid):
+    """Every (steps / count)-th entry of a table, counted from the noisiest (ComfyUI); Trailing on a formula.
+
+    Time = last - floor(i steps / count).
+    """
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` whole times."""
+        if not isinstance(schedule, DiscreteVP):
+            return Trailing().levels(schedule, count)
+        last = schedule.steps - 1
+        return at_times(schedule, [float(last - int(i * schedule.steps / count)) for i in range(count)])
+
+
+@dataclass(frozen=True)
+class DDIMUniform(Grid):
+    """Times 1 + k floor(steps / count), counted up from the cleanest (latent-diffusion's DDIM, ComfyUI).
+
+    overflow: whether to take every k that the table has room for, as ComfyUI does: 31 levels for 30. By default
+    as many as asked.
+    """
+
+    overflow: bool = False
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, or one and more beyond with `overflow`."""
+        steps = schedule.steps if isinstance(schedule, DiscreteVP) else 1000
+        stride = max(steps // count, 1)
+        number = len(range(1, steps, stride)) if self.overflow else count
+        first = 1 if 1 + (number - 1) * stride < steps else 0
+        indices = [float(first + k * stride) for k in reversed(range(number))]
+        if isinstance(schedule, DiscreteVP):
+            return at_times(schedule, indices)
+        span = float(schedule.noisiest.time) - schedule.clean_time
+        return at_times(schedule, [schedule.clean_time + span * (index + 1) / steps for index in indices])
+
+
+@dataclass(frozen=True)
+class Quadratic(Grid):
+    """Times that grow with the square, dense near the clean end (Song et al. 2021a, app. D.2).
+
+    share: how much of the time is covered; the first level is there, 0.8 in the paper.
+    """
+
+    share: float = 0.8
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """Times cleanest + share span (i / (count - 1))^2."""
+        if not 0.0 < self.share <= 1.0:
+            raise InputError(f"share is {self.share}; give a number above 0, up to 1, for example 0.8.")
+        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        return at_times(
+            schedule,
+            [low + self.share * (high - low) * between(1.0, 0.0, i, count) ** 2 for i in range(count)],
+        )
+
+
+@dataclass(frozen=True)
+class BetaTime(Grid):
+    """Times at equal probabilities of a beta distribution, dense at both ends (Lee et al. 2024; ComfyUI's "beta").
+
+    Time = cleanest + span F^-1(1 - i / count), F the distribution function of Beta(alpha, beta). Another grid has
+    the same name in diffusers: `BetaSigma`.
+    """
+
+    alpha: float = 0.6
+    beta: float = 0.6
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels from the noisiest, not reaching the cleanest."""
+        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        shares = [beta_quantile(1.0 - i / count, self.alpha, self.beta) for i in range(count)]
+        return at_times(schedule, [low + (high - low) * share for share in shares])
+
+
+@dataclass(frozen=True)
+class Smoothstep(Grid):
+    """Times u^2 (3 - 2u) of the whole, u = 1 - i / count, dense at both ends (stable-diffusion.cpp)."""
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels from the noisiest."""
+        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        shares = [1.0 - i / count for i in range(count)]
+        return at_times(schedule, [low + (high - low) * u * u * (3.0 - 2.0 * u) for u in shares])
