@@ -1,0 +1,10 @@
+"""Five lines from a prompt to a picture.
+
+python examples/first_picture.py
+"""
+
+import unnoise
+
+pipe = unnoise.load("digits")
+picture = pipe("a seven", steps=20, seed=7).images[0]
+picture.resize((256, 256), 0).save("seven.png")
