@@ -155,10 +155,12 @@ def test_sample_grids_are_written_at_their_steps(folder, tmp_path):
         assert grid.size == (2 * 64 + 2, 64)
 
 
-def test_a_grid_that_cannot_be_drawn_does_not_end_the_run(folder, tmp_path):
+def test_a_grid_that_cannot_be_drawn_does_not_end_the_run(folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise NonFiniteError("too young")
+
+    monkeypatch.setattr("unnoise.training.samples.write_grid", fail)
     trainer = Trainer(folder, tmp_path / "run", config("run.steps=2", "run.sample_every=1"))
-    with torch.no_grad():
-        trainer.learner.average.average["network.conv_out.bias"].fill_(3e38)
     names = [type(event).__name__ for event in trainer.run() if not isinstance(event, Saved)]
     assert names == ["Started", "Progress", "Progress", "Finished"]
     assert (tmp_path / "run" / "log.jsonl").read_text().count('"samples"') == 2
