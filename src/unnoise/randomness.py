@@ -8,7 +8,8 @@ seed means one noise on every machine of the same torch version.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,3 +56,58 @@ class NoiseSource:
         """Standard normal noise shaped, typed and placed as `like` (batch, ...), a row for each seed."""
         rows = [normal(seed, purpose, *position, shape=like.shape[1:]) for seed in self.seeds]
         return torch.stack(rows).to(device=like.device, dtype=like.dtype)
+
+
+_DEPTH = 24  # halvings of an octave: beyond them the path is straight, 6e-8 of the octave at a time
+_OCTAVES = 40  # below this many octaves the path from 0 holds 1e-12 of the variance and is left out
+
+
+@dataclass(frozen=True)
+class BrownianSource(NoiseSource):
+    """Noise cut from one Brownian path a seed, so that the grid of steps does not change what is drawn.
+
+    A stretch of the path is the sum of its parts, however it is cut. The path over the clock (0, inf) is
+    laid down octave by octave, [2^k, 2^(k+1)], and inside each by halving (Levy's construction), every number
+    keyed by its place: nothing is remembered. An increment costs up to 48 draws and one for each octave crossed
+    (6 ms for a sample of 16,000 numbers), where NoiseSource draws once.
+    """
+
+    def increment(self, start: float, end: float, like: Tensor) -> Tensor:
+        """(B(end) - B(start)) / sqrt(end - start), standard normal, shaped, typed and placed as `like` (batch, ...).
+
+        start, end: 0 <= start < end, on the clock of the noise rule.
+        """
+        rows = [_increment(seed, start, end, like.shape[1:]) for seed in self.seeds]
+        return torch.stack(rows).to(device=like.device, dtype=like.dtype)
+
+
+def _increment(seed: int, start: float, end: float, shape: Sequence[int]) -> Tensor:
+    known: dict[tuple[int, ...], Tensor] = {}
+
+    def draw(*place: int) -> Tensor:
+        if place not in known:
+            known[place] = normal(seed, "path", *place, shape=shape).double()
+        return known[place]
+
+    last = math.frexp(end)[1] - 1
+    first = math.frexp(start)[1] - 1 if start > 0.0 else last - _OCTAVES
+    total = torch.zeros(tuple(shape), dtype=torch.float64)
+    for octave in range(first, last):
+        total += draw(octave, 0, 0) * 2.0 ** (octave / 2)
+    total += _inside(draw, last, end * 2.0**-last - 1.0) * 2.0 ** (last / 2)
+    total -= _inside(draw, first, max(0.0, start * 2.0**-first - 1.0)) * 2.0 ** (first / 2)
+    return total / math.sqrt(end - start)
+
+
+def _inside(draw: Callable[..., Tensor], octave: int, part: float) -> Tensor:
+    """The octave's own path, scaled to unit length, at a part of it from 0 to 1."""
+    low, high = torch.zeros(()).double(), draw(octave, 0, 0)
+    place = 0
+    for depth in range(1, _DEPTH + 1):
+        if part in (0.0, 1.0):
+            break
+        middle = 0.5 * (low + high) + draw(octave, depth, place) * 2.0 ** (-(depth + 1) / 2)
+        right = part >= 0.5
+        low, high = (middle, high) if right else (low, middle)
+        part, place = 2.0 * part - right, 2 * place + right
+    return low + (high - low) * part

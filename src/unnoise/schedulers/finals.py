@@ -7,10 +7,12 @@ smooth in sigma, can be extrapolated to it with all the estimates that the solve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from unnoise.schedulers.noise import NoiseRule
 from unnoise.schedulers.quadrature import Variable
-from unnoise.schedulers.solvers import Adams, Solver
+from unnoise.schedulers.solvers import Adams, Corrected, Solver
+from unnoise.schedulers.solvers.corrected import with_predictor
 
 
 class FinalRule:
@@ -18,9 +20,9 @@ class FinalRule:
 
     appends_clean = True
 
-    def solver(self, solver: Solver) -> Solver:
-        """The solver of the jump to clean data, in place of the plan's."""
-        return Adams(order=1)
+    def solver(self, solver: Solver, noise: NoiseRule) -> Solver:
+        """The solver of the jump to clean data, in place of the plan's; a corrector stays."""
+        return with_predictor(solver, Adams(order=1))
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ class Extrapolate(FinalRule):
 
     variable: Variable = "sigma"
 
-    def solver(self, solver: Solver) -> Solver:
-        """Adams of the same order in the noise; one look is enough for a Runge-Kutta solver."""
-        if isinstance(solver, Adams):
-            return replace(solver, variable=self.variable, unknown="noise", quadrature="exact")
-        return Adams(order=1)
+    def solver(self, solver: Solver, noise: NoiseRule) -> Solver:
+        """Adams of the same order in the noise, through the latest looks at different levels."""
+        order = solver.predictor.order if isinstance(solver, Corrected) else solver.order
+        if noise.stochastic:
+            order = 1
+        return with_predictor(solver, Adams(min(order, 4), self.variable, "noise"))
 
 
 @dataclass(frozen=True)

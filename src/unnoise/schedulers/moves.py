@@ -19,11 +19,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Move:
-    """x <- of_x * anchor + sum_i of_estimates[i] * U_i + noise * z.
+    """x <- of_x * anchor + sum_i of_estimates[i] * U_i + sum_j of_draws[j] * z_j + noise * z.
 
-    The anchor is x as it stood when the step began. U_i is the unknown (x0, noise or flow) of the i-th latest
-    look. z is standard normal. noise_large: the other end of a learned variance; the standard deviation is then
-    noise^(1 - f) noise_large^f, f from the latest look. settles: whether the anchor becomes the new x.
+    The anchor is x as the last settled move left it, or with `redo` the place where that move began: so a
+    corrector goes the same way again. U_i is the unknown (x0, noise or flow) of the i-th latest look, z_j the
+    j-th latest draw, z a new one; draws are standard normal. noise_large: the other end of a learned variance;
+    the standard deviation is then noise^(1 - f) noise_large^f, f from the latest look. settles: whether the
+    anchor becomes the new x. span: the stretch of the Brownian path that z belongs to, on the noise rule's clock.
     """
 
     of_x: float
@@ -32,16 +34,23 @@ class Move:
     noise: float = 0.0
     noise_large: float | None = None
     settles: bool = True
+    redo: bool = False
+    of_draws: tuple[float, ...] = ()
+    span: tuple[float, float] | None = None
 
-    def apply(self, anchor: Tensor, looks: Sequence[Estimate], fresh: Tensor | None) -> Tensor:
+    def apply(
+        self, anchor: Tensor, looks: Sequence[Estimate], fresh: Tensor | None, draws: Sequence[Tensor] = ()
+    ) -> Tensor:
         """The new x, shaped and typed as `anchor`.
 
-        looks: the estimates so far, latest first. fresh: z, shaped as the anchor; None where `noise` is 0.
+        looks, draws: those so far, latest first. fresh: z, shaped as the anchor; None where `noise` is 0.
         """
         x = anchor * self.of_x
         for factor, look in zip(self.of_estimates, looks, strict=False):
             if factor != 0.0:
                 x.add_(look.of(self.unknown), alpha=factor)
+        for factor, draw in zip(self.of_draws, draws, strict=False):
+            x.add_(draw, alpha=factor)
         if fresh is None:
             return x
         if self.noise_large is None or looks[0].variance is None:

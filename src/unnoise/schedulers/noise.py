@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.process import Level, transition
+from unnoise.process import Level, NoiseSchedule, transition
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Split:
     """down: the level that the solver aims at, in the scaling of the next level; `exact` where it is that level.
 
     fresh: standard deviation of the noise added there. large: the same at the other end of a learned variance.
-    eta: strength of the SDE in the solver's kernel.
+    eta: strength of the SDE in the solver's kernel. span: the stretch of the Brownian path that the noise is, on
+    the rule's clock.
     """
 
     down: Level
@@ -26,6 +27,19 @@ class Split:
     large: float | None = None
     eta: float = 0.0
     exact: bool = True
+    span: tuple[float, float] | None = None
+
+
+def clock(ratio: float, eta: float) -> float:
+    """ratio^(-2 eta): on this clock the noise of the SDE is one Brownian path, whatever the steps.
+
+    In y = x / (sigma ratio^eta) the SDE adds noise of variance clock(to) - clock(now) and nothing fades.
+    """
+    return 0.0 if ratio == math.inf else float(ratio ** (-2.0 * eta))
+
+
+def _span(now: Level, to: Level, eta: float) -> tuple[float, float]:
+    return clock(float(now.ratio), eta), clock(float(to.ratio), eta)
 
 
 class NoiseRule:
@@ -33,7 +47,7 @@ class NoiseRule:
 
     stochastic = True
 
-    def split(self, now: Level, to: Level) -> Split:
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """How the step from `now` to `to`, which has noise, is shared between solver and fresh noise."""
         return Split(to)
 
@@ -61,12 +75,13 @@ class Ancestral(NoiseRule):
     def __post_init__(self) -> None:
         _check_eta(self.eta, 1.0)
 
-    def split(self, now: Level, to: Level) -> Split:
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Fresh = eta sqrt(to^2 (now^2 - to^2) / now^2), down = sqrt(to^2 - fresh^2), as ratios."""
         ratio, alpha = float(to.ratio), float(to.alpha)
         fresh = self.eta * ratio * math.sqrt(_lost(now, to))
         down = ratio * math.sqrt(1.0 - self.eta**2 * _lost(now, to))
-        return Split(_level(to, down), alpha * fresh, exact=False)
+        span = _span(now, to, self.eta**2)  # what the rule tends to in small steps
+        return Split(_level(to, down), alpha * fresh, exact=False, span=span)
 
 
 @dataclass(frozen=True)
@@ -85,16 +100,16 @@ class Posterior(NoiseRule):
                 f"variance is {self.variance!r}; give fixed_small, fixed_large or learned_range."
             )
 
-    def split(self, now: Level, to: Level) -> Split:
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """The ancestral split for the mean; the posterior's standard deviation for the noise."""
         down = float(to.ratio) * math.sqrt(1.0 - _lost(now, to))
         numbers = transition(now, to)
         small, large = math.sqrt(float(numbers.small)), math.sqrt(float(numbers.large))
+        span = _span(now, to, 1.0)
         if self.variance == "fixed_large":
-            return Split(_level(to, down), large, exact=False)
-        return Split(
-            _level(to, down), small, large if self.variance == "learned_range" else None, exact=False
-        )
+            return Split(_level(to, down), large, exact=False, span=span)
+        other = large if self.variance == "learned_range" else None
+        return Split(_level(to, down), small, other, exact=False, span=span)
 
 
 @dataclass(frozen=True)
@@ -109,10 +124,33 @@ class SDE(NoiseRule):
     def __post_init__(self) -> None:
         _check_eta(self.eta, math.inf)
 
-    def split(self, now: Level, to: Level) -> Split:
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """The solver goes all the way with the sharper kernel; fresh = sigma sqrt(1 - (to / now)^(2 eta))."""
-        part = (float(to.ratio) / float(now.ratio)) ** (2.0 * self.eta)
-        return Split(to, float(to.sigma) * math.sqrt(1.0 - part), eta=self.eta)
+        return sde_split(now, to, self.eta)
+
+
+@dataclass(frozen=True)
+class Tau(NoiseRule):
+    """SA-Solver's tau: the reverse SDE of strength eta = tau^2 inside a band, the ODE outside it (Xue et al. 2023).
+
+    low, high: the band, as ratios sigma / alpha of the level where a step begins. Their default for pictures is
+    tau 1 from ratio 0.05 to 1 on EDM's scale.
+    """
+
+    tau: float = 1.0
+    low: float = 0.05
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.tau < math.inf and 0.0 <= self.low < self.high):
+            raise InputError(
+                f"tau is {self.tau} from {self.low} to {self.high}; give tau >= 0 and 0 <= low < high."
+            )
+
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
+        """As SDE(tau^2) inside the band, as Deterministic outside."""
+        inside = self.low <= float(now.ratio) <= self.high
+        return sde_split(now, to, self.tau**2) if inside else Split(to)
 
 
 @dataclass(frozen=True)
@@ -140,6 +178,14 @@ class Churn(NoiseRule):
         ratio = float(now.ratio)
         gamma = min(self.amount / steps, math.sqrt(2.0) - 1.0) if self.low <= ratio <= self.high else 0.0
         return ratio * (1.0 + gamma)
+
+
+def sde_split(now: Level, to: Level, eta: float) -> Split:
+    """The reverse SDE's share: all the way down with the sharper kernel, noise sigma sqrt(1 - (to / now)^(2 eta))."""
+    if eta == 0.0:
+        return Split(to)
+    part = (float(to.ratio) / float(now.ratio)) ** (2.0 * eta)
+    return Split(to, float(to.sigma) * math.sqrt(1.0 - part), eta=eta, span=_span(now, to, eta))
 
 
 def none() -> Deterministic:

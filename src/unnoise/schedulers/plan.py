@@ -12,7 +12,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.process import Estimate, Level, NoiseSchedule, Prediction
 from unnoise.process.prediction import get as get_prediction
-from unnoise.randomness import NoiseSource
+from unnoise.randomness import BrownianSource, NoiseSource
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.step import Request, Step
 from unnoise.schedulers.stepper import Stepper
@@ -25,13 +25,15 @@ Denoise = Callable[[Tensor, Level], Estimate | Tensor]
 class Plan:
     """A scheduler's work on one noise schedule for one number of steps: only numbers, shared freely.
 
-    schedule: whose levels these are. steps: the moves of each step. memory: how many estimates a run keeps.
+    schedule: whose levels these are. steps: the moves of each step. memory, draws: how many
+    estimates and how many draws a run keeps.
     """
 
     schedule: NoiseSchedule
     steps: tuple[PlannedStep, ...]
     memory: int
     stochastic: bool
+    draws: int = 0
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -88,17 +90,22 @@ class Plan:
         """
         self._check_noise(x, noise)
         looks: list[Estimate] = []
+        draws: list[Tensor] = []
+        began = x
         for index, planned in enumerate(self.steps):
-            anchor, draws = x, 0
+            anchor, drawn = x, 0
             first: Estimate | None = None
             for move in planned.moves:
                 if isinstance(move, Move):
                     fresh = None
                     if move.noise != 0.0 and noise is not None:
-                        fresh = noise("step", index, draws, like=anchor)
-                        draws += 1
-                    x = move.apply(anchor, looks, fresh)
-                    anchor = x if move.settles else anchor
+                        fresh = _draw(noise, move, index, drawn, anchor)
+                        drawn += 1
+                    x = move.apply(began if move.redo else anchor, looks, fresh, draws)
+                    if fresh is not None and self.draws:
+                        draws = [fresh, *draws[: self.draws - 1]]
+                    if move.settles:
+                        began, anchor = began if move.redo else anchor, x
                     continue
                 answer = yield Request(x, move.level)
                 assert answer is not None
@@ -126,3 +133,10 @@ class Plan:
             raise InputError(
                 f"{len(noise.seeds)} seeds are given for {x.shape[0]} samples; give one for each."
             )
+
+
+def _draw(noise: NoiseSource, move: Move, index: int, drawn: int, like: Tensor) -> Tensor:
+    """The move's z: a stretch of the seeds' Brownian paths, or the step's own number."""
+    if isinstance(noise, BrownianSource) and move.span is not None:
+        return noise.increment(*move.span, like=like)
+    return noise("step", index, drawn, like=like)

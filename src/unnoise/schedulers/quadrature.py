@@ -27,6 +27,7 @@ from unnoise.errors import InputError
 from unnoise.process import Level, Unknown
 
 Variable = Literal["sigma", "lambda", "flow"]
+Quadrature = Literal["exact", "midpoint", "bh1", "bh2"]
 Numbers = NDArray[np.float64]
 
 # 64 points: an exponential over twelve units of lambda is integrated to the last bit.
@@ -97,11 +98,45 @@ def midpoint_weights(
 ) -> tuple[float, ...]:
     """As `weights`, but the polynomial is taken at the middle of the step in the variable (DPM-Solver++ 2M)."""
     mass = whole(unknown, now, to, eta)
-    places = [coordinate(variable, _ratio(level)) for level in (*nodes, to)]
+    return _middle(variable, nodes, now, to, mass, mass)
+
+
+def bh1_weights(
+    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+) -> tuple[float, ...]:
+    """UniPC's B_1(h) = h: as the midpoint rule, with the slope times the step in lambda (Zhao et al. 2023, tab. 1).
+
+    For two nodes; from three on, UniPC's equations have the exact quadrature as their only solution.
+    """
+    if len(nodes) != 2 or _ratio(now) in (0.0, math.inf) or _ratio(to) == 0.0:
+        return weights(unknown, variable, nodes, now, to, eta)
+    height = math.log(_ratio(now) / _ratio(to))
+    speed = {
+        "x0": (1.0 + eta) * _number(to.alpha),
+        "noise": -_number(to.sigma),
+        "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
+    }[unknown]
+    return _middle(variable, nodes, now, to, whole(unknown, now, to, eta), speed * height)
+
+
+def bh2_weights(
+    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+) -> tuple[float, ...]:
+    """UniPC's B_2(h) = e^h - 1: the midpoint rule for two nodes, exact from three on."""
+    rule = midpoint_weights if len(nodes) == 2 else weights
+    return rule(unknown, variable, nodes, now, to, eta)
+
+
+def _middle(
+    variable: Variable, nodes: Sequence[Level], now: Level, to: Level, mass: float, of_slope: float
+) -> tuple[float, ...]:
+    """The polynomial's value at `now` times the mass, and its rise from there to the middle times `of_slope`."""
+    places = [coordinate(variable, _ratio(level)) for level in (*nodes, now, to)]
     if len(nodes) < 2 or not all(map(math.isfinite, places)):
         return (mass, *[0.0] * (len(nodes) - 1))
-    middle = 0.5 * (coordinate(variable, _ratio(now)) + places[-1])
-    return tuple(mass * part for part in lagrange(places[:-1], middle))
+    held, begin = places[:-2], places[-2]
+    at_begin, at_middle = lagrange(held, begin), lagrange(held, 0.5 * (begin + places[-1]))
+    return tuple(mass * a + of_slope * (b - a) for a, b in zip(at_begin, at_middle, strict=True))
 
 
 def lagrange(nodes: Sequence[float], at: float) -> list[float]:
@@ -121,6 +156,15 @@ def lagrange_array(nodes: Sequence[float], at: Numbers) -> list[Numbers]:
                 basis = basis * ((at - other) / (node - other))
         bases.append(basis)
     return bases
+
+
+rules = {
+    "exact": weights,
+    "midpoint": midpoint_weights,
+    "bh1": bh1_weights,
+    "bh2": bh2_weights,
+}
+"""How a polynomial becomes factors, by name."""
 
 
 def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Numbers, Numbers]:

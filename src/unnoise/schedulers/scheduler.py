@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from unnoise.errors import InputError
@@ -12,7 +12,10 @@ from unnoise.schedulers.grids import Grid, Trailing, clean_level
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.noise import Churn, Deterministic, NoiseRule, Split
 from unnoise.schedulers.plan import Plan
-from unnoise.schedulers.solvers import Adams, Solver
+from unnoise.schedulers.restart import Travel
+from unnoise.schedulers.solvers import Adams, Leg, Solver
+
+_REMEMBERED = 12  # levels a leg is told of: more than any solver asks for
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Scheduler:
     @property
     def stochastic(self) -> bool:
         """Whether runs draw fresh noise."""
-        return self.noise.stochastic
+        return self.noise.stochastic or isinstance(self.grid, Travel)
 
     def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
         """Everything about a run that does not depend on the network, as host numbers in float64.
@@ -42,14 +45,30 @@ class Scheduler:
         check_steps(steps, schedule)
         levels = self._levels(schedule, steps)
         planned: list[PlannedStep] = []
-        past: list[Level] = []
-        for now, to in pairwise(levels):
-            moves = self._moves(schedule, now, to, past, steps)
-            past = [move.level for move in reversed(moves) if isinstance(move, Look)] + past
-            planned.append(PlannedStep(now, to, moves))
+        past: tuple[Level, ...] = ()
+        before: tuple[Level, Split] | None = None
+        rise: tuple[Move, ...] = ()
+        for index, (now, to) in enumerate(pairwise(levels)):
+            if isinstance(self.grid, Travel) and _rises(now, to):
+                rise, past, before = (_raise(now, to),), (), None
+                continue
+            split = self._split(schedule, now, to, again=len(planned) < index)
+            raised = self._raised(schedule, now, steps)
+            leg = Leg(raised or now, split, past, schedule, index, levels, before)
+            up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
+            moves = (*up, *self._solver(to).moves(leg))
+            start = levels[index - 1] if rise else now
+            planned.append(PlannedStep(start, to, moves))
+            looked = tuple(move.level for move in reversed(moves) if isinstance(move, Look))
+            past, before, rise = (*looked, *past)[:_REMEMBERED], (leg.now, split), ()
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
-        memory = max(len(move.of_estimates) for move in every)
-        return Plan(schedule, tuple(planned), memory, any(move.noise != 0.0 for move in every))
+        return Plan(
+            schedule,
+            tuple(planned),
+            memory=max(len(move.of_estimates) for move in every),
+            stochastic=any(move.noise != 0.0 for move in every),
+            draws=max(len(move.of_draws) for move in every),
+        )
 
     def _levels(self, schedule: NoiseSchedule, steps: int) -> tuple[Level, ...]:
         visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
@@ -61,6 +80,8 @@ class Scheduler:
         return levels
 
     def _check_order(self, levels: tuple[Level, ...]) -> None:
+        if isinstance(self.grid, Travel):
+            return
         values = [float(level.log_snr) for level in levels]
         pairs = list(pairwise(values))
         if all(now < to for now, to in pairs):
@@ -76,23 +97,28 @@ class Scheduler:
         if levels[0].sigma == 0.0:
             raise InputError("inversion cannot start at sigma 0, where the noise residual is undefined.")
 
-    def _moves(
-        self, schedule: NoiseSchedule, now: Level, to: Level, past: list[Level], steps: int
-    ) -> tuple[Look | Move, ...]:
+    def _solver(self, to: Level) -> Solver:
+        return self.final.solver(self.solver, self.noise) if to.sigma == 0.0 else self.solver
+
+    def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
+        """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""
+        if to.sigma == 0.0 or _rises(now, to):
+            return Split(to)
+        split = self.noise.split(now, to, schedule)
+        # A stretch of levels passed twice needs two independent noises, not one path's stretch twice.
+        return replace(split, span=None) if again else split
+
+    def _raised(self, schedule: NoiseSchedule, now: Level, steps: int) -> Level | None:
         raised = self.noise.raised(now, steps)
-        first: tuple[Move, ...] = ()
-        if raised > float(now.ratio):
-            above = schedule.at_ratio(raised)
-            first = (_raise(now, above, self.noise),)
-            now = above
-        final = to.sigma == 0.0
-        solver = self.final.solver(self.solver) if final else self.solver
-        rising = float(to.ratio) > float(now.ratio)
-        split = Split(to) if final or rising else self.noise.split(now, to)
-        return (*first, *solver.moves(now, split, past, schedule))
+        return schedule.at_ratio(raised) if raised > float(now.ratio) else None
 
 
-def _raise(now: Level, above: Level, rule: NoiseRule) -> Move:
+def _rises(now: Level, to: Level) -> bool:
+    return float(to.ratio) > float(now.ratio)
+
+
+def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
+    """Noise that lifts x from `now` to `above`, a noisier level."""
     scale = rule.scale if isinstance(rule, Churn) else 1.0
     fresh = float(above.alpha) * (float(above.ratio) ** 2 - float(now.ratio) ** 2) ** 0.5
     return Move(float(above.alpha) / float(now.alpha), (), "x0", fresh * scale)

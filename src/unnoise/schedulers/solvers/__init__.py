@@ -1,0 +1,29 @@
+"""Solvers: how a step follows the reverse process, from what the network said so far."""
+
+from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
+from unnoise.schedulers.solvers.base import Leg, Solver
+from unnoise.schedulers.solvers.corrected import Corrected, sa_solver, unipc
+from unnoise.schedulers.solvers.runge_kutta import (
+    Heun,
+    Midpoint,
+    RungeKutta,
+    Stage,
+    ThreeStage,
+    TwoStage,
+)
+
+__all__ = [
+    "Adams",
+    "Corrected",
+    "ExponentialAB2",
+    "Heun",
+    "Leg",
+    "Midpoint",
+    "RungeKutta",
+    "Solver",
+    "Stage",
+    "ThreeStage",
+    "TwoStage",
+    "sa_solver",
+    "unipc",
+]

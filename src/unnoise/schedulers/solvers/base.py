@@ -1,0 +1,92 @@
+"""What every solver is asked and answers: one leg of the way, turned into moves."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import Level, NoiseSchedule, Unknown
+from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.noise import Split
+from unnoise.schedulers.quadrature import keep
+
+_VARIABLES = ("sigma", "lambda", "flow")
+_UNKNOWNS = ("x0", "noise", "flow")
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One step that is to be planned.
+
+    now: where the sample stands. split: where to, and with how much fresh noise. past: levels looked at before,
+    latest first. schedule: where levels in between are found. index: the step's number from 0. levels: all levels
+    of the plan, this step's ends at `index` and `index` + 1. before: where the last step began, and its split;
+    None for the first step and after a rise.
+    """
+
+    now: Level
+    split: Split
+    past: tuple[Level, ...]
+    schedule: NoiseSchedule
+    index: int = 0
+    levels: tuple[Level, ...] = ()
+    before: tuple[Level, Split] | None = None
+
+
+class Solver(abc.ABC):
+    """A rule that turns a leg into moves.
+
+    Subclasses are frozen dataclasses with a field or property `order`, the order of convergence on a smooth problem.
+    """
+
+    order: int
+
+    @property
+    @abc.abstractmethod
+    def calls(self) -> int:
+        """Network calls a step."""
+
+    @abc.abstractmethod
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        """The moves from `leg.now` to `leg.split.down`, and the fresh noise."""
+
+
+def finite_unknown(unknown: Unknown, now: Level) -> Unknown:
+    """x0 in place of the noise where `now` holds no signal: there the noise is x itself and tells nothing."""
+    return "x0" if unknown == "noise" and now.alpha == 0.0 else unknown
+
+
+def last_move(unknown: Unknown, factors: Sequence[float], now: Level, split: Split) -> Move:
+    """The move that ends a step: to `split.down` by these factors of the estimates, then the fresh noise."""
+    return Move(
+        keep(unknown, now, split.down, split.eta),
+        tuple(factors),
+        unknown,
+        split.fresh,
+        split.large,
+        span=split.span,
+    )
+
+
+def check_kind(variable: str, unknown: str) -> None:
+    """Refuse names of variables and unknowns that do not exist."""
+    if variable not in _VARIABLES:
+        raise InputError(f"variable is {variable!r}; give one of {', '.join(_VARIABLES)}.")
+    if unknown not in _UNKNOWNS:
+        raise InputError(f"unknown is {unknown!r}; give one of {', '.join(_UNKNOWNS)}.")
+
+
+def check_order(what: str, order: object, largest: int, least: int = 1) -> None:
+    """Refuse an order that is not a whole number from `least` to `largest`."""
+    if isinstance(order, bool) or not isinstance(order, int) or not least <= order <= largest:
+        raise InputError(f"order is {order}; {what} has orders {least} to {largest}.")
+
+
+def check_x0_kernel(unknown: Unknown, split: Split) -> None:
+    """Refuse SDE noise for another unknown than x0, whose kernel alone it sharpens."""
+    if split.eta > 0.0 and unknown != "x0":
+        raise InputError(
+            f"the SDE noise rule works on x0, the solver's unknown is {unknown}; use unknown='x0'."
+        )

@@ -1,0 +1,115 @@
+"""Predictor and corrector: each look serves twice, to mend the step that led to it and to make the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from unnoise.errors import InputError
+from unnoise.process import Unknown
+from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.quadrature import Quadrature, coordinate, keep, rules
+from unnoise.schedulers.solvers.adams import Adams, distinct, spread
+from unnoise.schedulers.solvers.base import Leg, Solver, check_order
+
+
+@dataclass(frozen=True)
+class Corrected(Solver):
+    """An Adams solver whose last step is made again once its end has been looked at (Adams-Bashforth-Moulton).
+
+    predictor: goes to the next level. estimates: how many the corrector uses, the new one among them, 1 to 5; its
+    order is that number. quadrature: the corrector's, as for Adams; variable and unknown are the predictor's.
+    again: look once more at the corrected sample, in place of keeping what was seen at the predicted one (PECE).
+
+    UniPC (Zhao et al. 2023) and SA-Solver (Xue et al. 2023) are settings of it. Fresh noise is that of the step
+    which is made again; the noise rule must be SDE, Tau or none.
+    """
+
+    predictor: Adams
+    estimates: int = 2
+    quadrature: Quadrature = "exact"
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        check_order("a corrector", self.estimates, 5)
+        if self.quadrature not in rules:
+            raise InputError(f"quadrature is {self.quadrature!r}; give one of {', '.join(rules)}.")
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """The corrector's order, at most one above the predictor's."""
+        return min(self.estimates, self.predictor.order + 1)
+
+    @property
+    def calls(self) -> int:
+        """One, or two where it looks again."""
+        return 2 if self.again else 1
+
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        """Look, mend the last step, make this one."""
+        mended = self._mend(leg)
+        if mended is None:
+            return self.predictor.moves(leg)
+        if not self.again:
+            return Look(leg.now), mended, self.predictor.move(leg)
+        seen_twice = replace(leg, past=(leg.now, *leg.past))
+        return Look(leg.now), mended, *self.predictor.moves(seen_twice)
+
+    def _mend(self, leg: Leg) -> Move | None:
+        """The last step once more, with the look at its end; None where there was none or it began at infinity."""
+        if leg.before is None:
+            return None
+        begin, split = leg.before
+        if not split.exact:
+            raise InputError(
+                "a corrector cannot make an ancestral step again; use noise.SDE or noise.Tau, or no corrector."
+            )
+        if not math.isfinite(coordinate(self.predictor.variable, float(begin.ratio))):
+            return None
+        unknown: Unknown = self.predictor.unknown
+        if unknown == "noise" and begin.alpha == 0.0:
+            return None
+        held = distinct((leg.now, *leg.past), self.estimates)
+        factors = rules[self.quadrature](
+            unknown, self.predictor.variable, [level for _, level in held], begin, leg.now, split.eta
+        )
+        return Move(
+            keep(unknown, begin, leg.now, split.eta),
+            tuple(spread([place for place, _ in held], factors)),
+            unknown,
+            redo=True,
+            of_draws=(split.fresh,) if split.fresh > 0.0 else (),
+        )
+
+
+def unipc(
+    order: int = 2,
+    unknown: Unknown = "x0",
+    kind: Literal["bh1", "bh2"] = "bh2",
+    corrector: bool = True,
+) -> Solver:
+    """UniPC of order 1 to 4 with its corrector, whose order is one higher (Zhao et al. 2023).
+
+    Its linear equations have one solution from three estimates on: the exact quadrature in lambda. For two they
+    are replaced by the factor 1/2, which is where bh1 and bh2 differ.
+    """
+    if kind not in ("bh1", "bh2"):
+        raise InputError(f"kind is {kind!r}; UniPC has bh1 and bh2.")
+    predictor = Adams(order, "lambda", unknown, kind)
+    return Corrected(predictor, order + 1, kind) if corrector else predictor
+
+
+def sa_solver(predictor: int = 3, corrector: int = 4, again: bool = False) -> Solver:
+    """SA-Solver: stochastic Adams of x0 in lambda, predictor order 1 to 4, corrector 1 to 5, 0 for none.
+
+    Give it to a scheduler with noise=Tau(tau), or SDE(tau^2) for all levels (Xue et al. 2023).
+    """
+    check_order("SA-Solver's corrector", corrector, 5, least=0)
+    stepper = Adams(predictor, "lambda", "x0")
+    return Corrected(stepper, corrector, again=again) if corrector else stepper
+
+
+def with_predictor(solver: Solver, predictor: Adams) -> Solver:
+    """The solver with its predictor exchanged, its corrector kept."""
+    return replace(solver, predictor=predictor) if isinstance(solver, Corrected) else predictor
