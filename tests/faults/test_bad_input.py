@@ -79,7 +79,6 @@ VALUES = [
     ((*G, "--threads", "0"), "--threads is 0; give"),
     ((*G, "--enlarge", "0"), "--enlarge is 0; give"),
     ((*G, "--show-every", "0"), "--show-every is 0; give"),
-    ((*G, "--show-every", "9", "--steps", "4"), "--show-every is 9; give a whole number from 1 to 4"),
     ((*G, "--show-every", "2", "--json"), "--show-every prints pictures and --json nothing but JSON"),
     ((*G, "--scheduler", "DPM++ 2N"), "scheduler 'DPM++ 2N' is not known; the nearest are"),
     ((*G, "--animate", "a.mp4"), "--animate is 'a.mp4'; give a name that ends in .webp or .gif"),

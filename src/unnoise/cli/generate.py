@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser, values
+from unnoise.cli import outputs, parser
 from unnoise.cli.progress import Progress
+from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
 from unnoise.errors import InputError
 
@@ -106,32 +107,25 @@ def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
 
-    steps = _optional(arguments.steps, partial(values.whole, "--steps", low=1, high=1000, example=20))
     options: dict[str, Any] = {
         "negative": arguments.negative,
-        "steps": steps,
-        "guidance": _optional(
-            arguments.guidance, partial(values.number, "--guidance", low=0, high=100, example=2)
-        ),
+        "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
+        "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
         "scheduler": arguments.scheduler,
         "seed": _seed(arguments.seed),
-        "count": values.whole("--count", arguments.count, 1, 256, 4),
+        "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
-    show_every = partial(
-        values.whole, "--show-every", low=1, high=steps or 1000, example=min(10, steps or 10)
-    )
-    folder = checkpoints.find(arguments.model)
     asked = Request(
-        prompt=_prompt(arguments, folder),
+        prompt=_prompt(arguments, checkpoints.find(arguments.model)),
         model=arguments.model,
         output=Path(arguments.output).expanduser(),
         options=options,
-        show_every=_optional(arguments.show_every, show_every),
-        frames=_optional(arguments.frames, Path),
-        animate=_optional(arguments.animate, Path),
-        enlarge=values.whole("--enlarge", arguments.enlarge, 1, 64, 16),
-        threads=_optional(arguments.threads, partial(values.whole, "--threads", low=1, high=1024, example=2)),
+        show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
+        frames=arguments.frames and Path(arguments.frames).expanduser(),
+        animate=arguments.animate and Path(arguments.animate).expanduser(),
+        enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
+        threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         json=arguments.json,
         metadata=not arguments.no_metadata,
     )
@@ -139,28 +133,20 @@ def request(arguments: argparse.Namespace) -> Request:
     return asked
 
 
-def _optional(text: str | None, read: Any) -> Any:  # noqa: ANN401 - the reader decides
-    return None if text is None else read(text=text) if isinstance(read, partial) else read(text)
-
-
 def _seed(text: str | None) -> int | None:
-    seed = values.whole("--seed", "-1" if text is None else text, -1, 2**63 - 257, 7)
+    seed = maybe(whole, "--seed", text, -1, 2**63 - 257, 7)
     return None if seed == -1 else seed
 
 
 def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
-    width, height = (_optional(arguments.size, partial(values.size, "--size"))) or (None, None)
-    for name in ("width", "height"):
-        given = getattr(arguments, name)
-        if given is not None and arguments.size is not None:
-            raise InputError(f"--size is {arguments.size} and --{name} {given}; give one of the two.")
-    read = {
-        name: partial(values.whole, f"--{name}", low=1, high=4096, example=32) for name in ("width", "height")
-    }
-    return {
-        "width": _optional(arguments.width, read["width"]) or width,
-        "height": _optional(arguments.height, read["height"]) or height,
-    }
+    sides = {name: getattr(arguments, name) for name in ("width", "height")}
+    if arguments.size is None:
+        return {name: maybe(whole, f"--{name}", text, 1, 4096, 32) for name, text in sides.items()}
+    for name, text in sides.items():
+        if text is not None:
+            raise InputError(f"--size is {arguments.size} and --{name} {text}; give one of the two.")
+    width, height = size("--size", arguments.size)
+    return {"width": width, "height": height}
 
 
 def _prompt(arguments: argparse.Namespace, folder: Path) -> str:
@@ -202,6 +188,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     pipe = load(asked.model)
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    if not asked.json and sys.stderr.isatty():
+        sys.stderr.write("\x1b[K")
     loaded = time.monotonic()
     denoising = pipe.denoise(asked.prompt, **asked.options)
     for note in denoising.notes:

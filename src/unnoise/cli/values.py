@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 from unnoise.errors import InputError
+
+Value = TypeVar("Value")
+
+
+def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: float) -> Value | None:
+    """What `read` makes of an option's text; None where the option was not given."""
+    return None if text is None else read(flag, text, *limits)
 
 
 def whole(flag: str, text: str, low: int, high: int, example: int) -> int:

@@ -18,7 +18,7 @@ from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
 from unnoise.pipelines.guidance import Condition, Guided
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import Request, check, whole
+from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
 from unnoise.process import Diffuser
 from unnoise.randomness import NoiseSource
@@ -158,7 +158,8 @@ class TextToImage:
         + i, and is the same picture when asked for alone; random when None. seeds: one for each picture instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. latents: unit noise (pictures, channels, height, width) to start from instead of the seed's.
-        show_every: display the predicted picture after every so many steps, in the notebook or the terminal.
+        show_every: display the predicted picture after every so many steps and the last, in the notebook or
+        the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
         finite numbers.
         """
@@ -176,10 +177,11 @@ class TextToImage:
             latents=latents,
         )
         if show_every is not None:
-            whole("show_every", show_every, 1, len(run))
+            whole("show_every", show_every, 1, STEPS)
             for step in run:
-                if (step.index + 1) % show_every == 0:
-                    show(step.preview(), f"step {step.index + 1} of {len(run)}")
+                done = step.index + 1
+                if done % show_every == 0 or done == len(run):
+                    show(step.preview(), f"step {done} of {len(run)}")
         return run.result()
 
     def denoise(
