@@ -18,6 +18,7 @@ from unnoise import training
 from unnoise.errors import DataError, FileError, InputError, NonFiniteError
 from unnoise.training import Finished, Progress, Saved, Stopped, settings
 from unnoise.training.batches import ahead, draw
+from unnoise.training.data import open_pictures
 from unnoise.training.trainer import Trainer
 
 TINY = [
@@ -394,3 +395,27 @@ def test_settings_are_checked_without_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent)
+
+
+def test_a_reader_agrees_with_the_shipped_digits():
+    """The recipe's own script: 500 pictures, 50 of each digit, read by a classifier of real digits."""
+    pytest.importorskip("sklearn")
+    script = Path(__file__).parents[2] / "recipes" / "digits" / "evaluate.py"
+    done = subprocess.run([sys.executable, script, "digits"], check=True, capture_output=True, text=True)
+    report = json.loads(done.stdout)
+    assert report["reader_on_real_digits"] > 0.97
+    assert report["agreement"] >= 0.95
+    assert min(report["each"].values()) >= 0.9
+    # Neither ten pictures nor copies: as varied as real digits, and as far from them as they are apart.
+    assert report["spread"] > 0.8 * report["spread_of_real_digits"]
+    assert report["distance_to_nearest_real"] > 0.8 * report["distance_between_real"]
+
+
+def test_the_recipe_writes_all_digits_with_captions(tmp_path):
+    pytest.importorskip("sklearn")
+    script = Path(__file__).parents[2] / "recipes" / "digits" / "make_data.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True)
+    found = open_pictures(tmp_path, (1, 8, 8), training.DataConfig(strict=True))
+    assert len(found) == 1797
+    assert {len(captions) for captions in found.captions} == {8}
+    assert found.cache.unique().numel() == 17
