@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
-from unnoise.process import Estimate, Level, Unknown
+from unnoise.process import Estimate, Level
+
+Unknown = Literal["x0", "noise", "flow", "velocity"]
+"""What of an estimate a solver follows: `Estimate.x0`, `.noise`, `.flow` or `.velocity`."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Move:
     """x <- of_x * anchor + sum_i of_estimates[i] * U_i + sum_j of_draws[j] * z_j + noise * z.
 
     The anchor is x as the last settled move left it, or with `redo` the place where that move began: so a
-    corrector goes the same way again. U_i is the unknown (x0, noise or flow) of the i-th latest look, z_j the
+    corrector goes the same way again. U_i is the unknown (x0, noise, ...) of the i-th latest look, z_j the
     j-th latest draw, z a new one; draws are standard normal. noise_large: the other end of a learned variance;
     the standard deviation is then noise^(1 - f) noise_large^f, f from the latest look. settles: whether the
     anchor becomes the new x. span: the stretch of the Brownian path that z belongs to, on the noise rule's clock.
@@ -48,7 +52,7 @@ class Move:
         x = anchor * self.of_x
         for factor, look in zip(self.of_estimates, looks, strict=False):
             if factor != 0.0:
-                x.add_(look.of(self.unknown), alpha=factor)
+                x.add_(_seen(look, self.unknown), alpha=factor)
         for factor, draw in zip(self.of_draws, draws, strict=False):
             x.add_(draw, alpha=factor)
         if fresh is None:
@@ -57,6 +61,10 @@ class Move:
             return x.add_(fresh, alpha=self.noise)
         part = (looks[0].variance + 1.0) / 2.0
         return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
+
+
+def _seen(look: Estimate, unknown: Unknown) -> Tensor:
+    return look.velocity if unknown == "velocity" else look.of(unknown)
 
 
 @dataclass(frozen=True)

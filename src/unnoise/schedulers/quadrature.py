@@ -5,10 +5,13 @@ In the scaled state y = x / N the reverse ODE is dy = U dm for each choice of th
     U = noise   N = alpha             m = w = sigma / alpha
     U = x0      N = sigma             m = 1 / w
     U = flow    N = alpha + sigma     m = w / (1 + w)
+    U = velocity  N = sqrt(alpha^2 + sigma^2)  m = atan(w)
 
 so x_to = N_to / N_now x_now + N_to * integral of U dm. U is replaced by the polynomial through its known values,
-in a variable v that is free: sigma (w), lambda (-ln w) or flow (w / (1 + w)). Order 1 is the same step for every
-choice (DDIM); from order 2 on the choice decides the size of the error.
+in a variable v that is free: sigma (w), lambda (-ln w), flow (w / (1 + w)) or angle (atan w). Order 1 is the same
+step for every choice (DDIM); from order 2 on the choice decides the size of the error. Velocity and angle are the
+circle on which x = cos x_0 + sin eps turns: both its ends are finite, and for normal data of unit variance the
+velocity is 0 everywhere.
 
 With SDE noise of strength eta the kernel of x0 is sharper: N = sigma w^eta, m = w^-(1 + eta).
 """
@@ -24,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unnoise.errors import InputError
-from unnoise.process import Level, Unknown
+from unnoise.process import Level
+from unnoise.schedulers.moves import Unknown
 
-Variable = Literal["sigma", "lambda", "flow"]
+Variable = Literal["sigma", "lambda", "flow", "angle"]
 Quadrature = Literal["exact", "midpoint", "bh1", "bh2"]
 Numbers = NDArray[np.float64]
 
@@ -40,6 +44,8 @@ def coordinate(variable: Variable, ratio: float) -> float:
         return ratio
     if variable == "lambda":
         return -math.log(ratio) if ratio > 0.0 else math.inf
+    if variable == "angle":
+        return math.atan(ratio)
     return ratio / (1.0 + ratio) if ratio < math.inf else 1.0
 
 
@@ -47,6 +53,8 @@ def from_coordinate(variable: Variable, value: float) -> float:
     """The inverse of `coordinate` inside its range."""
     if variable == "sigma":
         return value
+    if variable == "angle":
+        return math.tan(value)
     return math.exp(-value) if variable == "lambda" else value / (1.0 - value)
 
 
@@ -56,17 +64,21 @@ def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
         return _number(to.alpha) / _number(now.alpha)
     if unknown == "flow":
         return _number(to.alpha + to.sigma) / _number(now.alpha + now.sigma)
+    if unknown == "velocity":
+        return _radius(to) / _radius(now)
     sharper: float = (_ratio(to) / _ratio(now)) ** eta
     return _number(to.sigma) / _number(now.sigma) * sharper
 
 
 def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
-    """N_to (m_to - m_now): the factor of U where U is constant. Finite at both ends of the process for x0 and flow."""
+    """N_to (m_to - m_now): the factor of U where U is constant. Infinite only for the noise, without signal."""
     alpha, sigma, ratio = _number(to.alpha), _number(to.sigma), _ratio(now)
     if unknown == "noise":
         return sigma - alpha * ratio
     if unknown == "flow":
         return sigma - (alpha + sigma) * coordinate("flow", ratio)
+    if unknown == "velocity":
+        return _turned(to, ratio)
     sharper: float = (_ratio(to) / ratio) ** eta
     return alpha - sigma / ratio * sharper
 
@@ -115,6 +127,7 @@ def bh1_weights(
         "x0": (1.0 + eta) * _number(to.alpha),
         "noise": -_number(to.sigma),
         "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
+        "velocity": -_radius(to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
     }[unknown]
     return _middle(variable, nodes, now, to, whole(unknown, now, to, eta), speed * height)
 
@@ -175,15 +188,29 @@ def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Number
     alpha, sigma, end = _number(to.alpha), _number(to.sigma), _ratio(to)
     if end == 0.0:
         ratios, steps = _gauss(ratio, 0.0)
-        speed = np.full_like(ratios, alpha) if unknown == "noise" else alpha / (1.0 + ratios) ** 2
-        return ratios, speed * steps
+        return ratios, alpha * _slope(unknown, ratios) * steps
     lam, steps = _gauss(-math.log(ratio), -math.log(end))
     ratios = np.exp(-lam)
-    if unknown == "noise":
-        return ratios, -alpha * ratios * steps
-    if unknown == "flow":
-        return ratios, -(alpha + sigma) * ratios / (1.0 + ratios) ** 2 * steps
+    if unknown != "x0":
+        scale = {"noise": alpha, "flow": alpha + sigma, "velocity": _radius(to)}[unknown]
+        return ratios, -scale * _slope(unknown, ratios) * ratios * steps
     return ratios, (1.0 + eta) * alpha * (end / ratios) ** (1.0 + eta) * steps
+
+
+def _slope(unknown: Unknown, ratios: Numbers) -> Numbers:
+    """The derivative of m by w, for an unknown other than x0."""
+    if unknown == "noise":
+        return np.ones_like(ratios)
+    return 1.0 / (1.0 + ratios) ** 2 if unknown == "flow" else 1.0 / (1.0 + ratios**2)
+
+
+def _radius(level: Level) -> float:
+    return math.hypot(_number(level.alpha), _number(level.sigma))
+
+
+def _turned(to: Level, ratio: float) -> float:
+    """N_to (atan w_to - atan w), the arc of the circle."""
+    return _radius(to) * (math.atan(_ratio(to)) - math.atan(ratio))
 
 
 def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:

@@ -2,7 +2,7 @@
 
 from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
 from unnoise.schedulers.solvers.base import Leg, Solver
-from unnoise.schedulers.solvers.corrected import Corrected, sa_solver, unipc
+from unnoise.schedulers.solvers.corrected import Corrected, adams_moulton, sa_solver, unipc
 from unnoise.schedulers.solvers.runge_kutta import (
     Heun,
     Midpoint,
@@ -24,6 +24,7 @@ __all__ = [
     "Stage",
     "ThreeStage",
     "TwoStage",
+    "adams_moulton",
     "sa_solver",
     "unipc",
 ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from unnoise.errors import InputError
-from unnoise.process import Level, Unknown
-from unnoise.schedulers.moves import Look, Move
+from unnoise.process import Level
+from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
 from unnoise.schedulers.solvers.base import (
     Leg,
@@ -26,9 +26,9 @@ class Adams(Solver):
     """The multistep solver: a polynomial through the latest estimates, integrated exactly.
 
     That is the (exponential) Adams-Bashforth method. order: how many estimates it uses, 1 to 4; it starts with
-    what there is. variable: in what the polynomial is ("sigma", "lambda", "flow"). unknown: of what ("x0",
-    "noise", "flow"). quadrature: "exact"; "midpoint" for the polynomial's value at the middle of the step; "bh1"
-    and "bh2" for UniPC's two rules, which are short cuts for two estimates and exact for more.
+    what there is. variable: in what the polynomial is ("sigma", "lambda", "flow", "angle"). unknown: of what
+    ("x0", "noise", "flow", "velocity"). quadrature: "exact"; "midpoint" for the polynomial's value at the middle
+    of the step; "bh1" and "bh2" for UniPC's two rules, which are short cuts for two estimates and exact for more.
 
     Euler and DDIM are order 1. LMS is sigma with noise, DEIS lambda with noise (Zhang & Chen 2023), DPM-Solver++
     lambda with x0 (Lu et al. 2022b), and on flow models flow with flow is the plain Adams-Bashforth rule.

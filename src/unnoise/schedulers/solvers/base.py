@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.process import Level, NoiseSchedule, Unknown
-from unnoise.schedulers.moves import Look, Move
+from unnoise.process import Level, NoiseSchedule
+from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.noise import Split
 from unnoise.schedulers.quadrature import keep
 
-_VARIABLES = ("sigma", "lambda", "flow")
-_UNKNOWNS = ("x0", "noise", "flow")
+_VARIABLES = ("sigma", "lambda", "flow", "angle")
+_UNKNOWNS = ("x0", "noise", "flow", "velocity")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from unnoise.errors import InputError
-from unnoise.process import Level, Unknown
-from unnoise.schedulers.moves import Look, Move
+from unnoise.process import Level
+from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, keep, weights
 from unnoise.schedulers.solvers.base import Leg, Solver, check_kind, finite_unknown, last_move
 
