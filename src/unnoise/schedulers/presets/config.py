@@ -1,0 +1,122 @@
+"""diffusers' scheduler_config.json: a noise schedule, a prediction, and a scheduler."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from unnoise.errors import InputError
+from unnoise.process import EDM, DiscreteVP, Flow, NoiseSchedule, Prediction
+from unnoise.process import prediction as predictions
+from unnoise.schedulers import grids
+from unnoise.schedulers.presets.classes import ALIASES, CLASSES, Class, sigmas
+from unnoise.schedulers.presets.preset import Preset
+from unnoise.schedulers.scheduler import Scheduler
+
+_PREDICTIONS = {
+    "epsilon": "noise",
+    "sample": "sample",
+    "original_sample": "sample",
+    "v_prediction": "velocity",
+    "flow_prediction": "flow",
+}
+
+
+class Resolved(NamedTuple):
+    """What a configuration means: how to step, the model's noise levels, and what its network predicts."""
+
+    scheduler: Scheduler
+    schedule: NoiseSchedule
+    prediction: Prediction
+
+
+def resolve(config: Mapping[str, Any], near: Scheduler, compat: bool) -> Resolved:
+    """The parts of a configuration with "_class_name".
+
+    near: the scheduler of the class's method, right. compat: diffusers' values instead of it.
+    """
+    name, known = class_of(config)
+    full = {**known.defaults, **{key: value for key, value in config.items() if value is not None}}
+    schedule, prediction = _schedule(name, full), _prediction(name, full)
+    grid = _grid(name, full)
+    scheduler = near if grid is None else replace(near, grid=grid)
+    if compat:
+        rungs, rule = known.values(full)
+        scheduler = Preset(
+            scheduler.grid, near.solver, near.noise, near.final, rungs=rungs, rule=rule, program="diffusers"
+        )
+    return Resolved(scheduler, schedule, prediction)
+
+
+def class_of(config: Mapping[str, Any]) -> tuple[str, Class]:
+    """The class's name and entry. Raises InputError with the three nearest."""
+    given = str(config.get("_class_name"))
+    name = ALIASES.get(given.removeprefix("Flax"), given.removeprefix("Flax"))
+    if name not in CLASSES:
+        close = difflib.get_close_matches(name, CLASSES, n=3, cutoff=0.0)
+        raise InputError(f"scheduler class {given!r} is not known; the nearest are {', '.join(close)}.")
+    return name, CLASSES[name]
+
+
+def _schedule(name: str, config: Mapping[str, Any]) -> NoiseSchedule:
+    if name.startswith("EDM"):
+        return EDM(config["sigma_min"], config["sigma_max"])
+    if name.startswith("FlowMatch"):
+        return Flow(shift=config["shift"], start=1e-3)
+    if config.get("use_flow_sigmas"):
+        return Flow(shift=config.get("flow_shift", 1.0), start=1e-3)
+    steps, ends = config["num_train_timesteps"], (config["beta_start"], config["beta_end"])
+    if config.get("trained_betas") is not None:
+        table = DiscreteVP.from_betas(tuple(config["trained_betas"]))
+    elif config["beta_schedule"] == "squaredcos_cap_v2":
+        table = DiscreteVP.cosine(steps)
+    elif config["beta_schedule"] in ("linear", "scaled_linear", "sigmoid"):
+        table = getattr(DiscreteVP, config["beta_schedule"])(*ends, steps)
+    else:
+        raise InputError(
+            f"beta_schedule is {config['beta_schedule']!r}; give linear, scaled_linear, squaredcos_cap_v2 or sigmoid."
+        )
+    return table.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else table
+
+
+def _prediction(name: str, config: Mapping[str, Any]) -> Prediction:
+    if name.startswith("FlowMatch"):
+        return predictions.get("flow")
+    kind = config.get("prediction_type", "epsilon")
+    if name.startswith("EDM"):
+        if kind != "epsilon":
+            raise InputError(f"prediction_type is {kind!r}; the EDM classes are known with epsilon only.")
+        return predictions.Preconditioned(config["sigma_data"])
+    if kind not in _PREDICTIONS:
+        raise InputError(f"prediction_type is {kind!r}; give one of {', '.join(_PREDICTIONS)}.")
+    return predictions.get(_PREDICTIONS[kind])
+
+
+def _grid(name: str, config: Mapping[str, Any]) -> grids.Grid | None:
+    """The right grid of the settings; None for the method's own."""
+    flags: dict[str, grids.Grid] = {
+        "karras": grids.Karras(),
+        "exponential": grids.Exponential(),
+        "lu": grids.Exponential(),
+        "beta": grids.BetaSigma(),
+        "flow": grids.Trailing(),
+    }
+    kind = sigmas(config)
+    if name.startswith("EDM"):
+        return flags[config["sigma_schedule"]]
+    if kind != "own":
+        return flags[kind]
+    if name.startswith("FlowMatch"):
+        return grids.Trailing()
+    spacing = config.get("timestep_spacing")
+    offset = float(config.get("steps_offset", 0))
+    if spacing == "linspace" and "solver_order" in config:
+        return grids.SGMUniform()
+    known: dict[Any, grids.Grid] = {
+        "leading": grids.Leading(offset),
+        "trailing": grids.Trailing(),
+        "linspace": grids.Linspace(),
+    }
+    return known.get(spacing)

@@ -1,0 +1,113 @@
+"""Where another program's run goes: its levels, in its own precision."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unnoise.process import EDM, Flow, Level, NoiseSchedule, Unknown
+from unnoise.schedulers.grids import Grid
+from unnoise.schedulers.moves import Move
+
+Process = Literal["vp", "ve", "flow"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """The levels of a run as a program holds them.
+
+    w, alpha, sigma: (steps + 1,) in the program's precision; w is sigma / alpha and the last may be 0. levels: the
+    same as host numbers. time_at: what the program tells the network at a ratio between the levels. entries: the
+    whole table, cleanest first, for programs that step to other entries than the path's; abar: its alpha^2.
+    """
+
+    levels: tuple[Level, ...]
+    w: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    time_at: Callable[[float], float]
+    kind: Process = "vp"
+    entries: tuple[Level, ...] = ()
+    abar: Tensor | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many steps lead along the path."""
+        return len(self.levels) - 1
+
+    @property
+    def lam(self) -> Tensor:
+        """ln(alpha / sigma), inf at the clean end."""
+        return self.alpha.log() - self.sigma.log()
+
+    def level(self, ratio: float) -> Level:
+        """A level between the steps, with the program's time."""
+        alpha = {"vp": 1.0 / math.hypot(1.0, ratio), "ve": 1.0, "flow": 1.0 / (1.0 + ratio)}[self.kind]
+        return Level(self.time_at(ratio), alpha, alpha * ratio)
+
+    def move(
+        self,
+        now: Level,
+        to: Level,
+        factors: Sequence[object],
+        unknown: Unknown,
+        noise: object = 0.0,
+        settles: bool = True,
+        keep: object = 1.0,
+    ) -> Move:
+        """A move whose numbers are those of u = x / alpha, in which k-diffusion and others compute."""
+        alpha = float(to.alpha)
+        scaled = tuple(alpha * number(factor) for factor in factors)
+        return Move(
+            number(keep) * alpha / float(now.alpha), scaled, unknown, alpha * number(noise), settles=settles
+        )
+
+
+class Rungs(abc.ABC):
+    """A program's rule for its levels. Subclasses are frozen dataclasses."""
+
+    @abc.abstractmethod
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """The path of `steps` steps. Raises InputError where the program has none on such a schedule."""
+
+
+@dataclass(frozen=True)
+class FromGrid(Rungs):
+    """Levels of one of our grids in float64, then the clean sample: k-diffusion's users make their own lists."""
+
+    grid: Grid
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """The grid's levels and zero."""
+        inner = self.grid.levels(schedule, steps)
+        levels = (*inner, schedule.level(schedule.clean_time))
+        return of_levels(
+            levels, lambda ratio: number(schedule.at_ratio(ratio).time), torch.float64, process(schedule)
+        )
+
+
+def of_levels(
+    levels: Sequence[Level], time_at: Callable[[float], float], dtype: torch.dtype, kind: Process
+) -> Path:
+    """The path along levels that are host numbers already."""
+    alpha = torch.tensor([number(level.alpha) for level in levels], dtype=dtype)
+    sigma = torch.tensor([number(level.sigma) for level in levels], dtype=dtype)
+    return Path(tuple(levels), sigma / alpha, alpha, sigma, time_at, kind)
+
+
+def process(schedule: NoiseSchedule) -> Process:
+    """At which scaling x_t holds signal and noise."""
+    if isinstance(schedule, Flow):
+        return "flow"
+    return "ve" if isinstance(schedule, EDM) else "vp"
+
+
+def number(value: object) -> float:
+    """A plain float of a float, or of a tensor with one element."""
+    return float(value)  # type: ignore[arg-type]

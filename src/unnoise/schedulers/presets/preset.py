@@ -1,0 +1,62 @@
+"""A preset: another program's sampler, value by value, including where it is wrong."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+
+from unnoise.process import NoiseSchedule
+from unnoise.schedulers.grids import Karras
+from unnoise.schedulers.moves import Look, Move, PlannedStep
+from unnoise.schedulers.plan import Plan
+from unnoise.schedulers.presets.path import FromGrid, Path, Rungs
+from unnoise.schedulers.scheduler import Scheduler, check_steps
+
+
+class Rule(abc.ABC):
+    """A program's rule for one step. Subclasses are frozen dataclasses."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws fresh noise."""
+        return False
+
+    @abc.abstractmethod
+    def moves(self, path: Path, i: int, known: int) -> tuple[Look | Move, ...]:
+        """The moves from level i of the path to the next.
+
+        known: how many steps of this run came before; less than i where a picture is entered in the middle.
+        """
+
+    def step(self, path: Path, i: int, known: int) -> PlannedStep:
+        """The step, with the level that it really leads to."""
+        return PlannedStep(path.levels[i], path.levels[i + 1], self.moves(path, i, known))
+
+
+@dataclass(frozen=True)
+class Preset(Scheduler):
+    """Levels and steps of another program, in its precision.
+
+    The inherited parts are the nearest right ones, for reading; the numbers come from `rungs` and `rule`.
+    program: whose values these are. start: how many steps are left out at the noisy end (image to image).
+    """
+
+    rungs: Rungs = field(default_factory=lambda: FromGrid(Karras()))
+    rule: Rule = field(kw_only=True)
+    program: str = ""
+    start: int = 0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether runs draw fresh noise."""
+        return self.rule.stochastic
+
+    def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
+        """As `Scheduler.plan`; the number of steps may differ where the program's does."""
+        check_steps(steps, schedule)
+        path = self.rungs.path(schedule, steps)
+        begin = min(self.start, path.steps - 1)
+        planned = tuple(self.rule.step(path, i, i - begin) for i in range(begin, path.steps))
+        every = [move for step in planned for move in step.moves if isinstance(move, Move)]
+        memory = max(1, *(len(move.of_estimates) for move in every))
+        return Plan(schedule, planned, memory, any(move.noise != 0.0 for move in every))

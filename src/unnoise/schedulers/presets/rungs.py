@@ -1,0 +1,216 @@
+"""The levels of diffusers' classes: three families, which differ in rounding, in ends, and in what is interpolated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from unnoise.errors import InputError
+from unnoise.process import EDM, Level, NoiseSchedule
+from unnoise.schedulers.presets.path import Path, Process, Rungs, of_levels
+from unnoise.schedulers.presets.tables import Numbers, Table, respaced, spaced, table
+
+Sigmas = Literal["own", "karras", "exponential", "beta", "lu", "flow"]
+
+
+def along(sigmas: Numbers, times: Numbers, steps: int, kind: Process, of: Table | None = None) -> Path:
+    """The path along float32 sigmas, in float32: ratios, or on a straight line the share of noise itself."""
+    w = torch.from_numpy(np.asarray(sigmas).astype(np.float32))
+    if kind == "flow":
+        alpha, sigma = 1 - w, w
+        w = sigma / alpha
+    elif kind == "vp":
+        alpha = 1 / (w**2 + 1) ** 0.5
+        sigma = w * alpha
+    else:
+        alpha, sigma = torch.ones_like(w), w
+    every = [*map(float, times), -1.0 if kind == "vp" else 0.0]
+    levels = tuple(_level(t, float(r), kind, float(s)) for t, r, s in zip(every, w, sigma, strict=True))
+
+    def time_at(ratio: float) -> float:
+        if of is not None:
+            return of.time_at(ratio)
+        return ratio / (1.0 + ratio) * steps if kind == "flow" else ratio
+
+    return Path(levels, w, alpha, sigma, time_at, kind)
+
+
+def _level(time: float, ratio: float, kind: Process, sigma: float) -> Level:
+    if kind == "flow":
+        return Level(time, 1.0 - sigma, sigma)
+    alpha = 1.0 if kind == "ve" else 1.0 / float(np.hypot(1.0, ratio))
+    return Level(time, alpha, alpha * ratio)
+
+
+@dataclass(frozen=True)
+class SigmaRungs(Rungs):
+    """Euler, ancestral, Heun, DPM2, LMS: times are not rounded, karras runs between the ends of the spaced grid.
+
+    final: "zero", or "sigma_min", the table's first sigma. whole: DPM2's classes round karras times.
+    """
+
+    spacing: str = "linspace"
+    offset: int = 0
+    sigmas: Sigmas = "own"
+    final: str = "zero"
+    whole: bool = False
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """Interpolated in sigma, float32."""
+        known = table(schedule)
+        times = spaced(self.spacing, known.steps, steps, self.offset, extra=False)
+        times = times.astype(np.float32).astype(np.float64)
+        sigmas = known.at_times(times)
+        if self.sigmas != "own":
+            sigmas = respaced(self.sigmas, float(sigmas[0]), float(sigmas[-1]), len(sigmas))
+            times = np.array([known.time_at(sigma) for sigma in sigmas])
+            times = times.round() if self.whole and self.sigmas == "karras" else times
+        last = float(known.sigmas[0]) if self.final == "sigma_min" else 0.0
+        return along(np.append(sigmas, last), times, known.steps, "vp", known)
+
+
+@dataclass(frozen=True)
+class DPMRungs(Rungs):
+    """DPM-Solver's, UniPC's, DEIS's classes: whole times, karras runs between the ends of the whole table.
+
+    final: "zero"; "sigma_min", the table's first sigma; "last", the grid's own last one again where it is not a
+    time grid (DEIS, and UniPC with sigma_min). shift: of "flow". clipped: the smallest ln(alpha / sigma).
+    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6).
+    """
+
+    spacing: str = "linspace"
+    offset: int = 0
+    sigmas: Sigmas = "own"
+    final: str = "zero"
+    shift: float = 1.0
+    clipped: float = -np.inf
+    gentle: bool = False
+    cosine: bool = False
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """Whole times where there are such, float32 sigmas."""
+        if self.sigmas == "flow":
+            return self._flow(steps)
+        known = table(schedule)
+        logs = np.log(known.sigmas)
+        kept = known.steps - int(np.searchsorted(-logs[::-1], self.clipped))
+        times = spaced(self.spacing, kept, steps, self.offset, extra=True).round()
+        sigmas = known.at_times(times)
+        if self.sigmas != "own":
+            low, high = float(known.sigmas[0]), float(known.sigmas[-1])
+            sigmas = respaced(self.sigmas, high, low, steps)
+            times = np.array([known.time_at(sigma) for sigma in sigmas])
+            if self.sigmas in ("karras", "lu") and not self.cosine:
+                times = times.round()
+        last = {"zero": 0.0, "sigma_min": float(known.sigmas[0]), "last": float(known.sigmas[0])}[self.final]
+        if self.final == "last" and self.sigmas != "own":
+            last = float(sigmas[-1])
+        return along(np.append(sigmas, last), np.trunc(times), known.steps, "vp", known)
+
+    def _flow(self, steps: int) -> Path:
+        if self.gentle:
+            sigmas = np.linspace(1, 1 / 1000, steps + 1)[:-1]
+        else:
+            sigmas = np.flip(1.0 - np.linspace(1, 1 / 1000, steps + 1))[:-1]
+        sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
+        if self.gentle and abs(sigmas[0] - 1) < 1e-6:
+            sigmas[0] -= 1e-6
+        last = {"zero": 0.0, "last": float(sigmas[-1])}.get(self.final)
+        if last is None:
+            raise InputError(
+                "flow sigmas end at zero, or at their own last one (DEIS); set final_sigmas_type zero."
+            )
+        return along(np.append(sigmas, last), np.trunc(sigmas * 1000), 1000, "flow")
+
+
+@dataclass(frozen=True)
+class TableRungs(Rungs):
+    """DDPM, DDIM, PNDM, LCM, TCD: rounded times of the table itself.
+
+    distilled: LCM's and TCD's times, every so many of `original` steps.
+    """
+
+    spacing: str = "leading"
+    offset: int = 0
+    distilled: int | None = None
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """Alphas and sigmas from the products, float32; the last level is clean."""
+        known = table(schedule, infinite=True)
+        if self.distilled is None:
+            times = spaced(self.spacing, known.steps, steps, 0, extra=False).round()
+            times = times + (self.offset if self.spacing == "leading" else 0)
+        else:
+            times = self._distilled(known.steps, steps)
+        levels = [abar_level(known, int(time)) for time in times]
+        path = of_levels((*levels, Level(-1.0, 1.0, 0.0)), known.time_at, torch.float32, "vp")
+        return replace(path, entries=tuple(abar_level(known, time) for time in range(known.steps)), abar=known.abar)
+
+    def _distilled(self, total: int, steps: int) -> Numbers:
+        assert self.distilled is not None
+        origin = (np.arange(1, self.distilled + 1) * (total // self.distilled) - 1)[::-1]
+        if steps > len(origin):
+            raise InputError(
+                f"steps is {steps}; such a model was distilled at {len(origin)}, give at most that."
+            )
+        places = np.floor(np.linspace(0, len(origin), num=steps, endpoint=False)).astype(np.int64)
+        return origin[places].astype(np.float64)
+
+
+def abar_level(known: Table, time: int) -> Level:
+    """The level of a table's entry."""
+    abar = known.abar[time]
+    return Level(float(time), float(abar**0.5), float((1 - abar) ** 0.5))
+
+
+@dataclass(frozen=True)
+class FlowRungs(Rungs):
+    """FlowMatchEulerDiscreteScheduler: the shift is applied to the table and again to the grid.
+
+    heun: FlowMatchHeun's, which shifts the table only.
+    """
+
+    shift: float = 1.0
+    sigmas: Sigmas = "own"
+    table_steps: int = 1000
+    once: bool = False
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """Times are 1000 sigma."""
+        total = self.table_steps
+        whole = torch.linspace(total, 1, total, dtype=torch.float32) / total
+        whole = self.shift * whole / (1 + (self.shift - 1) * whole)
+        sigmas = np.linspace(float(whole[0]) * total, float(whole[-1]) * total, steps) / total
+        if not self.once:
+            sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
+        if self.sigmas != "own":
+            sigmas = respaced(self.sigmas, float(sigmas[0]), float(sigmas[-1]), steps)
+        sigmas = sigmas.astype(np.float32)
+        return along(np.append(sigmas, 0.0), sigmas * np.float32(total), total, "flow")
+
+
+@dataclass(frozen=True)
+class EDMRungs(Rungs):
+    """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule."""
+
+    sigmas: Sigmas = "karras"
+    final: str = "zero"
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """In float32 throughout."""
+        if not isinstance(schedule, EDM):
+            raise InputError("this preset needs an EDM schedule; give EDM(sigma_min, sigma_max).")
+        ramp = torch.linspace(0, 1, steps)
+        if self.sigmas == "karras":
+            top, bottom = schedule.sigma_max ** (1 / 7.0), schedule.sigma_min ** (1 / 7.0)
+            sigmas = (top + ramp * (bottom - top)) ** 7.0
+        else:
+            sigmas = (
+                torch.linspace(np.log(schedule.sigma_min), np.log(schedule.sigma_max), steps).exp().flip(0)
+            )
+        last = schedule.sigma_min if self.final == "sigma_min" else 0.0
+        values = sigmas.double().numpy()
+        return along(np.append(values, last), values, 1, "ve")

@@ -1,0 +1,124 @@
+"""diffusers' tables: betas, their products and sigmas in float32, and how times and sigmas are read off them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unnoise.errors import InputError
+from unnoise.process import DiscreteVP, NoiseSchedule
+from unnoise.schedulers.grids.beta import beta_quantile
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """abar: (steps,) float32, the signal's share of the variance. floor: what stands for a last entry of 0."""
+
+    abar: Tensor
+    betas: Tensor
+
+    @property
+    def steps(self) -> int:
+        """How many entries."""
+        return len(self.abar)
+
+    @property
+    def sigmas(self) -> NDArray[np.float32]:
+        """sqrt((1 - abar) / abar), float32: cleanest first."""
+        ratios: NDArray[np.float32] = (((1 - self.abar) / self.abar) ** 0.5).numpy()
+        return ratios
+
+    def at_times(self, times: Numbers) -> Numbers:
+        """Sigmas at times, straight lines between the entries."""
+        return np.interp(times, np.arange(self.steps), self.sigmas)
+
+    def time_at(self, sigma: float) -> float:
+        """The time of a sigma, straight lines between the logarithms; clipped to the table."""
+        logs = np.log(self.sigmas)
+        log_sigma = np.log(np.maximum(sigma, 1e-10))
+        low = int(np.clip((log_sigma >= logs).cumsum().argmax(), 0, self.steps - 2))
+        if log_sigma < logs[0]:
+            low = 0
+        weight = np.clip((logs[low] - log_sigma) / (logs[low] - logs[low + 1]), 0, 1)
+        return float((1 - weight) * low + weight * (low + 1))
+
+
+@lru_cache(maxsize=64)
+def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
+    """The float32 table of a schedule.
+
+    infinite: whether a last level without signal stays one (DDIM, DDPM), or gets abar 2^-24.
+    Raises InputError unless the schedule is a table.
+    """
+    if not isinstance(schedule, DiscreteVP):
+        raise InputError("these presets need a table of betas (DiscreteVP); leave compat out, or give one.")
+    betas = _betas(schedule)
+    if schedule.zero_terminal:
+        betas = _zero_terminal(betas)
+    abar = torch.cumprod(1.0 - betas, 0)
+    if schedule.zero_terminal and not infinite:
+        abar[-1] = 2**-24
+    return Table(abar, betas)
+
+
+def _betas(schedule: DiscreteVP) -> Tensor:
+    start, end, steps = schedule.beta_start, schedule.beta_end, schedule.steps
+    if schedule.curve == "linear":
+        return torch.linspace(start, end, steps, dtype=torch.float32)
+    if schedule.curve == "scaled_linear":
+        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float32) ** 2
+    if schedule.curve == "sigmoid":
+        return torch.sigmoid(torch.linspace(-6, 6, steps)) * (end - start) + start
+    if schedule.curve == "cosine":
+        signal = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
+        return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)
+    return torch.tensor(schedule.table, dtype=torch.float32)
+
+
+def _zero_terminal(betas: Tensor) -> Tensor:
+    root = torch.cumprod(1.0 - betas, 0).sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    root = (root - last) * (first / (first - last))
+    abar = root**2
+    return 1 - torch.cat([abar[0:1], abar[1:] / abar[:-1]])
+
+
+def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Numbers:
+    """Times of the three spacings, noisiest first, before any rounding.
+
+    extra: whether one more is laid out and the last left out (DPM-Solver's classes).
+    """
+    points = count + 1 if extra else count
+    if spacing == "linspace":
+        times = np.linspace(0, steps - 1, points)[::-1]
+    elif spacing == "leading":
+        times = np.arange(points)[::-1] * float(steps // points) + offset
+    elif spacing == "trailing":
+        return np.round(np.arange(steps, 0, -steps / count)) - 1.0
+    else:
+        raise InputError(f"timestep_spacing is {spacing!r}; give linspace, leading or trailing.")
+    return times[:count].astype(np.float64)
+
+
+def respaced(kind: str, high: float, low: float, count: int) -> Numbers:
+    """Sigmas between two ends: "karras", "exponential", "lu" or "beta"."""
+    ramp = np.linspace(0, 1, count)
+    sigmas: Numbers
+    if kind == "karras":
+        top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
+        sigmas = np.asarray((top + ramp * (bottom - top)) ** 7.0, np.float64)
+    elif kind in ("exponential", "lu"):
+        sigmas = np.exp(np.linspace(math.log(high), math.log(low), count))
+    else:
+        shares = np.array([beta_quantile(float(share), 0.6, 0.6) for share in 1 - ramp])
+        sigmas = low + shares * (high - low)
+    return sigmas
