@@ -2,8 +2,8 @@
 
 python examples/train_from_a_folder.py
 
-The pictures are drawn here, so that nothing has to be fetched: discs and squares in three colours. Some seconds of
-training are enough to see the colours; the same lines with more steps and your own folder are a real run.
+The pictures are drawn here, so that nothing has to be fetched: discs in three colours. Some seconds of training are
+enough to see the colours; the same lines with more steps and your own folder are a real run.
 """
 
 from pathlib import Path
@@ -17,21 +17,19 @@ import unnoise
 from unnoise import images
 from unnoise.training import Finished, ModelConfig, OptimizerConfig, Progress, RunConfig, TrainConfig, train
 
-COLOURS = ("red", "green", "blue")
+COLOURS = ("red", "gold", "blue")
 
 
 def draw_pictures(folder: Path) -> None:
     """Sixty pictures for each colour, each with its caption in a text file beside it."""
     random = Random(0)
     for number in range(180):
-        colour, shape = COLOURS[number % 3], ("disc", "square")[number % 2]
+        colour = COLOURS[number % 3]
         picture = Image.new("RGB", (8, 8), "white")
-        pen = ImageDraw.Draw(picture)
-        left, top, side = random.randint(0, 2), random.randint(0, 2), random.randint(4, 5)
-        box = (left, top, left + side, top + side)
-        pen.ellipse(box, colour) if shape == "disc" else pen.rectangle(box, colour)
+        left, top = random.randint(0, 2), random.randint(0, 2)
+        ImageDraw.Draw(picture).ellipse((left, top, left + 5, top + 5), colour)
         picture.save(folder / f"{number:03d}.png")
-        (folder / f"{number:03d}.txt").write_text(f"a {colour} {shape}\n", encoding="utf-8")
+        (folder / f"{number:03d}.txt").write_text(f"a {colour} disc\n", encoding="utf-8")
 
 
 work = Path(mkdtemp())
@@ -41,8 +39,8 @@ draw_pictures(data)
 
 config = TrainConfig(
     model=ModelConfig(size=8, network={"widths": [32, 32], "blocks": 1, "attention": [0, 0], "heads": 2}),
-    optimizer=OptimizerConfig(lr=2e-3, warmup=20, ema=0.98),
-    run=RunConfig(steps=400, batch=32, seed=0, checkpoint_every=0, sample_every=0),
+    optimizer=OptimizerConfig(lr=2e-3, warmup=20, ema=0.97),
+    run=RunConfig(steps=300, batch=32, seed=0, checkpoint_every=0, sample_every=0),
 )
 with tqdm(total=config.run.steps, desc="training") as bar:
     for event in train(data, out, config):

@@ -17,8 +17,12 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 @pytest.fixture
 def empty_folder(tmp_path, monkeypatch):
+    """Where the examples write. Networks as small as theirs are quickest on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
