@@ -1,0 +1,91 @@
+"""Faster kernels compute what the plain ones do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from unnoise.errors import InputError
+from unnoise.networks import UNet, UNetConfig, fast_dtype, pack
+from unnoise.networks.unet.attention import attend, batched_is_faster
+from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.norm import GroupNorm
+
+CONFIG = UNetConfig(widths=(16, 32), blocks=1, attention=(1, 1), norm_groups=8, heads=4, text_width=12)
+
+
+def network(dtype):
+    torch.manual_seed(0)
+    unet = UNet(CONFIG).eval()
+    for parameter in unet.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return unet.to(dtype)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [8, 16])
+def test_a_packed_network_computes_the_same(dtype, size):
+    unet = network(dtype)
+    x, text = torch.randn(2, 3, size, size), torch.randn(2, 5, 12)
+    expected = unet(x, 3.0, text).sample
+    packed = pack(unet)
+    assert packed is unet
+    bound = 1e-5 if dtype == torch.float32 else 3e-2  # another order of sums, rounded to 24 or 8 bits
+    torch.testing.assert_close(packed(x, 3.0, text).sample, expected, atol=bound, rtol=bound)
+
+
+def test_a_packed_network_refuses_to_be_saved():
+    with pytest.raises(InputError, match="save it before"):
+        pack(network(torch.float32)).state_dict()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_batched_attention_agrees_with_the_definition(masked):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 64, 16)
+    mask = torch.arange(64).view(1, 1, 1, 64) < torch.tensor([10, 64]).view(2, 1, 1, 1) if masked else None
+    rounded = [t.bfloat16() for t in (q, k, v)]
+    assert batched_is_faster(*rounded[:2])
+    expected = F.scaled_dot_product_attention(*(t.double() for t in rounded), attn_mask=mask)
+    ours = attend(*rounded, mask).double()
+    wanted = expected.transpose(1, 2).flatten(2)
+    assert (ours - wanted).norm() < 1e-2 * wanted.norm()  # bfloat16 keeps 8 bits
+
+
+@pytest.mark.parametrize("size", [4, 32])
+@pytest.mark.parametrize("width", [32, 256])
+def test_group_norm_in_bfloat16_agrees_with_float64_and_so_do_its_gradients(size, width):
+    torch.manual_seed(0)
+    norm = GroupNorm(8, width)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, width, size, size).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    grad = torch.randn(x.shape).bfloat16()
+    reference = torch.nn.GroupNorm(8, width).double()
+    reference.load_state_dict(norm.state_dict())
+    x64 = x.detach().double().requires_grad_()
+    out, expected = norm(x), reference(x64)
+    out.backward(grad)
+    expected.backward(grad.double())
+    assert out.dtype == torch.bfloat16
+    pairs = [(out, expected), (x.grad, x64.grad), (norm.weight.grad, reference.weight.grad)]
+    for ours, wanted in [*pairs, (norm.bias.grad, reference.bias.grad)]:
+        assert (ours.double() - wanted).norm() < 1e-2 * wanted.norm()
+
+
+def test_a_linear_layer_over_tokens_is_a_linear_layer():
+    torch.manual_seed(0)
+    layer, x = TokenLinear(24, 40), torch.randn(2, 9, 24, requires_grad=True)
+    for given in (x, x[:, ::2], x[:, :1]):
+        torch.testing.assert_close(
+            layer(given), F.linear(given, layer.weight, layer.bias), atol=1e-5, rtol=1e-5
+        )
+    assert torch.autograd.gradcheck(layer.double(), x.double())
+
+
+def test_float16_is_never_the_fast_dtype():
+    assert fast_dtype("cpu") in (torch.bfloat16, torch.float32)
+    assert fast_dtype("cuda") in (torch.bfloat16, torch.float32)
+    assert fast_dtype("meta") == torch.float32

@@ -1,0 +1,262 @@
+"""What holds of every UNet, whatever its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from unnoise.errors import InputError
+from unnoise.networks import UNet, UNetConfig
+from unnoise.networks.unet import published
+from unnoise.networks.unet.embedding import sinusoids
+
+TEXT = UNetConfig(
+    in_channels=1,
+    out_channels=1,
+    widths=(16, 32),
+    blocks=1,
+    attention=(0, 2),
+    heads=4,
+    norm_groups=8,
+    text_width=12,
+    pooled_width=10,
+    time_scale=1000.0,
+)
+PLAIN = UNetConfig(
+    widths=(16, 32), blocks=(1, 2), attention=(0, 1), norm_groups=8, resample="conv_same", sinusoid="ddpm"
+)
+ADM = UNetConfig(
+    out_channels=6,
+    widths=(16, 32),
+    attention=(1, 1),
+    norm_groups=8,
+    head_width=8,
+    scale_shift=True,
+    resample="residual",
+    classes=10,
+)
+FOLDED = dataclasses.replace(PLAIN, patch=2, dropout=(0.0, 0.1))
+CONFIGS = {"text": TEXT, "plain": PLAIN, "adm": ADM, "folded": FOLDED}
+
+every_kind = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+
+
+def awake(config, seed=0):
+    """A network whose zero layers are drawn too: a fresh one answers zero to everything."""
+    torch.manual_seed(seed)
+    unet = UNet(config).eval()
+    for parameter in unet.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return unet
+
+
+def inputs(config, batch=2, size=8):
+    torch.manual_seed(1)
+    given = {"x": torch.randn(batch, config.in_channels, size, size), "time": torch.rand(batch) * 900}
+    if config.text_width:
+        given["text"] = torch.randn(batch, 5, config.text_width)
+        given["text_mask"] = torch.arange(5) < torch.arange(batch)[:, None] + 3
+    if config.pooled_width:
+        given["pooled"] = torch.randn(batch, config.pooled_width)
+    if config.classes:
+        given["labels"] = torch.arange(batch)
+    return given
+
+
+@every_kind
+def test_a_picture_of_the_same_size_comes_out_in_the_dtype_that_went_in(config):
+    given = inputs(config)
+    sample = awake(config).bfloat16()(**given).sample
+    assert sample.shape == (2, config.out_channels, 8, 8)
+    assert sample.dtype == torch.float32
+    assert sample.isfinite().all()
+
+
+@every_kind
+def test_a_fresh_network_answers_zero(config):
+    assert not UNet(config)(**inputs(config)).sample.any()
+
+
+@every_kind
+def test_the_gradient_reaches_every_parameter(config):
+    unet = awake(config).train()
+    unet(**inputs(config)).sample.square().sum().backward()
+    assert [name for name, p in unet.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@every_kind
+@torch.no_grad()
+def test_rows_of_a_batch_do_not_see_each_other(config):
+    unet, given = awake(config), inputs(config, batch=3)
+    together = unet(**given).sample
+    alone = torch.cat(
+        [unet(**{name: value[i : i + 1] for name, value in given.items()}).sample for i in range(3)]
+    )
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@every_kind
+@torch.no_grad()
+def test_the_memory_order_of_the_input_does_not_matter(config):
+    unet, given = awake(config), inputs(config)
+    swapped = given | {"x": given["x"].to(memory_format=torch.channels_last)}
+    torch.testing.assert_close(unet(**given).sample, unet(**swapped).sample, atol=1e-6, rtol=1e-6)
+
+
+@every_kind
+def test_it_compiles_whole_and_computes_the_same(config):
+    unet, given = awake(config), inputs(config)
+    torch.compiler.reset()
+    whole = torch.compile(unet, backend="eager", fullgraph=True)
+    torch.testing.assert_close(whole(**given).sample, unet(**given).sample, atol=1e-6, rtol=1e-6)
+
+
+def test_bfloat16_training_compiles_whole_too():
+    unet = awake(PLAIN).bfloat16()
+    torch.compiler.reset()
+    whole = torch.compile(unet, backend="eager", fullgraph=True)
+    whole(**inputs(PLAIN)).sample.sum().backward()
+    assert all(p.grad is not None for p in unet.parameters())
+
+
+@every_kind
+def test_a_config_survives_json(config):
+    assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@torch.no_grad()
+def test_a_remembered_prompt_says_the_same_as_the_prompt():
+    unet, given = awake(TEXT), inputs(TEXT)
+    direct = unet(**given).sample
+    memory = unet.remember(given.pop("text"), given.pop("text_mask"))
+    torch.testing.assert_close(unet(**given, text=memory).sample, direct, atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_masked_tokens_have_no_influence_even_if_not_numbers(dtype):
+    unet, given = awake(TEXT).to(dtype), inputs(TEXT)
+    other = given["text"].masked_fill(~given["text_mask"][..., None], 1e4)
+    assert torch.equal(unet(**given).sample, unet(**given | {"text": other}).sample)
+
+
+@torch.no_grad()
+def test_a_prompt_without_a_readable_token_adds_nothing():
+    unet, given = awake(TEXT), inputs(TEXT)
+    nothing = given | {"text_mask": torch.zeros(2, 5, dtype=torch.bool)}
+    changed = nothing | {"text": given["text"] + 1}
+    assert unet(**nothing).sample.isfinite().all()
+    assert torch.equal(unet(**nothing).sample, unet(**changed).sample)
+
+
+@torch.no_grad()
+def test_text_pooled_text_time_and_class_each_matter():
+    for config, names in ((TEXT, ("text", "pooled", "time")), (ADM, ("labels", "time"))):
+        unet, given = awake(config), inputs(config)
+        for name in names:
+            changed = given | {name: given[name] + 1}
+            assert not torch.equal(unet(**given).sample, unet(**changed).sample), name
+
+
+@torch.no_grad()
+def test_one_time_serves_a_whole_batch_and_time_scale_multiplies_it():
+    unet, given = awake(PLAIN), inputs(PLAIN)
+    each = unet(given["x"], torch.full((2,), 7.0)).sample
+    for one in (7, 7.0, torch.tensor(7.0), torch.tensor([7.0], dtype=torch.float64)):
+        assert torch.equal(unet(given["x"], one).sample, each)
+    unet.config = dataclasses.replace(PLAIN, time_scale=1000.0)
+    assert torch.equal(unet(given["x"], 0.0078125 * 0.896).sample, each)
+
+
+def test_sinusoids_are_those_of_the_two_lineages():
+    time = torch.tensor([0.0, 500.0], dtype=torch.float64)
+    for convention, step in (("adm", 1 / 4), ("ddpm", 1 / 3)):
+        angle = time[:, None] * 10000.0 ** (-step * torch.arange(4))
+        parts = (angle.sin(), angle.cos()) if convention == "ddpm" else (angle.cos(), angle.sin())
+        # 500 in float32 leaves 3e-5 of an angle
+        torch.testing.assert_close(
+            sinusoids(time, 8, convention), torch.cat(parts, 1).float(), atol=2e-4, rtol=0
+        )
+
+
+def test_activation_dropout_is_silent_at_evaluation():
+    unet, given = awake(dataclasses.replace(PLAIN, dropout=0.5)), inputs(PLAIN)
+    assert torch.equal(unet(**given).sample, unet(**given).sample)
+    assert not torch.equal(unet.train()(**given).sample, unet(**given).sample)
+
+
+@pytest.mark.parametrize(("width", "height"), [(33, 32), (32, 31), (0, 32)])
+def test_a_size_that_the_levels_cannot_halve_is_refused_with_the_nearest(width, height):
+    with pytest.raises(InputError, match="multiples of 4; the nearest sizes are") as error:
+        awake(FOLDED)(torch.zeros(1, 3, height, width), 0)
+    assert f"{width}x{height}" in str(error.value)
+
+
+def test_nearest_sizes_are_named():
+    with pytest.raises(InputError, match="nearest sizes are 32x28 and 36x28"):
+        awake(FOLDED)(torch.zeros(1, 3, 28, 33), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.zeros(2, 3, 8, 8)}, "x has shape"),
+        ({"x": torch.zeros(1, 8, 8)}, "x has shape"),
+        ({"text": None}, "text is missing"),
+        ({"pooled": None}, "pooled is missing"),
+        ({"labels": torch.zeros(2)}, "labels was given"),
+        ({"text": torch.zeros(2, 5, 7)}, "text has shape"),
+    ],
+)
+def test_wrong_input_is_refused_in_words(change, message):
+    with pytest.raises(InputError, match=message):
+        awake(TEXT)(**inputs(TEXT) | change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"widths": ()}, "widths is empty"),
+        ({"widths": (48,)}, "multiples of norm_groups"),
+        ({"widths": (15,), "norm_groups": 5}, "even"),
+        ({"attention": (1,)}, "one a level"),
+        ({"attention": (0, 2, 0, 0)}, "depth 2"),
+        ({"heads": 3}, "do not split"),
+        ({"head_width": 96}, "do not split"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"blocks": 0}, "blocks is 0"),
+        ({"in_channels": 0}, "in_channels is 0"),
+        ({"patch": 1.5}, "patch is 1.5"),
+        ({"resample": "magic"}, "resample is 'magic'"),
+        ({"sinusoid": "x"}, "sinusoid is 'x'"),
+    ],
+)
+def test_settings_that_cannot_be_built_are_refused_in_words(settings, message):
+    with pytest.raises(InputError, match=message):
+        UNetConfig(**settings)
+
+
+def test_an_unknown_setting_is_refused_by_name():
+    with pytest.raises(InputError, match="'depth' is not a setting"):
+        UNetConfig.from_dict({"depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (published.ddpm_cifar10(), 35_746_307),
+        (published.stable_diffusion_1(), 859_520_964),
+        (published.stable_diffusion_2(), 865_910_724),
+        (published.stable_diffusion_xl(), 2_567_463_684),
+        (published.adm(), 295_904_454),
+    ],
+    ids=["ddpm", "sd1", "sd2", "sdxl", "adm"],
+)
+def test_published_networks_have_their_published_size(config, parameters):
+    with torch.device("meta"):
+        unet = UNet(config)
+    assert sum(p.numel() for p in unet.parameters()) == parameters
