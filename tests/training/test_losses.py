@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unnoise.errors import InputError
+from unnoise.evaluation import discretised_log_likelihood
 from unnoise.process import Cosine, Diffuser, DiscreteVP, Estimate, Gaussian, Level, schedule_from_config
 from unnoise.process import prediction as predictions
 from unnoise.training import losses
@@ -63,16 +64,14 @@ def test_min_snr_refuses_what_has_no_weight():
 @pytest.mark.parametrize("bins", [17, 256])
 def test_the_decoder_is_a_distribution(deviation, mean, bins):
     grid = -1 + 2 * torch.arange(bins, dtype=torch.float64) / (bins - 1)
-    log = losses.discretised_log_likelihood(grid, Gaussian(torch.full_like(grid, mean), deviation**2), bins)
+    log = discretised_log_likelihood(grid, Gaussian(torch.full_like(grid, mean), deviation**2), bins)
     assert float(log.exp().sum()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_the_decoder_charges_the_far_tail_its_true_price():
     """Six deviations out of N(0, (5/255)^2): 28.2 bits, where float32 differences of CDFs stick at 39.7."""
     deviation = 5 / 255
-    log = losses.discretised_log_likelihood(
-        torch.tensor([6 * deviation]), Gaussian(torch.zeros(1), deviation**2)
-    )
+    log = discretised_log_likelihood(torch.tensor([6 * deviation]), Gaussian(torch.zeros(1), deviation**2))
     assert float(-log / math.log(2)) == pytest.approx(28.2, abs=0.1)
 
 
@@ -122,7 +121,7 @@ def test_the_last_step_costs_what_the_decoder_says():
     beta, floor = float(schedule.betas[0]), losses.smallest_variance(schedule)
     variance = math.exp(0.65 * math.log(beta) + 0.35 * math.log(floor))
     mean = estimate.x0.detach()
-    log = losses.discretised_log_likelihood(x0, Gaussian(mean, variance))
+    log = discretised_log_likelihood(x0, Gaussian(mean, variance))
     expected = -log.flatten(1).mean(1) / math.log(2)
     assert torch.allclose(losses.bound_term(diffuser, x0, x, estimate), expected, rtol=1e-4)
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.evaluation.bound import step_cost
 from unnoise.process import (
     Diffuser,
     DiscreteVP,
     Estimate,
-    Gaussian,
     Level,
     NoiseSchedule,
     Prediction,
@@ -65,12 +65,8 @@ def bound_term(diffuser: Diffuser, x0: Tensor, x: Tensor, estimate: Estimate, bi
     to = schedule.level(times - 1.0)
     variance = None if estimate.variance is None else estimate.variance.float()
     still = Estimate(x, level, estimate.output.detach().float(), diffuser.prediction, variance)
-    floor = smallest_variance(schedule)
-    model = diffuser.posterior(x, still, level, to, floor)
-    kl = diffuser.true_posterior(x, x0, level, to, floor).kl(model)
-    decoder = -discretised_log_likelihood(x0, model, bins)
-    first = (times == 0).to(x.device).reshape(-1, *[1] * (x.dim() - 1))
-    return torch.where(first, decoder, kl).flatten(1).mean(1) / math.log(2.0)
+    cost = step_cost(diffuser, x0, still, to, smallest_variance(schedule), bins)
+    return cost.flatten(1).mean(1) / math.log(2.0)
 
 
 def chain_length(schedule: NoiseSchedule) -> int:
@@ -83,25 +79,3 @@ def chain_length(schedule: NoiseSchedule) -> int:
 def smallest_variance(schedule: NoiseSchedule) -> float:
     """beta-tilde of the second step: stands in for that of the first, which is 0 and has no logarithm."""
     return float(transition(schedule.level(1.0), schedule.level(0.0)).small)
-
-
-def discretised_log_likelihood(x: Tensor, gaussian: Gaussian, bins: int = 256) -> Tensor:
-    """Log probability, in nats, of the grey level of each element; shaped as x.
-
-    x: in [-1, 1], on the grid of `bins` values -1 + 2 k / (bins - 1). The level's bin is 2 / (bins - 1) wide,
-    open outwards for the first and the last (Ho et al. 2020, eq. 13). Computed from log Phi, so that a value
-    far out in the tail costs what it should and not a floor.
-    """
-    half = 1.0 / (bins - 1)
-    deviation = torch.as_tensor(gaussian.variance, dtype=x.dtype, device=x.device).sqrt()
-    # Both ends mirrored into the lower tail, where log Phi keeps its digits.
-    centred = -(x - gaussian.mean).abs()
-    upward = x >= gaussian.mean
-    outer = torch.where(upward, x > 1.0 - half, x < -1.0 + half)  # open on the side away from the mean
-    inner = torch.where(upward, x < -1.0 + half, x > 1.0 - half)  # open on the side of the mean
-    near = torch.special.log_ndtr((centred + half) / deviation)
-    far = torch.special.log_ndtr((centred - half) / deviation)
-    gap = torch.where(outer, -1.0, far - near)
-    closed = near + torch.log(-torch.expm1(gap.clamp(max=-1e-6)))
-    rest = torch.log(-torch.expm1(torch.where(inner, far, -1.0).clamp(max=-1e-6)))
-    return torch.where(outer, near, torch.where(inner, rest, closed))

@@ -1,0 +1,128 @@
+"""The continuous-time bound of variational diffusion models (Kingma et al. 2021), for any noise schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+from unnoise.errors import InputError
+from unnoise.evaluation.bound import prior_cost
+from unnoise.evaluation.decoder import nearest_level_log_likelihood
+from unnoise.evaluation.result import Likelihood, summarise
+from unnoise.evaluation.subject import Subject
+from unnoise.process import Gaussian, Level, NoiseSchedule
+
+_LOWEST = -24.0  # log-SNR beyond which the prior differs from the data's noised law by less than 1e-10 nats
+
+Strata = Literal["log_snr", "time"]
+
+
+def ends(schedule: NoiseSchedule) -> tuple[Level, Level]:
+    """The cleanest and the noisiest level of the bound; a level without signal is left for the nearest with some.
+
+    Any two levels make a bound: what lies beyond the noisiest is paid for by the prior term.
+    """
+    noisiest = schedule.noisiest
+    if float(noisiest.log_snr) < _LOWEST:
+        noisiest = schedule.at_log_snr(_LOWEST)
+    return schedule.cleanest, noisiest
+
+
+def continuous_bound(
+    subject: Subject, bins: int | None, calls: int, strata: Strata, seed: int, unit: str
+) -> Likelihood:
+    """Prior + 1/2 integral of |eps - eps_hat|^2 over the log-SNR + the cost of the picture given its cleanest level.
+
+    The integral depends on the schedule through its two ends only. calls: network calls a picture, each at a
+    log-SNR from a stratum of its own. strata: even in log-SNR, or in the schedule's own time, which spends the
+    calls where training did.
+    """
+    if strata not in ("log_snr", "time"):
+        raise InputError(f"strata is {strata!r}; give 'log_snr' or 'time'.")
+    if calls < 1:
+        raise InputError(f"calls is {calls}; give a whole number from 1, for example 128.")
+    schedule, count = subject.diffuser.schedule, len(subject)
+    cleanest, noisiest = ends(schedule)
+    every = torch.arange(count)
+    x0 = subject.clean(every)
+    log_snr, width = _places(schedule, cleanest, noisiest, count, calls, strata, seed)
+    squares = _squares(subject, log_snr)
+    parts = {
+        "prior": prior_cost(x0, noisiest),
+        "diffusion": 0.5 * (squares * width).sum(1),
+        "decoder": _decoder(subject, x0, cleanest, bins),
+    }
+    told = (
+        f"log-SNR from {float(cleanest.log_snr):.4g} to {float(noisiest.log_snr):.4g}, strata even in {strata}",
+        f"clip {subject.diffuser.clip}",
+        "decoder: " + ("density" if bins is None else f"{bins} grey levels by the cleanest level"),
+    )
+    return summarise(parts, calls=calls, estimator="continuous-time bound", conventions=told, unit=unit)
+
+
+def _places(
+    schedule: NoiseSchedule,
+    cleanest: Level,
+    noisiest: Level,
+    count: int,
+    calls: int,
+    strata: Strata,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Log-SNR of each look, (count, calls), and the widths of their strata in log-SNR, (calls,).
+
+    The pictures' offsets within a stratum are spread evenly (their "low-discrepancy sampler", app. I.1).
+    """
+    if strata == "time":
+        first, last = float(cleanest.time), float(noisiest.time)
+        share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64)
+        edges = torch.as_tensor(schedule.level(first + (last - first) * share).log_snr)
+        edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
+    else:
+        edges = torch.linspace(
+            float(cleanest.log_snr), float(noisiest.log_snr), calls + 1, dtype=torch.float64
+        )
+    width = edges[:-1] - edges[1:]
+    start = torch.tensor(
+        [randomness.uniform(seed, "likelihood time", stratum) for stratum in range(calls)],
+        dtype=torch.float64,
+    )
+    offset = (start + torch.arange(count, dtype=torch.float64)[:, None] / count) % 1.0
+    return edges[:-1] - offset * width, width
+
+
+def _squares(subject: Subject, log_snr: Tensor) -> Tensor:
+    """Mean of (eps - eps_hat)^2 over the numbers of each picture at each look: (count, calls)."""
+    count, calls = log_snr.shape
+    which = torch.arange(count).repeat_interleave(calls)
+    numbers = list(range(calls)) * count
+    squares = []
+    for part in subject.chunks(count * calls):
+        rows = which[part]
+        level = subject.diffuser.schedule.at_log_snr(log_snr.flatten()[part])
+        eps = subject.noise("time", rows, numbers[part])
+        x = subject.diffuser.add_noise(subject.clean(rows), eps, level)
+        missed = subject.estimate(rows, x, level).noise - eps
+        squares.append(missed.square().flatten(1).mean(1))
+    return torch.cat(squares).reshape(count, calls)
+
+
+def _decoder(subject: Subject, x0: Tensor, level: Level, bins: int | None) -> Tensor:
+    """-log p(x_0 | x at the cleanest level) of each picture, nats per number; no network is asked."""
+    eps = subject.noise("decoder", torch.arange(len(x0)), [0] * len(x0))
+    x = subject.diffuser.add_noise(x0, eps, level)
+    if bins is not None:
+        log = nearest_level_log_likelihood(x0, x, level, bins)
+    else:
+        alpha = float(level.alpha)
+        log = Gaussian(x / alpha, (float(level.sigma) / alpha) ** 2).log_prob(x0)
+    return -log.flatten(1).mean(1)
+
+
+def dequantised_entropy(level: Level) -> float:
+    """Entropy of the noise at this level, nats per number."""
+    return 0.5 * math.log(2.0 * math.pi * math.e * float(level.sigma) ** 2)

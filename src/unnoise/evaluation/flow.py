@@ -1,0 +1,188 @@
+"""Likelihood along the probability-flow ODE: change of variables, with the trace measured by probes.
+
+In the angle theta = atan(sigma / alpha), with x scaled to cos(theta) x_0 + sin(theta) eps, the equation is
+dx/dtheta = v(x, theta), v the velocity that the network sees: no factor of it grows at either end, so few steps do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+from unnoise.errors import InputError
+from unnoise.evaluation.continuous import dequantised_entropy
+from unnoise.evaluation.decoder import nearest_level_log_likelihood
+from unnoise.evaluation.integrate import Solution, adaptive, fixed
+from unnoise.evaluation.result import Likelihood, summarise
+from unnoise.evaluation.subject import Subject
+from unnoise.process import Gaussian, Level
+
+Trace = Literal["rademacher", "gaussian", "exact"]
+Dequantise = Literal["uniform", "noise"]
+
+_EXACT_LIMIT = 1024  # numbers a picture up to which the whole Jacobian is asked for
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the ODE is solved and its trace measured.
+
+    tolerance: relative and absolute, of an adaptive solver; or steps: of a fixed one (6 calls each). trace:
+    "rademacher" or "gaussian" probes v, E[v' J v] = tr J (Hutchinson 1990), or "exact" for small data. probes: how
+    many. dequantise: how pictures of grey levels become numbers with a density, "uniform" noise of a bin's width
+    or the process' own "noise". deviation: of the data, in the prior N(0, alpha^2 deviation^2 + sigma^2).
+    """
+
+    tolerance: float = 1e-5
+    steps: int | None = None
+    trace: Trace = "rademacher"
+    probes: int = 1
+    dequantise: Dequantise = "uniform"
+    deviation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.trace not in ("rademacher", "gaussian", "exact"):
+            raise InputError(f"trace is {self.trace!r}; give 'rademacher', 'gaussian' or 'exact'.")
+        if self.dequantise not in ("uniform", "noise"):
+            raise InputError(f"dequantise is {self.dequantise!r}; give 'uniform' or 'noise'.")
+        if self.probes < 1:
+            raise InputError(f"probes is {self.probes}; give a whole number from 1.")
+
+    def solve(self, subject: Subject, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        """The prior's end of the path and the integral of the trace over it, divided by the numbers of a picture.
+
+        x: (rows, ...) float64, scaled to unit radius at the cleanest level. Returns the end (rows, ...), the
+        integral (rows, probes), and the network calls.
+        """
+        schedule = subject.diffuser.schedule
+        start, end = (math.atan(float(level.ratio)) for level in (schedule.cleanest, schedule.noisiest))
+        probes = self._probes(subject, which)
+        shape, numbers = x.shape, subject.numbers
+
+        def slope(angle: float, state: Tensor) -> Tensor:
+            place = state[:, :numbers].reshape(shape)
+            velocity, trace = _velocity_and_trace(subject, which, place, angle, probes, self.trace == "exact")
+            return torch.cat([velocity.flatten(1), trace / numbers], dim=1)
+
+        state = torch.cat([x.flatten(1), torch.zeros(len(x), self._sums, dtype=torch.float64)], dim=1)
+        if self.steps is None:
+            solution: Solution = adaptive(slope, state, start, end, self.tolerance, self.tolerance)
+        else:
+            solution = fixed(slope, state, start, end, self.steps)
+        final = solution.y
+        return final[:, :numbers].reshape(shape), final[:, numbers:], solution.calls
+
+    @property
+    def _sums(self) -> int:
+        return 1 if self.trace == "exact" else self.probes
+
+    def _probes(self, subject: Subject, which: Tensor) -> Tensor:
+        """Vectors v, (probes, rows, ...); the unit vectors where the trace is exact."""
+        shape = subject.x0.shape[1:]
+        if self.trace == "exact":
+            if subject.numbers > _EXACT_LIMIT:
+                raise InputError(
+                    f"an exact trace asks for {subject.numbers} derivatives a call; give trace='rademacher', or "
+                    f"data of at most {_EXACT_LIMIT} numbers."
+                )
+            units = torch.eye(subject.numbers, dtype=torch.float64).reshape(-1, 1, *shape)
+            return units.expand(-1, len(which), *shape)
+        drawn = torch.stack(
+            [subject.noise("probe", which, [number] * len(which)) for number in range(self.probes)]
+        )
+        return torch.sign(drawn) if self.trace == "rademacher" else drawn
+
+
+def _velocity_and_trace(
+    subject: Subject, which: Tensor, place: Tensor, angle: float, probes: Tensor, exact: bool
+) -> tuple[Tensor, Tensor]:
+    """Velocity (rows, ...) and v' J v of each probe, (rows, probes); of unit vectors their sum, (rows, 1)."""
+    level = subject.diffuser.schedule.at_ratio(math.tan(angle))
+    radius = math.hypot(float(level.alpha), float(level.sigma))
+    with torch.enable_grad():
+        seen = (place * radius).to(subject.x0.device, subject.x0.dtype).requires_grad_(True)
+        velocity = subject.look(which, seen, level, None).velocity
+        traces = []
+        for index, probe in enumerate(probes):
+            keep = index + 1 < len(probes)
+            (slope,) = torch.autograd.grad((velocity * probe).sum(), seen, retain_graph=keep)
+            traces.append((slope.cpu().double() * probe).flatten(1).sum(1) * radius)
+    trace = torch.stack(traces, dim=1)
+    return velocity.detach(), trace.sum(1, keepdim=True) if exact else trace
+
+
+def flow_likelihood(subject: Subject, flow: Flow, bins: int | None, seed: int, unit: str) -> Likelihood:
+    """-log p of every picture by the ODE, as prior + trace + what dequantisation adds."""
+    schedule = subject.diffuser.schedule
+    cleanest, noisiest = schedule.cleanest, schedule.noisiest
+    prior_variance = _variance(noisiest, flow.deviation)
+    priors, traces, extras, calls = [], [], [], 0
+    for part in subject.chunks(len(subject)):
+        which = torch.arange(len(subject))[part]
+        x, extra = _start(subject, flow, which, cleanest, bins, seed)
+        end, integral, asked = flow.solve(subject, which, x)
+        density = Gaussian(torch.zeros_like(end), prior_variance)
+        priors.append(-density.log_prob(end).flatten(1).mean(1))
+        traces.append(-integral)
+        extras.append(extra)
+        calls += asked * len(which)
+    trace = torch.cat(traces)
+    return summarise(
+        {"prior": torch.cat(priors), "trace": trace.mean(1), "data": torch.cat(extras)},
+        calls=calls / len(subject),
+        estimator="probability-flow ODE",
+        conventions=_conventions(flow, bins, trace, unit),
+        unit=unit,
+    )
+
+
+def _variance(noisiest: Level, deviation: float) -> float:
+    square = float(noisiest.ratio) ** 2
+    if math.isinf(square):
+        return 1.0
+    return (deviation**2 + square) / (1.0 + square)
+
+
+def _start(
+    subject: Subject, flow: Flow, which: Tensor, cleanest: Level, bins: int | None, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The pictures as points of the path's first level, and what changing to them adds, nats per number."""
+    x0, ratio = subject.clean(which), float(cleanest.ratio)
+    cosine = 1.0 / math.hypot(1.0, ratio)
+    if bins is not None and flow.dequantise == "noise":
+        x = subject.diffuser.add_noise(x0, subject.noise("dequantise", which, [0] * len(which)), cleanest)
+        decoder = -nearest_level_log_likelihood(x0, x, cleanest, bins).flatten(1).mean(1)
+        radius = math.hypot(float(cleanest.alpha), float(cleanest.sigma))
+        return x / radius, decoder + math.log(radius) - dequantised_entropy(cleanest)
+    extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64)
+    if bins is None:
+        return x0 * cosine, extra
+    rows = [_uniform(seed, int(place), x0.shape[1:]) for place in which]
+    grey = (x0 + 1.0) * (bins - 1) / 2.0
+    x = (grey.round() + torch.stack(rows)) * 2.0 / bins - 1.0
+    return x * cosine, extra + math.log(bins / 2.0)
+
+
+def _uniform(seed: int, place: int, shape: torch.Size) -> Tensor:
+    source = randomness.generator(seed, "likelihood uniform", place)
+    return torch.rand(shape, generator=source, dtype=torch.float64)
+
+
+def _conventions(flow: Flow, bins: int | None, trace: Tensor, unit: str) -> tuple[str, ...]:
+    solver = f"{flow.steps} fixed steps" if flow.steps else f"tolerance {flow.tolerance:g}"
+    probes = "exact trace" if flow.trace == "exact" else f"{flow.probes} {flow.trace} probes"
+    told = [f"Dormand-Prince 5(4) in the angle, {solver}, {probes}", "clip left out"]
+    if bins is not None:
+        scaled = f"uniform dequantisation to bins of 2/{bins}"
+        own = "dequantisation by the process' cleanest noise, a bound"
+        told.append(scaled if flow.dequantise == "uniform" else own)
+    if trace.shape[1] > 1:
+        scale = 1.0 if unit.startswith("nats") else 1.0 / math.log(2.0)
+        error = float((trace.var(1) / trace.shape[1]).mean().sqrt()) / math.sqrt(len(trace))
+        told.append(f"the probes' share of the error bar is {error * scale:.2g}")
+    return tuple(told)

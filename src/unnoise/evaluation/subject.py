@@ -1,0 +1,115 @@
+"""What is being measured: a diffuser, the pictures, what the network is told of each, and the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+from unnoise.errors import InputError
+from unnoise.process import Diffuser, Estimate, Level
+
+Draw = Callable[[str, int, int], Tensor]
+"""Standard normal numbers shaped as one picture, from a purpose, the picture's place and the draw's number."""
+
+Told = Callable[[int, int], None]
+"""Hears how many network calls are done, of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Pictures under a diffuser. Arithmetic is float64 on the CPU; the network is asked in the pictures' own type.
+
+    x0: (pictures, ...). conditioning: tensors with a row for each picture, passed to the network by name. draw:
+    where noise comes from. batch: rows of one network call. told: hears of progress, or None.
+    """
+
+    diffuser: Diffuser
+    x0: Tensor
+    conditioning: Mapping[str, Tensor]
+    draw: Draw
+    batch: int = 64
+    told: Told | None = None
+
+    def __len__(self) -> int:
+        return len(self.x0)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one picture has."""
+        return self.x0[0].numel()
+
+    def chunks(self, rows: int) -> Iterator[slice]:
+        """Slices of at most `batch` rows; tells of progress after each."""
+        for start in range(0, rows, self.batch):
+            yield slice(start, min(start + self.batch, rows))
+            if self.told is not None:
+                self.told(min(start + self.batch, rows), rows)
+
+    def clean(self, which: Tensor) -> Tensor:
+        """The pictures at these places, float64 on the CPU."""
+        return self.x0[which.to(self.x0.device)].cpu().double()
+
+    def noise(self, purpose: str, which: Tensor, draws: Sequence[int]) -> Tensor:
+        """A noise for each of these places and draws, float64."""
+        pairs = zip(which.tolist(), draws, strict=True)
+        return torch.stack([self.draw(purpose, place, number) for place, number in pairs]).double()
+
+    def estimate(self, which: Tensor, x: Tensor, level: Level) -> Estimate:
+        """What the network sees in x (rows, ...) at `level`, as float64 numbers; no gradients are kept."""
+        with torch.no_grad():
+            return self.look(which, x.to(self.x0.device, self.x0.dtype), level, self.diffuser.clip)
+
+    def look(self, which: Tensor, x: Tensor, level: Level, clip: float | None) -> Estimate:
+        """The same for x that the network can take as it is; gradients flow where they are on."""
+        seen = self.diffuser.estimate(x, level, **self._told_of(which))
+        variance = None if seen.variance is None else seen.variance.cpu().double()
+        output = seen.output.cpu().double()
+        return Estimate(x.cpu().double(), level, output, self.diffuser.prediction, variance, clip)
+
+    def _told_of(self, which: Tensor) -> dict[str, Tensor]:
+        return {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
+
+
+def keyed(seed: int, shape: Sequence[int]) -> Draw:
+    """Noise that is a pure function of the seed, the purpose, the picture's place and the draw's number."""
+
+    def draw(purpose: str, place: int, number: int) -> Tensor:
+        return randomness.normal(seed, f"likelihood {purpose}", place, number, shape=shape)
+
+    return draw
+
+
+def rows_at(level: Level, index: Tensor) -> Level:
+    """The levels at these indices of a table of levels."""
+    time, alpha, sigma = (
+        torch.as_tensor(part, dtype=torch.float64)[index] for part in (level.time, level.alpha, level.sigma)
+    )
+    return Level(time, alpha, sigma)
+
+
+def on_grid(images: Tensor, bins: int) -> Tensor:
+    """Pictures as floats in [-1, 1] on the grid of `bins` grey levels: bytes are scaled, floats are checked.
+
+    Raises InputError for floats between the grey levels or out of range.
+    """
+    if images.dtype == torch.uint8:
+        images = images.float() / 127.5 - 1.0
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}; give uint8, or floats in [-1, 1].")
+    place = (images.double() + 1.0) * (bins - 1) / 2.0
+    if float(images.min()) < -1.0 - 1e-6 or float(images.max()) > 1.0 + 1e-6:
+        low, high = float(images.min()), float(images.max())
+        raise InputError(f"images run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
+    off = (place - place.round()).abs()
+    if float(off.max()) > 0.05:  # bytes of a picture with few grey levels are rounded
+        value = float(images.flatten()[off.argmax()])
+        raise InputError(
+            f"images hold {value:.6g}, which is none of the {bins} grey levels -1 + 2 k / {bins - 1}; give uint8 "
+            "pictures, or space='numbers' for the density of plain numbers."
+        )
+    exact = place.round() * 2.0 / (bins - 1) - 1.0
+    return exact.to(images.dtype)
