@@ -1,0 +1,78 @@
+"""Folders of pictures as they are: one size, nothing cropped or resampled, because that would change the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unnoise import images
+from unnoise.errors import DataError, InputError
+from unnoise.evaluation.distances import Features
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """paths, and pixels: uint8 (pictures, channels, height, width), in the order of the names."""
+
+    paths: tuple[Path, ...]
+    pixels: Tensor
+
+
+def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: int | None = None) -> Folder:
+    """The pictures in and below a folder. shape: channels, height and width that each must have, or the first one's.
+
+    limit: at most so many, spread evenly over the names. Raises DataError where the folder is missing or holds no
+    picture, and where a picture has another size.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"'{folder}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
+    if not paths:
+        raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
+    if limit is not None and limit < len(paths):
+        paths = [paths[place] for place in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
+    rows = []
+    for path in paths:
+        picture = images.open_picture(path)
+        channels = shape[0] if shape else (1 if picture.mode in ("1", "L", "I", "I;16") else 3)
+        pixels = images.from_pil(picture, channels)[0]
+        shape = shape or (channels, picture.height, picture.width)
+        if tuple(pixels.shape) != shape:
+            raise DataError(
+                f"'{path}' is {picture.width}x{picture.height}, expected {shape[2]}x{shape[1]}; give pictures of one "
+                "size. Resampling would change the figures."
+            )
+        rows.append(((pixels + 1.0) * 127.5).round().to(torch.uint8))
+    return Folder(tuple(paths), torch.stack(rows))
+
+
+def pixel_features(pixels: Tensor) -> Features:
+    """Pictures (pictures, ...) as rows of numbers from 0 to 1: uint8, or floats in [-1, 1]."""
+    whole = (
+        pixels.double() / 255.0 if pixels.dtype == torch.uint8 else (pixels.double().clamp(-1, 1) + 1.0) / 2.0
+    )
+    rows: Features = whole.flatten(1).cpu().numpy()
+    return rows
+
+
+def read_array(path: Path) -> Features:
+    """Feature vectors (pictures, features) of an .npy file, or of the only array of an .npz file."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            names = found.files
+            if len(names) != 1:
+                raise InputError(f"'{path}' holds {len(names)} arrays; give a file with one.")
+            found = found[names[0]]
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise DataError(f"cannot read the features '{path}': {error}.") from error
+    return np.asarray(found, dtype=np.float64)

@@ -1,0 +1,109 @@
+"""All distances between two sets of features, each with an interval, and what must be said beside the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein
+from unnoise.evaluation.neighbours import manifold
+
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass(frozen=True)
+class SetDistance:
+    """How far two sets of pictures are apart. values: by name. notes: what must be told beside them."""
+
+    values: Mapping[str, Interval]
+    pictures: tuple[int, int]
+    features: str
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"values": {name: asdict(value) for name, value in self.values.items()}}
+
+
+def distance(
+    real: Features,
+    made: Features,
+    *,
+    features: str = "given",
+    neighbours: int = 5,
+    resamples: int = 40,
+    force: bool = False,
+    seed: int = 0,
+) -> SetDistance:
+    """Every distance between two sets of feature vectors (pictures, features), float64, with intervals.
+
+    Intervals come from half samples: a statistic of half the pictures, drawn without replacement, varies around
+    its mean as that of all pictures varies around the truth. Plain bootstrap copies pictures, which a nearest
+    neighbour sees at once. resamples: how many halves; 0 gives no intervals. force: a Frechet distance of too few
+    pictures too. Raises InputError for sets that cannot be compared.
+    """
+    a, b = _checked(real, "the first set"), _checked(made, "the second set")
+    if a.shape[1] != b.shape[1]:
+        raise InputError(
+            f"the first set has {a.shape[1]} features a picture, the second {b.shape[1]}; give pictures of one size."
+        )
+    few = min(len(a), len(b)) <= a.shape[1]
+    chosen = {"frechet": lambda x, y: frechet(x, y, True)} if force or not few else {}
+    measures: dict[str, Callable[[Features, Features], float]] = {
+        **chosen,
+        "kernel": kernel,
+        "energy": energy,
+        "sliced_wasserstein": lambda x, y: sliced_wasserstein(x, y, seed=seed),
+    }
+    whole = _every(measures, a, b, neighbours)
+    halves = []
+    source = np.random.default_rng(seed)
+    for _ in range(resamples):
+        x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (a, b))
+        halves.append(_every(measures, x, y, min(neighbours, len(x) - 1, len(y) - 1)))
+    values = {name: _interval(value, [half[name] for half in halves]) for name, value in whole.items()}
+    notes = (
+        () if chosen else (f"no Frechet distance: {min(len(a), len(b))} pictures for {a.shape[1]} features",)
+    )
+    return SetDistance(values, (len(a), len(b)), features, notes)
+
+
+def _every(
+    measures: Mapping[str, Callable[[Features, Features], float]], a: Features, b: Features, neighbours: int
+) -> dict[str, float]:
+    return {name: measure(a, b) for name, measure in measures.items()} | asdict(manifold(a, b, neighbours))
+
+
+def _interval(value: float, halves: list[float]) -> Interval:
+    if len(halves) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    reach = 1.96 * float(np.std(halves, ddof=1))
+    return Interval(value, value - reach, value + reach)
+
+
+def _checked(features: Features, name: str) -> Features:
+    if features.ndim != 2 or len(features) < _FEWEST:
+        raise InputError(
+            f"{name} has shape {list(features.shape)}; give (pictures, features) with at least {_FEWEST} pictures."
+        )
+    if not np.isfinite(features).all():
+        raise NonFiniteError(
+            f"{name} holds features that are not finite; look at the pictures and the encoder."
+        )
+    return features.astype(np.float64)

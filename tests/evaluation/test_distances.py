@@ -1,0 +1,143 @@
+"""Distances between sets against their closed forms and the published formulas."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+from scipy.stats import energy_distance, wasserstein_distance
+
+from unnoise import evaluation
+from unnoise.errors import InputError, NonFiniteError
+
+
+def drawn(count, width=6, seed=0, shift=0.0, scale=1.0):
+    return np.random.default_rng(seed).standard_normal((count, width)) * scale + shift
+
+
+A, B = drawn(300), drawn(260, seed=1, shift=0.3, scale=1.2)
+
+
+def test_frechet_is_the_published_formula():
+    S, T = np.cov(A, rowvar=False), np.cov(B, rowvar=False)
+    direct = np.square(A.mean(0) - B.mean(0)).sum() + np.trace(S + T - 2 * sqrtm(S @ T).real)
+    assert evaluation.frechet(A, B) == pytest.approx(direct, rel=1e-6)
+    assert evaluation.frechet(A, A) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_frechet_of_exact_moments_is_its_closed_form():
+    """Sets whitened to mean 0 and unit covariance, then moved by 2 and stretched by 3: 4 d + 4 d."""
+    white = drawn(500, 5)
+    white = (white - white.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(white, rowvar=False))).T
+    assert evaluation.frechet(white, white * 3.0 + 2.0) == pytest.approx(5 * 4.0 + 5 * 4.0, rel=1e-9)
+
+
+def test_frechet_refuses_too_few_pictures_unless_forced():
+    with pytest.raises(InputError, match="5 pictures are too few for a Frechet distance of 6 features"):
+        evaluation.frechet(A[:5], B)
+    assert math.isfinite(evaluation.frechet(A[:5], B, force=True))
+
+
+def test_the_kernel_distance_is_the_unbiased_one():
+    def gram(x, y):
+        return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+    m, n = len(A), len(B)
+    direct = (gram(A, A).sum() - np.trace(gram(A, A))) / (m * (m - 1))
+    direct += (gram(B, B).sum() - np.trace(gram(B, B))) / (n * (n - 1)) - 2 * gram(A, B).mean()
+    assert evaluation.kernel(A, B) == pytest.approx(direct, rel=1e-9)
+    several = [evaluation.kernel(drawn(40, 3, seed), drawn(40, 3, 1000 + seed)) for seed in range(200)]
+    assert abs(np.mean(several)) < 3 * np.std(several) / math.sqrt(200)
+
+
+def test_on_the_line_energy_and_transport_are_scipys():
+    a, b = A[:, :1], B[:, :1]
+    share = [(len(part) - 1) / len(part) for part in (a, b)]
+    plain = evaluation.energy(a, b)
+    # scipy keeps the pairs of an element with itself
+    within = [evaluation.energy(part, np.zeros((2, 1))) - 2 * np.abs(part).mean() for part in (a, b)]
+    biased = plain - sum((part_share - 1.0) * -own for part_share, own in zip(share, within, strict=True))
+    assert math.sqrt(biased) == pytest.approx(energy_distance(a[:, 0], b[:, 0]), rel=1e-9)
+    moved = a[:200] + 0.7
+    assert evaluation.sliced_wasserstein(a[:200], moved) == pytest.approx(0.7, rel=1e-12)
+    assert evaluation.sliced_wasserstein(a, b) >= wasserstein_distance(a[:, 0], b[:, 0]) - 0.01
+
+
+def test_sliced_transport_of_a_shift_is_its_mean_length_over_directions():
+    shift = np.array([0.3, 0.0, 0.4, 0.0, 0.0, 0.0])
+    found = evaluation.sliced_wasserstein(A, A + shift, directions=20_000)
+    assert found == pytest.approx(0.5 / math.sqrt(6), rel=0.02)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_manifold_measures_are_the_published_counts(k):
+    def table(x, y):
+        return np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
+
+    reach_a, reach_b = (np.sort(table(x, x), 1)[:, k] for x in (A, B))
+    across = table(A, B)
+    found = evaluation.manifold(A, B, k)
+    assert found.precision == (across <= reach_a[:, None]).any(0).mean()
+    assert found.recall == (across <= reach_b[None]).any(1).mean()
+    assert found.density == pytest.approx((across <= reach_a[:, None]).sum(0).mean() / k, rel=1e-12)
+    assert found.coverage == (across.min(1) <= reach_a).mean()
+
+
+def test_the_nearest_training_picture_is_found_and_a_copy_is_named():
+    samples = np.concatenate([B[:20], A[[7]] + 1e-4])
+    found = evaluation.nearest(samples, A)
+    assert found.index[-1] == 7
+    assert found.copies.tolist() == [20]
+    assert found.distance[-1] == pytest.approx(1e-4 * math.sqrt(6), rel=1e-3)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    """Energy distance of two normal laws on the line: 2 E|x - y| - E|x - x'| - E|y - y'|, all half-normal means."""
+
+    def half_normal(mean, deviation):
+        from scipy.stats import foldnorm
+
+        return foldnorm.mean(abs(mean) / deviation, scale=deviation)
+
+    truth = 2 * half_normal(0.5, math.sqrt(2)) - 2 * half_normal(0.0, math.sqrt(2))
+    hits = 0
+    for seed in range(40):
+        found = evaluation.distance(drawn(60, 1, seed), drawn(60, 1, 500 + seed, 0.5), resamples=30)
+        hits += found.values["energy"].low <= truth <= found.values["energy"].high
+    assert hits >= 33
+
+
+def test_all_distances_at_once_say_what_they_are_of():
+    found = evaluation.distance(A, B, features="pixels", resamples=5)
+    assert set(found.values) == {
+        "frechet",
+        "kernel",
+        "energy",
+        "sliced_wasserstein",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    }
+    assert found.pictures == (300, 260)
+    few = evaluation.distance(drawn(20, 30), drawn(20, 30, 1), resamples=2)
+    assert "frechet" not in few.values
+    assert few.notes == ("no Frechet distance: 20 pictures for 30 features",)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (A[:3], B, "at least 10 pictures"),
+        (A, B[:, :2], "give pictures of one size"),
+        (A[:, 0], B, "give .pictures, features."),
+    ],
+)
+def test_sets_that_cannot_be_compared_are_refused(a, b, words):
+    with pytest.raises(InputError, match=words):
+        evaluation.distance(a, b)
+
+
+def test_features_that_are_not_finite_are_refused():
+    with pytest.raises(NonFiniteError, match="the second set holds features that are not finite"):
+        evaluation.distance(A, np.full_like(B, np.nan))
