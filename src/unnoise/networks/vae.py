@@ -1,0 +1,273 @@
+"""The KL autoencoder of latent diffusion (Rombach et al. 2022, appendix G): pictures <-> latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.errors import InputError
+from unnoise.networks.unet.attention import AttentionBlock
+from unnoise.networks.unet.norm import GroupNorm
+from unnoise.networks.unet.residual import Downsample, Upsample
+
+_NORM_EPS = 1e-6
+_LOG_VARIANCE = (-30.0, 20.0)
+
+
+@dataclass(frozen=True)
+class AutoEncoderConfig:
+    """The shape of an autoencoder. The defaults are Stable Diffusion's.
+
+    channels, latent_channels: of pictures and of latents. widths: channels of each level, the finest first; each
+    has half the height and width of the one before. blocks: residual blocks of a level on the way down (one more
+    on the way up). attention: the middle has one self-attention. norm_groups: of the group norms. quant: 1x1
+    convolutions stand between the halves and the latents. scale, shift: the diffusion works on
+    (z - shift) * scale, which has about unit variance.
+    """
+
+    channels: int = 3
+    latent_channels: int = 4
+    widths: tuple[int, ...] = (128, 256, 512, 512)
+    blocks: int = 2
+    attention: bool = True
+    norm_groups: int = 32
+    quant: bool = True
+    scale: float = 0.18215
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "latent_channels", "blocks", "norm_groups"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
+        if not self.widths or any(width < 1 or width % self.norm_groups for width in self.widths):
+            raise InputError(
+                f"widths is {self.widths} and norm_groups {self.norm_groups}; give each level a multiple of "
+                "norm_groups."
+            )
+        if not self.scale > 0.0:
+            raise InputError(f"scale is {self.scale!r}; give a positive number, for example 0.18215.")
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a side for one latent."""
+        return int(2 ** (len(self.widths) - 1))
+
+    @classmethod
+    def stable_diffusion(cls) -> AutoEncoderConfig:
+        """That of Stable Diffusion 1 and 2: 83,653,863 parameters."""
+        return cls()
+
+    @classmethod
+    def stable_diffusion_xl(cls) -> AutoEncoderConfig:
+        """That of Stable Diffusion XL (Podell et al. 2023): the same network, latents of another scale."""
+        return cls(scale=0.13025)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self) | {"widths": list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AutoEncoderConfig:
+        """The inverse of `to_dict`. Raises InputError for a field that does not exist."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise InputError(
+                    f"'{name}' is not a setting of an autoencoder; these are {', '.join(known)}."
+                )
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
+
+
+class LatentGaussian(NamedTuple):
+    """q(z | picture), independent in every element. mean, log_variance: (batch, latent channels, h, w)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self, eps: Tensor) -> Tensor:
+        """The draw that standard normal `eps`, shaped as the mean, makes."""
+        return self.mean + (0.5 * self.log_variance).exp() * eps
+
+    def kl(self) -> Tensor:
+        """KL divergence from a standard normal, nats for each sample: (batch,) (Kingma & Welling 2014, app. B)."""
+        each = self.mean**2 + self.log_variance.exp() - 1.0 - self.log_variance
+        return 0.5 * each.flatten(1).sum(dim=1)
+
+
+class Residual(nn.Module):
+    """The sum of x and conv(silu(norm(conv(silu(norm(x)))))); a UNet's residual block without its time."""
+
+    def __init__(self, width: int, out: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(groups, width, _NORM_EPS)
+        self.conv1 = nn.Conv2d(width, out, 3, padding=1)
+        self.norm2 = GroupNorm(groups, out, _NORM_EPS)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
+        self.shortcut = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, width, h, w). Returns (batch, out, h, w)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        out: Tensor = self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        return out
+
+
+class Level(nn.Module):
+    """Residual blocks of one size, then half ("down"), twice ("up") or the same size ("")."""
+
+    def __init__(self, width: int, out: int, blocks: int, groups: int, resize: str) -> None:
+        super().__init__()
+        self.residuals = nn.ModuleList(Residual(width if i == 0 else out, out, groups) for i in range(blocks))
+        self.downsample = Downsample(out, same=True) if resize == "down" else None
+        self.upsample = Upsample(out) if resize == "up" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, width, h, w). Returns (batch, out, h', w')."""
+        for residual in self.residuals:
+            x = residual(x)
+        if self.downsample is not None:
+            x = self.downsample(x)
+        return x if self.upsample is None else self.upsample(x)
+
+
+class Middle(nn.Module):
+    """The coarsest feature map: a residual block, attention over all its pixels, a residual block."""
+
+    def __init__(self, config: AutoEncoderConfig) -> None:
+        super().__init__()
+        width, groups = config.widths[-1], config.norm_groups
+        self.residual1 = Residual(width, width, groups)
+        self.attention = AttentionBlock(width, 1, groups, _NORM_EPS) if config.attention else None
+        self.residual2 = Residual(width, width, groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, width, h, w). Returns the same shape."""
+        x = self.residual1(x)
+        if self.attention is not None:
+            x = self.attention(x)
+        out: Tensor = self.residual2(x)
+        return out
+
+
+class Encoder(nn.Module):
+    """A picture -> mean and log-variance of its latents, before the 1x1 convolution."""
+
+    def __init__(self, config: AutoEncoderConfig) -> None:
+        super().__init__()
+        widths, groups = config.widths, config.norm_groups
+        self.conv_in = nn.Conv2d(config.channels, widths[0], 3, padding=1)
+        last = len(widths) - 1
+        self.down_blocks = nn.ModuleList(
+            Level(width, out, config.blocks, groups, "down" if level < last else "")
+            for level, (width, out) in enumerate(pairwise((widths[0], *widths)))
+        )
+        self.mid_block = Middle(config)
+        self.norm_out = GroupNorm(groups, widths[-1], _NORM_EPS)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, channels, height, width). Returns (batch, 2 latent channels, h, w)."""
+        x = self.conv_in(x)
+        for level in self.down_blocks:
+            x = level(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid_block(x))))
+        return out
+
+
+class Decoder(nn.Module):
+    """Latents, after their 1x1 convolution -> a picture."""
+
+    def __init__(self, config: AutoEncoderConfig) -> None:
+        super().__init__()
+        widths, groups = config.widths[::-1], config.norm_groups
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.mid_block = Middle(config)
+        last = len(widths) - 1
+        self.up_blocks = nn.ModuleList(
+            Level(width, out, config.blocks + 1, groups, "up" if level < last else "")
+            for level, (width, out) in enumerate(pairwise((widths[0], *widths)))
+        )
+        self.norm_out = GroupNorm(groups, widths[-1], _NORM_EPS)
+        self.conv_out = nn.Conv2d(widths[-1], config.channels, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: (batch, latent channels, h, w). Returns (batch, channels, height, width)."""
+        x = self.mid_block(self.conv_in(z))
+        for level in self.up_blocks:
+            x = level(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        return out
+
+
+class AutoEncoder(nn.Module):
+    """Pictures in [-1, 1] <-> latents, eight times smaller a side in Stable Diffusion.
+
+    `encode` and `decode` speak the autoencoder's own units; `scaled` and `unscaled` change to those in which the
+    diffusion works, and back.
+    """
+
+    def __init__(self, config: AutoEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent = config.latent_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant = nn.Conv2d(2 * latent, 2 * latent, 1) if config.quant else nn.Identity()
+        self.post_quant = nn.Conv2d(latent, latent, 1) if config.quant else nn.Identity()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.encoder.conv_in.weight.dtype
+
+    def encode(self, pictures: Tensor) -> LatentGaussian:
+        """The latents' distribution.
+
+        pictures: (batch, channels, height, width) in [-1, 1], sides multiples of `config.factor`. Returns it in
+        the pictures' dtype; the log-variance is held within [-30, 20], as in training.
+        """
+        factor = self.config.factor
+        self._check("pictures", pictures, self.config.channels)
+        if pictures.shape[2] % factor or pictures.shape[3] % factor:
+            raise InputError(
+                f"pictures have the size {pictures.shape[3]}x{pictures.shape[2]} (width x height); this "
+                f"autoencoder needs multiples of {factor}."
+            )
+        moments = self.quant(self.encoder(self._inside(pictures))).to(pictures.dtype)
+        mean, log_variance = moments.chunk(2, dim=1)
+        return LatentGaussian(mean, log_variance.clamp(*_LOG_VARIANCE))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures about [-1, 1], in the latents' dtype; not clipped.
+
+        latents: (batch, latent channels, h, w). Returns (batch, channels, factor * h, factor * w).
+        """
+        self._check("latents", latents, self.config.latent_channels)
+        out: Tensor = self.decoder(self.post_quant(self._inside(latents))).to(latents.dtype)
+        return out
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Latents of `encode` in the units of the diffusion: (z - shift) * scale."""
+        return (latents - self.config.shift) * self.config.scale
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """The inverse of `scaled`, for `decode`."""
+        return latents / self.config.scale + self.config.shift
+
+    def _inside(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    def _check(self, name: str, x: Tensor, channels: int) -> None:
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise InputError(
+                f"{name} has the shape {tuple(x.shape)}; give (batch, {channels}, height, width)."
+            )
