@@ -39,7 +39,7 @@ def _root(matrix: Features) -> Features:
 
 
 def kernel(a: Features, b: Features) -> float:
-    """Squared maximum mean discrepancy under (x'y / d + 1)^3, the KID (Binkowski et al. 2018); unbiased, so not always > 0."""
+    """Squared maximum mean discrepancy under (x'y / d + 1)^3: the KID (Binkowski et al. 2018). Unbiased."""
     width = a.shape[1]
 
     def mean(x: Features, y: Features, same: bool) -> float:
