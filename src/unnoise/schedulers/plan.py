@@ -86,36 +86,26 @@ class Plan:
         """The run turned inside out, for callers that hold the loop themselves.
 
         Yields a Request for each look, which is answered by `send(estimate)`, and a Step after each step. An
-        estimate of another x than asked about (a sample changed from outside) puts the run there.
+        estimate of another x than asked about (a sample changed from outside) puts the run there, uncorrected.
         """
         self._check_noise(x, noise)
         looks: list[Estimate] = []
-        draws: list[Tensor] = []
-        began = x
+        hand = _Hand(x, noise, self.draws)
         for index, planned in enumerate(self.steps):
-            anchor, drawn = x, 0
+            hand.begin(index)
             first: Estimate | None = None
             for move in planned.moves:
                 if isinstance(move, Move):
-                    fresh = None
-                    if move.noise != 0.0 and noise is not None:
-                        fresh = _draw(noise, move, index, drawn, anchor)
-                        drawn += 1
-                    x = move.apply(began if move.redo else anchor, looks, fresh, draws)
-                    if fresh is not None and self.draws:
-                        draws = [fresh, *draws[: self.draws - 1]]
-                    if move.settles:
-                        began, anchor = began if move.redo else anchor, x
+                    hand.make(move, looks)
                     continue
-                answer = yield Request(x, move.level)
+                answer = yield Request(hand.x, move.level)
                 assert answer is not None
-                if answer.x is not x:
-                    anchor = answer.x if anchor is x else anchor
-                    x = answer.x
+                if answer.x is not hand.x:
+                    hand.put(answer.x)
                 looks = [answer, *looks[: self.memory - 1]]
                 first = first or answer
             assert first is not None
-            yield Step(index, planned.start, first, planned.to, x)
+            yield Step(index, planned.start, first, planned.to, hand.x)
 
     def stepper(self, prediction: str | Prediction = "noise", noise: NoiseSource | None = None) -> Stepper:
         """An object for loops written as `scheduler.step(residual, t, sample).prev_sample`; make one for each run.
@@ -135,8 +125,42 @@ class Plan:
             )
 
 
-def _draw(noise: NoiseSource, move: Move, index: int, drawn: int, like: Tensor) -> Tensor:
-    """The move's z: a stretch of the seeds' Brownian paths, or the step's own number."""
-    if isinstance(noise, BrownianSource) and move.span is not None:
-        return noise.increment(*move.span, like=like)
-    return noise("step", index, drawn, like=like)
+class _Hand:
+    """The only state of a run besides its looks: the sample, where the last settled move began, and recent draws."""
+
+    __slots__ = ("anchor", "began", "drawn", "draws", "index", "keep", "moved", "noise", "x")
+
+    def __init__(self, x: Tensor, noise: NoiseSource | None, keep: int) -> None:
+        self.x = self.anchor = self.began = x
+        self.noise, self.keep = noise, keep
+        self.draws: list[Tensor] = []
+
+    def begin(self, index: int) -> None:
+        self.index, self.drawn, self.moved = index, 0, False
+        self.anchor = self.x
+
+    def put(self, x: Tensor) -> None:
+        """Go on from a sample that was changed from outside; a correction would undo the change and is left out."""
+        if self.anchor is self.x:
+            self.anchor = x
+        self.x, self.moved = x, True
+
+    def make(self, move: Move, looks: list[Estimate]) -> None:
+        if move.redo and self.moved:
+            return
+        fresh = self._fresh(move) if move.noise != 0.0 else None
+        base = self.began if move.redo else self.anchor
+        self.x = move.apply(base, looks, fresh, self.draws)
+        if fresh is not None and self.keep:
+            self.draws = [fresh, *self.draws[: self.keep - 1]]
+        if move.settles:
+            self.began, self.anchor = base, self.x
+
+    def _fresh(self, move: Move) -> Tensor:
+        """The move's z: a stretch of the seeds' Brownian paths, or a number of the step's own."""
+        assert self.noise is not None
+        if isinstance(self.noise, BrownianSource) and move.span is not None:
+            return self.noise.increment(*move.span, like=self.anchor)
+        fresh = self.noise("step", self.index, self.drawn, like=self.anchor)
+        self.drawn += 1
+        return fresh

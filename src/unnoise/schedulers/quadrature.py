@@ -183,25 +183,33 @@ rules = {
 def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Numbers, Numbers]:
     """Points w along the step and the masses N_to dm at them.
 
-    Interior steps run over lambda, where every kernel is smooth; the jump to clean data over w.
+    Interior steps run over lambda, where every kernel is smooth; the jump to clean data over w, and the way from
+    a start without signal over atan w.
     """
-    alpha, sigma, end = _number(to.alpha), _number(to.sigma), _ratio(to)
-    if end == 0.0:
+    end = _ratio(to)
+    if ratio == math.inf:
+        angle, steps = _gauss(math.pi / 2, math.atan(end))
+        ratios = np.tan(angle)
+        steps = steps * (1.0 + ratios**2)
+    elif end == 0.0:
         ratios, steps = _gauss(ratio, 0.0)
-        return ratios, alpha * _slope(unknown, ratios) * steps
-    lam, steps = _gauss(-math.log(ratio), -math.log(end))
-    ratios = np.exp(-lam)
-    if unknown != "x0":
-        scale = {"noise": alpha, "flow": alpha + sigma, "velocity": _radius(to)}[unknown]
-        return ratios, -scale * _slope(unknown, ratios) * ratios * steps
-    return ratios, (1.0 + eta) * alpha * (end / ratios) ** (1.0 + eta) * steps
+    else:
+        lam, steps = _gauss(-math.log(ratio), -math.log(end))
+        ratios = np.exp(-lam)
+        steps = -steps * ratios
+    return ratios, _speed(unknown, ratios, to, eta) * steps
 
 
-def _slope(unknown: Unknown, ratios: Numbers) -> Numbers:
-    """The derivative of m by w, for an unknown other than x0."""
+def _speed(unknown: Unknown, ratios: Numbers, to: Level, eta: float) -> Numbers:
+    """N_to dm / dw."""
     if unknown == "noise":
-        return np.ones_like(ratios)
-    return 1.0 / (1.0 + ratios) ** 2 if unknown == "flow" else 1.0 / (1.0 + ratios**2)
+        return np.full_like(ratios, _number(to.alpha))
+    if unknown == "flow":
+        return _number(to.alpha + to.sigma) / (1.0 + ratios) ** 2
+    if unknown == "velocity":
+        return _radius(to) / (1.0 + ratios**2)
+    sharper: Numbers = (_ratio(to) / ratios) ** (1.0 + eta)
+    return -(1.0 + eta) * _number(to.alpha) * sharper / ratios
 
 
 def _radius(level: Level) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
@@ -26,48 +25,54 @@ class Restart(Travel):
     The noise added at each rise makes earlier errors of the solver contract; a deterministic solver between.
 
     grid: the main way. low, high: the stretch that is repeated, as ratios sigma / alpha; its levels are Karras's.
-    steps: steps of each repetition. times: how often.
+    steps: steps of each repetition. times: how often. By default A1111's choice: none below 20 steps, then 9
+    steps once, and from 36 a quarter of the steps twice; none where the grid does not pass the stretch.
     """
 
     grid: Grid
     low: float = 0.1
     high: float = 2.0
-    steps: int = 4
+    steps: int | None = None
     times: int = 1
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not (0.0 < self.low < self.high < math.inf and self.steps >= 1 and self.times >= 1):
+        enough = self.steps is None or self.steps >= 1
+        if not (0.0 < self.low < self.high < math.inf and enough and self.times >= 1 and self.rho > 0.0):
             raise InputError(
-                f"restart goes from {self.low} to {self.high} in {self.steps} steps {self.times} times; "
-                "give 0 < low < high, at least one step, at least once."
+                f"restart goes from {self.low} to {self.high} in {self.steps} steps {self.times} times, rho "
+                f"{self.rho}; give 0 < low < high, at least one step, at least once, and a positive rho."
             )
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The main levels to the first at or below `low`, the repetitions, and the rest."""
-        main = self._main(count)
-        way = self.grid.levels(schedule, main)
+        steps, times = self._repetitions(count)
+        way = self.grid.levels(schedule, count - steps * times)
         place = next((i for i, level in enumerate(way) if float(level.ratio) <= self.low), 0)
         if place == 0 or float(way[0].ratio) <= self.high:
+            if self.steps is None:
+                return self.grid.levels(schedule, count)
             raise InputError(
                 f"the grid must pass {self.high:g} and reach {self.low:g} to restart there; it has "
                 f"{float(way[0].ratio):g} to {float(way[-1].ratio):g}. Choose another stretch or more steps."
             )
         bottom = way[place]
         top, end = self.high ** (1 / self.rho), float(bottom.ratio) ** (1 / self.rho)
-        again = [
-            schedule.at_ratio((top + (end - top) * i / self.steps) ** self.rho) for i in range(self.steps)
-        ]
-        return (*way[:place], *(bottom, *again) * self.times, *way[place:])
+        again = [schedule.at_ratio((top + (end - top) * i / steps) ** self.rho) for i in range(steps)]
+        return (*way[:place], *(bottom, *again) * times, *way[place:])
 
-    def _main(self, count: int) -> int:
-        main = count - self.steps * self.times
-        if main < 2:
+    def _repetitions(self, count: int) -> tuple[int, int]:
+        """Steps of a repetition, and how many there are."""
+        if self.steps is None:
+            if count < 20:
+                return 0, 0
+            return (count // 4, 2) if count >= 36 else (9, 1)
+        if count - self.steps * self.times < 2:
             raise InputError(
                 f"{count} steps do not hold {self.times} restarts of {self.steps}; give at least "
                 f"{self.steps * self.times + 2}."
             )
-        return main
+        return self.steps, self.times
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,3 @@ class TimeTravel(Travel):
 
     def _total(self, main: int) -> int:
         return main + (main - 1) // self.jump * self.jump * (self.times - 1)
-
-
-def rises(levels: tuple[Level, ...]) -> int:
-    """How often these levels go up."""
-    return sum(float(to.ratio) > float(now.ratio) for now, to in pairwise(levels))

@@ -12,6 +12,7 @@ from unnoise.errors import InputError
 from unnoise.process import Estimate, Prediction
 from unnoise.process.level import Scalar
 from unnoise.randomness import NoiseSource
+from unnoise.schedulers.moves import Move
 from unnoise.schedulers.step import Request
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Stepper:
     """
 
     def __init__(self, plan: Plan, prediction: Prediction, noise: NoiseSource | None = None) -> None:
+        if isinstance(plan.steps[0].moves[0], Move):
+            raise InputError(
+                "this scheduler adds noise before the network's first look, where a loop of one's own has none to "
+                "give; use plan.run, or no churn at the first level."
+            )
         self._plan = plan
         self._prediction = prediction
         self._noise = noise
@@ -71,8 +77,10 @@ class Stepper:
             self._request = event
             return StepperOutput(event.x, estimate.x0)
         following = next(self._walk, None)
-        self._request = None if following is None else self._expect(following)
-        return StepperOutput(event.x, estimate.x0)
+        if following is None:
+            return StepperOutput(event.x, estimate.x0)
+        self._request = self._expect(following)
+        return StepperOutput(self._request.x, estimate.x0)
 
     def _check_turn(self, t: float) -> None:
         if self._done == len(self.timesteps):

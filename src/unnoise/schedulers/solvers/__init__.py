@@ -4,11 +4,13 @@ from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
 from unnoise.schedulers.solvers.base import Leg, Solver
 from unnoise.schedulers.solvers.corrected import Corrected, adams_moulton, sa_solver, unipc
 from unnoise.schedulers.solvers.runge_kutta import (
+    ExponentialHeun,
     Heun,
     Midpoint,
     RungeKutta,
     Stage,
     ThreeStage,
+    ThreeStageX0,
     TwoStage,
 )
 
@@ -16,6 +18,7 @@ __all__ = [
     "Adams",
     "Corrected",
     "ExponentialAB2",
+    "ExponentialHeun",
     "Heun",
     "Leg",
     "Midpoint",
@@ -23,6 +26,7 @@ __all__ = [
     "Solver",
     "Stage",
     "ThreeStage",
+    "ThreeStageX0",
     "TwoStage",
     "adams_moulton",
     "sa_solver",

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Unknown
-from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, keep, weights
-from unnoise.schedulers.solvers.base import Leg, Solver, check_kind, finite_unknown, last_move
+from unnoise.schedulers.noise import Split
+from unnoise.schedulers.noise.base import span_of
+from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, weights
+from unnoise.schedulers.solvers.adams import spread
+from unnoise.schedulers.solvers.base import (
+    Leg,
+    Solver,
+    check_kind,
+    check_x0_kernel,
+    finite_unknown,
+    last_move,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,9 @@ class RungeKutta(Solver):
 
     stages: where each look is taken and which looks lead there; the last has at = 1. The step's shares are in
     `variable`. order is declared, and tested.
+
+    With SDE noise each stage has the noise of its own stretch of the path, and the later ones contain it: drawn
+    apart, an order is lost. Ancestral noise is added once, at the end of the step.
     """
 
     stages: tuple[Stage, ...]
@@ -52,30 +66,38 @@ class RungeKutta(Solver):
         """Looks and moves in turn; one Euler move where an end of the step is infinite in the variable."""
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)
-        if split.eta > 0.0:
-            raise InputError(
-                "a Runge-Kutta solver cannot use the SDE noise rule, whose noise belongs to the whole step; "
-                "use Ancestral noise, an Adams solver, or SDETwoStage."
-            )
+        check_x0_kernel(unknown, split)
         if not self._can_step(now, split.down):
-            return Look(now), last_move(
-                unknown, weights(unknown, self.variable, (now,), now, split.down), now, split
-            )
+            factors = weights(unknown, self.variable, (now,), now, split.down, split.eta)
+            return Look(now), last_move(unknown, factors, now, split)
         moves: list[Look | Move] = []
         looked = [now]
+        passed = [now]
         for stage in self.stages[:-1]:
             target = self._level_at(stage.at, leg)
-            moves += [Look(looked[-1]), self._move(stage, looked, now, target, unknown)]
+            aim = Split(target, eta=split.eta, pace=split.pace)
+            moves += [Look(looked[-1]), self._stage(stage, looked, now, aim, unknown, passed)]
             looked.append(target)
-        last = self._move(self.stages[-1], looked, now, split.down, unknown)
-        return (*moves, Look(looked[-1]), last_move(unknown, last.of_estimates, now, split))
+        last = self._stage(self.stages[-1], looked, now, split, unknown, passed)
+        return (*moves, Look(looked[-1]), replace(last, settles=True))
 
-    def _move(self, stage: Stage, looked: Sequence[Level], now: Level, to: Level, unknown: Unknown) -> Move:
-        factors = weights(unknown, self.variable, [looked[i] for i in stage.uses], now, to)
-        latest_first = [0.0] * len(looked)
-        for i, factor in zip(stage.uses, factors, strict=True):
-            latest_first[len(looked) - 1 - i] = factor
-        return Move(keep(unknown, now, to), tuple(latest_first), unknown, settles=False)
+    def _stage(
+        self,
+        stage: Stage,
+        looked: Sequence[Level],
+        now: Level,
+        split: Split,
+        unknown: Unknown,
+        passed: list[Level],
+    ) -> Move:
+        """The move to a stage. passed: the levels up to which the SDE's path is drawn; a new one is appended."""
+        nodes = [looked[i] for i in stage.uses]
+        factors = weights(unknown, self.variable, nodes, now, split.down, split.eta)
+        places = [len(looked) - 1 - i for i in stage.uses]
+        move = last_move(unknown, spread(places, factors), now, split)
+        if split.eta > 0.0:
+            move = _with_path(move, split, passed)
+        return replace(move, settles=False)
 
     def _level_at(self, share: float, leg: Leg) -> Level:
         """A level of the schedule at this share of the step, counted in the variable."""
@@ -89,6 +111,31 @@ class RungeKutta(Solver):
         return inside and float(to.sigma) > 0.0 and float(now.alpha) > 0.0
 
 
+def _with_path(move: Move, split: Split, passed: list[Level]) -> Move:
+    """The move with the SDE's noise up to its end: stretches of one Brownian path, drawn once and used again.
+
+    The stretch from level a to level b enters at level c with sigma_c (c / b)^eta sqrt(1 - (b / a)^(2 eta)) in ratios.
+    """
+    end, eta = split.down, split.eta
+    goal = float(end.ratio)
+    if goal > float(passed[-1].ratio):
+        raise InputError(
+            "with SDE noise the stages of a Runge-Kutta step must not go back; order them by `at`."
+        )
+    new = goal < float(passed[-1].ratio)
+    if new:
+        passed.append(end)
+    ratios = [float(level.ratio) for level in passed]
+    parts = tuple(
+        float(end.sigma) * (goal / b) ** eta * math.sqrt(1.0 - (b / a) ** (2.0 * eta))
+        for a, b in reversed(list(pairwise(ratios)))
+    )
+    if not new:
+        return replace(move, noise=0.0, of_draws=parts, span=None)
+    span = span_of(passed[-2], passed[-1], split.pace)
+    return replace(move, noise=parts[0], of_draws=parts[1:], span=span)
+
+
 Heun = partial(RungeKutta, (Stage(1.0, (0,)), Stage(1.0, (0, 1))), 2, "sigma", "noise")
 """Euler, look again, average the two slopes (Karras et al. 2022, alg. 1)."""
 
@@ -97,6 +144,15 @@ Midpoint = partial(RungeKutta, (Stage(0.5, (0,)), Stage(1.0, (1,))), 2, "lambda"
 
 TwoStage = partial(RungeKutta, (Stage(0.5, (0,)), Stage(1.0, (1,))), 2, "lambda", "x0")
 """The same in terms of x0: DPM-Solver++ 2S (Lu et al. 2022b, alg. 1)."""
+
+ExponentialHeun = partial(RungeKutta, (Stage(1.0, (0,)), Stage(1.0, (0, 1))), 2, "lambda", "x0")
+"""Heun's stages in terms of x0, integrated exactly in lambda: exp_heun_2_x0, and with SDE noise its _sde."""
+
+ThreeStageX0 = partial(
+    RungeKutta, (Stage(1 / 3, (0,)), Stage(2 / 3, (0, 1)), Stage(1.0, (0, 2))), 3, "lambda", "x0"
+)
+"""DPM-Solver++ 3S; with SDE noise SEEDS-3 (Gonzalez et al. 2023, alg. 2). TwoStage with SDE noise is SEEDS-2 and
+k-diffusion's dpmpp_sde."""
 
 ThreeStage = partial(
     RungeKutta, (Stage(1 / 3, (0,)), Stage(2 / 3, (0, 1)), Stage(1.0, (0, 2))), 3, "lambda", "noise"

@@ -1,0 +1,80 @@
+"""What every noise rule answers: how a step is shared between the solver and fresh noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import Level, NoiseSchedule
+
+
+@dataclass(frozen=True)
+class Split:
+    """down: the level that the solver aims at, in the scaling of the next level; `exact` where it is that level.
+
+    fresh: standard deviation of the noise added there. large: the same at the other end of a learned variance.
+    eta: strength of the SDE in the solver's kernel. span: the stretch of the Brownian path that the noise is, on
+    the rule's clock, and pace: the exponent of that clock.
+    """
+
+    down: Level
+    fresh: float = 0.0
+    large: float | None = None
+    eta: float = 0.0
+    exact: bool = True
+    span: tuple[float, float] | None = None
+    pace: float = 1.0
+
+
+def clock(ratio: float, pace: float) -> float:
+    """ratio^(-2 pace): on this clock the noise of the SDE of strength `pace` is one Brownian path, whatever the steps.
+
+    In y = x / (sigma ratio^pace) that SDE adds noise of variance clock(to) - clock(now), and nothing fades.
+    """
+    return 0.0 if ratio == math.inf else float(ratio ** (-2.0 * pace))
+
+
+def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
+    """The stretch of the path between two levels on the clock of this pace; None for no pace."""
+    if pace == 0.0:
+        return None
+    return clock(float(now.ratio), pace), clock(float(to.ratio), pace)
+
+
+class NoiseRule:
+    """The rule that draws nothing; the others are its siblings. Subclasses are frozen dataclasses."""
+
+    stochastic = True
+
+    def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
+        """How the step from `now` to `to`, which has noise, is shared between solver and fresh noise."""
+        return Split(to)
+
+    def raised(self, now: Level, steps: int) -> float:
+        """The ratio to which the level is raised before the step; at least its own."""
+        return float(now.ratio)
+
+
+@dataclass(frozen=True)
+class Deterministic(NoiseRule):
+    """No fresh noise: the probability-flow ODE (Song et al. 2021b, eq. 13)."""
+
+    stochastic = False
+
+
+def none() -> Deterministic:
+    """No fresh noise."""
+    return Deterministic()
+
+
+def level_at(to: Level, ratio: float) -> Level:
+    """The level of this ratio in the scaling of `to`."""
+    return Level(to.time, to.alpha, float(to.alpha) * ratio)
+
+
+def check_eta(eta: float, limit: float) -> None:
+    """Refuse a strength that is no number from 0 to the limit."""
+    if not 0.0 <= eta <= limit or not math.isfinite(eta):
+        upper = f" to {limit:g}" if math.isfinite(limit) else " upwards"
+        raise InputError(f"eta is {eta}; give a number from 0{upper}.")
