@@ -76,7 +76,7 @@ def theirs(scheduler, count, x, model=network, entry=0, scale=1.0, **options):
         scheduler.set_timesteps(count)
         order = getattr(scheduler, "order", 1)
         times = scheduler.timesteps[entry * order :]
-        if entry:
+        if hasattr(scheduler, "set_begin_index"):  # without it, twice the same time begins at the second
             scheduler.set_begin_index(entry * order)
         told, inputs = [], []
         for t in times:
@@ -105,10 +105,25 @@ def _stand_ins(names):
 
 def k_sampling():
     """k_diffusion.sampling, without what the rest of that package imports; None where it is not installed."""
-    heavy = (
-        "torchvision torchvision.transforms torchvision.transforms.functional torchdiffeq torchsde skimage "
-        "skimage.transform clip clip_anytorch wandb accelerate kornia jsonmerge cleanfid resize_right dctorch einops"
-    ).split()
+    heavy = [
+        "torchvision",
+        "torchvision.transforms",
+        "torchvision.transforms.functional",
+        "torchdiffeq",
+        "torchsde",
+        "skimage",
+        "skimage.transform",
+        "clip",
+        "clip_anytorch",
+        "wandb",
+        "accelerate",
+        "kornia",
+        "jsonmerge",
+        "cleanfid",
+        "resize_right",
+        "dctorch",
+        "einops",
+    ]
     spec = importlib.util.find_spec("k_diffusion")
     if spec is None:
         return None

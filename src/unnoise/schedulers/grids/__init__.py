@@ -1,5 +1,6 @@
 """Grids: which noise levels a sampler visits. Steps in, strictly decreasing levels out."""
 
+from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.grids.base import Grid, clean_level
 from unnoise.schedulers.grids.combine import (
     AppendZero,
@@ -38,6 +39,7 @@ __all__ = [
     "GITS",
     "AlignYourSteps",
     "AppendZero",
+    "Arcsinh",
     "BetaSigma",
     "BetaTime",
     "BongTangent",

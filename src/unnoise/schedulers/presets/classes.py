@@ -56,7 +56,9 @@ def _sigma(config: Config, whole: bool = False) -> rungs.SigmaRungs:
     )
 
 
-def _dpm(config: Config, final: str | None = None, gentle: bool = False) -> rungs.DPMRungs:
+def _dpm(
+    config: Config, final: str | None = None, gentle: bool = False, cosine: bool = False
+) -> rungs.DPMRungs:
     return rungs.DPMRungs(
         config["timestep_spacing"],
         config["steps_offset"],
@@ -65,7 +67,7 @@ def _dpm(config: Config, final: str | None = None, gentle: bool = False) -> rung
         config.get("flow_shift", 1.0),
         float(config.get("lambda_min_clipped", "-inf")),
         gentle,
-        config["beta_schedule"] == "squaredcos_cap_v2" and not gentle,
+        cosine,
     )
 
 
@@ -82,7 +84,7 @@ def _multistep(config: Config) -> Values:
         config["euler_at_final"],
         config["final_sigmas_type"] == "zero",
     )
-    return _dpm(config), rule
+    return _dpm(config, cosine=config["beta_schedule"] == "squaredcos_cap_v2"), rule
 
 
 def _singlestep(config: Config) -> Values:

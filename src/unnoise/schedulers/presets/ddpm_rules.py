@@ -121,9 +121,16 @@ _FOURTH = (55 / 24, -59 / 24, 37 / 24, -9 / 24)
 
 def _transfer(now: Level, to: Level, weights: tuple[float, ...], settles: bool = True) -> Move:
     """The DDIM step by a weighted noise (Liu et al. 2022, eq. 9)."""
-    a, s, a2, s2 = map(number, (now.alpha, now.sigma, to.alpha, to.sigma))
-    of_noise = -(a2**2 - a**2) / (a * (a * s2 + s * a2))
-    return Move(a2 / a, tuple(of_noise * weight for weight in weights), "noise", settles=settles)
+    one, two = (torch.tensor(number(level.alpha), dtype=torch.float64) for level in (now, to))
+    product, after = ((alpha**2).float() for alpha in (one, two))
+    share = product * (1 - after) ** 0.5 + (product * (1 - product) * after) ** 0.5
+    of_noise = number(-(after - product) / share)
+    return Move(
+        number((after / product) ** 0.5),
+        tuple(of_noise * weight for weight in weights),
+        "noise",
+        settles=settles,
+    )
 
 
 @dataclass(frozen=True)

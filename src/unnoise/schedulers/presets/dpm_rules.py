@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -170,15 +171,20 @@ class DEISRule(Rule):
 
 def _second(t: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Antiderivative of the line in ln t that is 1 at b and 0 at c."""
-    return t * (-c.log() + t.log() - 1) / (b.log() - c.log())
+    at, one, two = map(_log, (t, b, c))
+    return t * (-two + at - 1) / (one - two)
 
 
 def _third(t: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Antiderivative of the parabola in ln t that is 1 at b and 0 at c and d."""
-    whole = t * (
-        c.log() * (d.log() - t.log() + 1) - d.log() * t.log() + d.log() + t.log() ** 2 - 2 * t.log() + 2
-    )
-    return whole / ((b.log() - c.log()) * (b.log() - d.log()))
+    at, one, two, three = map(_log, (t, b, c, d))
+    whole = t * (two * (three - at + 1) - three * at + three + at**2 - 2 * at + 2)
+    return whole / ((one - two) * (one - three))
+
+
+def _log(value: Tensor) -> Tensor:
+    """NumPy's logarithm, whose last bit differs from torch's; the cancellation above shows it."""
+    return torch.as_tensor(np.log(value.numpy()))
 
 
 @dataclass(frozen=True)

@@ -79,14 +79,19 @@ class Rungs(abc.ABC):
 
 @dataclass(frozen=True)
 class FromGrid(Rungs):
-    """Levels of one of our grids in float64, then the clean sample: k-diffusion's users make their own lists."""
+    """Levels of one of our grids in float64, then the clean sample: k-diffusion's users make their own lists.
+
+    to_first: whether the last level is the cleanest that was trained on (A1111's DDIM), not the clean sample.
+    """
 
     grid: Grid
+    to_first: bool = False
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
-        """The grid's levels and zero."""
+        """The grid's levels and the last."""
         inner = self.grid.levels(schedule, steps)
-        levels = (*inner, schedule.level(schedule.clean_time))
+        end = schedule.cleanest if self.to_first else schedule.level(schedule.clean_time)
+        levels = (*inner, end)
         return of_levels(
             levels, lambda ratio: number(schedule.at_ratio(ratio).time), torch.float64, process(schedule)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, field
 
-from unnoise.process import NoiseSchedule
+from unnoise.process import Flow, Level, NoiseSchedule, Scalar
 from unnoise.schedulers.grids import Karras
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.plan import Plan
@@ -34,6 +34,15 @@ class Rule(abc.ABC):
 
 
 @dataclass(frozen=True)
+class Told(Flow):
+    """A flow schedule whose network is told what the program tells it: sigma, or sigma cut to thousandths."""
+
+    def network_time(self, level: Level) -> Scalar:
+        """The level's time."""
+        return level.time
+
+
+@dataclass(frozen=True)
 class Preset(Scheduler):
     """Levels and steps of another program, in its precision.
 
@@ -59,4 +68,5 @@ class Preset(Scheduler):
         planned = tuple(self.rule.step(path, i, i - begin) for i in range(begin, path.steps))
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         memory = max(1, *(len(move.of_estimates) for move in every))
-        return Plan(schedule, planned, memory, any(move.noise != 0.0 for move in every))
+        told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
+        return Plan(told, planned, memory, any(move.noise != 0.0 for move in every))

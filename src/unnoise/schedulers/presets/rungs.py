@@ -16,8 +16,13 @@ from unnoise.schedulers.presets.tables import Numbers, Table, respaced, spaced, 
 Sigmas = Literal["own", "karras", "exponential", "beta", "lu", "flow"]
 
 
-def along(sigmas: Numbers, times: Numbers, steps: int, kind: Process, of: Table | None = None) -> Path:
-    """The path along float32 sigmas, in float32: ratios, or on a straight line the share of noise itself."""
+def along(
+    sigmas: Numbers, times: Numbers, kind: Process, of: Table | None = None, single: bool = False
+) -> Path:
+    """The path along float32 sigmas, in float32: ratios, or on a straight line the share of noise itself.
+
+    single: whether the network's output is taken apart with float32 numbers too.
+    """
     w = torch.from_numpy(np.asarray(sigmas).astype(np.float32))
     if kind == "flow":
         alpha, sigma = 1 - w, w
@@ -28,12 +33,15 @@ def along(sigmas: Numbers, times: Numbers, steps: int, kind: Process, of: Table 
     else:
         alpha, sigma = torch.ones_like(w), w
     every = [*map(float, times), -1.0 if kind == "vp" else 0.0]
-    levels = tuple(_level(t, float(r), kind, float(s)) for t, r, s in zip(every, w, sigma, strict=True))
+    if single:
+        levels = tuple(Level(t, float(a), float(s)) for t, a, s in zip(every, alpha, sigma, strict=True))
+    else:
+        levels = tuple(_level(t, float(r), kind, float(s)) for t, r, s in zip(every, w, sigma, strict=True))
 
     def time_at(ratio: float) -> float:
         if of is not None:
             return of.time_at(ratio)
-        return ratio / (1.0 + ratio) * steps if kind == "flow" else ratio
+        return ratio / (1.0 + ratio) if kind == "flow" else ratio
 
     return Path(levels, w, alpha, sigma, time_at, kind)
 
@@ -69,7 +77,7 @@ class SigmaRungs(Rungs):
             times = np.array([known.time_at(sigma) for sigma in sigmas])
             times = times.round() if self.whole and self.sigmas == "karras" else times
         last = float(known.sigmas[0]) if self.final == "sigma_min" else 0.0
-        return along(np.append(sigmas, last), times, known.steps, "vp", known)
+        return along(np.append(sigmas, last), times, "vp", known)
 
 
 @dataclass(frozen=True)
@@ -100,15 +108,15 @@ class DPMRungs(Rungs):
         times = spaced(self.spacing, kept, steps, self.offset, extra=True).round()
         sigmas = known.at_times(times)
         if self.sigmas != "own":
-            low, high = float(known.sigmas[0]), float(known.sigmas[-1])
-            sigmas = respaced(self.sigmas, high, low, steps)
+            ends = np.exp(logs.astype(np.float64)) if self.sigmas == "lu" else known.sigmas
+            sigmas = respaced(self.sigmas, float(ends[-1]), float(ends[0]), steps)
             times = np.array([known.time_at(sigma) for sigma in sigmas])
             if self.sigmas in ("karras", "lu") and not self.cosine:
                 times = times.round()
         last = {"zero": 0.0, "sigma_min": float(known.sigmas[0]), "last": float(known.sigmas[0])}[self.final]
         if self.final == "last" and self.sigmas != "own":
             last = float(sigmas[-1])
-        return along(np.append(sigmas, last), np.trunc(times), known.steps, "vp", known)
+        return along(np.append(sigmas, last), np.trunc(times), "vp", known, single=True)
 
     def _flow(self, steps: int) -> Path:
         if self.gentle:
@@ -123,7 +131,7 @@ class DPMRungs(Rungs):
             raise InputError(
                 "flow sigmas end at zero, or at their own last one (DEIS); set final_sigmas_type zero."
             )
-        return along(np.append(sigmas, last), np.trunc(sigmas * 1000), 1000, "flow")
+        return along(np.append(sigmas, last), np.trunc(sigmas * 1000) / 1000, "flow")
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,9 @@ class TableRungs(Rungs):
             times = self._distilled(known.steps, steps)
         levels = [abar_level(known, int(time)) for time in times]
         path = of_levels((*levels, Level(-1.0, 1.0, 0.0)), known.time_at, torch.float32, "vp")
-        return replace(path, entries=tuple(abar_level(known, time) for time in range(known.steps)), abar=known.abar)
+        return replace(
+            path, entries=tuple(abar_level(known, time) for time in range(known.steps)), abar=known.abar
+        )
 
     def _distilled(self, total: int, steps: int) -> Numbers:
         assert self.distilled is not None
@@ -179,7 +189,7 @@ class FlowRungs(Rungs):
     once: bool = False
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
-        """Times are 1000 sigma."""
+        """Times are sigmas."""
         total = self.table_steps
         whole = torch.linspace(total, 1, total, dtype=torch.float32) / total
         whole = self.shift * whole / (1 + (self.shift - 1) * whole)
@@ -189,7 +199,7 @@ class FlowRungs(Rungs):
         if self.sigmas != "own":
             sigmas = respaced(self.sigmas, float(sigmas[0]), float(sigmas[-1]), steps)
         sigmas = sigmas.astype(np.float32)
-        return along(np.append(sigmas, 0.0), sigmas * np.float32(total), total, "flow")
+        return along(np.append(sigmas, 0.0), sigmas, "flow")
 
 
 @dataclass(frozen=True)
@@ -213,4 +223,4 @@ class EDMRungs(Rungs):
             )
         last = schedule.sigma_min if self.final == "sigma_min" else 0.0
         values = sigmas.double().numpy()
-        return along(np.append(values, last), values, 1, "ve")
+        return along(np.append(values, last), values, "ve")

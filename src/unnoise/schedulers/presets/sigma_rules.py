@@ -161,12 +161,14 @@ class SDERule(Rule):
 class MultistepRule(Rule):
     """k-diffusion's dpmpp_2m, 2m_sde and 3m_sde: exponential multistep in x0 with the kernel of eta.
 
-    The third order lacks the factor 2 of its last term, as there; kind says how the second is taken.
+    The third order lacks the factor 2 of its last term, as there; kind says how the second is taken. log_sigma:
+    on flow models ComfyUI extrapolates in -ln sigma, the others in ln((1 - sigma) / sigma).
     """
 
     order: int = 2
     eta: float = 0.0
     kind: Literal["midpoint", "heun"] = "midpoint"
+    log_sigma: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -178,7 +180,9 @@ class MultistepRule(Rule):
         now, to = path.levels[i], path.levels[i + 1]
         if to.sigma == 0.0:
             return Look(now), path.move(now, to, (1.0,), "x0", keep=0.0)
-        lam = -path.w.log()
+        straight = self.log_sigma and path.kind == "flow"
+        w = path.sigma if straight else path.w
+        lam = -w.log()
         h = lam[i + 1] - lam[i]
         kernel = (1.0 + self.eta) * h
         mass = -(-kernel).expm1()
@@ -187,8 +191,10 @@ class MultistepRule(Rule):
         third = -(second / kernel - 0.5)
         order = min(self.order, known + 1)
         factors = history(lam, i, (mass, slope, third)[:order])
-        fresh = path.w[i + 1] * (-(-2.0 * self.eta * h).expm1()) ** 0.5
-        keep = path.w[i + 1] / path.w[i] * (-self.eta * h).exp()
+        fresh = w[i + 1] * (-(-2.0 * self.eta * h).expm1()) ** 0.5
+        keep = w[i + 1] / w[i] * (-self.eta * h).exp()
+        if straight:
+            return Look(now), Move(number(keep), tuple(map(number, factors)), "x0", number(fresh))
         return Look(now), path.move(now, to, factors, "x0", fresh, keep=keep)
 
 

@@ -99,26 +99,23 @@ def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Nu
     """
     points = count + 1 if extra else count
     if spacing == "linspace":
-        times = np.linspace(0, steps - 1, points)[::-1]
+        times = np.asarray(np.linspace(0, steps - 1, points)[::-1], np.float64)
     elif spacing == "leading":
-        times = np.arange(points)[::-1] * float(steps // points) + offset
+        times = np.asarray(np.arange(points)[::-1] * float(steps // points) + offset, np.float64)
     elif spacing == "trailing":
-        return np.round(np.arange(steps, 0, -steps / count)) - 1.0
+        return np.asarray(np.round(np.arange(steps, 0, -steps / count)) - 1.0, np.float64)
     else:
         raise InputError(f"timestep_spacing is {spacing!r}; give linspace, leading or trailing.")
-    return times[:count].astype(np.float64)
+    return times[:count]
 
 
 def respaced(kind: str, high: float, low: float, count: int) -> Numbers:
     """Sigmas between two ends: "karras", "exponential", "lu" or "beta"."""
     ramp = np.linspace(0, 1, count)
-    sigmas: Numbers
     if kind == "karras":
         top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
-        sigmas = np.asarray((top + ramp * (bottom - top)) ** 7.0, np.float64)
-    elif kind in ("exponential", "lu"):
-        sigmas = np.exp(np.linspace(math.log(high), math.log(low), count))
-    else:
-        shares = np.array([beta_quantile(float(share), 0.6, 0.6) for share in 1 - ramp])
-        sigmas = low + shares * (high - low)
-    return sigmas
+        return np.asarray((top + ramp * (bottom - top)) ** 7.0, np.float64)
+    if kind in ("exponential", "lu"):
+        return np.asarray(np.exp(np.linspace(math.log(high), math.log(low), count)), np.float64)
+    shares = [beta_quantile(float(share), 0.6, 0.6) for share in 1 - ramp]
+    return np.array([low + share * (high - low) for share in shares])

@@ -1,0 +1,131 @@
+"""From a name, or another library's configuration, to parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.process import Unknown
+from unnoise.schedulers import solvers
+from unnoise.schedulers.grids import Grid
+from unnoise.schedulers.names import words
+from unnoise.schedulers.names.programs import preset
+from unnoise.schedulers.names.rows import TABLE, Named
+from unnoise.schedulers.noise import SDE, Ancestral, Posterior
+from unnoise.schedulers.presets.classes import ALIASES, CLASSES
+from unnoise.schedulers.presets.config import Resolved, class_of, resolve
+from unnoise.schedulers.quadrature import Quadrature
+from unnoise.schedulers.scheduler import Scheduler
+from unnoise.schedulers.solvers import Adams
+
+
+def table() -> tuple[Named, ...]:
+    """All named schedulers, in the order of a gentle explanation."""
+    return TABLE
+
+
+def grid_names() -> tuple[str, ...]:
+    """The grids that may follow a name, as in "DPM++ 2M Karras"."""
+    return tuple(words.GRIDS)
+
+
+def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | None = None) -> Scheduler:
+    """The scheduler of this name, such as "LMS", "euler_ancestral", "DPM++ 2M Karras" or "k_dpmpp_2m_ka".
+
+    Capitals, spaces and underscores do not matter. A Scheduler is returned as it is.
+    grid: the grid, where it is given apart from the name ("karras"); "automatic" is the sampler's own.
+    compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for the values of that program, where they differ.
+
+    Raises InputError with the three nearest names, or where a program has no such sampler.
+    """
+    if isinstance(name, Scheduler):
+        return name
+    row, own = _find(words.plain(name), name)
+    if grid is not None and not (isinstance(grid, str) and words.plain(grid) in words.AUTOMATIC):
+        own = words.grid(grid)
+    if compat is not None:
+        return preset(row, own, compat)
+    return row.scheduler if own is None else replace(row.scheduler, grid=own)
+
+
+def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolved:
+    """What a diffusers scheduler_config.json means: (scheduler, noise schedule, prediction).
+
+    config: its content, with "_class_name". compat: "diffusers" for that library's values, else the right ones.
+    Raises InputError for a class or a value that is not known.
+    """
+    if compat not in (None, "diffusers"):
+        raise InputError(
+            f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
+        )
+    name, known = class_of(config)
+    row = _by_name().get(words.plain(known.method))
+    near = Scheduler(solver=Adams(1)) if row is None else row.scheduler
+    near = _settings(name, {**known.defaults, **config}, near)
+    return resolve(config, near, compat is not None)
+
+
+def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Scheduler:
+    """The right scheduler with a configuration's order, kind and strength of noise."""
+    order = config.get("solver_order", 2)
+    if name == "UniPCMultistepScheduler":
+        unknown: Unknown = "x0" if config["predict_x0"] else "noise"
+        return replace(near, solver=solvers.unipc(order, unknown, config["solver_type"]))
+    if name == "DEISMultistepScheduler":
+        return replace(near, solver=Adams(order, "lambda", "noise"))
+    if name.endswith("DPMSolverMultistepScheduler"):
+        sde = config["algorithm_type"].startswith("sde")
+        data = sde or config["algorithm_type"].endswith("++")
+        rule: Quadrature = "midpoint" if config["solver_type"] == "midpoint" and order == 2 else "exact"
+        solver = Adams(order, "lambda", "x0" if data else "noise", rule)
+        return replace(near, solver=solver, noise=SDE() if sde else near.noise)
+    if name == "DPMSolverSinglestepScheduler" and order != 2:
+        return replace(near, solver=solvers.ThreeStageX0() if order == 3 else Adams(1))
+    if name == "DDPMScheduler":
+        variance = str(config["variance_type"])
+        known = {
+            "fixed_small_log": "fixed_small",
+            "fixed_large_log": "fixed_large",
+            "learned": "learned_range",
+        }
+        return replace(near, noise=Posterior(known.get(variance, variance)))
+    if name == "DDIMScheduler" and config.get("eta"):
+        return replace(near, noise=Ancestral(config["eta"]))
+    return near
+
+
+@lru_cache(maxsize=4096)
+def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
+    known = _by_name()
+    if plain in known:
+        return known[plain], None
+    for stem, grid in words.endings(plain):
+        if stem in known:
+            return known[stem], grid
+    raise InputError(f"scheduler {given!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, Named]:
+    """Rows under every spelling, diffusers' class names among them."""
+    rows = {words.plain(word): row for row in TABLE for word in (row.name, *row.spellings)}
+    shown = {row.name: row for row in TABLE}
+    methods = {cls: known.method for cls, known in CLASSES.items()}
+    methods |= {alias: methods[cls] for alias, cls in ALIASES.items()}
+    methods |= {"UniPCMultistepScheduler": "UniPC bh2"}
+    for cls, method in methods.items():
+        if method in shown:
+            rows.setdefault(words.plain(cls), shown[method])
+            rows.setdefault(words.plain(cls.removesuffix("Scheduler")), shown[method])
+    return rows
+
+
+def _nearest(plain: str) -> list[str]:
+    shown = {words.plain(row.name): row.name for row in TABLE}
+    for row in TABLE:
+        for grid in ("Karras", "Exponential"):
+            shown[words.plain(f"{row.name} {grid}")] = f"{row.name} {grid}"
+    return words.nearest(plain, shown)

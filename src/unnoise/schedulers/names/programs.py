@@ -1,0 +1,154 @@
+"""Presets by name: what "DPM++ 2M Karras" means in diffusers, k-diffusion, A1111's web UI and ComfyUI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.schedulers import grids
+from unnoise.schedulers.grids import Grid
+from unnoise.schedulers.names.rows import Named
+from unnoise.schedulers.presets import sigma_rules
+from unnoise.schedulers.presets.classes import CLASSES
+from unnoise.schedulers.presets.path import FromGrid, Rungs
+from unnoise.schedulers.presets.preset import Preset, Rule
+
+PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
+"""Whose values `compat` may ask for."""
+
+_MULTISTEP, _UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+
+DIFFUSERS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "DDPM": ("DDPMScheduler", {}),
+    "DDIM": ("DDIMScheduler", {}),
+    "PLMS": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "Euler": ("EulerDiscreteScheduler", {}),
+    "Euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "LMS": ("LMSDiscreteScheduler", {}),
+    "Heun": ("HeunDiscreteScheduler", {}),
+    "DPM2": ("KDPM2DiscreteScheduler", {}),
+    "DPM2 a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "DPM++ 2M": (_MULTISTEP, {}),
+    "DPM++ 2M SDE": (_MULTISTEP, _SDE),
+    "DPM++ 2M SDE Heun": (_MULTISTEP, {**_SDE, "solver_type": "heun"}),
+    "DPM++ 3M": (_MULTISTEP, {"solver_order": 3}),
+    "DPM++ 3M SDE": (_MULTISTEP, {**_SDE, "solver_order": 3}),
+    "Res multistep": (_MULTISTEP, {"solver_type": "heun"}),
+    "DPM++ 2S": ("DPMSolverSinglestepScheduler", {}),
+    "DPM++ 3S": ("DPMSolverSinglestepScheduler", {"solver_order": 3}),
+    "DEIS": ("DEISMultistepScheduler", {}),
+    "UniPC": (_UNIPC, {"solver_order": 3, "solver_type": "bh1"}),
+    "UniPC bh2": (_UNIPC, {}),
+    "LCM": ("LCMScheduler", {}),
+    "TCD": ("TCDScheduler", {}),
+}
+"""The class and the settings that a name stands for in diffusers, on a table of betas."""
+
+_FLAGS: dict[Grid, Mapping[str, Any]] = {
+    grids.Karras(): {"use_karras_sigmas": True},
+    grids.Exponential(): {"use_exponential_sigmas": True},
+    grids.BetaSigma(): {"use_beta_sigmas": True},
+    grids.BetaTime(): {"use_beta_sigmas": True},
+    grids.Trailing(): {"timestep_spacing": "trailing"},
+    grids.Leading(): {"timestep_spacing": "leading"},
+    grids.Linspace(): {"timestep_spacing": "linspace"},
+}
+
+_K: dict[str, Rule] = {
+    "Euler": sigma_rules.Euler(),
+    "Euler a": sigma_rules.Euler(1.0),
+    "DDIM": sigma_rules.Euler(),
+    "Heun": sigma_rules.HeunRule(),
+    "DPM2": sigma_rules.MidpointRule(),
+    "DPM2 a": sigma_rules.MidpointRule(1.0),
+    "LMS": sigma_rules.LMSRule(),
+    "DPM++ 2S": sigma_rules.TwoStageRule(0.0),
+    "DPM++ 2S a": sigma_rules.TwoStageRule(),
+    "DPM++ SDE": sigma_rules.SDERule(),
+    "DPM++ 2M": sigma_rules.MultistepRule(),
+    "DPM++ 2M SDE": sigma_rules.MultistepRule(eta=1.0),
+    "DPM++ 2M SDE Heun": sigma_rules.MultistepRule(eta=1.0, kind="heun"),
+    "DPM++ 3M SDE": sigma_rules.MultistepRule(3, 1.0, "heun"),
+    "DPM++ 3M": sigma_rules.MultistepRule(3, 0.0, "heun"),
+}
+
+# What A1111 takes where the schedule type is Automatic.
+_A1111_GRIDS: dict[str, Grid] = {
+    "DPM++ 2M": grids.Karras(),
+    "DPM++ SDE": grids.Karras(),
+    "DPM++ 2M SDE": grids.Exponential(),
+    "DPM++ 2M SDE Heun": grids.Exponential(),
+    "DPM++ 2S a": grids.Karras(),
+    "DPM++ 3M SDE": grids.Exponential(),
+    "DPM2": grids.Karras(),
+    "DPM2 a": grids.Karras(),
+    "DDIM": grids.DDIMUniform(overflow=True),
+}
+_DROPS = {
+    "a1111": {"DPM2", "DPM2 a", "DPM++ 3M SDE"},
+    "comfyui": {"DPM2", "DPM2 a"},
+    "k-diffusion": set[str](),
+}
+_COMFYUI_GRIDS: dict[Grid, Grid] = {
+    grids.BetaTime(): grids.Rounded(grids.BetaTime()),
+    grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
+}
+_A1111_KL: dict[Grid, Grid] = {
+    grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
+    grids.BetaTime(): grids.Rounded(grids.BetaTime()),
+    grids.AlignYourSteps(): grids.AlignYourSteps(ends=True),
+    grids.AlignYourSteps("sdxl"): grids.AlignYourSteps("sdxl", ends=True),
+}
+
+
+def preset(row: Named, grid: Grid | None, program: str) -> Preset:
+    """A name's values in a program, on the grid that was asked for or its own.
+
+    Raises InputError where the program is not known, or has no such sampler or grid.
+    """
+    if program not in PROGRAMS:
+        raise InputError(f"compat is {program!r}; give one of {', '.join(PROGRAMS)}, or leave it out.")
+    if program == "diffusers":
+        rungs, rule = _diffusers(row.name, grid)
+    else:
+        rungs, rule = _k(row.name, grid, program)
+    near = row.scheduler
+    return Preset(
+        near.grid if grid is None else grid,
+        near.solver,
+        near.noise,
+        near.final,
+        rungs=rungs,
+        rule=rule,
+        program=program,
+    )
+
+
+def _diffusers(name: str, grid: Grid | None) -> tuple[Rungs, Rule]:
+    if name not in DIFFUSERS:
+        raise InputError(f"diffusers has no {name} here; it has {', '.join(DIFFUSERS)}.")
+    if grid is not None and grid not in _FLAGS:
+        raise InputError(
+            f"diffusers has no grid {grid}; it has Karras, Exponential, Beta, Trailing, Leading, Linspace."
+        )
+    cls, settings = DIFFUSERS[name]
+    known = CLASSES[cls]
+    flags = {} if grid is None else _FLAGS[grid]
+    return known.values({**known.defaults, **settings, **flags})
+
+
+def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
+    if name not in _K:
+        raise InputError(f"{program} has no {name} here; it has {', '.join(_K)}.")
+    own = _A1111_GRIDS.get(name, grids.Linspace()) if program == "a1111" else grids.Linspace()
+    chosen = own if grid is None else grid
+    swaps = {"comfyui": _COMFYUI_GRIDS, "a1111": _A1111_KL}.get(program, {})
+    chosen = swaps.get(chosen, chosen)
+    if name in _DROPS[program]:
+        chosen = grids.DropPenultimate(chosen)
+    rule = _K[name]
+    if program == "comfyui" and isinstance(rule, sigma_rules.MultistepRule) and rule.order == 2:
+        rule = sigma_rules.MultistepRule(2, rule.eta, rule.kind, log_sigma=True)
+    return FromGrid(chosen, to_first=program == "a1111" and name == "DDIM"), rule

@@ -1,0 +1,242 @@
+"""Every class of diffusers that has a preset: same times, same samples at every step, on pairs of all settings."""
+
+import dataclasses
+import inspect
+import itertools
+import random
+
+import diffusers
+import pytest
+import torch
+
+from parity.peers import ours, plan_scale, start, theirs
+from unnoise.errors import InputError
+from unnoise.process import Flow
+from unnoise.schedulers import names
+from unnoise.schedulers.presets.classes import ALIASES, CLASSES
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),  # diffusers, NumPy 2
+    pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning"),  # algorithms that diffusers will drop
+]
+
+COUNTS = (1, 2, 5, 7, 14, 15, 20, 50)
+SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+COSINE = {"beta_schedule": "squaredcos_cap_v2"}
+OFFSET = {"timestep_spacing": "leading", "steps_offset": 1}
+SPACINGS = [{"timestep_spacing": kind} for kind in ("leading", "linspace", "trailing")] + [OFFSET]
+SIGMAS = [{}, *({f"use_{kind}_sigmas": True} for kind in ("karras", "exponential", "beta"))]
+BETAS = [{}, SCALED, COSINE]
+PREDICTED = [{"prediction_type": kind} for kind in ("epsilon", "sample", "v_prediction")]
+ORDERS = [{"solver_order": order} for order in (1, 2, 3)]
+PLAIN = [{"clip_sample": False}]
+ENTRY = [{}, {"entry": True}]
+MULTISTEP = [
+    {"algorithm_type": f"{noise}dpmsolver{data}", "final_sigmas_type": "zero" if data else "sigma_min"}
+    for noise in ("", "sde-")
+    for data in ("", "++")
+]
+KINDS = [{"solver_type": kind} for kind in ("midpoint", "heun")]
+FINALS = [{"final_sigmas_type": kind} for kind in ("zero", "sigma_min")]
+NOISE_OR_VELOCITY = [PREDICTED[0], PREDICTED[2]]
+ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+SHIFTS = [{"shift": 1.0}, {"shift": 3.0}]
+FLOW_SHIFTS = [{**FLOW, "flow_shift": 1.0}, {**FLOW, "flow_shift": 3.0}]
+EDM = [{"sigma_schedule": kind} for kind in ("karras", "exponential")]
+
+AXES = {
+    "DDPM": [
+        BETAS,
+        SPACINGS,
+        PREDICTED,
+        [{"variance_type": f"fixed_{v}"} for v in ("small", "large")],
+        PLAIN,
+    ],
+    "DDIM": [
+        BETAS,
+        SPACINGS,
+        PREDICTED,
+        [{"set_alpha_to_one": v} for v in (True, False)],
+        [{"eta": eta} for eta in (0.0, 0.7, 1.0)],
+        PLAIN,
+        ENTRY,
+    ],
+    "PNDM": [BETAS, SPACINGS, [{"skip_prk_steps": True, "set_alpha_to_one": v} for v in (True, False)]],
+    "LMSDiscrete": [BETAS, SPACINGS, PREDICTED, SIGMAS, ENTRY],
+    "EulerDiscrete": [BETAS, SPACINGS, PREDICTED, SIGMAS, FINALS, ENTRY],
+    "EulerAncestralDiscrete": [BETAS, SPACINGS, NOISE_OR_VELOCITY, ENTRY],
+    "HeunDiscrete": [BETAS, SPACINGS, PREDICTED, SIGMAS, ENTRY],
+    "KDPM2Discrete": [BETAS, SPACINGS, NOISE_OR_VELOCITY, SIGMAS, ENTRY],
+    "KDPM2AncestralDiscrete": [BETAS[:2], SPACINGS, NOISE_OR_VELOCITY, SIGMAS],
+    "DPMSolverMultistep": [
+        BETAS,
+        SPACINGS,
+        PREDICTED,
+        [*SIGMAS, {"use_lu_lambdas": True}],
+        MULTISTEP,
+        KINDS,
+        ORDERS,
+        [{"lower_order_final": True}, {"lower_order_final": False}, {"euler_at_final": True}],
+        ENTRY,
+    ],
+    "DPMSolverSinglestep": [BETAS, PREDICTED, SIGMAS, MULTISTEP[:2], KINDS, ORDERS],
+    "UniPCMultistep": [
+        BETAS,
+        SPACINGS,
+        PREDICTED,
+        SIGMAS,
+        ORDERS,
+        [{"solver_type": kind} for kind in ("bh1", "bh2")],
+        [
+            {"predict_x0": True},
+            {"predict_x0": True, "final_sigmas_type": "sigma_min"},
+            {"predict_x0": False, "final_sigmas_type": "sigma_min"},
+        ],
+        [{}, {"disable_corrector": [0, 2]}],
+        ENTRY,
+    ],
+    "DEISMultistep": [BETAS, SPACINGS, PREDICTED, SIGMAS, ORDERS, ENTRY],
+    "LCM": [PREDICTED, [{"original_inference_steps": n} for n in (50, 100)]],
+    "TCD": [PREDICTED, [{"eta": eta} for eta in (0.0, 0.3, 1.0)]],
+    "EDMEuler": [EDM],
+    "EDMDPMSolverMultistep": [EDM, ORDERS, KINDS, [{"euler_at_final": v} for v in (True, False)]],
+    "FlowMatchEulerDiscrete": [SHIFTS, SIGMAS, [{}, {"stochastic_sampling": True}], ENTRY],
+    "FlowMatchHeunDiscrete": [SHIFTS],
+}
+MORE = [
+    *((name, ZERO_SNR | SCALED) for name in ("EulerDiscrete", "EulerAncestralDiscrete")),
+    *((name, ZERO_SNR | SCALED) for name in ("DPMSolverMultistep", "UniPCMultistep")),
+    *((name, ZERO_SNR | PLAIN[0]) for name in ("DDIM", "DDPM")),
+    *(
+        (name, flow)
+        for name in ("DPMSolverMultistep", "UniPCMultistep", "DEISMultistep")
+        for flow in FLOW_SHIFTS
+    ),
+]
+
+
+def pairs(axes):
+    """A list of choices that holds every pair of values of any two axes; greedy, always the same."""
+    chance = random.Random(11)
+    places = [range(len(axis)) for axis in axes]
+    left = {
+        ((i, a), (j, b))
+        for i, j in itertools.combinations(range(len(axes)), 2)
+        for a in places[i]
+        for b in places[j]
+    }
+    chosen = []
+    while left:
+        tries = [tuple(chance.choice(place) for place in places) for _ in range(60)]
+        best = max(tries, key=lambda row: len(left & set(itertools.combinations(enumerate(row), 2))))
+        gone = left & set(itertools.combinations(enumerate(best), 2))
+        if gone:
+            left -= gone
+            chosen.append([axis[k] for axis, k in zip(axes, best, strict=True)])
+    return chosen
+
+
+def cases():
+    for name, axes in AXES.items():
+        for row in pairs([[{"count": count} for count in COUNTS], *axes]):
+            yield name, {key: value for part in row for key, value in part.items()}
+    for name, settings in MORE:
+        for count in (1, 2, 7, 20):
+            yield name, {**settings, "count": count}
+
+
+def sensible(name, config):
+    """Not what diffusers itself cannot do, or only in rounding errors."""
+    count, final = config["count"], config.get("final_sigmas_type")
+    noise = config.get("algorithm_type", "").endswith("dpmsolver") or config.get("predict_x0") is False
+    karras = config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")
+    lambdas = karras or config.get("use_lu_lambdas") or config.get("use_beta_sigmas")
+    cosine = config.get("beta_schedule") == COSINE["beta_schedule"]
+    if name.startswith("DPMSolver") and lambdas and final == "sigma_min":
+        return False  # the last step has no length: 0 / 0 in second order
+    if config.get("algorithm_type") == "sde-dpmsolver" and config["solver_order"] == 3:
+        return False  # there is none
+    if name == "DPMSolverSinglestep" and count < config["solver_order"]:
+        return False
+    if cosine and noise:
+        return False  # alpha grows by thousands in a step, and float32's error with it
+    if config.get("solver_type") == "bh1" and final != "sigma_min":
+        return False  # B(h) = h is infinite at sigma 0, and the result not a number
+    return not (cosine and lambdas and name != "DPMSolverMultistep")  # from sigma 20,000, float32 cancels
+
+
+CASES = [case for case in cases() if sensible(*case)]
+
+
+def test_the_matrix_is_as_large_as_said():
+    assert len(CASES) >= 220
+
+
+@pytest.mark.parametrize(("name", "config"), CASES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(CASES)])
+def test_every_step_is_that_of_diffusers(name, config):
+    config = dict(config)
+    count = config.pop("count")
+    entry = count // 2 if config.pop("entry", False) else 0
+    compare(f"{name}Scheduler", count, entry, config)
+
+
+def compare(name, count, entry, config):
+    options = {"eta": config.pop("eta")} if "eta" in config else {}
+    resolved = names.from_config({"_class_name": name, **config, **options}, compat="diffusers")
+    plan = dataclasses.replace(resolved.scheduler, start=entry).plan(resolved.schedule, count)
+    first = plan.levels[0]
+    x = start() * plan_scale(first)
+    if name.endswith("DiscreteScheduler") and not isinstance(resolved.schedule, Flow):
+        x = x / first.alpha  # their sample is u = x / alpha
+    scale = 1e-3 if isinstance(resolved.schedule, Flow) else 1.0
+    peer = getattr(diffusers, name)(**config)
+    times, inputs, last = ours(plan, resolved.prediction)
+    their_times, their_inputs, their_last = theirs(peer, count, x, entry=entry, scale=scale, **options)
+    if name.endswith("DiscreteScheduler"):
+        their_last = their_last * plan.levels[-1].alpha
+    assert times == pytest.approx(their_times, rel=1e-6, abs=1e-6)
+    # float32 there, float64 here; a step that multiplies x by much multiplies their rounding too.
+    growth = max(float(step.to.alpha) / max(float(step.start.alpha), 1e-9) for step in plan.steps)
+    noisy = config.get("algorithm_type", "").endswith("dpmsolver") or config.get("predict_x0") is False
+    tolerance = 2e-6 * (max(1.0, growth / 4.0) if noisy or name.startswith("DEIS") else 1.0)
+    if name.startswith("DEIS") and config.get("solver_order") == 3:
+        tolerance = 2e-5  # its float32 coefficients cancel; the last bit of a logarithm shows
+    for mine, other in zip([*inputs, last], [*their_inputs, their_last], strict=True):
+        assert (mine - other).abs().max() <= tolerance * other.abs().max()
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name in dir(diffusers)])
+def test_defaults_are_those_of_the_class(name):
+    given = inspect.signature(getattr(diffusers, name).__init__).parameters
+    for key, value in CLASSES[name].defaults.items():
+        if key in given and key != "disable_corrector":
+            assert given[key].default == value, key
+
+
+def test_unipc_with_bh1_and_a_last_sigma_of_zero_is_not_a_number_in_diffusers():
+    peer = diffusers.UniPCMultistepScheduler(solver_type="bh1", final_sigmas_type="zero")
+    assert theirs(peer, 5, start())[2].isnan().all()
+
+
+def test_aliases_have_the_values_of_their_class():
+    for alias, name in ALIASES.items():
+        peer, same = getattr(diffusers, alias)(), getattr(diffusers, name)()
+        assert torch.equal(peer.alphas_cumprod, same.alphas_cumprod)
+
+
+def test_a_configuration_that_diffusers_refuses_or_does_not_have_is_refused():
+    for config in (
+        {"_class_name": "PNDMScheduler"},
+        {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True, "use_beta_sigmas": True},
+        {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "even"},
+        {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "even"},
+        {"_class_name": "EulerDiscreteScheduler", "prediction_type": "both"},
+    ):
+        with pytest.raises(InputError):
+            names.from_config(config, compat="diffusers").scheduler.plan(
+                names.from_config({"_class_name": "EulerDiscreteScheduler"}).schedule, 4
+            )
+    with pytest.raises(InputError, match="EulerDiscreteScheduler"):
+        names.from_config({"_class_name": "EulerDiscretScheduler"})
