@@ -105,25 +105,13 @@ def _stand_ins(names):
 
 def k_sampling():
     """k_diffusion.sampling, without what the rest of that package imports; None where it is not installed."""
-    heavy = [
+    heavy = (
         "torchvision",
         "torchvision.transforms",
         "torchvision.transforms.functional",
         "torchdiffeq",
         "torchsde",
-        "skimage",
-        "skimage.transform",
-        "clip",
-        "clip_anytorch",
-        "wandb",
-        "accelerate",
-        "kornia",
-        "jsonmerge",
-        "cleanfid",
-        "resize_right",
-        "dctorch",
-        "einops",
-    ]
+    )
     spec = importlib.util.find_spec("k_diffusion")
     if spec is None:
         return None
