@@ -9,8 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/.run
 	$(BIN)/unnoise generate "a seven" --seed 7 --output outputs/demo.png --enlarge 32 --show-every 10
 
+# The networks of most tests are tiny: threads would wait for each other longer than they compute.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
