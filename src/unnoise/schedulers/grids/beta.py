@@ -18,7 +18,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
         raise InputError(
             f"a beta distribution with alpha {a} and beta {b} needs both positive, for example 0.6."
         )
-    if share in (0.0, 1.0):
+    if share in (0.0, 1.0) or (share == 0.5 and a == b):
         return share
     if share > beta_share(0.5, a, b):  # solve for the distance to 1, which keeps its digits
         return 1.0 - _root(1.0 - share, b, a)
