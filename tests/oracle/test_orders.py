@@ -104,7 +104,7 @@ def test_the_final_rule_keeps_what_a_first_order_jump_loses(schedule):
 
 def test_multistep_in_sigma_needs_no_rule_of_its_own_at_the_end():
     grid = grids.Karras(**ENDS)
-    plain = Scheduler(grid, Adams(4, "sigma", "noise")).plan(EDM(), 12)
+    plain = Scheduler(grid, Adams(4, "sigma", "noise"), final=finals.Extrapolate("sigma")).plan(EDM(), 12)
     assert plain.steps[-1].moves[-1].unknown == "noise"
     assert len([factor for factor in plain.steps[-1].moves[-1].of_estimates if factor]) == 4
 

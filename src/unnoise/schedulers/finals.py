@@ -1,18 +1,27 @@
 """Final rules: the jump from the last noisy level to the clean sample, or none.
 
-In lambda the clean sample lies at infinity, where a polynomial has no value; a method of any order is left
-with a first-order jump there, and its error with a floor. In sigma the end is finite, so the noise, which is
-smooth in sigma, can be extrapolated to it with all the estimates that the solver remembers.
+In lambda the clean sample lies at infinity, where a polynomial has no value; a method of any order is left with
+a first-order jump there, and its error with a floor. But the process is smooth at its end in s = (sigma / alpha)^2,
+because noised data obey the heat equation, whose time is s / 2: du/ds = -1/2 grad log p_s(u), u = x / alpha. So
+x0 = u + s grad log p_s(u), seen along the way, can be extrapolated to s = 0.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
+from unnoise.errors import InputError
+from unnoise.process import Level
+from unnoise.schedulers.moves import Move
 from unnoise.schedulers.noise import NoiseRule
-from unnoise.schedulers.quadrature import Variable
+from unnoise.schedulers.quadrature import lagrange
 from unnoise.schedulers.solvers import Adams, Corrected, Solver
-from unnoise.schedulers.solvers.corrected import with_predictor
+from unnoise.schedulers.solvers.adams import spread
+from unnoise.schedulers.solvers.base import Leg, OneLook, last_move
+
+_GAP = 1.3  # ratio of neighbouring levels used: nearer ones would magnify the network's errors
 
 
 class FinalRule:
@@ -20,9 +29,9 @@ class FinalRule:
 
     appends_clean = True
 
-    def solver(self, solver: Solver, noise: NoiseRule) -> Solver:
-        """The solver of the jump to clean data, in place of the plan's; a corrector stays."""
-        return with_predictor(solver, Adams(order=1))
+    def jump(self, solver: Solver, noise: NoiseRule) -> OneLook:
+        """The solver of the jump to clean data, after a way made with this solver and noise."""
+        return Adams(order=1)
 
 
 @dataclass(frozen=True)
@@ -32,16 +41,29 @@ class FirstOrder(FinalRule):
 
 @dataclass(frozen=True)
 class Extrapolate(FinalRule):
-    """The solver's order is kept: its polynomial goes on in a variable that is finite at the clean end."""
+    """The solver's order is kept, with the estimates that it remembers.
 
-    variable: Variable = "sigma"
+    variable: "square" continues x0 as a polynomial in (sigma / alpha)^2 through as many estimates as the solver's
+    order. With k of them the jump errs by the k-th power of the last level's square, half the power that a
+    polynomial in sigma leaves; and where the data lie on a surface and x0 no longer changes, the jump is the last x0
+    and nothing else, so that errors made before it are not carried into the picture. "sigma" continues the noise
+    instead, Adams' own last step in that variable, as k-diffusion's LMS does.
 
-    def solver(self, solver: Solver, noise: NoiseRule) -> Solver:
-        """Adams of the same order in the noise, through the latest looks at different levels."""
+    After a stochastic way, along which x0 is a martingale, its last value is the best guess and is taken.
+    """
+
+    variable: Literal["square", "sigma"] = "square"
+
+    def __post_init__(self) -> None:
+        if self.variable not in ("square", "sigma"):
+            raise InputError(f"variable is {self.variable!r}; the clean end is finite in square and sigma.")
+
+    def jump(self, solver: Solver, noise: NoiseRule) -> OneLook:
+        """One estimate after fresh noise, else as many as the order."""
         order = solver.predictor.order if isinstance(solver, Corrected) else solver.order
         if noise.stochastic:
-            order = 1
-        return with_predictor(solver, Adams(min(order, 4), self.variable, "noise"))
+            return Adams(order=1)
+        return ToClean(order) if self.variable == "square" else Adams(min(order, 4), "sigma", "noise")
 
 
 @dataclass(frozen=True)
@@ -49,3 +71,32 @@ class Stop(FinalRule):
     """No jump: the plan ends at the grid's last level."""
 
     appends_clean = False
+
+
+@dataclass(frozen=True)
+class ToClean(OneLook):
+    """x0 at no noise, by the polynomial in (sigma / alpha)^2 through `order` looks."""
+
+    order: int
+
+    def move(self, leg: Leg) -> Move:
+        """The jump from `leg.now` to clean data."""
+        held = self._held((leg.now, *leg.past))
+        factors = lagrange([float(level.ratio) ** 2 for _, level in held], 0.0)
+        alpha = float(leg.split.down.alpha)
+        line = spread([place for place, _ in held], [alpha * factor for factor in factors])
+        return last_move("x0", line, leg.now, leg.split)
+
+    def _held(self, levels: tuple[Level, ...]) -> list[tuple[int, Level]]:
+        """Looks in geometric distance, 1.3 or as far as there are looks; each level once, its latest look."""
+        ratios = [float(level.ratio) for level in levels]
+        finite = [ratio for ratio in ratios if ratio < math.inf]
+        if not finite or ratios[0] == math.inf:
+            return [(0, levels[0])]
+        gap = min(_GAP, (max(finite) / finite[0]) ** (1.0 / max(1, self.order - 1)))
+        held = [(0, levels[0])]
+        for place, ratio in enumerate(ratios):
+            far = ratio < math.inf and ratio > float(held[-1][1].ratio) * max(gap * (1 - 1e-9), 1 + 1e-9)
+            if far and len(held) < self.order:
+                held.append((place, levels[place]))
+        return held

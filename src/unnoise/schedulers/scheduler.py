@@ -98,7 +98,9 @@ class Scheduler:
             raise InputError("inversion cannot start at sigma 0, where the noise residual is undefined.")
 
     def _solver(self, to: Level) -> Solver:
-        return self.final.solver(self.solver, self.noise) if to.sigma == 0.0 else self.solver
+        if to.sigma > 0.0:
+            return self.solver
+        return self.solver.ending(self.final.jump(self.solver, self.noise))
 
     def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
         """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""

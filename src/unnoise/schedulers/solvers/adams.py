@@ -8,11 +8,11 @@ from functools import partial
 
 from unnoise.errors import InputError
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Move, Unknown
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
 from unnoise.schedulers.solvers.base import (
     Leg,
-    Solver,
+    OneLook,
     check_kind,
     check_order,
     check_x0_kernel,
@@ -22,7 +22,7 @@ from unnoise.schedulers.solvers.base import (
 
 
 @dataclass(frozen=True)
-class Adams(Solver):
+class Adams(OneLook):
     """The multistep solver: a polynomial through the latest estimates, integrated exactly.
 
     That is the (exponential) Adams-Bashforth method. order: how many estimates it uses, 1 to 4; it starts with
@@ -45,17 +45,8 @@ class Adams(Solver):
         if self.quadrature not in rules:
             raise InputError(f"quadrature is {self.quadrature!r}; give one of {', '.join(rules)}.")
 
-    @property
-    def calls(self) -> int:
-        """One."""
-        return 1
-
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
-        """One look, one move. Raises InputError for SDE noise with another unknown than x0."""
-        return Look(leg.now), self.move(leg)
-
     def move(self, leg: Leg) -> Move:
-        """The move alone, for solvers that look by themselves."""
+        """The step's move. Raises InputError for SDE noise with another unknown than x0."""
         check_x0_kernel(self.unknown, leg.split)
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)

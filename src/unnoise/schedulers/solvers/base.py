@@ -52,6 +52,27 @@ class Solver(abc.ABC):
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         """The moves from `leg.now` to `leg.split.down`, and the fresh noise."""
 
+    def ending(self, jump: OneLook) -> Solver:
+        """The solver of the jump to clean data, which is `jump` and whatever mends the step before it."""
+        return jump
+
+
+class OneLook(Solver):
+    """A solver that looks once and moves once."""
+
+    @property
+    def calls(self) -> int:
+        """One."""
+        return 1
+
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        """One look, one move."""
+        return Look(leg.now), self.move(leg)
+
+    @abc.abstractmethod
+    def move(self, leg: Leg) -> Move:
+        """The move alone, for solvers that look by themselves."""
+
 
 def finite_unknown(unknown: Unknown, now: Level) -> Unknown:
     """x0 in place of the noise where `now` holds no signal: there the noise is x itself and tells nothing."""

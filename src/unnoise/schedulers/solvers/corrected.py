@@ -10,7 +10,7 @@ from unnoise.errors import InputError
 from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
-from unnoise.schedulers.solvers.base import Leg, Solver, check_order
+from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Corrected(Solver):
 
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         """Look, mend the last step, make this one."""
-        mended = self._mend(leg)
+        mended = self.mend(leg)
         if mended is None:
             return self.predictor.moves(leg)
         if not self.again:
@@ -55,7 +55,11 @@ class Corrected(Solver):
         seen_twice = replace(leg, past=(leg.now, *leg.past))
         return Look(leg.now), mended, *self.predictor.moves(seen_twice)
 
-    def _mend(self, leg: Leg) -> Move | None:
+    def ending(self, jump: OneLook) -> Solver:
+        """Mend, then jump."""
+        return _Ending(self, jump)
+
+    def mend(self, leg: Leg) -> Move | None:
         """The last step once more, with the look at its end; None where there was none or it began at infinity."""
         if leg.before is None:
             return None
@@ -117,6 +121,21 @@ def sa_solver(predictor: int = 3, corrector: int = 4, again: bool = False) -> So
     return Corrected(stepper, corrector, again=again) if corrector else stepper
 
 
-def with_predictor(solver: Solver, predictor: Adams) -> Solver:
-    """The solver with its predictor exchanged, its corrector kept."""
-    return replace(solver, predictor=predictor) if isinstance(solver, Corrected) else predictor
+@dataclass(frozen=True)
+class _Ending(Solver):
+    """The last step of a corrected solver: mend, then jump."""
+
+    solver: Corrected
+    jump: OneLook
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return self.jump.order
+
+    @property
+    def calls(self) -> int:
+        return 1
+
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        mended = self.solver.mend(leg)
+        return Look(leg.now), *((mended,) if mended else ()), self.jump.move(leg)
