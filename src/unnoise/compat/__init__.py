@@ -1,0 +1,1 @@
+"""Drop-ins for other libraries' interfaces; each is imported by its own name, `unnoise.compat.diffusers`."""
