@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from unnoise.cli import parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unnoise.schedulers.names import Named
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -22,24 +29,41 @@ def run(arguments: argparse.Namespace) -> int:
 
     rows = names.table()
     if arguments.json:
-        told = [
-            {
-                "name": row.name,
-                "spellings": list(row.spellings),
-                "about": row.about,
-                "stochastic": row.scheduler.stochastic,
-                "parts": repr(row.scheduler),
-            }
-            for row in rows
-        ]
-        sys.stdout.write(json.dumps({"schedulers": told, "grids": list(names.grid_names())}) + "\n")
+        told = {
+            "schedulers": [_plain(row) for row in rows],
+            "grids": list(names.grid_names()),
+            "compat": list(names.PROGRAMS),
+        }
+        sys.stdout.write(json.dumps(told) + "\n")
         return 0
-    wide = max(len(row.name) for row in rows) + 2
-    for row in rows:
-        fresh = "draws noise  " if row.scheduler.stochastic else "             "
-        also = f"  (also {', '.join(row.spellings)})" if row.spellings else ""
-        sys.stdout.write(f"{row.name:<{wide}}{fresh}{row.about}{also}\n")
+    sys.stdout.write("\n".join(_listing(rows)) + "\n")
     sys.stdout.write(
         f'\nA grid may follow a name, as in "DPM++ 2M Karras": {", ".join(names.grid_names())}.\n'
     )
     return 0
+
+
+def _plain(row: Named) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "family": row.family,
+        "order": row.order,
+        "calls": row.calls,
+        "stochastic": row.stochastic,
+        "spellings": list(row.spellings),
+        "about": row.about,
+        "parts": repr(row.scheduler),
+    }
+
+
+def _listing(rows: Sequence[Named]) -> list[str]:
+    """A line a scheduler, family by family."""
+    wide = max(len(row.name) for row in rows) + 2
+    lines = [f"{'':<{wide + 2}}order  calls a step"]
+    for family, members in groupby(rows, key=lambda row: row.family):
+        lines += ["", family]
+        for row in members:
+            noise = "draws noise  " if row.stochastic else "             "
+            also = f"  (also {', '.join(row.spellings)})" if row.spellings else ""
+            lines.append(f"  {row.name:<{wide}}{row.order:>5}  {row.calls:>5}  {noise}{row.about}{also}")
+    return lines
