@@ -18,10 +18,10 @@ from unnoise.schedulers.moves import Move
 from unnoise.schedulers.noise import NoiseRule
 from unnoise.schedulers.quadrature import lagrange
 from unnoise.schedulers.solvers import Adams, Corrected, Solver
-from unnoise.schedulers.solvers.adams import spread
+from unnoise.schedulers.solvers.adams import distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, last_move
 
-_GAP = 1.3  # ratio of neighbouring levels used: nearer ones would magnify the network's errors
+_GAP = math.log(1.3)  # ratio of neighbouring levels used: nearer ones would magnify the network's errors
 
 
 class FinalRule:
@@ -88,15 +88,17 @@ class ToClean(OneLook):
         return last_move("x0", line, leg.now, leg.split)
 
     def _held(self, levels: tuple[Level, ...]) -> list[tuple[int, Level]]:
-        """Looks in geometric distance, 1.3 or as far as there are looks; each level once, its latest look."""
-        ratios = [float(level.ratio) for level in levels]
-        finite = [ratio for ratio in ratios if ratio < math.inf]
-        if not finite or ratios[0] == math.inf:
+        """Looks in nearly geometric distance, 1.3 or as far as there are looks; each level once, its latest look."""
+        if levels[0].ratio == math.inf:
             return [(0, levels[0])]
-        gap = min(_GAP, (max(finite) / finite[0]) ** (1.0 / max(1, self.order - 1)))
-        held = [(0, levels[0])]
-        for place, ratio in enumerate(ratios):
-            far = ratio < math.inf and ratio > float(held[-1][1].ratio) * max(gap * (1 - 1e-9), 1 + 1e-9)
-            if far and len(held) < self.order:
-                held.append((place, levels[place]))
-        return held
+        known = [(i, level) for i, level in distinct(levels, len(levels)) if float(level.ratio) < math.inf]
+        heights = [math.log(float(level.ratio) / float(levels[0].ratio)) for _, level in known]
+        count = min(self.order, len(known))
+        gap = min(_GAP, max(heights) / max(1, count - 1))
+        held = [0]
+        for left in range(count - 2, -1, -1):
+            aim = heights[held[-1]] + gap
+            choice = [i for i in range(held[-1] + 1, len(known) - left) if heights[i] > aim - 0.5 * gap]
+            misses = [abs(height - aim) for height in heights]
+            held.append(min(choice, key=misses.__getitem__) if choice else len(known) - left - 1)
+        return [known[i] for i in held]

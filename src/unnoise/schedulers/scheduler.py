@@ -15,7 +15,7 @@ from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.restart import Travel
 from unnoise.schedulers.solvers import Adams, Leg, Solver
 
-_REMEMBERED = 12  # levels a leg is told of: more than any solver asks for
+_REMEMBERED = 20  # levels a leg is told of; the final rule looks back furthest
 
 
 @dataclass(frozen=True)
