@@ -21,7 +21,6 @@ from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import names
-from unnoise.text import Tokenizer
 
 pytestmark = [
     pytest.mark.parity,
@@ -30,26 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 NAMES = ("DPM++ 2M Karras", "Euler a", "Heun", "DDIM", "LMS", "UniPC", "DPM++ 2M SDE")
-
-
-class Words:
-    """A tokenizer as the pipeline calls it: ids of a fixed length."""
-
-    model_max_length = 77
-
-    def __init__(self):
-        self.tokenizer = Tokenizer()
-
-    def __call__(self, texts, max_length=77, **_):
-        texts = [texts] if isinstance(texts, str) else texts
-        ids = self.tokenizer(list(texts), length=max_length or 77).ids
-        return type("Ids", (), {"input_ids": ids % 1000, "attention_mask": None})()
-
-    def tokenize(self, text):
-        return text.split()
-
-    def batch_decode(self, ids):
-        return ["" for _ in ids]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +68,7 @@ def parts():
         "unet": unet.eval(),
         "vae": vae.eval(),
         "text_encoder": text.eval(),
-        "tokenizer": Words(),
+        "tokenizer": None,
         "safety_checker": None,
         "feature_extractor": None,
         "image_encoder": None,
@@ -122,11 +101,6 @@ def test_text_to_image(parts, name):
     assert one.shape == (1, 3, 16, 16)
     assert one.isfinite().all()
     assert torch.equal(one, drawn(pipe))
-
-
-def test_a_prompt_goes_through_the_pipeline(parts):
-    pipe = pipeline(StableDiffusionPipeline, parts, scheduler("DPM++ 2M Karras"))
-    assert pipe("a cat", num_inference_steps=2, height=16, width=16, output_type="np").images.shape[-1] == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,8 +58,8 @@ _3M = Adams(3, "lambda", "x0")
 TABLE = (
     *_family(
         "DDPM and DDIM",
-        ("DDPM", "ddpm", _T, Adams(1), Posterior("learned_range"), "the posterior, step by step"),
-        ("DDIM", "ddim_trailing plms_1", _T, Adams(1), _ODE, "the posterior's mean without its noise"),
+        ("DDPM", "", _T, Adams(1), Posterior("learned_range"), "the posterior, step by step"),
+        ("DDIM", "ddim_trailing", _T, Adams(1), _ODE, "the posterior's mean without its noise"),
     ),
     *_family(
         "Euler",
