@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unnoise import (
         checkpoints,
         errors,
+        evaluation,
         images,
         networks,
         pipelines,
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "checkpoints",
     "errors",
+    "evaluation",
     "images",
     "load",
     "networks",

@@ -2,35 +2,52 @@
 
 from unnoise.evaluation.baselines import gaussian, independent_pixels
 from unnoise.evaluation.bound import Chain, prior_cost, step_cost
+from unnoise.evaluation.comparison import Cell, Report, compare
 from unnoise.evaluation.decoder import discretised_log_likelihood, nearest_level_log_likelihood
 from unnoise.evaluation.distances import energy, frechet, kernel, sliced_wasserstein
 from unnoise.evaluation.flow import Flow
+from unnoise.evaluation.inspection import InspectedStep, Inspection, inspect_run
 from unnoise.evaluation.likelihood import METHODS, bits_per_dim
 from unnoise.evaluation.neighbours import Manifold, Nearest, manifold, nearest
+from unnoise.evaluation.pictures import pixel_features, read_array, read_folder
+from unnoise.evaluation.report import write_comparison, write_inspection
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.sets import Interval, SetDistance, distance
+from unnoise.evaluation.variance import fitted_variance
 
 __all__ = [
     "METHODS",
+    "Cell",
     "Chain",
     "Flow",
+    "InspectedStep",
+    "Inspection",
     "Interval",
     "Likelihood",
     "Manifold",
     "Nearest",
+    "Report",
     "SetDistance",
     "bits_per_dim",
+    "compare",
     "discretised_log_likelihood",
     "distance",
     "energy",
+    "fitted_variance",
     "frechet",
     "gaussian",
     "independent_pixels",
+    "inspect_run",
     "kernel",
     "manifold",
     "nearest",
     "nearest_level_log_likelihood",
+    "pixel_features",
     "prior_cost",
+    "read_array",
+    "read_folder",
     "sliced_wasserstein",
     "step_cost",
+    "write_comparison",
+    "write_inspection",
 ]

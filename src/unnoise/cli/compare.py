@@ -1,0 +1,93 @@
+"""`unnoise compare`: schedulers side by side on one model, as a page, a table and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from unnoise.cli import outputs, parser, values
+from unnoise.cli.telling import Telling
+from unnoise.errors import InputError
+
+_SCHEDULERS = "DDPM,DDIM,Euler,Euler a,Heun,LMS,DPM++ 2M,UniPC"
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser("compare", help="compare schedulers on a model", description=__doc__)
+    command.add_argument("model", metavar="MODEL", help="model name or folder, or run")
+    command.add_argument(
+        "--schedulers",
+        default=_SCHEDULERS,
+        metavar="A,B",
+        help=f"names parted by commas (default {_SCHEDULERS})",
+    )
+    command.add_argument(
+        "--steps", default="5,10,20,50", metavar="N,N", help="numbers of steps (default 5,10,20,50)"
+    )
+    command.add_argument(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="may be given again; the model card's prompts by default",
+    )
+    command.add_argument("--count", default="16", metavar="N", help="pictures a cell (default 16)")
+    command.add_argument("--guidance", metavar="X", help="the model's own by default")
+    command.add_argument("--seed", default="0", metavar="N", help="of the first picture (default 0)")
+    command.add_argument(
+        "--data", metavar="FOLDER", help="held-out pictures that the quality is measured against"
+    )
+    command.add_argument(
+        "-o",
+        "--out",
+        default="comparison",
+        metavar="FOLDER",
+        help="where report.html goes; runs already there are kept",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print the report as one JSON object, and no progress"
+    )
+    parser.finish(command, "compare", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    steps = tuple(values.whole("--steps", part.strip(), 1, 1000, 20) for part in arguments.steps.split(","))
+    count = values.whole("--count", arguments.count, 4, 256, 16)
+    seed = values.whole("--seed", arguments.seed, 0, 2**62, 0)
+    guidance = (
+        None if arguments.guidance is None else values.number("--guidance", arguments.guidance, 0, 100, 2)
+    )
+    schedulers = [name.strip() for name in arguments.schedulers.split(",") if name.strip()]
+    out = Path(arguments.out).expanduser()
+    if out.is_file():
+        raise InputError(f"--out is '{out}', a file; give a folder.")
+    outputs.check_output("--out", out / "report.html", (".html",))
+    from unnoise import evaluation, pipelines
+
+    pipe = pipelines.load(arguments.model)
+    real = None
+    if arguments.data is not None:
+        real = evaluation.read_folder(Path(arguments.data).expanduser(), pipe.model.shape).pixels
+    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
+    with Telling("comparing", arguments.json) as telling:
+        report = evaluation.compare(
+            pipe,
+            prompts if pipe.model.text_encoder is not None else ("",),
+            schedulers=schedulers,
+            steps=steps,
+            count=count,
+            seed=seed,
+            guidance=guidance,
+            real=real,
+            cache=out / "runs",
+            told=lambda what, done, whole: telling.reach(done, whole, what),
+        )
+    page = evaluation.write_comparison(report, out)
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
+        return 0
+    sys.stdout.write(f"{report.sentence}\n{page}\n")
+    return 0

@@ -1,0 +1,245 @@
+"""`unnoise evaluate`: how well a model fits pictures, and how far two sets of pictures are apart."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise.cli import parser, values
+from unnoise.cli.telling import Telling
+from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unnoise.checkpoints import Model
+    from unnoise.evaluation import Likelihood
+    from unnoise.evaluation.distances import Features
+    from unnoise.evaluation.pictures import Folder
+
+_METHODS = {
+    "vlb": "the discrete bound",
+    "vdm": "the bound in continuous time",
+    "ode": "the probability-flow ODE",
+}
+_steps = partial(values.whole, low=2, high=1_000_000, example=100)
+_count = partial(values.whole, low=1, high=1_000_000, example=100)
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command, its two parts and their options."""
+    command = commands.add_parser(
+        "evaluate", help="measure a model or a set of pictures", description=__doc__
+    )
+    parts = command.add_subparsers(metavar="WHAT", title="what to measure", required=True)
+    _add_likelihood(parts)
+    _add_distance(parts)
+
+
+def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
+    about = "bits per number of held-out pictures under a model, with an error bar"
+    part = parts.add_parser("likelihood", help=about, description=about)
+    part.add_argument("model", metavar="MODEL", help="model name or folder, or run")
+    part.add_argument("data", metavar="DATA", help="folder of pictures of the model's size, best held out")
+    told = "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
+    part.add_argument("--method", default="vlb", metavar="NAME", help=f"{told}; all: each (default vlb)")
+    part.add_argument(
+        "--steps", metavar="N", help="steps of the chain (vlb); the model's own where it has one"
+    )
+    part.add_argument("--calls", metavar="N", help="network calls a picture (vlb, vdm); all steps, or 128")
+    part.add_argument("--tolerance", default="1e-4", metavar="X", help="of the ODE's solver (default 1e-4)")
+    part.add_argument(
+        "--probes", default="1", metavar="N", help="random probes of the ODE's trace (default 1)"
+    )
+    part.add_argument(
+        "--levels", default="256", metavar="N", help="grey levels of the pictures (default 256)"
+    )
+    part.add_argument("--limit", metavar="N", help="at most so many pictures")
+    part.add_argument(
+        "--no-captions", action="store_true", help="do not tell the model the pictures' captions"
+    )
+    part.add_argument(
+        "--baselines", metavar="TRAIN", help="fit two simple models to this folder, to read beside"
+    )
+    part.add_argument("--seed", default="0", metavar="N", help="of every random draw")
+    part.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.finish(part, "evaluate likelihood", run_likelihood)
+
+
+def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
+    about = "how far two sets of pictures are apart, with intervals; and which are copies"
+    part = parts.add_parser("distance", help=about, description=about)
+    part.add_argument("real", metavar="REAL", help="folder of pictures, or .npy/.npz of features")
+    part.add_argument("made", metavar="MADE", help="the same, of generated pictures")
+    part.add_argument(
+        "--features",
+        default="pixels",
+        metavar="WHAT",
+        help="pixels, or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
+    )
+    part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
+    part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
+    part.add_argument("--nearest", action="store_true", help="name the real picture nearest to each made one")
+    part.add_argument("--force", action="store_true", help="a Frechet distance of too few pictures too")
+    part.add_argument("--seed", default="0", metavar="N", help="of the intervals")
+    part.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.finish(part, "evaluate distance", run_distance)
+
+
+def run_likelihood(arguments: argparse.Namespace) -> int:
+    """Run `evaluate likelihood`; returns its exit status."""
+    methods: tuple[Any, ...] = tuple(_METHODS) if arguments.method == "all" else (arguments.method,)
+    if methods[0] not in _METHODS:
+        raise InputError(f"--method is {arguments.method}; give one of {', '.join(_METHODS)}, or all.")
+    options: dict[str, Any] = {
+        "steps": None if arguments.steps is None else _steps("--steps", arguments.steps),
+        "calls": None if arguments.calls is None else _count("--calls", arguments.calls),
+        "bins": values.whole("--levels", arguments.levels, 2, 65_536, 256),
+        "seed": values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0),
+    }
+    tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
+    probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
+    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
+    from unnoise import checkpoints, evaluation
+
+    model = checkpoints.load(arguments.model)
+    found = evaluation.read_folder(Path(arguments.data).expanduser(), model.shape, limit)
+    heard = _conditioning(model, found.paths, Path(arguments.data), not arguments.no_captions)
+    flow = evaluation.Flow(tolerance=tolerance, probes=probes)
+    train = _training(arguments, model.shape)
+    diffuser = model.diffuser
+    if arguments.fit_variance and train is not None:
+        told = _conditioning(model, train.paths, Path(arguments.train), not arguments.no_captions)
+        pictures = train.pixels.float() / 127.5 - 1.0
+        diffuser.variance = evaluation.fitted_variance(diffuser, pictures, conditioning=told)
+    results = []
+    for method in methods:
+        with Telling(_METHODS[method], arguments.json) as telling:
+            results.append(
+                evaluation.bits_per_dim(
+                    diffuser,
+                    found.pixels,
+                    method,
+                    flow=flow,
+                    conditioning=heard,
+                    told=telling.reach,
+                    **options,
+                )
+            )
+    if train is not None:
+        results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
+        results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
+    _tell_likelihoods(results, bool(heard), arguments.json)
+    return 0
+
+
+def _training(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Folder | None:
+    if arguments.train is None:
+        if arguments.fit_variance:
+            raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
+        return None
+    from unnoise import evaluation
+
+    return evaluation.read_folder(Path(arguments.train).expanduser(), shape)
+
+
+def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool) -> dict[str, Tensor]:
+    """What the network is told of each picture: its first caption, or the empty prompt."""
+    if model.text_encoder is None or model.tokenizer is None:
+        return {}
+    import torch
+
+    from unnoise.text import embed
+    from unnoise.training.captions import captions_of
+
+    captions = captions_of(list(paths), data, "auto" if heed else "none")
+    with torch.inference_mode():
+        seen = embed(model.text_encoder, model.tokenizer, [(words or ("",))[0] for words in captions])
+    config, told = model.network.config, {}
+    if config.text_width:
+        told["text"] = seen.hidden.clone()
+        if seen.mask is not None:
+            told["text_mask"] = seen.mask.clone()
+    if config.pooled_width:
+        told["pooled"] = seen.pooled.clone()
+    return told
+
+
+def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:
+    if as_json:
+        rows = [result.to_dict() for result in results]
+        sys.stdout.write(json.dumps({"captions": told, "results": rows}) + "\n")
+        return
+    for result in results:
+        sys.stdout.write(f"{result}\n")
+        for line in result.conventions:
+            sys.stdout.write(f"  {line}\n")
+    heard = "the model was told the captions" if told else "no captions"
+    sys.stdout.write(f"{results[0].pictures} pictures; {heard}; less is better\n")
+
+
+def run_distance(arguments: argparse.Namespace) -> int:
+    """Run `evaluate distance`; returns its exit status."""
+    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
+    neighbours = values.whole("--neighbours", arguments.neighbours, 1, 1000, 5)
+    seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
+    from unnoise import evaluation
+
+    sides = [
+        _features(Path(text).expanduser(), arguments.features, limit)
+        for text in (arguments.real, arguments.made)
+    ]
+    (real, _, name), (made, files, _) = sides
+    found = evaluation.distance(
+        real, made, features=name, neighbours=neighbours, force=arguments.force, seed=seed
+    )
+    close = evaluation.nearest(made, real) if arguments.nearest else None
+    told: dict[str, Any] = found.to_dict()
+    if close is not None:
+        names = sides[0][1] or [str(place) for place in range(len(real))]
+        own = files or [str(place) for place in range(len(made))]
+        told["nearest"] = [
+            {"made": own[place], "real": names[int(index)], "distance": float(close.distance[place])}
+            for place, index in enumerate(close.index)
+        ]
+        told["copies"] = [own[int(place)] for place in close.copies]
+    if arguments.json:
+        sys.stdout.write(json.dumps(told) + "\n")
+        return 0
+    sys.stdout.write(f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}\n")
+    for measure, value in found.values.items():
+        sys.stdout.write(f"{measure.replace('_', ' '):<20}{value}\n")
+    for note in found.notes:
+        sys.stdout.write(f"{note}\n")
+    for row in sorted(told.get("nearest", []), key=lambda row: row["distance"])[:10]:
+        sys.stdout.write(f"{row['made']} is {row['distance']:.4g} from {row['real']}\n")
+    if close is not None:
+        sys.stdout.write(f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})\n")
+    return 0
+
+
+def _features(path: Path, features: str, limit: int | None) -> tuple[Features, list[str], str]:
+    """Feature vectors, file names, and what they are of."""
+    from unnoise import evaluation
+
+    if path.suffix in (".npy", ".npz"):
+        return evaluation.read_array(path)[:limit], [], "given"
+    folder = evaluation.read_folder(path, None, limit)
+    names = [str(file) for file in folder.paths]
+    size = "x".join(map(str, folder.pixels.shape[1:]))
+    if features == "pixels":
+        return evaluation.pixel_features(folder.pixels), names, f"pixels {size}, from 0 to 1, not resized"
+    module, _, function = features.partition(":")
+    try:
+        encoder = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--features is {features}; give pixels or MODULE:FUNCTION ({error}).") from None
+    import numpy as np
+
+    made: Features = np.asarray(encoder(folder.pixels), dtype=np.float64)
+    return made, names, f"{features} of {size}, not resized"

@@ -1,0 +1,51 @@
+"""`unnoise inspect-run`: one picture in the making, every step on a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from unnoise.cli import outputs, parser, values
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "inspect-run", help="show every step of one run on a page", description=__doc__
+    )
+    command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what the picture shows")
+    command.add_argument(
+        "-m", "--model", default="digits", metavar="MODEL", help="name or folder (default digits)"
+    )
+    command.add_argument("--steps", metavar="N", help="the model's own by default")
+    command.add_argument("--guidance", metavar="X", help="the model's own by default")
+    command.add_argument("--scheduler", metavar="NAME", help="the model's own by default")
+    command.add_argument("--seed", default="0", metavar="N", help="of the noise (default 0)")
+    command.add_argument(
+        "-o", "--output", default="run.html", metavar="FILE", help="the page (default run.html)"
+    )
+    command.add_argument("--json", action="store_true", help="print the numbers as one JSON object")
+    parser.finish(command, "inspect-run", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    steps = None if arguments.steps is None else values.whole("--steps", arguments.steps, 1, 1000, 20)
+    guidance = (
+        None if arguments.guidance is None else values.number("--guidance", arguments.guidance, 0, 100, 2)
+    )
+    seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
+    path = Path(arguments.output).expanduser()
+    path = path if path.suffix else path / "run.html"
+    outputs.check_output("--output", path, (".html",))
+    from unnoise import evaluation, pipelines
+
+    pipe = pipelines.load(arguments.model)
+    seen = evaluation.inspect_run(
+        pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler
+    )
+    evaluation.write_inspection(seen, path)
+    sys.stdout.write(json.dumps(seen.to_dict()) + "\n" if arguments.json else f"{path}\n")
+    return 0

@@ -1,0 +1,169 @@
+"""The page of a comparison: the sentence, two charts, the grid of pictures, and the table."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from unnoise import files, images
+from unnoise.evaluation.comparison import ALIKE, REFERENCE, Cell, Report
+from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
+from unnoise.evaluation.report.page import embedded, page, strip, table
+
+_FRESH = '<span class="tag">draws noise</span>'
+
+
+def write_comparison(report: Report, folder: Path) -> Path:
+    """Write report.html, report.json and a PNG for each cell into `folder`; returns the page's path."""
+    for (name, steps), pictures in report.pictures.items():
+        word = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("+", "p")).strip("-")
+        sheet = images.grid(images.to_pil(pictures))
+        images.write_png(folder / "pictures" / f"{word}-{steps:03d}.png", sheet)
+    images.write_png(folder / "pictures" / "converged.png", images.grid(images.to_pil(report.converged)))
+    files.write_text(folder / "report.json", json.dumps(report.to_dict(), indent=1) + "\n")
+    path = folder / "report.html"
+    files.write_text(path, comparison_page(report))
+    return path
+
+
+def comparison_page(report: Report) -> str:
+    """The HTML document."""
+    title = f"Schedulers compared on {report.model}"
+    told = "the model's own" if report.guidance is None else f"{report.guidance:g}"
+    pictures = f"{len(report.seeds)} pictures a cell, the same noise in each; guidance {told}"
+    body = f"""<h1>{html.escape(title)}</h1><p class="soft">{pictures}</p>
+<p class="say">{html.escape(report.sentence)}</p>
+<div class="pair"><div class="card"><h2>Coherence: how far from the converged picture</h2>
+<p class="soft">Lower is nearer. Rings: nothing here is nearer for as few calls.</p>{_error_chart(report)}</div>
+<div class="card"><h2>Quality: how far from what it should look like</h2>
+<p class="soft">Energy distance to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals. Dashed: draws
+noise.</p>{_quality_chart(report)}</div></div>
+<h2>The pictures</h2><p class="soft">The first four seeds. Every row starts from the same noise.</p>
+<div class="card">{_pictures(report)}</div>
+<h2>The numbers</h2><div class="card">{_table(report)}</div>
+{_notes(report)}"""
+    return page(title, body)
+
+
+def _names(report: Report) -> list[str]:
+    return list(dict.fromkeys(cell.scheduler for cell in report.cells))
+
+
+def _of(report: Report, name: str) -> list[Cell]:
+    return [cell for cell in report.cells if cell.scheduler == name]
+
+
+def _series(report: Report, keep: Callable[[Cell], bool], point: Callable[[Cell], Point]) -> list[Series]:
+    found = []
+    for place, name in enumerate(_names(report)):
+        cells = [cell for cell in _of(report, name) if keep(cell)]
+        if cells:
+            colour = COLOURS[place % len(COLOURS)]
+            found.append(Series(name, tuple(map(point, cells)), colour, cells[0].stochastic))
+    return found
+
+
+def _error_chart(report: Report) -> str:
+    def point(cell: Cell) -> Point:
+        words = f"{cell.scheduler}, {cell.steps} steps: error {cell.error:.3g}, SSIM {cell.similarity:.3f}"
+        return Point(cell.calls, max(cell.error or 0.0, 1e-6), words, ring=cell.on_front)
+
+    series = _series(report, lambda cell: cell.error is not None, point)
+    if not series:
+        return "<p>All schedulers here draw fresh noise: there is no converged picture.</p>"
+    points = [point for each in series for point in each.points]
+    return chart(
+        series,
+        axis("network calls a picture", [point.x for point in points], True),
+        axis("relative error to the converged picture", [point.y for point in points], True),
+    )
+
+
+def _quality_chart(report: Report) -> str:
+    def point(cell: Cell) -> Point:
+        words = f"{cell.scheduler}, {cell.steps} steps: {cell.quality}"
+        return Point(cell.calls, cell.quality.value, words, cell.quality.low, cell.quality.high)
+
+    series = _series(report, lambda cell: True, point)
+    points = [point for each in series for point in each.points]
+    heights = [value for point in points for value in (point.low, point.high) if value is not None]
+    return chart(
+        series,
+        axis("network calls a picture", [point.x for point in points], True),
+        axis("energy distance", heights, False),
+    )
+
+
+def _pictures(report: Report) -> str:
+    numbers = sorted({cell.steps for cell in report.cells})
+    head = ["", *(f"{number} steps" for number in numbers), "converged"]
+    best, rows = report.best, []
+    truth = embedded(strip(report.converged), 176, "converged")
+    for name in _names(report):
+        stochastic = _of(report, name)[0].stochastic
+        cells = [f"{html.escape(name)}<br>{_FRESH if stochastic else ''}"]
+        for number in numbers:
+            shown = embedded(strip(report.pictures[name, number]), 176, f"{name}, {number} steps")
+            chosen = (best.scheduler, best.steps) == (name, number)
+            ring = ' style="outline:3px solid var(--good);outline-offset:2px"' if chosen else ""
+            cells.append(f"<div{ring}>{shown}</div>")
+        rows.append(("rule", [*cells, "" if stochastic else truth]))
+    return table(head, rows, left=len(head))
+
+
+def _table(report: Report) -> str:
+    head = [
+        "scheduler",
+        "steps",
+        "calls",
+        "ms a picture",
+        "quartiles",
+        "overhead",
+        "error",
+        "SSIM",
+        "to next",
+        "quality",
+    ]
+    rows, before = [], ""
+    for cell in report.cells:
+        low, high = (1e3 * value for value in cell.spread)
+        fresh = f" {_FRESH}" if cell.stochastic else ""
+        values = [
+            f"{html.escape(cell.scheduler)}{fresh}" if cell.scheduler != before else "",
+            str(cell.steps),
+            str(cell.calls),
+            f"{1e3 * cell.seconds:.3g}",
+            f"{low:.3g} to {high:.3g}",
+            f"{1e6 * cell.overhead:.0f} µs",
+            *(_number(value) for value in (cell.error, cell.similarity, cell.steadiness)),
+            str(cell.quality),
+        ]
+        kinds = ["rule"] * (cell.scheduler != before) + ["front"] * cell.on_front
+        rows.append((" ".join(kinds), values))
+        before = cell.scheduler
+    return table(head, rows)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _notes(report: Report) -> str:
+    fewest = ", ".join(f"{name} {steps or 'none tried'}" for name, steps in report.fewest.items())
+    prompts = ", ".join(f"“{html.escape(prompt)}”" for prompt in report.prompts if prompt) or "none"
+    gap = f"{report.reference_gap:.2g}"
+    return f"""<h2>How it was measured</h2>
+<p><b>Error</b>: root mean square of the difference to the converged picture of the same noise, over that of the
+picture. Converged: {report.reference_steps} steps of {REFERENCE}, which half as many change by {gap}. <b>SSIM</b>:
+structural similarity to the same, 1 is equal; <b>to next</b>: to the next number of steps. Fewest steps with SSIM of
+at least {ALIKE}: {fewest}.</p>
+<p>Schedulers that <b>draw noise</b> have no converged picture: they are compared as distributions, by quality.</p>
+<p><b>Quality</b>: unbiased energy distance of pixels to {report.against}; it can fall below 0 by chance, and does where
+the prompts of both are matched. Intervals come from half samples.</p>
+<p><b>Calls</b>: of the network, for each picture; with guidance each call asks both halves in one batch. <b>ms a
+picture</b>: median over the steps of this batch, on this machine, as busy as it was. <b>Overhead</b>: a step of the
+scheduler alone, for the whole batch. Bold rows are on the front of calls and error.</p>
+<p class="soft">Prompts, in turn: {prompts}. Seeds {report.seeds[0]} to {report.seeds[-1]}.</p>"""
