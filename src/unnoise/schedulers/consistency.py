@@ -1,0 +1,50 @@
+"""What a consistency model predicts: the clean sample, exactly x itself at the lowest level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unnoise.process import Level, Prediction
+
+
+@dataclass(frozen=True)
+class Consistency(Prediction):
+    """x_0 = c_skip u + c_out F with u = x / alpha, w = sigma / alpha (Song et al. 2023, eq. 5 and appendix C).
+
+    c_skip = d^2 / ((w - w_min)^2 + d^2), c_out = d (w - w_min) / sqrt(w^2 + d^2); the network sees u / sqrt(w^2 + d^2).
+    Sample with Adams(1), noise=Renoise() and few levels. Trigonometric flow (SCM) needs no such class: it is
+    velocity prediction on Cosine(), told the angle.
+    """
+
+    sigma_data: float = 0.5
+    sigma_min: float = 0.002
+    name = "consistency"
+    needs_signal = True
+
+    def _parts(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+        w, d = s / a, self.sigma_data
+        above = w - self.sigma_min
+        return d**2 / (above**2 + d**2), d * above / (w**2 + d**2) ** 0.5
+
+    def of_target(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """F = ((1 - c_skip) x_0 - c_skip w eps) / c_out; undefined at the lowest level, where F does not matter."""
+        skip, out = self._parts(a, s)
+        return (1.0 - skip) / out, -skip * (s / a) / out
+
+    def of_sample(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """x_0 = c_skip / a x + c_out F."""
+        skip, out = self._parts(a, s)
+        return skip / a, out
+
+    def of_noise(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Eps = (1 - c_skip) / s x - a c_out / s F."""
+        skip, out = self._parts(a, s)
+        return (1.0 - skip) / s, -a * out / s
+
+    def input_scale(self, level: Level) -> float | Tensor:
+        """1 / (a sqrt(w^2 + d^2))."""
+        a, s = level.alpha, level.sigma
+        scale: float | Tensor = (s**2 + (a * self.sigma_data) ** 2) ** -0.5
+        return scale

@@ -1,0 +1,110 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from closed_forms import GAUSSIAN, MIXTURE
+from unnoise.errors import InputError
+from unnoise.process import EDM, DiscreteVP, Flow
+from unnoise.schedulers.adaptive import Adaptive, Controller
+from unnoise.schedulers.solvers import Heun, Midpoint, RungeKutta, Stage, ThreeStage, TwoStage
+
+SCHEDULE = DiscreteVP.scaled_linear()
+
+
+def outcome(adaptive, schedule=SCHEDULE, data=MIXTURE, start=None, end=None):
+    """RMS error at the end, the number of network calls and the accepted steps."""
+    calls = 0
+
+    def denoise(x, level):
+        nonlocal calls
+        calls += 1
+        return data.denoise(x, level)
+
+    start = start or schedule.noisiest
+    x = data.quantiles(start).reshape(1, -1)
+    steps = list(adaptive.run(schedule, denoise, x, start, end))
+    miss = (steps[-1].x[0] - data.quantiles(steps[-1].level)).pow(2).mean().sqrt().item()
+    return miss / float(steps[-1].level.alpha), calls, steps
+
+
+@pytest.mark.parametrize(
+    "solver", [ThreeStage(), TwoStage(), Midpoint(), Heun()], ids=["3S", "2S", "DPM2", "Heun"]
+)
+@pytest.mark.parametrize("schedule", [SCHEDULE, EDM(0.03, 14.0), Flow(end=0.93)], ids=["vp", "edm", "flow"])
+def test_the_error_follows_the_tolerance_down(solver, schedule):
+    end = schedule.at_ratio(0.03)
+    loose, tight = (
+        outcome(Adaptive(1e-2 * size, 1e-2 * size, solver), schedule, end=end) for size in (1.0, 0.01)
+    )
+    assert loose[0] < 5e-2
+    assert tight[0] < 0.1 * loose[0]
+    assert tight[1] > loose[1]
+
+
+def test_a_higher_order_needs_fewer_calls_for_a_tight_tolerance():
+    end = SCHEDULE.cleanest
+    third, second = (outcome(Adaptive(1e-5, 1e-5, solver), end=end) for solver in (ThreeStage(), TwoStage()))
+    assert third[1] < 0.6 * second[1]
+    assert third[0] < 1e-3
+
+
+def test_steps_are_longer_where_nothing_happens():
+    *_, steps = outcome(Adaptive(1e-4, 1e-4), end=SCHEDULE.cleanest)
+    lengths = [math.log(float(s.start.ratio) / float(s.level.ratio)) for s in steps]
+    where = [float(s.start.ratio) for s in steps]
+    middle = [length for length, ratio in zip(lengths, where, strict=True) if 0.2 < ratio < 1.0]
+    top = [length for length, ratio in zip(lengths, where, strict=True) if 6.0 < ratio < 12.0]
+    assert max(top[1:] or top) > 1.5 * min(middle)
+
+
+def test_the_way_ends_at_clean_data_by_default_and_steps_join_up():
+    miss, calls, steps = outcome(Adaptive(1e-3, 1e-3))
+    assert steps[-1].level.sigma == 0.0
+    assert [s.index for s in steps] == list(range(len(steps)))
+    assert all(a.level == b.start for a, b in pairwise(steps))
+    assert miss < 5e-3
+    assert calls >= 3 * (len(steps) - 1) + 1
+
+
+def test_it_goes_up_as_well_as_down():
+    low, high = SCHEDULE.at_ratio(0.05), SCHEDULE.at_ratio(10.0)
+    miss, _, steps = outcome(Adaptive(1e-5, 1e-5), start=low, end=high)
+    assert steps[-1].level == high
+    assert miss < 1e-2  # a thousandth of the level
+
+
+def test_on_a_circle_it_begins_without_signal_only_where_the_variable_is_finite():
+    x = torch.zeros(1, 1).double()
+    with pytest.raises(InputError, match="holds signal"):
+        next(Adaptive().run(Flow(), GAUSSIAN.denoise, x))
+
+
+def test_the_controller_shortens_after_a_large_error_and_lengthens_after_a_small_one():
+    controller = Controller()
+    assert controller.factor((1.0,), 3) == pytest.approx(1.0)
+    assert controller.factor((8.0,), 3) == pytest.approx(1.0 + math.atan(0.5 - 1.0))
+    assert 1.0 < controller.factor((1e-9,), 3) < 1.0 + math.pi / 2
+    # Proportional and derivative parts look at the trend.
+    assert Controller(0.3, 0.4, 0.0).factor((1.0, 8.0), 3) > 1.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Adaptive(relative=-1.0),
+        lambda: Adaptive(absolute=0.0),
+        lambda: Adaptive(first=2.0),
+        lambda: Adaptive(most=0),
+        lambda: Adaptive(solver=RungeKutta((Stage(1.0, (0,)),), 1)),
+        lambda: list(
+            Adaptive(1e-9, 1e-9, most=5).run(SCHEDULE, GAUSSIAN.denoise, torch.zeros(1, 1).double())
+        ),
+        lambda: next(Adaptive().run(SCHEDULE, GAUSSIAN.denoise, torch.zeros(1, 1), end=SCHEDULE.noisiest)),
+        lambda: next(Adaptive().run(SCHEDULE, GAUSSIAN.denoise, torch.zeros(1, 1), end=SCHEDULE.level(-1.0))),
+    ],
+)
+def test_what_cannot_be_is_refused(make):
+    with pytest.raises(InputError):
+        make()
