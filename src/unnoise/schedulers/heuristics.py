@@ -1,0 +1,127 @@
+"""Rules that other programs ship and theory does not: kept so that their pictures can be made again.
+
+Each says what it gets wrong. None is better than an exact rule of the same cost once steps are small; all are of
+lower order than their names or numbers of estimates suggest. They work on the noise, in the ratio sigma / alpha.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import Level
+from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.quadrature import keep, whole
+from unnoise.schedulers.solvers import Leg, Solver
+from unnoise.schedulers.solvers.base import OneLook, finite_unknown, last_move
+
+_EQUAL_STEPS = (
+    (1.0,),
+    (3 / 2, -1 / 2),
+    (23 / 12, -16 / 12, 5 / 12),
+    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+)
+
+
+@dataclass(frozen=True)
+class FixedWeights(OneLook):
+    """A multistep rule whose weights do not know the lengths of the steps.
+
+    table: row k for k + 1 known estimates, latest first; the last row from then on. Where the weights of a row add
+    up to 1 the order is 1, and 2 at most where the grid's steps grow smoothly; exact quadrature has k + 1.
+    """
+
+    table: tuple[tuple[float, ...], ...]
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
+            raise InputError("the table of weights must hold rows of 1, 2, 3, ... weights.")
+
+    def move(self, leg: Leg) -> Move:
+        """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal."""
+        unknown = finite_unknown("noise", leg.now)
+        weights = self.table[min(len(leg.past), len(self.table) - 1)] if unknown == "noise" else (1.0,)
+        mass = whole(unknown, leg.now, leg.split.down)
+        return last_move(unknown, [mass * weight for weight in weights], leg.now, leg.split)
+
+
+def ipndm(order: int = 4) -> FixedWeights:
+    """IPNDM: Adams-Bashforth's weights for equal steps, on steps that are not equal (ComfyUI, diffusers).
+
+    Wrong: the weights; of second order on smooth grids where `Adams(4, "sigma", "noise")` is of fourth.
+    """
+    if isinstance(order, bool) or order not in (1, 2, 3, 4):
+        raise InputError(f"order is {order}; IPNDM has orders 1, 2, 3 and 4.")
+    return FixedWeights(_EQUAL_STEPS[:order], min(order, 2))
+
+
+def gradient_estimation(gamma: float = 2.0) -> FixedWeights:
+    """The noise gamma times as new as it is: gamma eps - (gamma - 1) eps of before (ComfyUI; Permenter & Yuan 2024).
+
+    Wrong: gamma = 3/2 is Adams' second order for equal steps; the usual 2 is of first order.
+    """
+    if not gamma >= 1.0 or gamma == float("inf"):
+        raise InputError(f"gamma is {gamma}; give a number from 1, usually 2.")
+    return FixedWeights(((1.0,), (gamma, 1.0 - gamma)))
+
+
+def lms_late(shift: int = 1) -> FixedWeights:
+    """LMS whose history is read `shift` places off, so that it steps with an old noise (stable-diffusion.cpp).
+
+    Wrong: the latest estimate is not used at all; the error hardly falls with the number of steps. Equal-step weights.
+    """
+    if isinstance(shift, bool) or shift not in (1, 2, 3):
+        raise InputError(f"shift is {shift}; give 1, 2 or 3.")
+    rows = [(1.0,)] + [(*[0.0] * min(k, shift), *_EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
+    return FixedWeights(tuple(rows))
+
+
+@dataclass(frozen=True)
+class HeunPlusPlus(Solver):
+    """Heun++ 2: looks at the next two levels of the grid, weighted by their noise over the first level's (ComfyUI).
+
+    d = (1 - w2 - w3) d1 + w2 d2 + w3 d3 with w_k = ratio_k / (3 ratio_first), two of them on the last noisy step.
+    Wrong: the weights do not make d the mean slope of the step; of first order at three calls a step.
+    """
+
+    order: int = 1
+
+    @property
+    def calls(self) -> int:
+        """Three."""
+        return 3
+
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        """Euler to the next level and on to the one after it, then the step with the weighted noises."""
+        now, to = leg.now, leg.split.down
+        unknown = finite_unknown("noise", now)
+        if leg.split.fresh > 0.0 or not leg.split.exact:
+            raise InputError("Heun++ has no noise rule; use noise.none().")
+        if unknown != "noise" or to.sigma == 0.0:
+            return Look(now), last_move(unknown, (whole(unknown, now, to),), now, leg.split)
+        ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None
+        first = float(leg.levels[0].ratio)
+        reach = [to] if ahead is None or ahead.sigma == 0.0 else [to, ahead]
+        moves: list[Look | Move] = [Look(now), _euler(now, to)]
+        if len(reach) == 2:
+            moves += [Look(to), _onwards(now, to, reach[1])]
+        shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
+        mass = whole("noise", now, to)
+        factors = [mass * share for share in (1.0 - sum(shares), *shares)]
+        return (*moves, Look(reach[-1]), last_move("noise", factors[::-1], now, leg.split))
+
+
+def _euler(now: Level, to: Level) -> Move:
+    return Move(keep("noise", now, to), (whole("noise", now, to),), "noise", settles=False)
+
+
+def _onwards(now: Level, to: Level, ahead: Level) -> Move:
+    """From `now` through `to` to `ahead` with the noise seen at each; looks latest first."""
+    rest = keep("noise", to, ahead)
+    return Move(
+        keep("noise", now, ahead),
+        (whole("noise", to, ahead), rest * whole("noise", now, to)),
+        "noise",
+        settles=False,
+    )
