@@ -114,12 +114,14 @@ def test_foreign_files_are_told_apart(tmp_path):
     save_file({"model.diffusion_model.x": torch.zeros(1)}, tmp_path / "sd.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "lone.safetensors")
     (tmp_path / "old.ckpt").write_bytes(b"\x80\x02")
+    (tmp_path / "old.bin").write_bytes(b"\x80\x02")
     (tmp_path / "model_index.json").write_text("{}")
     for path, words in (
-        (tmp_path / "sd.safetensors", "a Stable Diffusion checkpoint; this version reads model folders"),
-        (tmp_path / "lone.safetensors", "a file of weights alone"),
-        (tmp_path / "old.ckpt", "a pickled checkpoint"),
-        (tmp_path, "a diffusers folder"),
+        (tmp_path / "sd.safetensors", "no model that is known here"),
+        (tmp_path / "lone.safetensors", r"no model that is known here \(its first tensor is 'x'\)"),
+        (tmp_path / "old.ckpt", "a pickle that holds more than tensors, or is damaged"),
+        (tmp_path / "old.bin", "a pickled checkpoint; this version reads model folders"),
+        (tmp_path, "describes a 'None'; known are StableDiffusionPipeline"),
         (tmp_path / "none.safetensors", "there is no"),
         (tmp_path / "none", "there is no"),
     ):

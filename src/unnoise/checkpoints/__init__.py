@@ -1,34 +1,47 @@
-"""Files <-> networks: our own model folders, the shipped models, and what a file says of itself.
+"""Files <-> networks: our own model folders, other programs' models, and what a file says of itself.
 
 Reading what a file says (`inspect`, `locations`) needs no torch, so the names that do are fetched when asked
-for: `Model`, `Defaults`, `load` and `save`.
+for: `Model`, `load`, `save`, `Blueprint` and `recognise`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unnoise.checkpoints.locations import find, shipped
+from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import Defaults, Manifest
 from unnoise.checkpoints.summary import Summary, inspect
 
 if TYPE_CHECKING:
+    from unnoise.checkpoints.blueprint import Blueprint
     from unnoise.checkpoints.folder import load, save
-    from unnoise.checkpoints.model import Model
+    from unnoise.checkpoints.foreign import recognise
+    from unnoise.checkpoints.model import Model, Tower
 
 __all__ = [
+    "Blueprint",
     "Defaults",
     "Manifest",
     "Model",
     "Summary",
+    "Tower",
     "find",
+    "find_foreign",
     "inspect",
     "load",
+    "recognise",
     "save",
     "shipped",
 ]
 
-_LAZY = {"Model": "model", "load": "folder", "save": "folder"}
+_LAZY = {
+    "Blueprint": "blueprint",
+    "Model": "model",
+    "Tower": "model",
+    "recognise": "foreign",
+    "load": "folder",
+    "save": "folder",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from unnoise.checkpoints.building import Unfilled
+from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import Header, read_header
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
@@ -27,25 +27,6 @@ from unnoise.text import tokenizer_from_config
 _FLOATS = ("F32", "F16", "BF16")
 
 
-class _Unfilled(TorchFunctionMode):
-    """Leaves out the drawing of starting weights, which a file is about to replace.
-
-    Without it, drawing on the meta device imports torch's compiler: 1.3 s before the first picture.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - torch's own interface
-        kwargs = kwargs or {}
-        if func.__name__ in ("normal_", "uniform_", "kaiming_uniform_", "trunc_normal_"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
 def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write a model folder, whole or not at all, and return its path.
 
@@ -54,6 +35,11 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
     finite.
     """
     folder = Path(folder)
+    if model.autoencoder is not None or model.more_text:
+        raise InputError(
+            "a model folder of ours holds one network and one text encoder, no autoencoder; keep the Stable "
+            "Diffusion model in its own file or folder."
+        )
     if folder.exists():
         raise FileError(
             f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
@@ -69,15 +55,27 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
 
 
 def load(
-    name_or_path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    name_or_path: str | Path,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    prediction: str | None = None,
 ) -> Model:
     """A model by its shipped name, from its folder, or from a training run (see `locations.find`).
 
+    Or of another program: a diffusers folder, or a whole Stable Diffusion model in one file; `prediction` ("noise",
+    "velocity", "sample") then says what the network predicts where the file tells wrongly.
     dtype: of the networks; None means float32, whatever the file stores. device: where they are put; the CPU
     when None. Every tensor is accounted for. Raises CheckpointError, naming the file and the tensors, for
     one that is missing, extra, of another shape or not finite, and for a file that differs from its hash.
     """
+    blueprint = recognise(name_or_path, prediction)
+    if blueprint is not None:
+        return blueprint.load(dtype or torch.float32, device or "cpu")
     folder = find(name_or_path)
+    if prediction is not None:
+        raise InputError(
+            f"prediction is {prediction!r}, but '{folder}' says itself what it predicts; leave it out."
+        )
     manifest = read_manifest(folder)
     path = folder / WEIGHTS
     header = read_header(path)
@@ -131,7 +129,7 @@ def _build(
 ) -> Model:
     """The model that the manifest describes, its weights not filled in."""
     encoder = None
-    with _Unfilled(), torch.device(device):
+    with Unfilled(), torch.device(device):
         network = UNet(UNetConfig.from_dict(manifest.network))
         if manifest.text_encoder is not None:
             encoder = TextEncoder(TextEncoderConfig.from_dict(manifest.text_encoder)).eval().to(dtype)

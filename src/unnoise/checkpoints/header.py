@@ -40,10 +40,11 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """The tensors of a file by name, and its metadata (text by name)."""
+    """The tensors of a file by name, its metadata (text by name), and the byte at which the numbers begin."""
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
+    begin: int = 0
 
 
 def read_header(path: Path) -> Header:
@@ -63,7 +64,9 @@ def read_header(path: Path) -> Header:
 
 def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     head = file.read(8)
-    if head[:4] in _PICKLES or head[:2] in _PICKLES:
+    begins = file.read(1)
+    # a header of 0x0280 bytes begins as a pickle does, but its JSON follows
+    if begins != b"{" and (head[:4] in _PICKLES or head[:2] in _PICKLES):
         raise CheckpointError(
             f"'{path}' is a pickled file, which can run code as it is read; only safetensors files are read. "
             "Ask for the model as .safetensors."
@@ -75,7 +78,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
         raise CheckpointError(
             f"the header of '{path}' has {length:,} bytes; at most {HEADER_LIMIT:,} are read."
         )
-    entries = _json(path, file.read(length))
+    entries = _json(path, begins + file.read(length - 1))
     metadata = entries.pop("__metadata__", {})
     if len(entries) > TENSOR_LIMIT:
         raise CheckpointError(f"'{path}' lists {len(entries):,} tensors; at most {TENSOR_LIMIT:,} are read.")
@@ -83,7 +86,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     _check_places(path, tensors, size - 8 - length)
     if not isinstance(metadata, dict):
         raise CheckpointError(f"'{path}': its metadata is not a table of text; fetch it again.")
-    return Header(tensors, {str(name): str(value) for name, value in metadata.items()})
+    return Header(tensors, {str(name): str(value) for name, value in metadata.items()}, 8 + length)
 
 
 def _json(path: Path, text: bytes) -> dict[str, Any]:

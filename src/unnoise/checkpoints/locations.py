@@ -12,9 +12,12 @@ from unnoise.errors import CheckpointError, InputError
 
 SHIPPED = Path(__file__).parent / "models"
 
+INDEX = "model_index.json"
+"""What a diffusers folder has at its top."""
+
 READS = (
-    "this version reads model folders (model.json beside weights.safetensors), training runs, "
-    "and the models that `unnoise models` lists"
+    "this version reads model folders (model.json beside weights.safetensors), training runs, Stable Diffusion "
+    "checkpoints (one .safetensors file, or a diffusers folder), and the models that `unnoise models` lists"
 )
 _STEP = re.compile(r"step-(\d+)")
 
@@ -24,6 +27,18 @@ def shipped() -> dict[str, Path]:
     if not SHIPPED.is_dir():
         return {}
     return {folder.name: folder for folder in sorted(SHIPPED.iterdir()) if (folder / FILE).is_file()}
+
+
+def find_foreign(name: str | Path) -> Path | None:
+    """The diffusers folder, or the file of weights, that this path is; None for anything else."""
+    path = Path(name).expanduser()
+    if str(name) in shipped():
+        return None
+    if path.is_dir():
+        return path if (path / INDEX).is_file() and not (path / FILE).is_file() else None
+    if path.is_file() and path.name == INDEX:
+        return path.parent
+    return path if path.is_file() and path.suffix in (".safetensors", ".ckpt") else None
 
 
 def find(name: str | Path) -> Path:
@@ -63,8 +78,6 @@ def _in_folder(path: Path) -> Path:
         raise CheckpointError(
             f"the run '{path}' has no complete checkpoint yet; let it train on to its first."
         )
-    if (path / "model_index.json").is_file():
-        raise CheckpointError(f"'{path}' is a diffusers folder; {READS}.")
     raise CheckpointError(f"the folder '{path}' holds no model (no {FILE}); {READS}.")
 
 
@@ -82,10 +95,4 @@ def _complete(step: Path) -> bool:
 def _kind(path: Path) -> str:
     if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
         return "a pickled checkpoint"
-    if path.suffix != ".safetensors":
-        return "not a model"
-    from unnoise.checkpoints.header import read_header
-
-    names = read_header(path).tensors
-    foreign = any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in names)
-    return "a Stable Diffusion checkpoint" if foreign else "a file of weights alone"
+    return "a file of weights" if path.suffix == ".safetensors" else "not a model"

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints.manifest import Defaults
+from unnoise.checkpoints.summary import sha256_of
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
+from unnoise.networks.vae import AutoEncoder
 from unnoise.process import Diffuser, NoiseSchedule
 from unnoise.text import PromptTokenizer
+
+SIZES = 6
+"""Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """One text encoder, its tokenizer, and how many of its last layers the hidden states leave out."""
+
+    encoder: TextEncoder
+    tokenizer: PromptTokenizer
+    skip: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +35,12 @@ class Model:
     """Everything that turns noise into pictures of one kind.
 
     network: the UNet. schedule, prediction, variance, clip: as `process.Diffuser` takes them. shape:
-    channels, height and width of a picture. text_encoder, tokenizer: both, or neither for a model that
-    listens to no prompt. defaults: what a picture is made with (a mapping is taken too). card: facts for
-    people. name, sha256: where it came from and the hash of its weights' file; set by `load`.
+    channels, height and width of what the network sees: a picture, or with an `autoencoder` its latents.
+    text_skip: as `Tower.skip`, of `text_encoder`. more_text: further towers, whose hidden states stand beside
+    the first's; the last tower's pooled vector is the one used (Stable Diffusion XL).
+    text_encoder, tokenizer: both, or neither for a model that listens to no prompt. defaults: what a picture is
+    made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
+    its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     """
 
     network: UNet
@@ -36,6 +55,10 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     sha256: str = ""
+    autoencoder: AutoEncoder | None = None
+    text_skip: int = 0
+    more_text: tuple[Tower, ...] = ()
+    hashed: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):
@@ -57,12 +80,55 @@ class Model:
             )
 
     def _check_text(self) -> None:
-        wanted = self.network.config.text_width or self.network.config.pooled_width
+        config = self.network.config
+        wanted = config.text_width or config.pooled_width
         if bool(wanted) != (self.text_encoder is not None):
             given = "was built to read text" if wanted else "was built without text"
             raise InputError(f"the network {given}; give a text encoder exactly when it reads text.")
+        widths = [tower.encoder.config.width for tower in self.towers]
+        if config.text_width and sum(widths) != config.text_width:
+            raise InputError(
+                f"the network reads text of width {config.text_width}; its text encoders give "
+                f"{' + '.join(map(str, widths))}. Give the encoders that it was trained with."
+            )
+
+    def fingerprint(self) -> str:
+        """The sha256 of the weights' file; "" where there is none any more."""
+        if self.sha256 or self.hashed is None:
+            return self.sha256
+        try:
+            stat = self.hashed.stat()
+            return _sha256(self.hashed, stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            return ""
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a picture's side for one of `shape`."""
+        return 1 if self.autoencoder is None else self.autoencoder.config.factor
+
+    @property
+    def towers(self) -> tuple[Tower, ...]:
+        """The text encoders in order; empty for a model that listens to no prompt."""
+        if self.text_encoder is None or self.tokenizer is None:
+            return ()
+        return (Tower(self.text_encoder, self.tokenizer, self.text_skip), *self.more_text)
+
+    @property
+    def size_ids(self) -> int:
+        """Width of the sinusoids of each of the six sizes and offsets that XL is told; 0 where it is not."""
+        wanted = self.network.config.pooled_width
+        if not wanted or not self.towers:
+            return 0
+        config = self.towers[-1].encoder.config
+        return (wanted - (config.projection or config.width)) // SIZES
 
     @property
     def diffuser(self) -> Diffuser:
         """The network with the meaning of its output."""
         return Diffuser(self.network, self.schedule, self.prediction, self.variance, self.clip)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)

@@ -48,7 +48,10 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
     command.add_argument("-p", "--prompt", help="the same as PROMPT")
     command.add_argument(
-        "-m", "--model", default=_DEFAULT_MODEL, help="name, folder or training run (%(default)s)"
+        "-m",
+        "--model",
+        default=_DEFAULT_MODEL,
+        help="name, folder, training run, or .safetensors file (%(default)s)",
     )
     command.add_argument(
         "-o",
@@ -117,7 +120,7 @@ def request(arguments: argparse.Namespace) -> Request:
         **_size(arguments),
     }
     asked = Request(
-        prompt=_prompt(arguments, checkpoints.find(arguments.model)),
+        prompt=_prompt(arguments, checkpoints.find_foreign(arguments.model) is not None),
         model=arguments.model,
         output=Path(arguments.output).expanduser(),
         options=options,
@@ -149,15 +152,17 @@ def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
     return {"width": width, "height": height}
 
 
-def _prompt(arguments: argparse.Namespace, folder: Path) -> str:
+def _prompt(arguments: argparse.Namespace, foreign: bool) -> str:
+    from unnoise.checkpoints import find
     from unnoise.checkpoints.manifest import read_manifest
 
+    heeds = foreign or read_manifest(find(arguments.model)).text_encoder is not None
     if arguments.words is not None and arguments.prompt is not None:
         raise InputError(
             f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
-    if prompt is None and read_manifest(folder).text_encoder is not None:
+    if prompt is None and heeds:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
     return prompt or ""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import TextMemory, UNet
-from unnoise.text import embed
+from unnoise.networks.unet.embedding import sinusoids
+from unnoise.text import Embedding, embed
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,26 +27,52 @@ class Condition:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: Model, prompts: Sequence[str]) -> Condition:
-        """The condition of these prompts; each different text is embedded once, and alone.
+    def of(
+        cls,
+        model: Model,
+        prompts: Sequence[str],
+        negatives: Sequence[str] = (),
+        size: tuple[int, int] = (0, 0),
+    ) -> Condition:
+        """The condition of the negative prompts, then of the prompts; each different text is embedded once, and alone.
 
-        Alone, so that an embedding never depends on the other prompts of a batch.
+        Alone, so that an embedding never depends on the other prompts of a batch. size: height and width of the
+        picture in pixels, which Stable Diffusion XL is told; it was also trained with zeros for no text, so there an
+        empty negative prompt is zeros.
         """
-        if model.text_encoder is None or model.tokenizer is None:
+        if not model.towers:
             return cls(None, None)
-        different = list(dict.fromkeys(prompts))
-        each = [embed(model.text_encoder, model.tokenizer, prompt) for prompt in different]
-        rows = [different.index(prompt) for prompt in prompts]
-        hidden = torch.cat([each[row].hidden for row in rows])
-        pooled = torch.cat([each[row].pooled for row in rows])
-        masks = [each[row].mask for row in rows]
-        mask = torch.cat([mask for mask in masks if mask is not None]) if masks[0] is not None else None
+        texts = (*negatives, *prompts)
+        different = {text: _embedded(model, text) for text in dict.fromkeys(texts)}
+        rows = [different[text] for text in texts]
+        hidden = torch.cat([row.hidden for row in rows])
+        pooled = torch.cat([row.pooled for row in rows])
+        if model.size_ids:
+            empty = [place for place, text in enumerate(negatives) if not text]
+            hidden[empty] = 0
+            pooled[empty] = 0
+            pooled = torch.cat([pooled, _told_sizes(model, size).expand(len(rows), -1).to(pooled)], dim=1)
+        masks = [row.mask for row in rows if row.mask is not None]
         config = model.network.config
         return cls(
-            text=model.network.remember(hidden, mask) if config.text_width else None,
+            text=model.network.remember(hidden, torch.cat(masks) if masks else None)
+            if config.text_width
+            else None,
             pooled=pooled if config.pooled_width else None,
-            notes=tuple(dict.fromkeys(note for one in each for note in one.notes)),
+            notes=tuple(dict.fromkeys(note for row in different.values() for note in row.notes)),
         )
+
+
+def _embedded(model: Model, text: str) -> Embedding:
+    """One prompt through every tower: hidden states side by side, the last tower's pooled vector."""
+    each = [embed(tower.encoder, tower.tokenizer, text, skip=tower.skip) for tower in model.towers]
+    return replace(each[-1], hidden=torch.cat([one.hidden for one in each], dim=-1))
+
+
+def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
+    """(1, 6 * width): sinusoids of the size, of a crop at the corner, and of the size again (Podell et al. 2023)."""
+    numbers = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)
+    return sinusoids(numbers, model.size_ids).reshape(1, -1)
 
 
 @dataclass(frozen=True, eq=False)

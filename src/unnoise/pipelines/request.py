@@ -47,7 +47,7 @@ class Request:
                 width=self.width,
                 height=self.height,
                 model=model.name,
-                model_hash=model.sha256,
+                model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
                 version=version,
             )
@@ -87,12 +87,12 @@ def check(
         guidance=_guidance(model, guidance),
         scheduler=chosen,
         scheduler_name=_shown_name(chosen),
-        width=_side(model, "width", width, model.shape[2]),
-        height=_side(model, "height", height, model.shape[1]),
+        width=_side(model, "width", width, model.shape[2] * model.factor),
+        height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
     )
     _check_words(model, request)
-    _check_latents(request, model.shape[0])
+    _check_latents(request, model)
     return request
 
 
@@ -165,7 +165,7 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
     if value is None:
         return default
     whole(name, value, 1, SIDE)
-    factor = model.network.config.factor
+    factor = model.network.config.factor * model.factor
     if value % factor:
         below, above = value // factor * factor, -(-value // factor) * factor
         nearest = f"{below} and {above}" if below else str(above)
@@ -180,8 +180,9 @@ def _check_words(model: Model, request: Request) -> None:
         raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
 
 
-def _check_latents(request: Request, channels: int) -> None:
-    latents, shape = request.latents, (len(request.prompts), channels, request.height, request.width)
+def _check_latents(request: Request, model: Model) -> None:
+    sides = request.height // model.factor, request.width // model.factor
+    latents, shape = request.latents, (len(request.prompts), model.shape[0], *sides)
     if latents is None:
         return
     if not isinstance(latents, Tensor) or tuple(latents.shape) != shape:

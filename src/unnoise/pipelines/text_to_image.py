@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from unnoise.errors import NonFiniteError
 from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
 from unnoise.pipelines.guidance import Condition, Guided
+from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
@@ -32,11 +34,19 @@ SMALL = 20_000_000
 class Step(SchedulerStep):
     """A step that can be looked at; see `schedulers.Step`."""
 
-    __slots__ = ()
+    __slots__ = ("_run",)
+
+    def __init__(self, made: SchedulerStep, run: Denoising) -> None:
+        super().__init__(made.index, made.start, made.estimate, made.level, made.x)
+        self._run = run
 
     def preview(self) -> Image.Image:
-        """The picture as the network predicts it now (x0), not the noisy sample; a batch as one sheet."""
-        return images.grid(images.to_pil(self.x0))
+        """The picture as the network predicts it now (x0), not the noisy sample; a batch as one sheet.
+
+        Of latents a linear look at their colours, in the picture's size but not its detail.
+        """
+        with torch.inference_mode():
+            return images.grid(self._run.look(self.x0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +71,21 @@ class Denoising(Iterator[Step]):
 
     def __init__(self, model: Model, request: Request, plan: Plan) -> None:
         self.request = request
-        self.recipes = request.recipes(model, version("unnoise"))
         self._model, self._plan = model, plan
         self._last: Step | None = None
         with torch.inference_mode():
             self._condition = self._embed()
             self._steps = plan.run(self._diffuser().estimate, self._start(), NoiseSource(request.seeds))
+
+    @cached_property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What makes each picture again."""
+        return self.request.recipes(self._model, version("unnoise"))
+
+    @cached_property
+    def look(self) -> Look:
+        """What makes a quick picture of a sample; see `Step.preview`."""
+        return Look(self._model)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -80,7 +99,7 @@ class Denoising(Iterator[Step]):
         # here, not around the whole run: between two steps the caller's own code must not run in this mode
         with torch.inference_mode():
             made = next(self._steps)
-            step = Step(made.index, made.start, made.estimate, made.level, made.x)
+            step = Step(made, self)
             self._check(step)
         self._last = step
         return step
@@ -90,14 +109,15 @@ class Denoising(Iterator[Step]):
         for _ in self:
             pass
         assert self._last is not None
-        arrays = images.to_arrays(self._last.x)
+        with torch.inference_mode():
+            arrays = images.to_arrays(decode(self._model, self._last.x))
         return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
     def _embed(self) -> Condition:
         request = self.request
         unguided = request.guidance == 1.0
-        prompts = request.prompts if unguided else (*request.negatives, *request.prompts)
-        return Condition.of(self._model, prompts)
+        size = request.height, request.width
+        return Condition.of(self._model, request.prompts, () if unguided else request.negatives, size)
 
     def _diffuser(self) -> Diffuser:
         model = self._model
@@ -108,7 +128,8 @@ class Denoising(Iterator[Step]):
         request, device = self.request, next(self._model.network.parameters()).device
         noise = request.latents
         if noise is None:
-            shape = (len(request.seeds), self._model.shape[0], request.height, request.width)
+            sides = request.height // self._model.factor, request.width // self._model.factor
+            shape = (len(request.seeds), self._model.shape[0], *sides)
             noise = NoiseSource(request.seeds)("start", like=torch.empty(shape))
         return self._plan.initial(noise.to(device, torch.float32))
 
@@ -126,7 +147,7 @@ class Denoising(Iterator[Step]):
 
 
 class TextToImage:
-    """A model that makes pictures from prompts, in pixel space.
+    """A model that makes pictures from prompts, in pixels or in the latents of its autoencoder.
 
     Nothing is kept between calls, so threads may share one. All arguments but the prompt are optional; the
     model's card has the defaults.
@@ -157,7 +178,8 @@ class TextToImage:
         is heeded, 0 to 100; 1 asks the network once, other values twice. seed: picture i of the call has seed
         + i, and is the same picture when asked for alone; random when None. seeds: one for each picture instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
-        Scheduler. latents: unit noise (pictures, channels, height, width) to start from instead of the seed's.
+        Scheduler. latents: unit noise to start from instead of the seed's: (pictures, channels, height,
+        width), with an autoencoder of its latents.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
@@ -221,20 +243,37 @@ class TextToImage:
 
 
 def load(
-    name_or_path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    name_or_path: str | Path,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    prediction: str | None = None,
 ) -> TextToImage:
-    """A pipeline from a shipped model's name, a model folder, or a training run.
+    """A pipeline from a shipped model's name, a model folder, a training run, or a Stable Diffusion checkpoint.
 
-    dtype, device: what suits the model's size and this machine when None. Raises InputError for an unknown
-    name, CheckpointError for files that cannot be accounted for.
+    The checkpoint is a diffusers folder, a .safetensors file, or a .ckpt that holds nothing but tensors. dtype,
+    device: what suits the model's size and this machine when None. prediction: as `checkpoints.load` takes it.
+    Raises InputError for an unknown name, CheckpointError for files that cannot be accounted for.
     """
-    model = checkpoints.load(name_or_path)
-    small = sum(tensor.numel() for tensor in model.network.parameters()) < SMALL
-    if device is None:
-        device = "cuda" if not small and torch.cuda.is_available() else "cpu"
-    if dtype is None:
-        dtype = torch.float32 if small else fast_dtype(device)
+    blueprint = checkpoints.recognise(name_or_path, prediction)
+    if blueprint is not None:
+        device, dtype = _suited(blueprint.parameters()["network"], device, dtype)
+        return TextToImage(blueprint.load(dtype, device))
+    model = checkpoints.load(name_or_path, prediction=prediction)
+    count = sum(tensor.numel() for tensor in model.network.parameters())
+    device, dtype = _suited(count, device, dtype)
     for module in (model.network, model.text_encoder):
         if module is not None:
             module.to(device=device, dtype=dtype)
     return TextToImage(model)
+
+
+def _suited(
+    parameters: int, device: torch.device | str | None, dtype: torch.dtype | None
+) -> tuple[torch.device | str, torch.dtype]:
+    """Where a network of that many numbers runs best, and in what."""
+    small = parameters < SMALL
+    if device is None:
+        device = "cuda" if not small and torch.cuda.is_available() else "cpu"
+    if dtype is None:
+        dtype = torch.float32 if small else fast_dtype(device)
+    return device, dtype

@@ -1,0 +1,206 @@
+"""A model of another program: what its file says it is, before any weight is read; and reading the weights."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.checkpoints.building import outline, unfilled
+from unnoise.checkpoints.layouts import Layout, Shape, pour
+from unnoise.checkpoints.manifest import Defaults
+from unnoise.checkpoints.model import SIZES, Model, Tower
+from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
+from unnoise.errors import CheckpointError, InputError
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
+from unnoise.networks.unet import UNet, UNetConfig
+from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
+from unnoise.process import NoiseSchedule
+from unnoise.text import PromptTokenizer
+
+Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network: its configuration, the names of its tensors, the files that hold them.
+
+    where: how messages call the file or folder.
+    """
+
+    config: Config
+    layout: Layout
+    files: tuple[Path, ...]
+    where: Path
+
+
+def build(config: Config) -> nn.Module:
+    """The network of a configuration, with whatever weights it starts from."""
+    if isinstance(config, UNetConfig):
+        return UNet(config)
+    return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
+
+
+@lru_cache(maxsize=16)
+def shapes_of(config: Config) -> Mapping[str, Shape]:
+    """Our tensors by name."""
+    network = outline(lambda: build(config))
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """A Stable Diffusion model in files of another program, accounted for but not loaded.
+
+    parts: "network", "autoencoder", then the text encoders "text_encoder", "text_encoder_2". tokenizers, skips:
+    one for each text encoder. unused: pattern of names that such files hold and no network needs. size: height
+    and width of the latents it was trained on. name: of the file or folder. hashed: the file whose sha256 names the
+    model.
+    """
+
+    family: str
+    parts: Mapping[str, Part]
+    tokenizers: tuple[PromptTokenizer, ...]
+    skips: tuple[int, ...]
+    schedule: NoiseSchedule
+    prediction: str
+    size: tuple[int, int]
+    defaults: Defaults
+    unused: str
+    name: str
+    hashed: Path
+
+    def parameters(self) -> dict[str, int]:
+        """Numbers in each part."""
+        return {
+            name: sum(map(math.prod, shapes_of(part.config).values())) for name, part in self.parts.items()
+        }
+
+    def check(self) -> None:
+        """Account for every tensor by its name and shape, without reading it.
+
+        Raises CheckpointError with the names of those that are missing, extra or of another shape.
+        """
+        for files, parts in self._by_files().items():
+            _account(list(parts.values()), open_weights(files), self.unused)
+
+    def load(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
+        """The model, each tensor read from its place straight into its final one.
+
+        Raises CheckpointError as `check`, and for numbers that are not finite.
+        """
+        self.check()
+        built: dict[str, nn.Module] = {}
+        for files, parts in self._by_files().items():
+            weights = open_weights(files)
+            for name, part in parts.items():
+                built[name] = unfilled(partial(build, part.config), dtype, device)
+                _fill(built[name], part, weights)
+        return self._model(built)
+
+    def _by_files(self) -> dict[tuple[Path, ...], dict[str, Part]]:
+        found: dict[tuple[Path, ...], dict[str, Part]] = {}
+        for name, part in self.parts.items():
+            found.setdefault(part.files, {})[name] = part
+        return found
+
+    def _model(self, built: Mapping[str, nn.Module]) -> Model:
+        network, autoencoder = built["network"], built["autoencoder"]
+        assert isinstance(network, UNet)
+        assert isinstance(autoencoder, AutoEncoder)
+        encoders = [built[name] for name in self.parts if name.startswith("text")]
+        first, *more = (
+            Tower(encoder, tokenizer, skip)
+            for encoder, tokenizer, skip in zip(encoders, self.tokenizers, self.skips, strict=True)
+            if isinstance(encoder, TextEncoder)
+        )
+        try:
+            model = Model(
+                network=network,
+                schedule=self.schedule,
+                shape=(autoencoder.config.latent_channels, *self.size),
+                prediction=self.prediction,
+                text_encoder=first.encoder,
+                tokenizer=first.tokenizer,
+                defaults=self.defaults,
+                card={"family": self.family},
+                name=self.name,
+                hashed=self.hashed,
+                autoencoder=autoencoder,
+                text_skip=first.skip,
+                more_text=tuple(more),
+            )
+            model.diffuser  # noqa: B018 - checks that schedule and prediction belong together
+        except InputError as error:
+            raise CheckpointError(f"the parts of '{self.hashed}' do not fit together: {error}") from error
+        return model
+
+
+def _account(parts: Sequence[Part], weights: Weights, unused: str) -> None:
+    wanted: dict[str, Shape] = {}
+    for part in parts:
+        wanted |= part.layout.shapes(shapes_of(part.config))
+    where, infos = parts[0].where, weights.infos
+    missing = [name for name in wanted if name not in infos]
+    known = re.compile(unused)
+    extra = [name for name in infos if name not in wanted and not known.fullmatch(name)]
+    if missing or extra:
+        said = [
+            f"{word} {_some(names)}" for word, names in (("lacks", missing), ("has extra", extra)) if names
+        ]
+        raise CheckpointError(
+            f"'{where}' cannot be accounted for: it {' and '.join(said)}. Fetch the whole file again, or one that is "
+            "not merged with something else."
+        )
+    for name, shape in wanted.items():
+        found, dtype = infos[name].shape, infos[name].dtype
+        if _plain(found) != _plain(shape) or dtype not in DTYPES:
+            raise CheckpointError(
+                f"'{where}': tensor {name!r} is {dtype} of shape {list(found)}; {list(shape)} in one of "
+                f"{', '.join(DTYPES)} was expected. Fetch the file again."
+            )
+
+
+def _plain(shape: Shape) -> Shape:
+    """Without trailing ones: programs differ in whether a linear layer over pixels is a 1x1 convolution."""
+    return shape[:-2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+
+
+def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
+    for name, tensor in network.state_dict().items():
+        source = part.layout.source(name)
+        pour(source, tensor, weights.take)
+        if not _finite(tensor):
+            raise CheckpointError(
+                f"'{part.where}': {_some(list(source.names))} holds numbers that are not finite, or too large for "
+                f"{str(tensor.dtype).removeprefix('torch.')}. Fetch the file again, or load with dtype=torch.float32."
+            )
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor)  # a nan is both; no memory for a mask is taken
+    return bool(low.isfinite() & high.isfinite())
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(repr, names[:3])) + more
+
+
+def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig) -> int:
+    """Width of the sinusoids of each size that XL is told; InputError where the widths leave none."""
+    left = network.pooled_width - (encoder.projection or encoder.width)
+    if left <= 0 or left % (2 * SIZES):
+        raise InputError(
+            f"the network reads a vector of {network.pooled_width} beside the time; the text encoder's "
+            f"{encoder.projection or encoder.width} and six sizes cannot make it up."
+        )
+    return left // SIZES

@@ -1,0 +1,209 @@
+"""A model in a folder as diffusers writes it: `model_index.json`, and a folder for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints.blueprint import Blueprint, Part, sinusoid_width
+from unnoise.checkpoints.configs import autoencoder_config, read_table, text_config, unet_config
+from unnoise.checkpoints.families import SD1, SD2, SDXL, Family
+from unnoise.checkpoints.header import read_header
+from unnoise.checkpoints.layouts import Layout
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig
+from unnoise.process import NoiseSchedule
+from unnoise.schedulers import names as schedulers
+from unnoise.text import Tokenizer
+
+INDEX = "model_index.json"
+UNUSED = r"(.*\.)?position_ids"
+
+_PIPELINES = (
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+)
+# What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all.
+_CLASSES = {
+    "unet": {("diffusers", "UNet2DConditionModel")},
+    "vae": {("diffusers", "AutoencoderKL")},
+    "text_encoder": {("transformers", "CLIPTextModel")},
+    "text_encoder_2": {("transformers", "CLIPTextModelWithProjection")},
+    "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+    "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+}
+# Parts that are never opened, so that it does not matter what they claim to be.
+_PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder", "scheduler")
+
+_BASES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+Value = TypeVar("Value")
+
+
+def read(folder: Path, prediction: str | None = None) -> Blueprint:
+    """What the folder is.
+
+    prediction: "noise", "velocity" or "sample" instead of what the scheduler's file says. Raises CheckpointError
+    for parts that are missing or of a class that is not known, and for settings that are not computed here.
+    """
+    _check_index(folder, read_table(folder / INDEX))
+    config, linear = _understood(folder / "unet", lambda table: unet_config(table))
+    family = _family(folder, config)
+    if config.in_channels != config.out_channels:
+        raise CheckpointError(
+            f"'{folder}' takes {config.in_channels} channels (9: inpainting, 8: instruct-pix2pix); this version "
+            "makes pictures from text alone. Use the model's plain form."
+        )
+    schedule, stated = _schedule(folder)
+    names = ("text_encoder", "text_encoder_2") if family is SDXL else ("text_encoder",)
+    tokenizers = tuple(_tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in names)
+    parts = {"network": _part(folder, "unet", config, layouts.unet.diffusers(linear)), **_autoencoder(folder)}
+    for name, tokenizer in zip(names, tokenizers, strict=True):
+        parts[name] = _text(folder, name, tokenizer.end, family)
+    if family is SDXL:
+        _check_sizes(folder, config, parts["text_encoder_2"])
+    side = read_table(folder / "unet" / "config.json").get("sample_size")
+    prediction = prediction or stated
+    return Blueprint(
+        family=family.name,
+        parts=parts,
+        tokenizers=tokenizers,
+        skips=(1, 1) if family is SDXL else (0,),
+        schedule=schedule,
+        prediction=prediction,
+        size=(side, side) if type(side) is int and 0 < side <= 512 else family.size(prediction),
+        defaults=family.defaults,
+        unused=UNUSED,
+        name=folder.name or folder.resolve().name,
+        hashed=parts["network"].files[0],
+    )
+
+
+def _check_index(folder: Path, index: dict[str, Any]) -> None:
+    if index.get("_class_name") not in _PIPELINES:
+        raise CheckpointError(
+            f"'{folder / INDEX}' describes a {str(index.get('_class_name'))[:80]!r}; known are "
+            f"{', '.join(_PIPELINES)}."
+        )
+    for name, value in index.items():
+        if name.startswith("_") or name in _PASSED_OVER or not isinstance(value, list):
+            continue
+        if value != [None, None] and tuple(value) not in _CLASSES.get(name, set()):
+            wanted = " or ".join(".".join(each) for each in sorted(_CLASSES.get(name, set())))
+            raise CheckpointError(
+                f"'{folder / INDEX}' says that {name!r} is {str(value)[:120]}; "
+                + (
+                    f"{wanted} was expected."
+                    if wanted
+                    else "no such part is known, and nothing of it was run."
+                )
+            )
+
+
+def _family(folder: Path, config: UNetConfig) -> Family:
+    if config.pooled_width:
+        if not (folder / "text_encoder").is_dir():
+            raise CheckpointError(
+                f"'{folder}' has one text encoder, as the refiner of Stable Diffusion XL has, which this version "
+                "cannot run; give the base model."
+            )
+        return SDXL
+    return SD2 if config.head_width or config.text_width == 1024 else SD1
+
+
+def _understood(part: Path, read_config: Callable[[dict[str, Any]], Value]) -> Value:
+    table = read_table(part / "config.json")
+    try:
+        return read_config(table)
+    except InputError as error:
+        raise CheckpointError(f"'{part / 'config.json'}': {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"'{part / 'config.json'}' does not describe a network ({type(error).__name__}: {error}); fetch it again."
+        ) from error
+
+
+def _part(folder: Path, name: str, config: Any, layout: Layout) -> Part:  # noqa: ANN401 - any of the three
+    return Part(config, layout, weight_files(folder / name, _BASES.get(name, "model")), folder / name)
+
+
+def _autoencoder(folder: Path) -> dict[str, Part]:
+    config = _understood(folder / "vae", autoencoder_config)
+    part = _part(folder, "vae", config, layouts.autoencoder.diffusers())
+    old = any(".query." in name for file in part.files for name in read_header(file).tensors)
+    return {"autoencoder": Part(config, layouts.autoencoder.diffusers(old), part.files, part.where)}
+
+
+def _text(folder: Path, name: str, end_token: int, family: Family) -> Part:
+    projected = name == "text_encoder_2"
+
+    def ours(table: dict[str, Any]) -> TextEncoderConfig:
+        return text_config(table, end_token, projected, normalize_skipped=family is not SDXL)
+
+    part = _part(folder, name, _understood(folder / name, ours), layouts.text.transformers())
+    nested = any(each.startswith("text_model.") for file in part.files for each in read_header(file).tensors)
+    return Part(part.config, layouts.text.transformers(text_model=nested), part.files, part.where)
+
+
+def _check_sizes(folder: Path, config: UNetConfig, part: Part) -> None:
+    assert isinstance(part.config, TextEncoderConfig)
+    width = sinusoid_width(config, part.config)
+    stated = read_table(folder / "unet" / "config.json").get("addition_time_embed_dim")
+    if stated != width:
+        raise CheckpointError(
+            f"'{folder / 'unet'}': addition_time_embed_dim is {stated!r}; its other numbers leave {width}."
+        )
+
+
+def _tokenizer(folder: Path, name: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_folder(folder / name)
+    except (FileError, InputError) as error:
+        raise CheckpointError(f"'{folder / name}' holds no tokenizer that can be read: {error}") from error
+
+
+def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:
+    path = folder / "scheduler" / "scheduler_config.json"
+    table = read_table(path)
+    try:
+        found = schedulers.from_config(table)
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"'{path}': {error}") from error
+    if found.prediction.name not in ("noise", "sample", "velocity"):
+        raise CheckpointError(f"'{path}': {found.prediction.name} prediction is not read for this family.")
+    return found.schedule, found.prediction.name
+
+
+def weight_files(folder: Path, base: str) -> tuple[Path, ...]:
+    """The files of one part's weights: whole before half precision, one file before shards.
+
+    Raises CheckpointError when there is none, or shards are missing or lie outside the folder.
+    """
+    for variant in ("", ".fp16", ".bf16"):
+        whole, index = (
+            folder / f"{base}{variant}.safetensors",
+            folder / f"{base}.safetensors.index{variant}.json",
+        )
+        if whole.is_file():
+            return (whole,)
+        if index.is_file():
+            return _shards(index)
+    pickled = " It has pickled weights, which are not read." if [*folder.glob("*.bin")] else ""
+    raise CheckpointError(
+        f"'{folder}' has no {base}.safetensors.{pickled} Fetch the model with its .safetensors files."
+    )
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    table = read_table(index).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(file, str) for file in table.values()):
+        raise CheckpointError(f"'{index}' lists no weights; fetch the model again.")
+    files = sorted(set(table.values()))
+    for file in files:
+        if Path(file).name != file or "\\" in file or not (index.parent / file).is_file():
+            raise CheckpointError(f"'{index}' names the file {file[:120]!r}, which is not in its folder.")
+    return tuple(index.parent / file for file in files)

@@ -1,0 +1,142 @@
+"""What networks a single file in the original layout holds, told by the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from unnoise.checkpoints.layouts import Shape
+from unnoise.errors import CheckpointError
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig
+from unnoise.networks.vae import AutoEncoderConfig
+
+Shapes = Mapping[str, Shape]
+
+_HEAD = 64
+_MOST = 100
+
+
+def inside(shapes: Shapes, prefix: str) -> dict[str, Shape]:
+    """The tensors under a prefix, without it."""
+    return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
+
+
+def linear_projection(unet: Shapes) -> bool:
+    """Whether the transformers' projections are linear layers (Stable Diffusion 2, XL), not 1x1 convolutions (1)."""
+    return all(len(shape) == 2 for name, shape in unet.items() if name.endswith("proj_in.weight"))
+
+
+def unet_config(unet: Shapes) -> UNetConfig:
+    """Of the tensors under `model.diffusion_model.`.
+
+    Nothing in a file tells the number of attention heads; in Stable Diffusion 1, whose projections are
+    convolutions, it is 8, and later each head has a width of 64.
+    """
+    widths: list[int] = []
+    blocks: list[int] = []
+    attention: list[int] = []
+    depth = 0
+    for place in range(1, _MOST):
+        convolution = unet.get(f"input_blocks.{place}.0.out_layers.3.weight")
+        if convolution is not None:
+            if not blocks or depth < 0:
+                widths.append(convolution[0])
+                blocks.append(0)
+                attention.append(0)
+            depth = _depth(unet, f"input_blocks.{place}.1.")
+            blocks[-1] += 1
+            attention[-1] = depth
+        elif f"input_blocks.{place}.0.op.weight" in unet:
+            depth = -1
+        else:
+            break
+    linear = linear_projection(unet)
+    entry, leave = _shape(unet, "input_blocks.0.0.weight"), _shape(unet, "out.2.weight")
+    return UNetConfig(
+        in_channels=entry[1],
+        out_channels=leave[0],
+        widths=tuple(widths),
+        blocks=blocks[0] if len(set(blocks)) == 1 else tuple(blocks),
+        attention=tuple(attention),
+        mid_attention=_depth(unet, "middle_block.1."),
+        text_width=_text_width(unet),
+        pooled_width=unet.get("label_emb.0.0.weight", (0, 0))[1],
+        heads=1 if linear else 8,
+        head_width=_HEAD if linear else 0,
+    )
+
+
+def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
+    """Of the tensors under `first_stage_model.`; the scale of the latents is not in them."""
+    levels = _count(vae, "encoder.down.{}.block.0.conv1.weight")
+    widths = tuple(_shape(vae, f"encoder.down.{level}.block.0.conv1.weight")[0] for level in range(levels))
+    return AutoEncoderConfig(
+        channels=_shape(vae, "encoder.conv_in.weight")[1],
+        latent_channels=_shape(vae, "decoder.conv_in.weight")[1],
+        widths=widths,
+        blocks=_count(vae, "encoder.down.0.block.{}.conv1.weight"),
+        attention="encoder.mid.attn_1.q.weight" in vae,
+        quant="quant_conv.weight" in vae,
+        scale=scale,
+    )
+
+
+def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
+    """Of CLIP's tensors as transformers names them, without the leading `text_model.`."""
+    vocabulary, width = _shape(encoder, "embeddings.token_embedding.weight")
+    return TextEncoderConfig(
+        vocabulary=vocabulary,
+        width=width,
+        layers=_count(encoder, "encoder.layers.{}.mlp.fc1.weight"),
+        heads=max(1, width // _HEAD),
+        positions=_shape(encoder, "embeddings.position_embedding.weight")[0],
+        expansion=_shape(encoder, "encoder.layers.0.mlp.fc1.weight")[0] // width,
+        end_token=vocabulary - 1,
+        normalize_skipped=normalize_skipped,
+    )
+
+
+def open_clip_config(encoder: Shapes, layers: int, projection: bool) -> TextEncoderConfig:
+    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is."""
+    vocabulary, width = _shape(encoder, "token_embedding.weight")
+    return TextEncoderConfig(
+        vocabulary=vocabulary,
+        width=width,
+        layers=layers,
+        heads=max(1, width // _HEAD),
+        positions=_shape(encoder, "positional_embedding")[0],
+        expansion=_shape(encoder, "transformer.resblocks.0.mlp.c_fc.weight")[0] // width,
+        activation="gelu",
+        end_token=vocabulary - 1,
+        projection=_shape(encoder, "text_projection")[1] if projection else None,
+        normalize_skipped=not projection,
+    )
+
+
+def open_clip_layers(encoder: Shapes) -> int:
+    """Layers of an OpenCLIP tower that the file holds."""
+    return _count(encoder, "transformer.resblocks.{}.mlp.c_fc.weight")
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    return next(place for place in range(_MOST + 1) if pattern.format(place) not in shapes or place == _MOST)
+
+
+def _depth(unet: Shapes, place: str) -> int:
+    return _count(unet, place + "transformer_blocks.{}.norm1.weight")
+
+
+def _text_width(unet: Shapes) -> int:
+    cross = re.compile(r".*\.attn2\.to_k\.weight")
+    return next((shape[-1] for name, shape in unet.items() if cross.fullmatch(name)), 0)
+
+
+def _shape(shapes: Shapes, name: str) -> Shape:
+    shape = shapes.get(name, ())
+    if len(shape) < 2:
+        raise CheckpointError(
+            f"the tensor {name!r} is missing or {list(shape)} in shape; a whole Stable Diffusion model has it. "
+            "Fetch the file again."
+        )
+    return shape

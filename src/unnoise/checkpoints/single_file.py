@@ -1,0 +1,198 @@
+"""A whole model in one file, in the original layout of Stable Diffusion 1, 2 or XL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints import shapes as told
+from unnoise.checkpoints.blueprint import Blueprint, Part, sinusoid_width
+from unnoise.checkpoints.families import FAMILIES, SD1, SD2, SDXL, Family
+from unnoise.checkpoints.shapes import Shapes, inside
+from unnoise.checkpoints.weights import Weights, open_weights
+from unnoise.errors import CheckpointError, InputError
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig
+from unnoise.process import DiscreteVP
+from unnoise.text import Tokenizer
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
+XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+REFINER = "conditioner.embedders.0.model."
+
+# Averages of training, counters, tables that are computed here, and what only training reads.
+UNUSED = (
+    r"model_ema\..*|(.*\.)?position_ids|(.*\.)?logit_scale|(.*\.)?attn_mask|first_stage_model\.(loss|model_ema)\..*"
+    r"|betas|alphas_cumprod(_prev)?|sqrt_.*|log_one_minus_alphas_cumprod|posterior_.*|logvar|lvlb_weights|scale_factor"
+    r"|denoiser\.sigmas|v_pred|ztsnr|cond_stage_model\.model\.text_projection"
+)
+
+_OTHERS = {
+    r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
+    r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
+    r"model\.diffusion_model\.joint_blocks\..*|joint_blocks\..*": "Stable Diffusion 3",
+    r"(model\.diffusion_model\.)?double_blocks\..*": "Flux",
+    r"down_blocks\..*|up_blocks\..*": "a UNet alone, in diffusers' names",
+    r"(first_stage_model\.)?(encoder|decoder)\.conv_in\..*": "an autoencoder alone",
+    r"text_model\..*|transformer\.resblocks\..*": "a text encoder alone",
+}
+
+
+def read(path: Path, prediction: str | None = None) -> Blueprint:
+    """What the file is.
+
+    prediction: "noise", "velocity" or "sample" where the file should not be trusted to tell. Raises
+    CheckpointError for a file that is no whole model of a known family.
+    """
+    weights = open_weights([path])
+    shapes = {name: info.shape for name, info in weights.infos.items()}
+    unet = inside(shapes, UNET)
+    family = _family(path, shapes)
+    try:
+        rest = _READERS[family.name](path, shapes)
+        config = told.unet_config(unet)
+    except InputError as error:
+        raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
+    if config.in_channels != config.out_channels:
+        raise CheckpointError(
+            f"'{path}' is a {family.name} model that takes {config.in_channels} channels (9: inpainting, 8: "
+            "instruct-pix2pix); this version makes pictures from text alone. Use the model's plain form."
+        )
+    prediction = prediction or _prediction(family, config, weights)
+    parts = {"network": _unet_part(path, config, unet), **rest.parts}
+    if family is SDXL:
+        _check_sizes(path, parts)
+    schedule = DiscreteVP.scaled_linear()
+    return Blueprint(
+        family=family.name,
+        parts=parts,
+        tokenizers=rest.tokenizers,
+        skips=rest.skips,
+        schedule=schedule.zero_terminal_snr() if "ztsnr" in shapes else schedule,
+        prediction=prediction,
+        unused=f"{UNUSED}|{rest.unused}" if rest.unused else UNUSED,
+        size=family.size(prediction),
+        defaults=family.defaults,
+        name=path.stem,
+        hashed=path,
+    )
+
+
+def _family(path: Path, shapes: Shapes) -> Family:
+    if any(name.startswith(UNET + "input_blocks.") for name in shapes):
+        for prefix, family in ((XL_BIG_G, SDXL), (OPEN_CLIP_H, SD2), (CLIP_L, SD1)):
+            if any(name.startswith(prefix) for name in shapes):
+                return family
+        if any(name.startswith(REFINER) for name in shapes):
+            raise CheckpointError(
+                f"'{path}' is the refiner of Stable Diffusion XL, which this version cannot run; give the base model."
+            )
+        raise CheckpointError(
+            f"'{path}' holds a UNet but no text encoder; give a whole model (a 'checkpoint', not 'UNet only')."
+        )
+    for pattern, what in _OTHERS.items():
+        if any(re.fullmatch(pattern, name) for name in shapes):
+            raise CheckpointError(
+                f"'{path}' is {what}; give a whole {', '.join(family.name for family in FAMILIES)} model."
+            )
+    some = f" (its first tensor is {next(iter(shapes))!r})" if shapes else " (it holds no tensor)"
+    raise CheckpointError(
+        f"'{path}' is no model that is known here{some}; give one of {', '.join(f.name for f in FAMILIES)}."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rest:
+    """All but the UNet. unused: names that the family's files hold beside the common ones."""
+
+    parts: dict[str, Part]
+    tokenizers: tuple[Tokenizer, ...]
+    skips: tuple[int, ...]
+    unused: str = ""
+
+
+def _unet_part(path: Path, config: UNetConfig, unet: Shapes) -> Part:
+    return Part(config, layouts.unet.original(config, told.linear_projection(unet), UNET), (path,), path)
+
+
+def _autoencoder(path: Path, shapes: Shapes, scale: float) -> Part:
+    config = told.autoencoder_config(inside(shapes, VAE), scale)
+    return Part(config, layouts.autoencoder.original(len(config.widths), VAE), (path,), path)
+
+
+def _clip(path: Path, shapes: Shapes, prefix: str, normalize_skipped: bool) -> Part:
+    # some early files leave `text_model.` out
+    full = prefix + "text_model."
+    nested = any(name.startswith(full) for name in shapes)
+    config = told.clip_config(inside(shapes, full if nested else prefix), normalize_skipped)
+    return Part(config, layouts.text.transformers(prefix, nested), (path,), path)
+
+
+def _open_clip(path: Path, prefix: str, config: TextEncoderConfig) -> Part:
+    return Part(config, layouts.text.open_clip(prefix), (path,), path)
+
+
+def _sd1(path: Path, shapes: Shapes) -> _Rest:
+    parts = {
+        "autoencoder": _autoencoder(path, shapes, 0.18215),
+        "text_encoder": _clip(path, shapes, CLIP_L, True),
+    }
+    return _Rest(parts, (Tokenizer(),), (0,))
+
+
+def _sd2(path: Path, shapes: Shapes) -> _Rest:
+    """The hidden states are those before the last layer, which files hold (24 layers) or leave out (23)."""
+    encoder = inside(shapes, OPEN_CLIP_H)
+    held = told.open_clip_layers(encoder)
+    layers = held - 1 if "text_projection" in encoder or held == 24 else held
+    config = told.open_clip_config(encoder, layers, projection=False)
+    parts = {
+        "autoencoder": _autoencoder(path, shapes, 0.18215),
+        "text_encoder": _open_clip(path, OPEN_CLIP_H, config),
+    }
+    unused = rf"cond_stage_model\.model\.transformer\.resblocks\.{layers}\..*" if layers < held else ""
+    return _Rest(parts, (Tokenizer(padding=0),), (0,), unused)
+
+
+def _sdxl(path: Path, shapes: Shapes) -> _Rest:
+    encoder = inside(shapes, XL_BIG_G)
+    config = told.open_clip_config(encoder, told.open_clip_layers(encoder), projection=True)
+    parts = {
+        "autoencoder": _autoencoder(path, shapes, 0.13025),
+        "text_encoder": _clip(path, shapes, XL_CLIP_L, False),
+        "text_encoder_2": _open_clip(path, XL_BIG_G, config),
+    }
+    return _Rest(parts, (Tokenizer(), Tokenizer(padding=0)), (1, 1))
+
+
+_READERS: dict[str, Callable[[Path, Shapes], _Rest]] = {SD1.name: _sd1, SD2.name: _sd2, SDXL.name: _sdxl}
+
+
+def _check_sizes(path: Path, parts: dict[str, Part]) -> None:
+    network, encoder = parts["network"].config, parts["text_encoder_2"].config
+    assert isinstance(network, UNetConfig)
+    assert isinstance(encoder, TextEncoderConfig)
+    try:
+        sinusoid_width(network, encoder)
+    except InputError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
+
+
+def _prediction(family: Family, config: UNetConfig, weights: Weights) -> str:
+    """What the network was trained to say: by the file's own word, else by how its kind is known to look."""
+    stated = weights.metadata.get("modelspec.prediction_type", "")
+    if stated in ("v", "epsilon"):
+        return "velocity" if stated == "v" else "noise"
+    if "v_pred" in weights.infos:
+        return "velocity"
+    if family is not SD2:
+        return "noise"
+    # Stable Diffusion 2's two kinds have the same names and shapes; ComfyUI parts them by the spread of this bias.
+    last = sum(config.blocks_at(level) + 1 for level in range(len(config.widths))) - 1
+    name = f"{UNET}output_blocks.{last}.1.transformer_blocks.0.norm1.bias"
+    wide = name in weights.infos and float(weights.take(name).float().std(correction=0)) > 0.09
+    return "velocity" if wide else "noise"

@@ -1,0 +1,112 @@
+"""Tensors of files, each looked at where it lies: mapped, never read as a whole."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unnoise.checkpoints.header import TensorInfo, read_header
+from unnoise.errors import CheckpointError
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+"""The types that weights may have; others (counters, flags) are never weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The tensors of one or several files, as if they were one.
+
+    infos: what the headers say, by name. take: the tensor of a name, which stays valid until the next one is
+    taken. metadata: text by name.
+    """
+
+    infos: dict[str, TensorInfo]
+    take: Callable[[str], Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def open_weights(paths: Iterable[Path]) -> Weights:
+    """The tensors of these .safetensors files, or of one .ckpt.
+
+    Raises CheckpointError for a file that is damaged, for a name that stands in two of them, and for a pickle
+    that holds more than tensors.
+    """
+    merged = Weights({}, lambda name: homes[name].take(name))
+    homes: dict[str, Weights] = {}
+    for path in paths:
+        one = _unpickled(path) if path.suffix in (".ckpt", ".pt", ".pth", ".bin") else _mapped(path)
+        for name, info in one.infos.items():
+            if name in homes:
+                raise CheckpointError(f"'{path}' holds {name!r}, and so does another file of the model.")
+            homes[name], merged.infos[name] = one, info
+        merged.metadata.update(one.metadata)
+    return merged
+
+
+def _mapped(path: Path) -> Weights:
+    header = read_header(path)
+    if path.stat().st_size == header.begin:
+        return Weights(header.tensors, _nothing, header.metadata)
+    with path.open("rb") as file:
+        # A private mapping: torch asks for memory that it may write; nothing here does, and the file never changes.
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    last: list[TensorInfo] = []
+
+    def take(name: str) -> Tensor:
+        info = header.tensors[name]
+        if last:
+            _forget(mapping, header.begin, last.pop())
+        last.append(info)
+        if not info.count:
+            return torch.empty(info.shape, dtype=DTYPES[info.dtype])
+        flat = torch.frombuffer(
+            mapping, dtype=DTYPES[info.dtype], count=info.count, offset=header.begin + info.start
+        )
+        return flat.view(info.shape)
+
+    return Weights(header.tensors, take, header.metadata)
+
+
+def _nothing(name: str) -> Tensor:
+    raise KeyError(name)
+
+
+def _forget(mapping: mmap.mmap, begin: int, info: TensorInfo) -> None:
+    """Give the pages of a tensor back: mapped pages count as memory until then."""
+    if hasattr(mapping, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+        page = mmap.PAGESIZE
+        start = (begin + info.start) // page * page
+        mapping.madvise(mmap.MADV_DONTNEED, start, begin + info.stop - start)
+
+
+def _unpickled(path: Path) -> Weights:
+    """The tensors of a pickled checkpoint, by torch's reader that makes nothing but tensors and plain values."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for the "
+            "model as .safetensors."
+        ) from error
+    table = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(table, dict):
+        raise CheckpointError(f"'{path}' holds no table of tensors; ask for the model as .safetensors.")
+    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    infos = {
+        name: TensorInfo(names.get(value.dtype, str(value.dtype)), tuple(value.shape), 0, value.nbytes)
+        for name, value in tensors.items()
+    }
+    return Weights(infos, tensors.__getitem__)
