@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from unnoise import checkpoints as models
 from unnoise import training
 from unnoise.errors import DataError, FileError, InputError, NonFiniteError
-from unnoise.training import Finished, Progress, Saved, Stopped, settings
+from unnoise.training import Finished, Progress, Saved, Stopped, Validated, settings
 from unnoise.training.batches import ahead, draw
 from unnoise.training.data import open_pictures
 from unnoise.training.trainer import Trainer
@@ -117,6 +117,33 @@ def test_thirty_steps_equal_thirteen_and_seventeen_to_the_bit(folder, whole, tmp
     assert same(tensors(run, 30), tensors(whole[0], 30))
 
 
+def test_what_a_run_learns_beside_the_model_is_resumed_too(folder, tmp_path):
+    """Importance sampling's history, the learned uncertainty, more averages, both profiles, the held-out curve."""
+    extra = ["loss.times=importance", "loss.uncertainty=true", "optimizer.more_ema=0.9", "run.steps=90"]
+    extra += ["optimizer.profile_every=30", "data.held_out=0.4", "run.validate_every=30", "run.keep=0"]
+    extra += ["run.batch=12", "run.checkpoint_every=70", "optimizer.lr=0.003"]
+    once = list(training.train(folder, tmp_path / "whole", config(*extra)))
+    for event in training.train(folder, tmp_path / "run", config(*extra)):
+        if isinstance(event, Saved):
+            break
+    list(training.train(folder, tmp_path / "run", resume=True))
+    left, right = tensors(tmp_path / "whole", 90), tensors(tmp_path / "run", 90)
+    assert {"more.safetensors", "model-0.9/weights.safetensors"} <= left.keys()
+    assert int(left["more.safetensors"]["moments.counts"].min()) >= 10
+    assert same(left, right)
+    for name in ("step-000060", "step-000090"):
+        one, other = (load_file(tmp_path / r / "profiles" / f"{name}.safetensors") for r in ("whole", "run"))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    measured = [event for event in once if isinstance(event, Validated)]
+    assert [event.step for event in measured] == [30, 60, 90]
+    assert measured[-1].loss < measured[0].loss
+    assert [len(event.bands) for event in measured] == [8, 8, 8]
+    lines = [(tmp_path / r / "log.jsonl").read_text().splitlines() for r in ("whole", "run")]
+    held = [[json.loads(line) for line in found if "held out" in line] for found in lines]
+    assert held[0] == held[1]
+    assert models.load(tmp_path / "run" / "model-0.9").shape == (1, 8, 8)
+
+
 def test_a_finished_run_is_a_folder_with_everything_in_it(whole, folder):
     run, events = whole
     assert isinstance(events[-1], Finished)
@@ -177,6 +204,8 @@ def test_a_grid_that_cannot_be_drawn_does_not_end_the_run(folder, tmp_path, monk
         ("model.schedule.kind=discrete_vp", "model.schedule.curve=linear", "loss.weight=min_snr"),
         ("model.schedule.kind=discrete_vp", "model.schedule.curve=cosine", "model.variance=learned_range"),
         ("model.schedule.kind=discrete_vp", "model.schedule.curve=scaled_linear", "run.precision=bfloat16"),
+        ("loss.weight=debiased", "loss.times=importance"),
+        ("loss.weight=edm", "loss.offset_noise=0.1", "loss.input_perturbation=0.1", "loss.shift=2"),
         ("model.network.pooled_width=8",),
         ("data.captions=none", "model.colour=rgb"),
     ],
@@ -214,7 +243,7 @@ def test_four_parts_of_two_have_the_gradient_of_one_of_eight(folder, tmp_path):
         loss = learner.gradients(3, draw(made, trainer.pictures, trainer.model.schedule, 3))
         found.append((loss, [weight.grad for weight in learner.parameters]))
     (loss, one), (_, four) = found
-    assert float(loss) == pytest.approx(float(found[1][0]), rel=1e-6)
+    assert float(loss.mean()) == pytest.approx(float(found[1][0].mean()), rel=1e-6)
     largest = max(float(gradient.abs().max()) for gradient in one)
     assert all(torch.allclose(a, b, rtol=0, atol=1e-6 * largest) for a, b in zip(one, four, strict=True))
 
@@ -353,6 +382,7 @@ def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):
         ("model.variance=learned_range", "model.schedule.kind=discrete_vp"),
         ("model.defaults.speed=3", "'speed' is not a default"),
         ("run.device=tpu", "run.device is 'tpu'"),
+        ("data.held_out=0.1", "data.held_out is 0.1: 2 of 20 pictures; hold out at least 8"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder, tmp_path, change, words):
@@ -360,6 +390,13 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder,
     with pytest.raises(InputError, match=words):
         training.Trainer(folder, tmp_path / "run", config(*changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_noise_prediction_is_refused_where_the_schedule_ends_without_signal(folder, tmp_path):
+    changes = ["model.schedule.kind=discrete_vp", "model.schedule.zero_terminal=true"]
+    with pytest.raises(InputError, match="noise prediction cannot serve a schedule that ends without signal"):
+        training.Trainer(folder, tmp_path / "run", config("model.prediction=noise", *changes))
+    training.Trainer(folder, tmp_path / "run", config("model.prediction=velocity", *changes))
 
 
 def test_bad_data_is_refused_before_anything_is_written(tmp_path):
@@ -383,8 +420,8 @@ def test_a_small_set_and_corrupt_pictures_are_told(folder, tmp_path):
     (data / "film.mp4").write_bytes(b"")
     notes = "\n".join(next(training.train(data, tmp_path / "run", config())).notes)
     assert "02.png' is not a PNG" in notes
-    assert "1 corrupt" in notes
-    assert "1 files are not pictures" in notes
+    assert "1 corrupt picture skipped" in notes
+    assert "1 file is not a picture and was ignored" in notes
     assert "a batch of 8 shows each of the 2 pictures more than once" in notes
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow
-from unnoise.training import LossConfig, order, times
+from unnoise.training import LossConfig, batches, order, times
 
 
 @pytest.mark.parametrize("count", [1, 7, 64])
@@ -77,7 +77,74 @@ def test_logit_normal_has_its_median_at_the_sigmoid_of_its_mean():
     assert float(level.time.median()) == pytest.approx(1 / (1 + math.exp(-0.7)), abs=1e-3)
 
 
-@pytest.mark.parametrize("law", ["uniform", "logit_normal", "log_normal"])
+@pytest.mark.parametrize("shift", [0.5, 3.0])
+def test_a_shift_moves_the_median_as_published(shift):
+    """Esser et al. 2024, eq. 23: t becomes shift t / (1 + (shift - 1) t)."""
+    time = float(drawn(Flow(start=1e-9), times="logit_normal", mean=0.7, shift=shift).time.median())
+    plain = 1 / (1 + math.exp(-0.7))
+    assert time == pytest.approx(shift * plain / (1 + (shift - 1) * plain), abs=1e-3)
+
+
+def taught(bins=4):
+    """A law that has learned losses 1, 2, 3, 4 in its four bins."""
+    moments = times.SecondMoments(bins)
+    fraction = (torch.arange(40) % bins + 0.5).double() / bins
+    moments.learn(fraction, (fraction * bins).ceil())
+    return moments
+
+
+def test_importance_is_uniform_until_every_bin_has_ten_losses():
+    moments = times.SecondMoments(4)
+    moments.learn(torch.full((100,), 0.1).double(), torch.full((100,), 7.0))
+    fraction = times.fractions(0, 0, range(9), 9, True)
+    bent, weight = moments.bend(fraction)
+    assert torch.allclose(bent, fraction, rtol=0, atol=1e-12)
+    assert weight.tolist() == [1.0] * 9
+
+
+def test_importance_draws_in_proportion_to_the_root_of_the_second_moment():
+    moments = taught()
+    expected = [0.999 * size / 10 + 0.001 / 4 for size in (1, 2, 3, 4)]
+    assert moments.probabilities().tolist() == pytest.approx(expected, rel=1e-12)
+    bent, weight = moments.bend(times.fractions(0, 0, range(4000), 4000, True))
+    counts = torch.bincount((bent * 4).long(), minlength=4) / 4000
+    assert counts.tolist() == pytest.approx(expected, abs=1e-3)
+    # Weighed by 1 / (bins p), any function has the mean that it has under the uniform law.
+    assert float((weight * bent.square()).mean()) == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_importance_keeps_the_last_ten_losses_of_a_bin():
+    moments = taught()
+    moments.learn(torch.full((10,), 0.01).double(), torch.full((10,), 4.0))
+    assert moments.losses[0].tolist() == [4.0] * 10
+    assert moments.counts.tolist() == [20, 10, 10, 10]
+
+
+def noise(**loss):
+    drawn_noise, seen = batches._noise(LossConfig(**loss), 0, 5, range(400), (2, 4, 4))
+    return drawn_noise, seen
+
+
+def test_offset_noise_has_the_variance_of_its_two_parts():
+    """Of a pixel 1 + o^2; of a channel's mean 1/16 + o^2. 800 channels: within 5 standard errors."""
+    plain, _ = noise()
+    moved, seen = noise(offset_noise=0.5)
+    assert seen is moved
+    shift = moved - plain
+    assert torch.allclose(shift, shift[:, :, :1, :1].expand_as(shift), rtol=0, atol=1e-6)
+    assert float(shift[:, :, 0, 0].var()) == pytest.approx(0.25, rel=5 * math.sqrt(2 / 800))
+    assert float(moved.mean((2, 3)).var()) == pytest.approx(1 / 16 + 0.25, rel=5 * math.sqrt(2 / 800))
+
+
+def test_input_perturbation_changes_what_is_seen_and_not_what_is_asked():
+    plain, _ = noise()
+    asked, seen = noise(input_perturbation=0.1)
+    assert torch.equal(asked, plain)
+    assert float((seen - asked).std()) == pytest.approx(0.1, rel=0.05)
+    assert abs(float(((seen - asked) * plain).mean())) < 0.005
+
+
+@pytest.mark.parametrize("law", ["uniform", "logit_normal", "log_normal", "importance"])
 @pytest.mark.parametrize(
     "schedule", [DiscreteVP.linear(), DiscreteVP.scaled_linear().zero_terminal_snr(), Cosine(), EDM(), Flow()]
 )

@@ -7,56 +7,13 @@ import torch
 
 from unnoise.errors import InputError
 from unnoise.evaluation import discretised_log_likelihood
-from unnoise.process import Cosine, Diffuser, DiscreteVP, Estimate, Gaussian, Level, schedule_from_config
-from unnoise.process import prediction as predictions
+from unnoise.process import Cosine, Diffuser, DiscreteVP, Estimate, Gaussian, schedule_from_config
 from unnoise.training import losses
-
-VP = [(0.99, math.sqrt(1 - 0.99**2)), (0.6, 0.8), (0.1, math.sqrt(0.99))]
-
-
-def vp_level():
-    alpha, sigma = (torch.tensor(values, dtype=torch.float64) for values in zip(*VP, strict=True))
-    return Level(torch.zeros(3, dtype=torch.float64), alpha, sigma)
 
 
 def test_squared_error_is_a_mean_for_each_sample():
     error = losses.squared_error(torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]]), torch.zeros(2, 1, 2))
     assert error.tolist() == [5.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("name", "form"),
-    [
-        ("sample", lambda snr: min(snr, 5.0)),
-        ("noise", lambda snr: min(snr, 5.0) / snr),
-        ("velocity", lambda snr: min(snr, 5.0) / (snr + 1.0)),
-    ],
-)
-def test_min_snr_weight_is_the_published_one(name, form):
-    weight = losses.min_snr_weight(predictions.get(name), vp_level(), 5.0)
-    expected = [form((alpha / sigma) ** 2) for alpha, sigma in VP]
-    assert weight.tolist() == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("name", predictions.NAMES)
-def test_min_snr_is_one_loss_whatever_the_network_predicts(name):
-    """weight * (error of the output)^2 equals min(SNR, gamma) * (error of x0)^2."""
-    kind, level = predictions.get(name), vp_level()
-    x0, noise, off = torch.randn(3, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    x = level.expand("alpha", x0) * x0 + level.expand("sigma", x0) * noise
-    output = kind.target(x0, noise, level) + 0.01 * off
-    estimated, _ = kind.estimate(output, x, level)
-    snr = (level.alpha / level.sigma) ** 2
-    left = losses.min_snr_weight(kind, level, 5.0) * (0.01 * off).square().mean(1)
-    right = snr.clamp(max=5.0) * (estimated - x0).square().mean(1)
-    assert torch.allclose(left, right, rtol=1e-9, atol=0)
-
-
-def test_min_snr_refuses_what_has_no_weight():
-    level = Level(999.0, 0.0, 1.0)
-    with pytest.raises(InputError, match="noise prediction at a level without signal"):
-        losses.min_snr_weight(predictions.get("noise"), level)
-    assert losses.min_snr_weight(predictions.get("velocity"), level).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("deviation", [1e-3, 0.02, 0.3, 2.0])

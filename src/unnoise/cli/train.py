@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -124,12 +125,42 @@ def run(arguments: argparse.Namespace) -> int:
         what = "is a file" if data.exists() else "does not exist"
         raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
     outputs.check_output("--out", out / "run", ())
-    if not arguments.json and sys.stderr.isatty():
-        sys.stderr.write("reading the pictures ...\r")
     from unnoise.training import train
 
-    events = train(data, out, asked, arguments.resume)
+    # Of processes that train as one, the first tells.
+    quiet = arguments.json or os.environ.get("RANK", "0") != "0"
+    with _Reading(quiet) as reading:
+        events = train(data, out, asked, arguments.resume, reading)
+    if os.environ.get("RANK", "0") != "0":
+        return _tell_nothing(events)
     return _tell_json(events) if arguments.json else _tell(events, out)
+
+
+class _Reading:
+    """Shows how many pictures have been decoded: a bar that appears when the first is, and goes when all are."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__()
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = Progress(total, "reading pictures", self._quiet).__enter__()
+        self._bar.reach(done)
+
+
+def _tell_nothing(events: Iterator[Event]) -> int:
+    last = ""
+    for event in events:
+        last = type(event).__name__
+    return 130 if last == "Stopped" else 0
 
 
 def _tell_json(events: Iterator[Event]) -> int:
@@ -164,9 +195,13 @@ def _tell(events: Iterator[Event], out: Path) -> int:
 
 
 def _sentence(event: Event) -> str:
-    from unnoise.training import Finished, Sampled, Saved, Skipped, Stopped
+    from unnoise.training import Finished, Sampled, Saved, Skipped, Stopped, Validated
 
     match event:
+        case Validated():
+            turned = f"; over-fitting since step {event.overfitting_since}"
+            known = "" if event.overfitting_since is None else turned
+            return f"step {event.step}: held-out loss {event.loss:.4f} +- {event.error:.4f}{known}"
         case Skipped():
             return f"step {event.step}: the loss was {event.loss}; the step was left out"
         case Saved():

@@ -17,7 +17,17 @@ from unnoise.training.config import (
     RunConfig,
     TrainConfig,
 )
-from unnoise.training.events import Event, Finished, Progress, Sampled, Saved, Skipped, Started, Stopped
+from unnoise.training.events import (
+    Event,
+    Finished,
+    Progress,
+    Sampled,
+    Saved,
+    Skipped,
+    Started,
+    Stopped,
+    Validated,
+)
 
 if TYPE_CHECKING:
     from unnoise.training.trainer import Trainer, train
@@ -38,6 +48,7 @@ __all__ = [
     "Stopped",
     "TrainConfig",
     "Trainer",
+    "Validated",
     "settings",
     "train",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,44 +13,85 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.process import Level, NoiseSchedule
 from unnoise.training import order, times
-from unnoise.training.config import TrainConfig
+from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One global batch: clean pictures and noise (batch, C, H, W) float32, a level and a caption a sample."""
+    """A stretch of one global batch, in the order of its positions.
+
+    x0, noise, seen: (batch, C, H, W) float32: clean pictures, the noise that the network is asked for, and
+    the noise that is added, which differs with input perturbation. level, caption: one a sample. fraction:
+    where in the law of times each level came from. weight: (batch,) of each loss, None for 1.
+    """
 
     x0: Tensor
     noise: Tensor
+    seen: Tensor
     level: Level
     captions: tuple[str, ...]
+    fraction: Tensor
+    weight: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures are."""
+        return self.x0.device
 
     def part(self, start: int, stop: int) -> Batch:
-        """The samples at positions start to stop - 1."""
+        """The samples at places start to stop - 1 of this stretch."""
         cut = slice(start, stop)
         level = Level(
             *(torch.as_tensor(n)[cut] for n in (self.level.time, self.level.alpha, self.level.sigma))
         )
-        return Batch(self.x0[cut], self.noise[cut], level, self.captions[cut])
+        weight = None if self.weight is None else self.weight[cut]
+        return Batch(
+            self.x0[cut],
+            self.noise[cut],
+            self.seen[cut],
+            level,
+            self.captions[cut],
+            self.fraction[cut],
+            weight,
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its pictures and noise on a device; levels stay on the host."""
+        x0, noise = (tensor.to(device, non_blocking=True) for tensor in (self.x0, self.noise))
+        seen = noise if self.seen is self.noise else self.seen.to(device, non_blocking=True)
+        return replace(self, x0=x0, noise=noise, seen=seen)
+
+    def bent(self, moments: times.SecondMoments, loss: LossConfig, schedule: NoiseSchedule) -> Batch:
+        """The same pictures and noise at the levels, and with the weights, of importance sampling."""
+        fraction, weight = moments.bend(self.fraction)
+        level = times.levels(loss, schedule, fraction)
+        return replace(self, fraction=fraction, weight=weight, level=level)
 
 
-def draw(config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, step: int) -> Batch:
-    """The batch of `step`, counted from 0: pictures, mirroring, captions, times and noise."""
+def draw(
+    config: TrainConfig,
+    pictures: PictureSet,
+    schedule: NoiseSchedule,
+    step: int,
+    positions: Sequence[int] | None = None,
+) -> Batch:
+    """The batch of `step`, counted from 0, at these positions of it (None: all): pictures, words, times, noise."""
     seed, batch = config.run.seed, config.run.batch
-    indices = order.batch_at(seed, step, batch, len(pictures))
+    positions = range(batch) if positions is None else positions
+    indices = order.batch_at(seed, step, batch, len(pictures), positions)
     x0 = pictures.read(indices).float() / 127.5 - 1.0
     if config.data.mirror:
-        flips = [randomness.uniform(seed, "mirror", step, position) < 0.5 for position in range(batch)]
+        flips = [randomness.uniform(seed, "mirror", step, position) < 0.5 for position in positions]
         x0[flips] = x0[flips].flip(-1)
-    noise = [
-        randomness.normal(seed, "noise", step, position, shape=x0.shape[1:]) for position in range(batch)
-    ]
-    fraction = times.fractions(seed, step, range(batch), batch, config.loss.stratified)
+    noise, seen = _noise(config.loss, seed, step, positions, x0.shape[1:])
+    fraction = times.fractions(seed, step, positions, batch, config.loss.stratified)
     captions = tuple(
-        _caption(config, pictures.captions[i], step, position) for position, i in enumerate(indices)
+        _caption(config, pictures.captions[i], step, position)
+        for position, i in zip(positions, indices, strict=True)
     )
-    return Batch(x0, torch.stack(noise), times.levels(config.loss, schedule, fraction), captions)
+    level = times.levels(config.loss, schedule, fraction)
+    return Batch(x0, noise, seen, level, captions, fraction)
 
 
 def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
@@ -69,6 +110,22 @@ def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _noise(
+    loss: LossConfig, seed: int, step: int, positions: Sequence[int], shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The noise to be predicted and the noise to be added: (positions, C, H, W) each, one tensor where equal."""
+
+    def drawn(purpose: str, size: Sequence[int]) -> Tensor:
+        return torch.stack([randomness.normal(seed, purpose, step, p, shape=size) for p in positions])
+
+    noise = drawn("noise", shape)
+    if loss.offset_noise:
+        noise = noise + loss.offset_noise * drawn("offset", (shape[0], 1, 1))
+    if not loss.input_perturbation:
+        return noise, noise
+    return noise, noise + loss.input_perturbation * drawn("perturbation", shape)
 
 
 def _caption(config: TrainConfig, captions: tuple[str, ...], step: int, position: int) -> str:

@@ -7,21 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unnoise.errors import DataError
+from unnoise.training.repeats import count_and_words
 
 METADATA = "metadata.jsonl"
 Captions = tuple[str, ...]
 
 
-def captions_of(pictures: list[Path], data: Path, source: str) -> list[Captions]:
+def captions_of(pictures: list[Path], data: Path, source: str, repeats: bool = False) -> list[Captions]:
     """The captions of each picture, several when the source has several (one is drawn at each use).
 
     source: "text", "metadata", "folders", "none", or "auto": the first of these three by which the picture
-    has any. Raises DataError for a file that cannot be read, and when a named source gives no captions at
-    all.
+    has any. repeats: folders are named `10_words`, of which only the words count. Raises DataError for a file
+    that cannot be read, and when a named source gives no captions at all.
     """
     if source == "none":
         return [() for _ in pictures]
-    readers = _readers(data)
+    readers = _readers(data, repeats)
     chosen = list(readers.values()) if source == "auto" else [readers[source]]
     found = [_first(chosen, picture) for picture in pictures]
     if source != "auto" and not any(found):
@@ -40,7 +41,7 @@ _WANTED = {
 _Reader = Callable[[Path], Captions]
 
 
-def _readers(data: Path) -> dict[str, _Reader]:
+def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
     tables: dict[Path, dict[str, Captions]] = {}
 
     def metadata(picture: Path) -> Captions:
@@ -52,7 +53,7 @@ def _readers(data: Path) -> dict[str, _Reader]:
                 return tables[folder][name]
         return ()
 
-    return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data)}
+    return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data, repeats)}
 
 
 def _first(readers: list[_Reader], picture: Path) -> Captions:
@@ -73,9 +74,10 @@ def _beside(picture: Path) -> Captions:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _folder(picture: Path, data: Path) -> Captions:
-    name = picture.parent.name.replace("_", " ").strip()
-    return (name,) if picture.parent != data and name else ()
+def _folder(picture: Path, data: Path, repeats: bool) -> Captions:
+    name = count_and_words(picture.parent)[1] if repeats else picture.parent.name
+    words = name.replace("_", " ").strip()
+    return (words,) if picture.parent != data and words else ()
 
 
 def _read_metadata(path: Path) -> dict[str, Captions]:

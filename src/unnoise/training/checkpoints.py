@@ -104,6 +104,12 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, faults
 
 
+def swept(run: Path) -> tuple[Checkpoint | None, list[str]]:
+    """`newest`, after removing what a killed process left. Only for the process that holds the run."""
+    sweep(run)
+    return newest(run)
+
+
 def sweep(run: Path) -> None:
     """Remove what a killed process left half-written. Only for the process that holds the run."""
     for entry in _listed(run / "checkpoints"):

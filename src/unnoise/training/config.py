@@ -66,47 +66,76 @@ class DataConfig:
     captions: where the words come from: "text" (.txt beside the picture), "metadata" (metadata.jsonl),
     "folders" (the folder's name), "none", or "auto": the first of these that a folder has. mirror: flip half
     of the pictures left to right. strict: refuse a corrupt picture instead of skipping it. cache_mb: decoded
-    pictures up to this many megabytes are kept in memory.
+    pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
+    pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's
+    layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
+    held_out_from: a folder of such pictures instead.
     """
 
     captions: str = "auto"
     mirror: bool = False
     strict: bool = False
     cache_mb: int = 2048
+    repeats: bool = False
+    held_out: float = 0.0
+    held_out_from: str = ""
 
     def __post_init__(self) -> None:
         _choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
         _number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
+        _number("data.held_out", self.held_out, 0, 0.9, "0.1")
+        if self.held_out and self.held_out_from:
+            raise InputError("data.held_out and data.held_out_from are both given; give one of them.")
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """Where in time to look, and how the squared errors are weighed.
 
-    weight: "simple" (1 in the space of the prediction) or "min_snr" (Hang et al. 2023) with `gamma`. bound:
-    factor of the variational term of the hybrid loss, used with model.variance = "learned_range". times: law
-    of the noise level: "uniform" in the schedule's own time, "logit_normal" between its ends, or
-    "log_normal" in sigma; the latter two have `mean` and `std`. stratified: spread each batch evenly over
-    that law. caption_dropout: probability that a sample trains without its words.
+    weight: "simple" (1 in the space of the prediction), "min_snr" with `gamma`, "debiased", "p2" with `p2_k` and
+    `p2_gamma`, or "edm" with `sigma_data`: see `training.weights`. uncertainty: divide by the loss that is learned
+    to be expected at the level (Karras et al. 2024), so that every level weighs the same. bound: factor of the
+    variational term of the hybrid loss, used with model.variance = "learned_range".
+
+    times: law of the noise level: "uniform" in the schedule's own time, "logit_normal" between its ends,
+    "log_normal" in sigma (these two have `mean` and `std`), or "importance": more often where the loss's second
+    moment is large, and weighed less there. shift: moves the fraction u of the schedule's time to
+    shift u / (1 + (shift - 1) u), towards noise above 1. stratified: spread each batch evenly over the law.
+
+    caption_dropout: probability that a sample trains without its words. offset_noise: standard deviation of a
+    shift of the noise common to all pixels of a channel. input_perturbation: deviation of the noise that the
+    network sees but is not asked for (Ning et al. 2023; 0.1 there).
     """
 
     weight: str = "simple"
     gamma: float = 5.0
+    p2_k: float = 1.0
+    p2_gamma: float = 1.0
+    sigma_data: float = 0.5
+    uncertainty: bool = False
     bound: float = 0.001
     times: str = "uniform"
     mean: float = 0.0
     std: float = 1.0
+    shift: float = 1.0
     stratified: bool = True
     caption_dropout: float = 0.1
+    offset_noise: float = 0.0
+    input_perturbation: float = 0.0
 
     def __post_init__(self) -> None:
-        _choice("loss.weight", self.weight, ("simple", "min_snr"))
-        _choice("loss.times", self.times, ("uniform", "logit_normal", "log_normal"))
-        _number("loss.gamma", self.gamma, 1e-6, math.inf, "5")
-        _number("loss.bound", self.bound, 0, math.inf, "0.001")
+        _choice("loss.weight", self.weight, ("simple", "min_snr", "debiased", "p2", "edm"))
+        _choice("loss.times", self.times, ("uniform", "logit_normal", "log_normal", "importance"))
         _number("loss.mean", self.mean, -100, 100, "0")
-        _number("loss.std", self.std, 1e-6, 100, "1")
         _number("loss.caption_dropout", self.caption_dropout, 0, 1, "0.1")
+        for name, example in (("gamma", "5"), ("p2_k", "1"), ("sigma_data", "0.5")):
+            _number(f"loss.{name}", getattr(self, name), 1e-6, math.inf, example)
+        for name, example in (("std", "1"), ("shift", "3")):
+            _number(f"loss.{name}", getattr(self, name), 1e-6, 100, example)
+        for name, example in (("p2_gamma", "1"), ("bound", "0.001")):
+            _number(f"loss.{name}", getattr(self, name), 0, math.inf, example)
+        for name in ("offset_noise", "input_perturbation"):
+            _number(f"loss.{name}", getattr(self, name), 0, 10, "0.1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +144,9 @@ class OptimizerConfig:
 
     decay: what the rate does after `warmup` steps: "cosine" (to zero at the last step) or "constant". clip:
     largest norm of the gradient, 0 for no limit. ema: decay of the moving average; with ema_warmup the decay
-    of update n is min(ema, (1 + n) / (10 + n)), n counted from 1.
+    of update n is min(ema, (1 + n) / (10 + n)), n counted from 1. more_ema: further decays to track, exported
+    beside the model. profile_every: steps between snapshots of the power-function averages with the deviations
+    `profiles`, 0 for none; `training.profiles.reconstruct` makes any other average of them.
     """
 
     lr: float = 3e-4
@@ -127,6 +158,9 @@ class OptimizerConfig:
     clip: float = 1.0
     ema: float = 0.999
     ema_warmup: bool = True
+    more_ema: tuple[float, ...] = ()
+    profile_every: int = 0
+    profiles: tuple[float, ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
         _number("optimizer.lr", self.lr, 0, 10, "0.0003")
@@ -140,7 +174,19 @@ class OptimizerConfig:
         _number("optimizer.weight_decay", self.weight_decay, 0, 10, "0.01")
         _number("optimizer.warmup", self.warmup, 0, math.inf, "100")
         _number("optimizer.clip", self.clip, 0, math.inf, "1")
-        _number("optimizer.ema", self.ema, 0, 0.9999999, "0.999")
+        for decay in (self.ema, *self.more_ema):
+            _number("optimizer.ema", decay, 0, 0.9999999, "0.999")
+        if len({self.ema, *self.more_ema}) <= len(self.more_ema):
+            raise InputError(
+                f"optimizer.more_ema is {list(self.more_ema)}; give decays that differ from the others."
+            )
+        _number("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
+        for deviation in self.profiles:
+            _number("optimizer.profiles", deviation, 1e-4, 0.288, "[0.05, 0.1]")
+        if self.profile_every and not self.profiles:
+            raise InputError(
+                "optimizer.profiles is []; give at least one deviation, for example [0.05, 0.1]."
+            )
         _choice("optimizer.decay", self.decay, ("cosine", "constant"))
 
 
@@ -150,10 +196,11 @@ class RunConfig:
 
     batch: samples that one optimizer step averages over; accumulate: parts it is computed in (the draws and
     the gradient stay the same). workers: threads that read pictures ahead; 0 reads them in the loop.
-    precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where the GPU has it. device: "auto", "cpu" or
-    "cuda". keep: checkpoints kept, 0 for all. log_every, checkpoint_every, sample_every: in steps, 0 for
-    never. sample_prompts: pictures of the sample grid; empty: captions of the data. patience: non-finite
-    steps in a row before the run stops.
+    precision: "float32", "bfloat16" or "float16" (autocast; float16 with a loss scale), or "auto": bfloat16
+    where the GPU has it. device: "auto", "cpu" or "cuda". keep: checkpoints kept, 0 for all. log_every,
+    checkpoint_every, sample_every, validate_every: in steps, 0 for never (validation needs held-out pictures:
+    data.held_out). sample_prompts: pictures of the sample grid; empty: captions of the data. patience:
+    non-finite steps in a row before the run stops.
     """
 
     steps: int = 10_000
@@ -167,6 +214,7 @@ class RunConfig:
     checkpoint_every: int = 1000
     keep: int = 3
     sample_every: int = 1000
+    validate_every: int = 500
     sample_prompts: tuple[str, ...] = ()
     patience: int = 10
 
@@ -178,11 +226,11 @@ class RunConfig:
             raise InputError(
                 f"run.accumulate is {self.accumulate}; give a divisor of run.batch ({self.batch}), for example 1."
             )
-        for name in ("workers", "checkpoint_every", "keep", "sample_every"):
+        for name in ("workers", "checkpoint_every", "keep", "sample_every", "validate_every"):
             _number(f"run.{name}", getattr(self, name), 0, math.inf, "0")
         _number("run.log_every", self.log_every, 1, math.inf, "10")
         _number("run.patience", self.patience, 1, math.inf, "10")
-        _choice("run.precision", self.precision, ("auto", "float32", "bfloat16"))
+        _choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)

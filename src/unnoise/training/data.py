@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,9 @@ from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
 from unnoise.training.pictures import looks_like_picture, read_picture
 
+Tell = Callable[[int, int], None]
+"""Is told how many pictures of how many have been decoded."""
+
 _QUIET = (".txt", ".jsonl", ".json", ".csv", ".md", ".toml")  # captions and notes: expected beside pictures
 
 
@@ -23,8 +26,9 @@ _QUIET = (".txt", ".jsonl", ".json", ".csv", ".md", ".toml")  # captions and not
 class PictureSet:
     """The usable pictures of a folder.
 
-    paths and captions go together; `corrupt` are the sentences about pictures that were skipped, `ignored`
-    counts files that are neither pictures nor notes. Decoded pictures are uint8, shape (C, H, W).
+    paths and captions go together, a picture that counts several times is there several times; `corrupt` are
+    the sentences about pictures that were skipped, `ignored` counts files that are neither pictures nor notes.
+    Decoded pictures are uint8, shape (C, H, W); `rows` says where in the cache each one is.
     """
 
     paths: tuple[Path, ...]
@@ -34,6 +38,7 @@ class PictureSet:
     ignored: int = 0
     strict: bool = False
     cache: Tensor | None = field(default=None, repr=False)
+    rows: Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,8 +55,19 @@ class PictureSet:
         batch stays a function of the folder's content; with `strict` it raises DataError.
         """
         if self.cache is not None:
-            return self.cache[torch.as_tensor(list(indices), dtype=torch.long)]
+            places = torch.as_tensor(list(indices), dtype=torch.long)
+            return self.cache[places if self.rows is None else self.rows[places]]
         return torch.stack([self._decode(index) for index in indices])
+
+    def select(self, indices: Sequence[int]) -> PictureSet:
+        """The pictures at these indices as a set of its own, on the same cache; an index may come several times."""
+        places = torch.as_tensor(list(indices), dtype=torch.long)
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            captions=tuple(self.captions[i] for i in indices),
+            rows=places if self.rows is None else self.rows[places],
+        )
 
     def _decode(self, index: int) -> Tensor:
         error: DataError | None = None
@@ -72,8 +88,10 @@ class PictureSet:
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def open_pictures(data: Path, shape: tuple[int, int, int], config: DataConfig) -> PictureSet:
-    """Find and check the pictures below `data`, in the order of their names.
+def open_pictures(
+    data: Path, shape: tuple[int, int, int], config: DataConfig, tell: Tell | None = None
+) -> PictureSet:
+    """Find and check the pictures below `data`, in the order of their names. tell: called with (done, total).
 
     When all of them fit in `config.cache_mb` once decoded they are decoded now, each corrupt one is named and
     left out (or refused with `strict`), and later reads touch no file. Otherwise reads decode on demand.
@@ -85,12 +103,12 @@ def open_pictures(data: Path, shape: tuple[int, int, int], config: DataConfig) -
     corrupt: list[str] = []
     cache: Tensor | None = None
     if len(found) * channels * height * width <= config.cache_mb << 20:
-        found, cache, corrupt = _decode_all(found, shape, config.strict)
+        found, cache, corrupt = _decode_all(found, shape, config.strict, tell)
     if not found:
         raise DataError(
             f"none of the {len(corrupt)} pictures in '{data}' can be read; the first: {corrupt[0]}"
         )
-    captions = tuple(captions_of(found, data, config.captions))
+    captions = tuple(captions_of(found, data, config.captions, config.repeats))
     return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache)
 
 
@@ -108,7 +126,7 @@ def _find(data: Path) -> tuple[list[Path], int]:
 
 
 def _decode_all(
-    found: list[Path], shape: tuple[int, int, int], strict: bool
+    found: list[Path], shape: tuple[int, int, int], strict: bool, tell: Tell | None
 ) -> tuple[list[Path], Tensor, list[str]]:
     """Decode every picture, several at a time; corrupt ones are left out and told in the order of the names."""
     cache = torch.empty((len(found), *shape), dtype=torch.uint8)
@@ -123,7 +141,11 @@ def _decode_all(
         return ""
 
     with ThreadPoolExecutor() as pool:
-        faults = list(pool.map(fill, range(len(found))))
+        faults = []
+        for fault in pool.map(fill, range(len(found))):
+            faults.append(fault)
+            if tell is not None:
+                tell(len(faults), len(found))
     if not any(faults):
         return found, cache, []
     good = [place for place, fault in enumerate(faults) if not fault]

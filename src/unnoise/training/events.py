@@ -36,8 +36,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """The averaged model was measured on held-out pictures, always with the same noise and times.
+
+    loss, error: mean over the pictures and its standard error. bands: means over eighths of the law of noise
+    levels, cleanest first. overfitting_since: the step of the lowest loss once the curve has turned for sure
+    (`held_out.Curve` has the rule), else None.
+    """
+
+    step: int
+    loss: float
+    error: float
+    bands: tuple[float, ...]
+    overfitting_since: int | None
+
+
+@dataclass(frozen=True)
 class Skipped:
-    """A step whose loss or gradient was not finite: nothing was changed by it."""
+    """A step whose loss or gradient was not finite: nothing was changed by it.
+
+    in_a_row: such steps up to this one; 0 where float16 only needs a smaller loss scale.
+    """
 
     step: int
     loss: float
@@ -76,4 +95,4 @@ class Finished:
     model: Path
 
 
-Event = Started | Progress | Skipped | Saved | Sampled | Stopped | Finished
+Event = Started | Progress | Validated | Skipped | Saved | Sampled | Stopped | Finished

@@ -1,4 +1,4 @@
-"""One optimizer step: draw, add noise, predict, weigh the error, clip, update, average."""
+"""One optimizer step: gradients of the batch's loss, clip, update, average."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from torch import Tensor, nn
 from unnoise import randomness
 from unnoise.checkpoints import Model
 from unnoise.networks import fast_dtype
-from unnoise.process import Diffuser
-from unnoise.text import embed
-from unnoise.training import losses
 from unnoise.training.batches import Batch
 from unnoise.training.config import OptimizerConfig, TrainConfig
-from unnoise.training.ema import MovingAverage
+from unnoise.training.ema import MovingAverage, PowerAverage
+from unnoise.training.objective import Objective
+from unnoise.training.precision import LossScale
+from unnoise.training.profiles import average_of
+from unnoise.training.times import SecondMoments
+from unnoise.training.world import World
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """loss: mean over the global batch. applied: false when it or the gradient was not finite."""
+    """loss: mean over the global batch. applied: false when it or the gradient was not finite.
+
+    overflow: not applied because float16 ran out of range, which a smaller loss scale mends.
+    """
 
     loss: float
     gradient_norm: float
     lr: float
     applied: bool
+    overflow: bool = False
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -42,23 +48,28 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Learner:
-    """The networks being trained, their optimizer and their moving average.
+    """The networks being trained, their optimizer and their moving averages.
 
-    A step depends on its number and on these three alone: draws, dropout and the learning rate are functions
-    of (seed, step), so a run may be cut anywhere and put together again.
+    A step depends on its number and on what a checkpoint holds of these alone: draws, dropout and the learning
+    rate are functions of (seed, step), so a run may be cut anywhere and put together again.
+
+    averages: by decay, the first is the one that is exported as the model. profiles: power-function averages.
+    moments: what importance sampling has learned. scale: of the loss in float16.
     """
 
-    def __init__(self, config: TrainConfig, model: Model, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, model: Model, device: torch.device, world: World | None = None
+    ) -> None:
         self.config = config
         self.model = model
         self.device = device
-        parts = {"network": model.network, "text_encoder": model.text_encoder}
-        self.modules = nn.ModuleDict({name: part for name, part in parts.items() if part is not None}).to(
-            device
-        )
-        self.modules.train()
-        self.diffuser = Diffuser(model.network, model.schedule, model.prediction, model.variance)
-        self.parameters = [weight for weight in self.modules.parameters() if weight.requires_grad]
+        self.world = world or World()
+        self.parts = math.lcm(config.run.accumulate, self.world.size)
+        dtype = compute_dtype(config.run.precision, device)
+        self.objective = Objective(config.loss, model, dtype).to(device).train()
+        self.shared = self.world.shared(self.objective, device)
+        self.modules = self.objective.parts
+        self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -68,81 +79,90 @@ class Learner:
             weight_decay=optimizer.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
-        self.average = MovingAverage(self.tensors(), optimizer.ema, optimizer.ema_warmup)
-        self._dtype = compute_dtype(config.run.precision, device)
+        decays = (optimizer.ema, *optimizer.more_ema)
+        self.averages = [MovingAverage(self.tensors(), decay, optimizer.ema_warmup) for decay in decays]
+        deviations = optimizer.profiles if optimizer.profile_every else ()
+        self.profiles = [PowerAverage(self.tensors(), deviation) for deviation in deviations]
+        self.moments = SecondMoments() if config.loss.times == "importance" else None
+        self.scale = LossScale() if dtype == torch.float16 else None
+
+    @property
+    def average(self) -> MovingAverage:
+        """The average that is exported as the model."""
+        return self.averages[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Live weights and buffers by name, prefixed `network.` and `text_encoder.`."""
+        """Live weights and buffers of the model by name, prefixed `network.` and `text_encoder.`."""
         return dict(self.modules.state_dict())
 
     def advance(self, step: int, batch: Batch) -> StepResult:
-        """Take step number `step`, counted from 0. A step that is not finite changes nothing."""
+        """Take step number `step`, counted from 0. A step that is not finite changes nothing but the loss scale."""
         lr = learning_rate(self.config.optimizer, step, self.config.run.steps)
-        loss = self.gradients(step, batch)
+        if self.moments is not None:
+            batch = batch.bent(self.moments, self.config.loss, self.model.schedule)
+        losses = self.world.everyones(self.gradients(step, batch), self.config.run.batch)
+        if self.scale is not None:
+            self.scale.undo(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip or math.inf)
-        loss_value, norm_value = torch.stack([loss, norm]).tolist()  # the one wait for the device
+        loss_value, norm_value = torch.stack([losses.mean(), norm]).tolist()  # the one wait for the device
         applied = math.isfinite(loss_value) and math.isfinite(norm_value)
         if applied:
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
-            self.average.update(self.tensors())
+            self._apply(lr)
+            self._remember(batch, losses)
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss_value, norm_value, lr, applied)
+        lowered = self.scale is not None and self.scale.hear(applied)
+        return StepResult(loss_value, norm_value, lr, applied, lowered and math.isfinite(loss_value))
 
     def gradients(self, step: int, batch: Batch) -> Tensor:
-        """Put the gradient of the batch's mean loss into the weights, in parts; returns that mean."""
-        size, parts = self.config.run.batch, self.config.run.accumulate
-        width = size // parts
-        total = torch.zeros((), device=self.device)
-        for part in range(parts):
-            with self._layer_noise(step, part):
-                loss = self.losses(batch.part(part * width, (part + 1) * width)).sum() / size
-                loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
+        """Put the gradient of the global batch's mean loss into the weights, in parts.
 
-    def losses(self, batch: Batch) -> Tensor:
-        """The loss of each sample: float32, shape (batch,)."""
-        x0, noise = (tensor.to(self.device, non_blocking=True) for tensor in (batch.x0, batch.noise))
-        x = self.diffuser.add_noise(x0, noise, batch.level)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            estimate = self.diffuser.estimate(x, batch.level, **self._conditioning(batch.captions))
-        target = self.diffuser.prediction.target(x0, noise, batch.level)
-        error = losses.squared_error(estimate.output, target)
-        settings = self.config.loss
-        if settings.weight == "min_snr":
-            weight = losses.min_snr_weight(self.diffuser.prediction, batch.level, settings.gamma)
-            error = error * weight.to(error)
-        if estimate.variance is not None and settings.bound:
-            bits = losses.bound_term(self.diffuser, x0, x, estimate)
-            # One term stands for the sum over all steps of the schedule, hence the factor.
-            error = error + settings.bound * losses.chain_length(self.model.schedule) * bits
-        return error
+        batch: this process's stretch. Returns the loss of each of its samples: float32, shape (stretch,).
+        """
+        batch = batch.to(self.device)
+        own = self.parts // self.world.size
+        width = self.config.run.batch // self.parts
+        # Gradients are averaged over the processes and must be summed.
+        factor = self.world.size / self.config.run.batch * (self.scale.value if self.scale else 1.0)
+        found = []
+        for part in range(own):
+            last = part == own - 1
+            with self._layer_noise(step, self.world.rank * own + part), self._alone(not last):
+                losses = self.shared(batch.part(part * width, (part + 1) * width))
+                (losses.sum() * factor).backward()
+            found.append(losses.detach())
+        return torch.cat(found)
 
-    def averaged(self) -> Model:
-        """A copy of the model with the averaged weights, ready to sample from."""
+    def averaged(self, average: MovingAverage | None = None) -> Model:
+        """A copy of the model with averaged weights (None: the first average's), ready to sample from."""
+        tensors = (average or self.average).average
         network, encoder = copy.deepcopy((self.model.network, self.model.text_encoder))
         for prefix, module in (("network.", network), ("text_encoder.", encoder)):
             if module is not None:
-                average = self.average.average.items()
-                own = {name.removeprefix(prefix): value for name, value in average if name.startswith(prefix)}
-                module.load_state_dict(own)
+                module.load_state_dict(average_of(tensors, prefix))
                 module.eval().requires_grad_(False)
         return replace(self.model, network=network, text_encoder=encoder)
 
-    def _conditioning(self, captions: tuple[str, ...]) -> dict[str, Tensor | None]:
-        """Each different caption is encoded once; its rows go to every sample that has it."""
-        if self.model.text_encoder is None or self.model.tokenizer is None:
-            return {}
-        words = list(dict.fromkeys(captions))
-        rows = torch.tensor([words.index(caption) for caption in captions], device=self.device)
-        found = embed(self.model.text_encoder, self.model.tokenizer, words)
-        mask = None if found.mask is None else found.mask[rows]
-        given: dict[str, Tensor | None] = {"text": found.hidden[rows], "text_mask": mask}
-        if self.model.network.config.pooled_width:
-            given["pooled"] = found.pooled[rows]
-        return given
+    def _apply(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        for average in (*self.averages, *self.profiles):
+            average.update(self.tensors())
+
+    def _remember(self, batch: Batch, losses: Tensor) -> None:
+        if self.moments is None or batch.weight is None:
+            return
+        # The bend is the same in every process: it is known for the whole batch without asking.
+        size = self.config.run.batch
+        fraction = self.world.everyones(batch.fraction.to(losses.device), size).cpu()
+        weight = self.world.everyones(batch.weight.to(losses.device), size).cpu()
+        self.moments.learn(fraction, losses.double().cpu() / weight)
+
+    def _alone(self, alone: bool) -> contextlib.AbstractContextManager[None]:
+        """While true, gradients stay in this process."""
+        if alone and isinstance(self.shared, nn.parallel.DistributedDataParallel):
+            return self.shared.no_sync()
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _layer_noise(self, step: int, part: int) -> Iterator[None]:
@@ -157,4 +177,4 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """What the networks compute in; "auto" is bfloat16 on a GPU that has it natively, else float32."""
     if precision == "auto":
         return fast_dtype(device) if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)

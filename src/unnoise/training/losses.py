@@ -1,4 +1,4 @@
-"""What is minimised: squared errors in the space of the prediction, their weights, and the variational bound.
+"""What is minimised: squared errors in the space of the prediction, and the variational bound.
 
 Every function gives one number a sample, so that a batch may be computed in any parts and averaged once.
 """
@@ -12,41 +12,12 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.bound import step_cost
-from unnoise.process import (
-    Diffuser,
-    DiscreteVP,
-    Estimate,
-    Level,
-    NoiseSchedule,
-    Prediction,
-    transition,
-)
+from unnoise.process import Diffuser, DiscreteVP, Estimate, NoiseSchedule, transition
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of each sample: (batch, ...) -> (batch,), float32 (L_simple of Ho et al. 2020)."""
     return (output.float() - target.float()).square().flatten(1).mean(1)
-
-
-def min_snr_weight(prediction: Prediction, level: Level, gamma: float = 5.0) -> Tensor:
-    """Weight of the squared error in the space of `prediction`, float64, shape (batch,) (Hang et al. 2023).
-
-    In the space of x_0 it is min(SNR, gamma); an error dF of the output is an error c dF of x_0, where
-    x_0 = b x + c F, so the weight is c^2 min(SNR, gamma): min(SNR, gamma) / SNR for noise,
-    min(SNR, gamma) / (SNR + 1) for velocity.
-
-    Raises InputError for noise or score prediction at a level without signal, where it does not exist.
-    """
-    alpha = torch.as_tensor(level.alpha, dtype=torch.float64).reshape(-1)
-    sigma = torch.as_tensor(level.sigma, dtype=torch.float64).reshape(-1)
-    if prediction.needs_signal and bool((alpha == 0).any()):
-        raise InputError(
-            f"min-SNR has no weight for {prediction.name} prediction at a level without signal; use velocity, "
-            "or a schedule that ends earlier."
-        )
-    _, slope = prediction.of_sample(alpha, sigma)
-    snr = (alpha / sigma).square()
-    return torch.as_tensor(slope, dtype=torch.float64).square() * snr.clamp(max=gamma)
 
 
 def bound_term(diffuser: Diffuser, x0: Tensor, x: Tensor, estimate: Estimate, bins: int = 256) -> Tensor:

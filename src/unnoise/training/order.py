@@ -8,6 +8,7 @@ number of machines cannot change it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ def picture_at(seed: int, sample: int, count: int) -> int:
     return int(permutation(seed, epoch, count)[place])
 
 
-def batch_at(seed: int, step: int, batch: int, count: int) -> list[int]:
-    """Indices of the pictures of one global batch, by position. step counts from 0."""
-    return [picture_at(seed, step * batch + position, count) for position in range(batch)]
+def batch_at(
+    seed: int, step: int, batch: int, count: int, positions: Sequence[int] | None = None
+) -> list[int]:
+    """Indices of the pictures at these positions of a global batch (None: all). step counts from 0."""
+    positions = range(batch) if positions is None else positions
+    return [picture_at(seed, step * batch + position, count) for position in positions]

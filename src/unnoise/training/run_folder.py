@@ -94,11 +94,15 @@ def _refuse_existing(run: Path) -> None:
 
 
 class Log:
-    """`log.jsonl`: one JSON object a line. Lines of steps that a resumed run will do again are dropped."""
+    """`log.jsonl`: one JSON object a line. Lines of steps that a resumed run will do again are dropped.
 
-    def __init__(self, run: Path, step: int) -> None:
+    writes: whether this process is the one that writes; the others' lines go nowhere.
+    """
+
+    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
         self._path = run / LOG
-        if self._path.is_file():
+        self._writes = writes
+        if writes and self._path.is_file():
             kept = [
                 line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= step
             ]
@@ -106,6 +110,8 @@ class Log:
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Append one line."""
+        if not self._writes:
+            return
         try:
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")

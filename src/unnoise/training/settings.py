@@ -29,6 +29,7 @@ FREE_ON_RESUME = frozenset(
         "checkpoint_every",
         "keep",
         "sample_every",
+        "validate_every",
         "sample_prompts",
         "patience",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
+from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
 
-WEIGHTS, OPTIMIZER, STATE, MODEL = "weights.safetensors", "optimizer.safetensors", "state.json", "model"
+WEIGHTS, OPTIMIZER, MORE = "weights.safetensors", "optimizer.safetensors", "more.safetensors"
+STATE, MODEL = "state.json", "model"
 
 
 def machine(learner: Learner) -> dict[str, Any]:
@@ -27,23 +30,23 @@ def machine(learner: Learner) -> dict[str, Any]:
         "processor": platform.machine(),
         "device": str(learner.device),
         "threads": torch.get_num_threads(),
+        "processes": learner.world.size,
     }
 
 
-def write(learner: Learner, folder: Path, step: int, data: str, skipped: int) -> None:
-    """Put the learner after `step` steps into `folder`; data: the picture set's digest."""
-    save_file({name: tensor.contiguous() for name, tensor in learner.tensors().items()}, folder / WEIGHTS)
+def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Put the learner into `folder`; facts: what else the state file holds, such as the number of steps."""
+    save_file(_contiguous(learner.tensors()), folder / WEIGHTS)
     numbers: dict[int, dict[str, Tensor]] = learner.optimizer.state_dict()["state"]
     flat = {f"{index}.{name}": tensor for index, named in numbers.items() for name, tensor in named.items()}
-    save_file({name: tensor.contiguous() for name, tensor in flat.items()}, folder / OPTIMIZER)
-    models.save(learner.averaged(), folder / MODEL)
-    state = {
-        "step": step,
-        "average_updates": learner.average.updates,
-        "skipped": skipped,
-        "data": data,
-        "machine": machine(learner),
-    }
+    save_file(_contiguous(flat), folder / OPTIMIZER)
+    if more := _more(learner):
+        save_file(_contiguous(more), folder / MORE)
+    for average in learner.averages:
+        models.save(learner.averaged(average), folder / model_name(learner, average))
+    state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
+    if learner.scale is not None:
+        state["loss_scale"] = [learner.scale.value, learner.scale.good]
     (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
@@ -61,10 +64,46 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
         groups = learner.optimizer.state_dict()["param_groups"]
         learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        learner.average.restore(load_file(folder / MODEL / WEIGHTS), state["average_updates"])
+        updates = state["average_updates"]
+        for average in learner.averages:
+            average.restore(load_file(folder / model_name(learner, average) / WEIGHTS), updates)
+        _take_more(learner, folder / MORE, updates)
+        if learner.scale is not None:
+            learner.scale.value, learner.scale.good = state["loss_scale"]
     except (OSError, ValueError, KeyError, IndexError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' does not fit this run's config.toml: {error}") from error
     return state
+
+
+def model_name(learner: Learner, average: MovingAverage) -> str:
+    """Folder of an exported average: `model` for the first, `model-0.9999` for one more decay."""
+    return MODEL if average is learner.average else f"{MODEL}-{average.decay:g}"
+
+
+def _more(learner: Learner) -> dict[str, Tensor]:
+    """What only some runs have, by name; tensors of the learner itself, so that copying into them restores it."""
+    found: dict[str, Tensor] = {}
+    if learner.objective.uncertainty is not None:
+        found |= {f"uncertainty.{name}": t for name, t in learner.objective.uncertainty.state_dict().items()}
+    if learner.moments is not None:
+        found |= {"moments.losses": learner.moments.losses, "moments.counts": learner.moments.counts}
+    for place, profile in enumerate(learner.profiles):
+        found |= {f"profile.{place}.{name}": tensor for name, tensor in profile.average.items()}
+    return found
+
+
+@torch.no_grad()
+def _take_more(learner: Learner, path: Path, updates: int) -> None:
+    wanted = _more(learner)
+    saved = load_file(path) if wanted else {}
+    for name, tensor in wanted.items():
+        tensor.copy_(saved[name])
+    for profile in learner.profiles:
+        profile.updates = updates
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _laid_out(tensor: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Which noise level each sample of a batch is trained at: keyed, and spread evenly when asked.
 
 A law is its quantile function: a fraction u in (0, 1) goes in, a level comes out. Only where u comes from
-differs between plain and stratified draws.
+differs between plain and stratified draws. The importance law bends u first, by what it has learned.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def fractions(seed: int, step: int, positions: Sequence[int], batch: int, strati
 def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level:
     """The levels at these fractions of the law `loss.times`; a level for each of shape (batch,).
 
-    "uniform": in the schedule's time; "logit_normal": time at sigmoid(mean + std z) between the schedule's
-    ends (Esser et al. 2024, eq. 19); "log_normal": sigma / alpha = exp(mean + std z), held within the ends
-    (Karras et al. 2022). A discrete schedule gives whole indices.
+    "uniform", "importance": in the schedule's time; "logit_normal": time at sigmoid(mean + std z) between the
+    schedule's ends (Esser et al. 2024, eq. 19), then shifted (their eq. 23); "log_normal": sigma / alpha =
+    exp(mean + std z), held within the ends (Karras et al. 2022). A discrete schedule gives whole indices.
     """
     if loss.times == "log_normal":
         ratio = torch.exp(loss.mean + loss.std * torch.special.ndtri(fraction))
@@ -47,6 +47,7 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
         return schedule.level(_whole(level.time)) if isinstance(schedule, DiscreteVP) else level
     if loss.times == "logit_normal":
         fraction = torch.sigmoid(loss.mean + loss.std * torch.special.ndtri(fraction))
+    fraction = loss.shift * fraction / (1.0 + (loss.shift - 1.0) * fraction)
     if isinstance(schedule, DiscreteVP):
         return schedule.level((fraction * schedule.steps).floor().clamp(max=schedule.steps - 1))
     low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
@@ -55,3 +56,42 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
 
 def _whole(time: float | Tensor) -> Tensor:
     return torch.as_tensor(time).round().clamp(min=0.0)
+
+
+class SecondMoments:
+    """Importance sampling of times by the loss's second moment (Nichol & Dhariwal 2021, sec. 3.3).
+
+    The span of fractions is cut into `bins`, each with its last ten losses. A bin is drawn with probability
+    p proportional to sqrt(mean(loss^2)), mixed with `floor` of the uniform law, and its loss is divided by
+    bins * p, which leaves the expected gradient as it was. Until every bin has ten losses the law is uniform.
+
+    What it knows is `losses` (bins, 10) and `counts` (bins,), tensors that a checkpoint holds.
+    """
+
+    def __init__(self, bins: int = 50, kept: int = 10, floor: float = 0.001) -> None:
+        self.floor = floor
+        self.losses = torch.zeros(bins, kept, dtype=torch.float64)
+        self.counts = torch.zeros(bins, dtype=torch.int64)
+
+    def probabilities(self) -> Tensor:
+        """One a bin, float64, summing to 1."""
+        bins, kept = self.losses.shape
+        root = self.losses.square().mean(1).sqrt()
+        if bool((self.counts < kept).any()) or float(root.sum()) == 0.0:
+            return torch.full((bins,), 1.0 / bins, dtype=torch.float64)
+        return (1.0 - self.floor) * root / root.sum() + self.floor / bins
+
+    def bend(self, fraction: Tensor) -> tuple[Tensor, Tensor]:
+        """The fraction at the same quantile of the learned law, and 1 / (bins p) there: both float64 (batch,)."""
+        p = self.probabilities()
+        ends = p.cumsum(0)
+        place = torch.searchsorted(ends, fraction, right=True).clamp(max=len(p) - 1)
+        inside = ((fraction - (ends - p)[place]) / p[place]).clamp(0.0, 1.0 - _EDGE)
+        return (place + inside) / len(p), 1.0 / (len(p) * p[place])
+
+    def learn(self, fraction: Tensor, losses: Tensor) -> None:
+        """Remember the losses, unweighted by `bend`, of samples that trained at these bent fractions."""
+        bins, kept = self.losses.shape
+        for place, loss in zip((fraction * bins).long().tolist(), losses.tolist(), strict=True):
+            self.losses[place, int(self.counts[place]) % kept] = loss
+            self.counts[place] += 1

@@ -6,9 +6,10 @@ for event in train(Path("pictures"), Path("run"), config):
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,93 +17,124 @@ import torch
 
 from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.training import batches, checkpoints, run_folder, samples, state
+from unnoise.training import batches, checkpoints, held_out, profiles, run_folder, samples, state
 from unnoise.training.build import build_model
 from unnoise.training.config import TrainConfig
-from unnoise.training.data import PictureSet, open_pictures
-from unnoise.training.events import Event, Finished, Progress, Sampled, Saved, Skipped, Started, Stopped
+from unnoise.training.data import PictureSet, Tell, open_pictures
+from unnoise.training.events import (
+    Event,
+    Finished,
+    Progress,
+    Sampled,
+    Saved,
+    Skipped,
+    Started,
+    Stopped,
+    Validated,
+)
 from unnoise.training.learner import Learner, StepResult
+from unnoise.training.objective import Objective
+from unnoise.training.repeats import repeated
 from unnoise.training.stopping import stop_requests
+from unnoise.training.world import World, join
 
 
-def train(data: Path, out: Path, config: TrainConfig | None = None, resume: bool = False) -> Iterator[Event]:
+def train(
+    data: Path,
+    out: Path,
+    config: TrainConfig | None = None,
+    resume: bool = False,
+    reading: Tell | None = None,
+) -> Iterator[Event]:
     """Train on the pictures below `data`, into the run folder `out`; a generator of what happens.
 
-    config: None for the defaults, or with `resume` for the run's own. Ends with `Finished`, or with
-    `Stopped` after a checkpoint when the process was asked to stop (SIGTERM, Ctrl-C).
+    config: None for the defaults, or with `resume` for the run's own. reading: told (done, total) while the
+    pictures are first decoded. Ends with `Finished`, or with `Stopped` after a checkpoint when the process was
+    asked to stop (SIGTERM, Ctrl-C). Started by torchrun, the processes train as one and the first one writes.
 
     Raises, before the first step and before anything is written: InputError for settings that do not fit and
     for a folder that exists; DataError for pictures that cannot be used. Later: FileError for a disk that is
     full, NonFiniteError after run.patience bad steps in a row.
     """
-    return Trainer(data, out, config, resume).run()
+    return Trainer(data, out, config, resume, reading).run()
 
 
 class Trainer:
     """One run. Making it checks everything and reads the pictures; `run` writes and trains."""
 
     def __init__(
-        self, data: Path, out: Path, config: TrainConfig | None = None, resume: bool = False
+        self,
+        data: Path,
+        out: Path,
+        config: TrainConfig | None = None,
+        resume: bool = False,
+        reading: Tell | None = None,
     ) -> None:
         self.out = Path(out)
         self.resume = resume
-        self.config = run_folder.agree(self.out, config, resume)
-        device = pick_device(self.config.run.device)
-        run, shape = self.config.run, self.config.model.shape
-        self.pictures = open_pictures(Path(data), shape, self.config.data)
-        words = {caption for captions in self.pictures.captions for caption in captions}
+        self.world = join()
+        self.config = self.world.led(lambda: run_folder.agree(self.out, config, resume))
+        device = pick_device(self.config.run.device, self.world)
+        run = self.config.run
+        self.positions = self.world.stretch(run.batch)
+        self.pictures, self.unseen = open_data(Path(data), self.config, reading)
+        seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
+        words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
         self.model = build_model(self.config.model, words, run.seed)
-        self.learner = Learner(self.config, self.model, device)
-        self.step = 0
-        self.skipped = 0
+        self.learner = Learner(self.config, self.model, device, self.world)
+        self.step = self.skipped = self.bad = 0
+        self.curve = held_out.Curve()
         self.notes = _data_notes(self.pictures, run.batch)
 
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
-        with run_folder.hold(self.out), stop_requests() as asked:
-            run_folder.create(self.out, self.config, self.resume)
+        with self._held(), stop_requests() as asked:
+            self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
             saved = self._take_up()
-            self.log = run_folder.Log(self.out, self.step)
+            self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
             yield self._started()
-            draw = functools.partial(batches.draw, self.config, self.pictures, self.model.schedule)
-            run, begun, bad = self.config.run, time.perf_counter(), 0
-            since = self.step
+            run, schedule = self.config.run, self.model.schedule
+            draw = functools.partial(
+                batches.draw, self.config, self.pictures, schedule, positions=self.positions
+            )
+            self._begun, self._since = time.perf_counter(), self.step
             for batch in batches.ahead(draw, self.step, run.steps, run.workers):
                 result = self.learner.advance(self.step, batch)
                 self.step += 1
+                self.bad = 0 if result.applied else self.bad
                 if not result.applied:
-                    bad += 1
-                    yield self._skipped(result, bad)
-                else:
-                    bad = 0
-                if result.applied and self._due(run.log_every):
-                    now = time.perf_counter()
-                    yield self._progress(result, (self.step - since) * run.batch / max(now - begun, 1e-9))
-                    begun, since = now, self.step
-                if self._due(run.checkpoint_every) or asked.is_set():
+                    yield self._skipped(result)
+                elif self._due(run.log_every):
+                    yield self._progress(result)
+                if self.world.leads:
+                    yield from self._looked_at()
+                stopping = self.world.any(asked.is_set(), self.learner.device)
+                if self._due(run.checkpoint_every) or stopping:
                     saved = self._save()
                     yield Saved(self.step, saved)
-                if self._due(run.sample_every):
-                    yield from self._sample()
-                if asked.is_set() and self.step < run.steps and saved is not None:
+                if stopping and self.step < run.steps and saved is not None:
                     yield Stopped(self.step, saved)
                     return
             if saved is None or saved.name != f"step-{self.step:06d}":
                 yield Saved(self.step, self._save())
-            yield Finished(self.step, self._export())
+            yield Finished(self.step, self.world.led(self._export))
 
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.config.run.steps)
 
+    def _held(self) -> contextlib.AbstractContextManager[None]:
+        return run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
+
     def _take_up(self) -> Path | None:
         """Go to the newest complete checkpoint of the run, when there is one."""
-        checkpoints.sweep(self.out)
-        found, faults = checkpoints.newest(self.out)
+        found, faults = self.world.led(lambda: checkpoints.swept(self.out))
         self.notes += faults
         if found is None:
             return None
         saved = state.read(self.learner, found.folder)
-        self.step, self.skipped = found.step, saved["skipped"]
+        self.step, self.skipped, self.bad = found.step, saved["skipped"], saved.get("bad", 0)
+        self.curve = held_out.Curve.from_dict(saved.get("held_out", {}))
+        self.world.led(lambda: profiles.sweep(self.out, self.step))
         if saved["data"] != self.pictures.digest():
             self.notes.append("the pictures or captions are not those that the run began with.")
         if saved["machine"] != state.machine(self.learner):
@@ -112,10 +144,37 @@ class Trainer:
         return found.folder
 
     def _save(self) -> Path:
-        write = functools.partial(
-            state.write, self.learner, step=self.step, data=self.pictures.digest(), skipped=self.skipped
-        )
-        return checkpoints.save(self.out, self.step, write, self.config.run.keep).folder
+        facts = {
+            "step": self.step,
+            "skipped": self.skipped,
+            "bad": self.bad,
+            "data": self.pictures.digest(),
+            "held_out": self.curve.to_dict(),
+        }
+        write = functools.partial(state.write, self.learner, facts=facts)
+        keep = self.config.run.keep
+        return self.world.led(lambda: checkpoints.save(self.out, self.step, write, keep).folder)
+
+    def _looked_at(self) -> Iterator[Event]:
+        """What is seen of the averaged model after this step: the held-out loss, a snapshot, the sample sheet."""
+        if self.unseen is not None and self._due(self.config.run.validate_every):
+            yield self._validate(self.unseen)
+        if self.learner.profiles and self._due(self.config.optimizer.profile_every):
+            profiles.write(self.out, self.step, self.learner.profiles)
+        if self._due(self.config.run.sample_every):
+            yield from self._sample()
+
+    def _validate(self, unseen: PictureSet) -> Validated:
+        learner = self.learner
+        averaged = Objective(self.config.loss, learner.averaged(), learner.objective.dtype)
+        losses = held_out.measure(averaged.to(learner.device).eval(), self.config, unseen, learner.device)
+        each = losses.mean(1)
+        self.curve = self.curve.then(self.step, each)
+        error = held_out.standard_error(each)
+        bands, since = tuple(losses.mean(0).tolist()), self.curve.overfitting_since
+        event = Validated(self.step, float(each.mean()), error, bands, since)
+        self.log.write({"event": "held out", **asdict(event)})
+        return event
 
     def _sample(self) -> Iterator[Sampled]:
         """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
@@ -130,9 +189,11 @@ class Trainer:
 
     def _export(self) -> Path:
         """The averaged model as `RUN/model`; one that an earlier, shorter run left gives way to it."""
-        folder = self.out / "model"
-        checkpoints.discard(folder)
-        return models.save(self.learner.averaged(), folder)
+        for average in self.learner.averages:
+            folder = self.out / state.model_name(self.learner, average)
+            checkpoints.discard(folder)
+            models.save(self.learner.averaged(average), folder)
+        return self.out / state.MODEL
 
     def _started(self) -> Started:
         weights = sum(weight.numel() for weight in self.learner.parameters)
@@ -140,33 +201,55 @@ class Trainer:
         steps = self.config.run.steps
         return Started(self.step, steps, len(self.pictures), words, weights, device, tuple(self.notes))
 
-    def _progress(self, result: StepResult, speed: float) -> Progress:
-        steps = self.config.run.steps
+    def _progress(self, result: StepResult) -> Progress:
+        run, now = self.config.run, time.perf_counter()
+        speed = round((self.step - self._since) * run.batch / max(now - self._begun, 1e-9), 1)
+        self._begun, self._since = now, self.step
         event = Progress(
-            self.step, steps, result.loss, result.gradient_norm, result.lr, round(speed, 1), self.skipped
+            self.step, run.steps, result.loss, result.gradient_norm, result.lr, speed, self.skipped
         )
         self.log.write(asdict(event))
         return event
 
-    def _skipped(self, result: StepResult, bad: int) -> Skipped:
+    def _skipped(self, result: StepResult) -> Skipped:
         self.skipped += 1
-        event = Skipped(self.step, result.loss, bad)
+        self.bad = 0 if result.overflow else self.bad + 1
+        event = Skipped(self.step, result.loss, self.bad)
         self.log.write({**asdict(event), "loss": str(result.loss)})
-        if bad >= self.config.run.patience:
+        if self.bad >= self.config.run.patience:
             raise NonFiniteError(
-                f"training: the loss or its gradient was not finite in {bad} steps in a row, up to step {self.step} "
-                f"(loss {result.loss}). Lower optimizer.lr ({self.config.optimizer.lr}) and go on from "
+                f"training: the loss or its gradient was not finite in {self.bad} steps in a row, up to step "
+                f"{self.step} (loss {result.loss}). Lower optimizer.lr ({self.config.optimizer.lr}) and go on from "
                 "a checkpoint with a new run, or look for broken pictures."
             )
         return event
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of this name; "auto" is the first GPU, else the CPU. Raises InputError when it is not there."""
+def open_data(
+    data: Path, config: TrainConfig, reading: Tell | None = None
+) -> tuple[PictureSet, PictureSet | None]:
+    """The pictures to train on, and those held out (None: none). Raises DataError and InputError."""
+    shape, unseen = config.model.shape, None
+    pictures = open_pictures(data, shape, config.data, reading)
+    if config.data.held_out:
+        pictures, unseen = held_out.split(pictures, config.data.held_out)
+    elif config.data.held_out_from:
+        unseen = open_pictures(Path(config.data.held_out_from), shape, config.data)
+        held_out.check_count(unseen)
+    return (repeated(pictures) if config.data.repeats else pictures), unseen
+
+
+def pick_device(name: str, world: World | None = None) -> torch.device:
+    """The device of this name; "auto" is a GPU, else the CPU. Raises InputError when it is not there.
+
+    Of many processes on a machine each takes a GPU of its own.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None and world is not None and world.size > 1:
+            device = torch.device("cuda", world.place % torch.cuda.device_count())
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
@@ -178,9 +261,16 @@ def pick_device(name: str) -> torch.device:
 def _data_notes(pictures: PictureSet, batch: int) -> list[str]:
     notes = [f"skipped: {sentence}" for sentence in pictures.corrupt[:20]]
     if pictures.corrupt:
-        notes.append(f"{len(pictures.corrupt)} corrupt pictures skipped; --strict refuses them instead.")
+        notes.append(f"{_count(pictures.corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
     if pictures.ignored:
-        notes.append(f"{pictures.ignored} files are not pictures and were ignored.")
+        plain = (
+            "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"
+        )
+        notes.append(f"{pictures.ignored} {plain} ignored.")
     if batch > len(pictures):
         notes.append(f"a batch of {batch} shows each of the {len(pictures)} pictures more than once.")
     return notes
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

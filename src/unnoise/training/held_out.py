@@ -1,0 +1,138 @@
+"""What training does not see: the loss on held-out pictures, with noise and times that never change.
+
+Two validations differ by the network alone, so their difference can be judged picture by picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+from unnoise.errors import InputError
+from unnoise.process import NoiseSchedule
+from unnoise.training import times
+from unnoise.training.batches import Batch
+from unnoise.training.config import TrainConfig
+from unnoise.training.data import PictureSet
+from unnoise.training.objective import Objective
+
+BANDS = 8
+LEAST = 8
+"""Pictures below which a mean difference has no error bar to speak of."""
+_MOST = 256
+
+
+def split(pictures: PictureSet, share: float) -> tuple[PictureSet, PictureSet]:
+    """The pictures to train on and those to hold out: a function of their names, so a longer folder keeps its split.
+
+    Raises InputError when too few are left on either side.
+    """
+    count = round(share * len(pictures))
+    if count < LEAST or count >= len(pictures):
+        raise InputError(
+            f"data.held_out is {share}: {count} of {len(pictures)} pictures; hold out at least {LEAST} and not all, "
+            "with a larger share or more pictures."
+        )
+    by_name = sorted(
+        range(len(pictures)), key=lambda i: (randomness.uniform(0, f"held-out {pictures.paths[i].name}"), i)
+    )
+    held = set(by_name[:count])
+    rest = [index for index in range(len(pictures)) if index not in held]
+    return pictures.select(rest), pictures.select(sorted(held))
+
+
+def check_count(unseen: PictureSet) -> None:
+    """Raises InputError for a held-out folder with too few pictures."""
+    if len(unseen) < LEAST:
+        raise InputError(
+            f"data.held_out_from has {len(unseen)} pictures; give a folder with at least {LEAST}."
+        )
+
+
+def batches(
+    config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule
+) -> Iterator[tuple[int, Batch]]:
+    """The fixed batches: (band, batch), bands of equal probability under the law of times, cleanest first.
+
+    At most 256 pictures, in order, each once in each band with a level and a noise of its own.
+    """
+    size, count = config.run.batch // config.run.accumulate, min(len(pictures), _MOST)
+    for band in range(BANDS):
+        for start in range(0, count, size):
+            chosen = range(start, min(start + size, count))
+            yield band, _fixed(config, pictures, schedule, band, chosen)
+
+
+@torch.no_grad()
+def measure(objective: Objective, config: TrainConfig, pictures: PictureSet, device: torch.device) -> Tensor:
+    """Loss of each picture in each band: float64, on the host, shape (pictures, BANDS). `objective` is in eval mode."""
+    rows: list[list[Tensor]] = [[] for _ in range(BANDS)]
+    for band, batch in batches(config, pictures, objective.model.schedule):
+        rows[band].append(objective.errors(batch.to(device)).double().cpu())
+    return torch.stack([torch.cat(row) for row in rows], dim=1)
+
+
+def _fixed(
+    config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: range
+) -> Batch:
+    seed = config.run.seed
+    x0 = pictures.read(chosen).float() / 127.5 - 1.0
+    noise = torch.stack(
+        [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
+    )
+    inside = [randomness.uniform(seed, "held-out time", band, i) for i in chosen]
+    fraction = ((band + torch.tensor(inside, dtype=torch.float64)) / BANDS).clamp(1e-9, 1.0 - 1e-9)
+    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in chosen)
+    return Batch(x0, noise, noise, times.levels(config.loss, schedule, fraction), captions, fraction)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The held-out curve so far: its lowest point, and whether it has turned.
+
+    The rule: training over-fits since the step of the lowest mean when two validations in a row lie above it
+    by at least one percent of it and by three standard errors of the mean difference over pictures. A new lowest
+    point takes the verdict back.
+
+    step, best: of the lowest point, with the loss of each picture. rises: validations in a row that lie above.
+    """
+
+    step: int = 0
+    best: tuple[float, ...] = ()
+    rises: int = 0
+
+    @property
+    def overfitting_since(self) -> int | None:
+        """The step of the lowest point once the curve has turned, else None."""
+        return self.step if self.rises >= 2 else None
+
+    def then(self, step: int, losses: Tensor) -> Curve:
+        """The curve with one more validation; losses: (pictures,)."""
+        if len(self.best) != len(losses) or float(losses.mean()) < sum(self.best) / len(self.best):
+            return Curve(step, tuple(losses.tolist()))
+        above = losses - torch.tensor(self.best, dtype=losses.dtype)
+        sure = float(above.mean()) > 3.0 * standard_error(above)
+        much = float(above.mean()) > 0.01 * sum(self.best) / len(self.best)
+        return Curve(self.step, self.best, self.rises + 1 if sure and much else 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {"step": self.step, "best": list(self.best), "rises": self.rises}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Curve:
+        """The inverse of `to_dict`; without values, a curve not begun."""
+        if not values:
+            return cls()
+        return cls(values["step"], tuple(values["best"]), values["rises"])
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of independent values (n,), n at least 2."""
+    return float(values.std()) / math.sqrt(len(values))

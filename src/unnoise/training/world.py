@@ -1,0 +1,101 @@
+"""One process or many that train as one: who does which part of a batch, and what they tell each other.
+
+Processes that `torchrun` starts hold equal weights, and each computes its own stretch of every global batch.
+Nothing that is drawn depends on how many they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from unnoise.errors import InputError, UnnoiseError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """rank: number of this process, from 0; the first writes. size: how many there are. place: rank on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    place: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.rank == 0
+
+    def stretch(self, batch: int) -> range:
+        """Positions of the global batch that this process computes.
+
+        Raises InputError when the batch cannot be dealt evenly.
+        """
+        if batch % self.size:
+            raise InputError(
+                f"run.batch is {batch}, which {self.size} processes cannot share evenly; give a multiple "
+                f"of {self.size}."
+            )
+        width = batch // self.size
+        return range(self.rank * width, (self.rank + 1) * width)
+
+    def shared(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module with its gradients averaged over the processes; alone, the module itself."""
+        if self.size == 1:
+            return module
+        ids = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+    def everyones(self, part: Tensor, batch: int) -> Tensor:
+        """From each process's stretch (width,) the whole (batch,), the same everywhere."""
+        if self.size == 1:
+            return part
+        whole = part.new_zeros(batch)
+        whole[self.stretch(batch).start : self.stretch(batch).stop] = part
+        dist.all_reduce(whole)
+        return whole
+
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether it is true in any process."""
+        if self.size == 1:
+            return value
+        told = torch.tensor(float(value), device=device)
+        dist.all_reduce(told)
+        return bool(told.item())
+
+    def led(self, work: Callable[[], T]) -> T:
+        """What the first process's `work` returns, or the error that it raises, in every process."""
+        if self.size == 1:
+            return work()
+        box: list[object] = [None, None]
+        if self.leads:
+            try:
+                box[0] = work()
+            except UnnoiseError as error:
+                box[1] = error
+        dist.broadcast_object_list(box, src=0)
+        if isinstance(box[1], UnnoiseError):
+            raise box[1]
+        return box[0]  # type: ignore[return-value]
+
+
+def join() -> World:
+    """The world that `torchrun` put this process in; a world of one without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    if not dist.is_initialized():
+        place = int(os.environ["LOCAL_RANK"])
+        if torch.cuda.is_available():
+            torch.cuda.set_device(place % torch.cuda.device_count())
+        # Small words between processes go by gloo, tensors on a GPU by nccl.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    return World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
