@@ -175,8 +175,10 @@ def test_probes_average_to_the_exact_trace_with_their_known_variance(kind):
 
     subject = Subject(diffuser, picture, {}, keyed(0, (6,)))
     which = torch.tensor([0])
-    _, exact, _ = Flow(tolerance=1e-6, trace="exact").solve(subject, which, picture)
-    _, each, _ = Flow(tolerance=1e-6, trace=kind, probes=probes).solve(subject, which, picture)
+    _, exact, _ = Flow(tolerance=1e-6, trace="exact").solve(subject, which, picture, schedule.cleanest)
+    _, each, _ = Flow(tolerance=1e-6, trace=kind, probes=probes).solve(
+        subject, which, picture, schedule.cleanest
+    )
     # S is the integral of the Jacobian of dx/dtheta = (log-derivative of the covariance) / 2 x, with ends known.
     values, basis = torch.linalg.eigh(covariance)
     start = math.atan(float(schedule.cleanest.ratio))

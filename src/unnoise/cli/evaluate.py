@@ -64,7 +64,12 @@ def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--no-captions", action="store_true", help="do not tell the model the pictures' captions"
     )
     part.add_argument(
-        "--baselines", metavar="TRAIN", help="fit two simple models to this folder, to read beside"
+        "--train",
+        metavar="FOLDER",
+        help="training pictures: two simple models are fitted to them, to read beside",
+    )
+    part.add_argument(
+        "--fit-variance", action="store_true", help="fit the steps' variance to the training pictures (vlb)"
     )
     part.add_argument("--seed", default="0", metavar="N", help="of every random draw")
     part.add_argument("--json", action="store_true", help="print one JSON object")

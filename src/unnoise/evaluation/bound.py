@@ -13,6 +13,7 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.decoder import Cdf, discretised_log_likelihood
+from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject, rows_at
 from unnoise.process import Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
@@ -33,13 +34,16 @@ class Chain:
     floor: float
 
     @classmethod
-    def of(cls, schedule: NoiseSchedule, steps: int | Sequence[int] | None = None) -> Chain:
+    def of(
+        cls, schedule: NoiseSchedule, steps: int | Sequence[int] | None = None, bins: int | None = None
+    ) -> Chain:
         """All steps of a discrete schedule, or a respaced chain of `steps` of them, or of these times.
 
         A respaced chain keeps the levels; its transitions follow from them. A schedule without steps gets
-        `steps` levels, even in its own time. Raises InputError where there is no such chain.
+        `steps` levels, even in its own time, from where the grey level, one of `bins`, is certain.
+        Raises InputError where there is no such chain.
         """
-        times = _times(schedule, steps)
+        times = _times(schedule, steps, bins)
         levels = schedule.level(torch.tensor(times, dtype=torch.float64))
         pair = [rows_at(levels, torch.tensor(place)) for place in (1, 0)]
         floor = float(transition(pair[0], pair[1]).small)
@@ -62,7 +66,7 @@ def _numbers(level: Level) -> tuple[Tensor, Tensor, Tensor]:
     return time, alpha, sigma
 
 
-def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None) -> list[float]:
+def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int | None) -> list[float]:
     if isinstance(schedule, DiscreteVP):
         return _kept(schedule.steps, schedule.steps if steps is None else steps)
     if not isinstance(steps, int):
@@ -71,7 +75,7 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None) -> list[f
             "steps=1000 to lay one over it, or method='vdm' or 'ode'."
         )
     _check_steps(steps, 1_000_000)
-    first, last = float(schedule.cleanest.time), float(schedule.noisiest.time)
+    first, last = float(ends(schedule, bins)[0].time), float(schedule.noisiest.time)
     return [first + (last - first) * place / (steps - 1) for place in range(steps)]
 
 

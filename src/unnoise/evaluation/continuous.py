@@ -12,24 +12,12 @@ from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.bound import prior_cost
 from unnoise.evaluation.decoder import nearest_level_log_likelihood
+from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.process import Gaussian, Level, NoiseSchedule
 
-_LOWEST = -24.0  # log-SNR beyond which the prior differs from the data's noised law by less than 1e-10 nats
-
 Strata = Literal["log_snr", "time"]
-
-
-def ends(schedule: NoiseSchedule) -> tuple[Level, Level]:
-    """The cleanest and the noisiest level of the bound; a level without signal is left for the nearest with some.
-
-    Any two levels make a bound: what lies beyond the noisiest is paid for by the prior term.
-    """
-    noisiest = schedule.noisiest
-    if float(noisiest.log_snr) < _LOWEST:
-        noisiest = schedule.at_log_snr(_LOWEST)
-    return schedule.cleanest, noisiest
 
 
 def continuous_bound(
@@ -46,7 +34,7 @@ def continuous_bound(
     if calls < 1:
         raise InputError(f"calls is {calls}; give a whole number from 1, for example 128.")
     schedule, count = subject.diffuser.schedule, len(subject)
-    cleanest, noisiest = ends(schedule)
+    cleanest, noisiest = ends(schedule, bins)
     every = torch.arange(count)
     x0 = subject.clean(every)
     log_snr, width = _places(schedule, cleanest, noisiest, count, calls, strata, seed)

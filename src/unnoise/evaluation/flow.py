@@ -17,6 +17,7 @@ from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.continuous import dequantised_entropy
 from unnoise.evaluation.decoder import nearest_level_log_likelihood
+from unnoise.evaluation.ends import ends
 from unnoise.evaluation.integrate import Solution, adaptive, fixed
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
@@ -53,14 +54,16 @@ class Flow:
         if self.probes < 1:
             raise InputError(f"probes is {self.probes}; give a whole number from 1.")
 
-    def solve(self, subject: Subject, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor, int]:
+    def solve(
+        self, subject: Subject, which: Tensor, x: Tensor, cleanest: Level
+    ) -> tuple[Tensor, Tensor, int]:
         """The prior's end of the path and the integral of the trace over it, divided by the numbers of a picture.
 
-        x: (rows, ...) float64, scaled to unit radius at the cleanest level. Returns the end (rows, ...), the
+        x: (rows, ...) float64 at `cleanest`, scaled to unit radius. Returns the end (rows, ...), the
         integral (rows, probes), and the network calls.
         """
         schedule = subject.diffuser.schedule
-        start, end = (math.atan(float(level.ratio)) for level in (schedule.cleanest, schedule.noisiest))
+        start, end = (math.atan(float(level.ratio)) for level in (cleanest, schedule.noisiest))
         probes = self._probes(subject, which)
         shape, numbers = x.shape, subject.numbers
 
@@ -120,12 +123,14 @@ def flow_likelihood(subject: Subject, flow: Flow, bins: int | None, seed: int, u
     """-log p of every picture by the ODE, as prior + trace + what dequantisation adds."""
     schedule = subject.diffuser.schedule
     cleanest, noisiest = schedule.cleanest, schedule.noisiest
+    if flow.dequantise == "noise":
+        cleanest, _ = ends(schedule, bins)
     prior_variance = _variance(noisiest, flow.deviation)
     priors, traces, extras, calls = [], [], [], 0
     for part in subject.chunks(len(subject)):
         which = torch.arange(len(subject))[part]
         x, extra = _start(subject, flow, which, cleanest, bins, seed)
-        end, integral, asked = flow.solve(subject, which, x)
+        end, integral, asked = flow.solve(subject, which, x, cleanest)
         density = Gaussian(torch.zeros_like(end), prior_variance)
         priors.append(-density.log_prob(end).flatten(1).mean(1))
         traces.append(-integral)

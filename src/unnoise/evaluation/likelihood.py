@@ -71,7 +71,7 @@ def bits_per_dim(
     subject = Subject(diffuser, x0, given, source, batch, told)
     unit = _UNITS[space]
     if method == "vlb":
-        chain = Chain.of(diffuser.schedule, steps)
+        chain = Chain.of(diffuser.schedule, steps, levels)
         return discrete_bound(subject, chain, levels, cdf, calls, seed, unit)
     if method == "vdm":
         return continuous_bound(subject, levels, 128 if calls is None else calls, strata, seed, unit)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.evaluation.continuous import ends
+from unnoise.evaluation.ends import ends
 from unnoise.evaluation.subject import Subject, keyed
 from unnoise.process import Diffuser, Level, Optimal
 
