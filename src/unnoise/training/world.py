@@ -6,6 +6,7 @@ Nothing that is drawn depends on how many they are.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,4 +99,5 @@ def join() -> World:
             torch.cuda.set_device(place % torch.cuda.device_count())
         # Small words between processes go by gloo, tensors on a GPU by nccl.
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(dist.destroy_process_group)
     return World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
