@@ -56,7 +56,7 @@ class Mixture:
         goal = (np.arange(count) + 0.5) / count
         reach = abs(a * m).max() + 12.0 * spread.max()
         low, high = np.full(count, -reach), np.full(count, reach)
-        for _ in range(200):
+        for _ in range(80):  # to the last bit
             middle = 0.5 * (low + high)
             below = (w * norm.cdf(middle[:, None], a * m, spread)).sum(1) < goal
             low, high = np.where(below, middle, low), np.where(below, high, middle)
