@@ -19,6 +19,7 @@ from unnoise.errors import DataError, FileError, InputError, NonFiniteError
 from unnoise.training import Finished, Progress, Saved, Stopped, Validated, settings
 from unnoise.training.batches import ahead, draw
 from unnoise.training.data import open_pictures
+from unnoise.training.precision import LossScale
 from unnoise.training.trainer import Trainer
 
 TINY = [
@@ -206,6 +207,7 @@ def test_a_grid_that_cannot_be_drawn_does_not_end_the_run(folder, tmp_path, monk
         ("model.schedule.kind=discrete_vp", "model.schedule.curve=scaled_linear", "run.precision=bfloat16"),
         ("loss.weight=debiased", "loss.times=importance"),
         ("loss.weight=edm", "loss.offset_noise=0.1", "loss.input_perturbation=0.1", "loss.shift=2"),
+        ("run.precision=float16", "run.recompute=true"),
         ("model.network.pooled_width=8",),
         ("data.captions=none", "model.colour=rgb"),
     ],
@@ -246,6 +248,68 @@ def test_four_parts_of_two_have_the_gradient_of_one_of_eight(folder, tmp_path):
     assert float(loss.mean()) == pytest.approx(float(found[1][0].mean()), rel=1e-6)
     largest = max(float(gradient.abs().max()) for gradient in one)
     assert all(torch.allclose(a, b, rtol=0, atol=1e-6 * largest) for a, b in zip(one, four, strict=True))
+
+
+def stirred(folder, run, *more):
+    """A trainer whose network is away from the zeros of a fresh one, where most gradients vanish."""
+    trainer = Trainer(folder, run, config(*more))
+    with torch.no_grad():
+        for place, weight in enumerate(trainer.learner.parameters):
+            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(place)))
+    return trainer, draw(trainer.config, trainer.pictures, trainer.model.schedule, 3)
+
+
+def kept_for_the_gradient(work):
+    """Numbers that autograd keeps while `work` runs."""
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.nelement())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        work()
+    return sum(kept)
+
+
+def test_blocks_that_compute_twice_have_the_same_gradient_with_dropout(folder, tmp_path):
+    found = []
+    for again in ("false", "true"):
+        trainer, batch = stirred(folder, tmp_path / again, f"run.recompute={again}")
+        size = kept_for_the_gradient(lambda t=trainer, b=batch: t.learner.gradients(3, b))
+        found.append(([weight.grad for weight in trainer.learner.parameters], size))
+        trainer.learner.averaged().network(torch.zeros(1, 1, 8, 8), 0.5, torch.zeros(1, 3, 8))
+    assert all(torch.equal(one, other) for one, other in zip(found[0][0], found[1][0], strict=True))
+    assert found[1][1] < 0.6 * found[0][1]
+
+
+def test_float16_scales_the_loss_and_clips_what_is_unscaled(folder, tmp_path):
+    """The norm is that of float32 to float16's digits; an overflow halves the scale and changes nothing else."""
+    plain, batch = stirred(folder, tmp_path / "plain", "model.network.dropout=0", "optimizer.clip=0.01")
+    half, _ = stirred(
+        folder, tmp_path / "half", "model.network.dropout=0", "optimizer.clip=0.01", "run.precision=float16"
+    )
+    expected = plain.learner.advance(3, batch).gradient_norm
+    assert half.learner.advance(3, batch).gradient_norm == pytest.approx(expected, rel=0.01)
+    assert (half.learner.scale.value, half.learner.scale.good) == (2.0**16, 1)
+    before = {name: tensor.clone() for name, tensor in half.learner.tensors().items()}
+    half.learner.scale.value = 2.0**60
+    result = half.learner.advance(4, batch)
+    assert (result.applied, result.overflow) == (False, True)
+    assert half.learner.scale.value == 2.0**59
+    assert all(torch.equal(before[name], tensor) for name, tensor in half.learner.tensors().items())
+    events = [event for event in half.run() if isinstance(event, training.Skipped)]
+    assert {event.in_a_row for event in events} == {0}
+    saved = json.loads((tmp_path / "half" / "checkpoints" / "step-000030" / "state.json").read_text())
+    assert saved["loss_scale"] == [half.learner.scale.value, half.learner.scale.good]
+
+
+def test_the_loss_scale_doubles_after_two_thousand_good_steps_and_stays_at_least_one():
+    scale = LossScale(value=2.0)
+    assert [scale.hear(True) for _ in range(2000)] == [False] * 2000
+    assert (scale.value, scale.good) == (4.0, 0)
+    assert [scale.hear(False) for _ in range(3)] == [True, True, False]
+    assert scale.value == 1.0
 
 
 def test_batches_read_ahead_are_the_batches(folder, tmp_path):

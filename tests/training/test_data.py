@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from unnoise.errors import DataError
-from unnoise.training import DataConfig
+from unnoise.training import DataConfig, order
 from unnoise.training.data import open_pictures
 from unnoise.training.pictures import read_picture
+from unnoise.training.repeats import repeated
 
 SHAPE = (3, 4, 4)
 
@@ -165,3 +166,34 @@ def test_a_picture_that_breaks_later_gives_way_to_the_next(tmp_path):
     assert torch.equal(lazy.read([1]), lazy.read([2]))
     with pytest.raises(DataError, match=r"1\.png"):
         strict.read([1])
+
+
+def test_folders_that_name_repeats_count_that_often_in_an_epoch(tmp_path):
+    """kohya's layout: `3_sks dog` has each picture three times; its words are the caption of last resort."""
+    picture(tmp_path / "3_sks dog" / "a.png", value=10)
+    picture(tmp_path / "1_dog" / "b.png", value=200)
+    picture(tmp_path / "1_dog" / "c.png", value=100)
+    (tmp_path / "1_dog" / "c.txt").write_text("a brown dog", encoding="utf-8")
+    found = repeated(opened(tmp_path, repeats=True))
+    assert [path.name for path in found.paths] == ["b.png", "c.png", "a.png", "a.png", "a.png"]
+    assert found.captions == (("dog",), ("a brown dog",), *[("sks dog",)] * 3)
+    assert found.read(range(5))[:, 0, 0, 0].tolist() == [200, 100, 10, 10, 10]
+    lazy = repeated(opened(tmp_path, repeats=True, cache_mb=0))
+    assert torch.equal(lazy.read(range(5)), found.read(range(5)))
+    shown = [order.picture_at(0, sample, len(found)) for sample in range(5)]
+    assert sorted(shown) == list(range(5))
+
+
+@pytest.mark.parametrize("name", ["dogs", "0_dogs", "3_", "many_dogs"])
+def test_a_folder_without_a_count_is_named(tmp_path, name):
+    picture(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=f"{name}' is not named like '10_words'"):
+        repeated(opened(tmp_path, repeats=True))
+
+
+def test_reading_a_large_folder_is_told(tmp_path):
+    for number in range(5):
+        picture(tmp_path / f"{number}.png")
+    told = []
+    open_pictures(tmp_path, SHAPE, DataConfig(), lambda done, total: told.append((done, total)))
+    assert told == [(done, 5) for done in range(1, 6)]

@@ -197,10 +197,11 @@ class RunConfig:
     batch: samples that one optimizer step averages over; accumulate: parts it is computed in (the draws and
     the gradient stay the same). workers: threads that read pictures ahead; 0 reads them in the loop.
     precision: "float32", "bfloat16" or "float16" (autocast; float16 with a loss scale), or "auto": bfloat16
-    where the GPU has it. device: "auto", "cpu" or "cuda". keep: checkpoints kept, 0 for all. log_every,
-    checkpoint_every, sample_every, validate_every: in steps, 0 for never (validation needs held-out pictures:
-    data.held_out). sample_prompts: pictures of the sample grid; empty: captions of the data. patience:
-    non-finite steps in a row before the run stops.
+    where the GPU has it. recompute: activation checkpointing, less memory for a third more time. device: "auto",
+    "cpu" or "cuda". keep: checkpoints kept, 0 for all. log_every, checkpoint_every, sample_every,
+    validate_every: in steps, 0 for never (validation needs held-out pictures: data.held_out). sample_prompts:
+    pictures of the sample grid; empty: captions of the data. patience: non-finite steps in a row before the
+    run stops.
     """
 
     steps: int = 10_000
@@ -209,6 +210,7 @@ class RunConfig:
     seed: int = 0
     workers: int = 0
     precision: str = "auto"
+    recompute: bool = False
     device: str = "auto"
     log_every: int = 10
     checkpoint_every: int = 1000

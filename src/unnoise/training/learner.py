@@ -20,6 +20,7 @@ from unnoise.training.ema import MovingAverage, PowerAverage
 from unnoise.training.objective import Objective
 from unnoise.training.precision import LossScale
 from unnoise.training.profiles import average_of
+from unnoise.training.recompute import forget_inside
 from unnoise.training.times import SecondMoments
 from unnoise.training.world import World
 
@@ -67,6 +68,8 @@ class Learner:
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
         self.objective = Objective(config.loss, model, dtype).to(device).train()
+        if config.run.recompute:
+            forget_inside(model.network)
         self.shared = self.world.shared(self.objective, device)
         self.modules = self.objective.parts
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]

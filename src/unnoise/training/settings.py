@@ -24,6 +24,7 @@ FREE_ON_RESUME = frozenset(
     for name in (
         "steps",
         "workers",
+        "recompute",
         "device",
         "log_every",
         "checkpoint_every",
