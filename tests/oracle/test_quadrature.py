@@ -9,8 +9,8 @@ import pytest
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow
 from unnoise.schedulers.quadrature import coordinate, keep, midpoint_weights, weights, whole
 
-VARIABLES = ("sigma", "lambda", "flow")
-UNKNOWNS = ("x0", "noise", "flow")
+VARIABLES = ("sigma", "lambda", "flow", "angle")
+UNKNOWNS = ("x0", "noise", "flow", "velocity")
 # Ratios sigma/alpha of the nodes, latest first, with uneven gaps, and of the goal.
 NODES, GOAL = (0.9, 1.4, 2.9, 3.3), 0.55
 
@@ -23,15 +23,24 @@ def exact(unknown, variable, degree, now, to, eta=0.0):
     """N_to * integral of v^degree dm from `now` to `to`, with the definitions of the unknowns spelled out."""
     mpmath.mp.dps = 40
     start, end = mpmath.mpf(float(now.ratio)), mpmath.mpf(float(to.ratio))
-    place = {"sigma": lambda w: w, "lambda": lambda w: -mpmath.log(w), "flow": lambda w: w / (1 + w)}[
-        variable
-    ]
+    place = {
+        "sigma": lambda w: w,
+        "lambda": lambda w: -mpmath.log(w),
+        "flow": lambda w: w / (1 + w),
+        "angle": mpmath.atan,
+    }[variable]
     speed = {
         "noise": lambda w: mpmath.mpf(1),
         "flow": lambda w: 1 / (1 + w) ** 2,
+        "velocity": lambda w: 1 / (1 + w**2),
         "x0": lambda w: -(1 + eta) * w ** (-2 - eta),
     }[unknown]
-    scale = {"noise": to.alpha, "flow": to.alpha + to.sigma, "x0": to.sigma * float(to.ratio) ** eta}[unknown]
+    scale = {
+        "noise": to.alpha,
+        "flow": to.alpha + to.sigma,
+        "velocity": math.hypot(to.alpha, to.sigma),
+        "x0": to.sigma * float(to.ratio) ** eta,
+    }[unknown]
     return float(scale * mpmath.quad(lambda w: place(w) ** degree * speed(w), [start, end]))
 
 
@@ -61,8 +70,45 @@ def test_the_sde_s_kernel_is_integrated_exactly(variable, eta):
         assert got == pytest.approx(exact("x0", variable, degree, nodes[0], to, eta), abs=1e-12)
 
 
-@pytest.mark.parametrize("variable", ["sigma", "flow"])
-@pytest.mark.parametrize("unknown", ["noise", "flow"])
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_a_corrector_s_own_look_at_the_end_is_a_node_like_any_other(variable, eta):
+    (now, *earlier), to = places(DiscreteVP.linear())
+    nodes = (to, now, *earlier)
+    factors = weights("x0", variable, nodes, now, to, eta)
+    for degree in range(5):
+        got = math.fsum(
+            f * coordinate(variable, float(n.ratio)) ** degree for f, n in zip(factors, nodes, strict=True)
+        )
+        assert got == pytest.approx(exact("x0", variable, degree, now, to, eta), abs=1e-11)
+
+
+@pytest.mark.parametrize("variable", ["flow", "angle"])
+@pytest.mark.parametrize("unknown", ["flow", "velocity", "x0"])
+def test_polynomials_are_integrated_exactly_from_a_start_without_signal(variable, unknown):
+    schedule = Flow()
+    top, to = schedule.noisiest, schedule.at_ratio(2.0)
+    factors = weights(unknown, variable, (to, top), top, to)
+    place = {"flow": lambda w: w / (1 + w), "angle": mpmath.atan}[variable]
+    speed = {
+        "flow": lambda w: 1 / (1 + w) ** 2,
+        "velocity": lambda w: 1 / (1 + w**2),
+        "x0": lambda w: -(w**-2),
+    }
+    scale = {"flow": to.alpha + to.sigma, "velocity": math.hypot(to.alpha, to.sigma), "x0": to.sigma}[unknown]
+    for degree in (0, 1):
+        got = math.fsum(
+            f * coordinate(variable, float(n.ratio)) ** degree
+            for f, n in zip(factors, (to, top), strict=True)
+        )
+        whole_way = mpmath.quad(
+            lambda w, degree=degree: place(w) ** degree * speed[unknown](w), [2.0, 10.0, mpmath.inf]
+        )
+        assert got == pytest.approx(-float(scale * whole_way), abs=1e-10)
+
+
+@pytest.mark.parametrize("variable", ["sigma", "flow", "angle"])
+@pytest.mark.parametrize("unknown", ["noise", "flow", "velocity"])
 def test_the_jump_to_clean_data_is_exact_in_finite_variables(variable, unknown):
     schedule = Cosine()
     nodes = [schedule.at_ratio(ratio) for ratio in (0.1, 0.25, 0.6)]

@@ -5,9 +5,14 @@ The grid is which of its levels we visit.
 The solver is how we step between them.
 The noise rule is how much is drawn afresh.
 The scheduler is those last three, and the final rule that reaches the clean sample.
+
+Beside it stand transforms of the predicted clean sample, steps to a tolerance (`adaptive`), grids that rise again
+(`restart`), and rules that theory does not know (`heuristics`).
 """
 
-from unnoise.schedulers import finals, grids, names, noise, solvers
+from unnoise.schedulers import finals, grids, heuristics, names, noise, restart, solvers, transforms
+from unnoise.schedulers.adaptive import Adaptive
+from unnoise.schedulers.consistency import Consistency
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.names import get
 from unnoise.schedulers.plan import Denoise, Plan
@@ -16,6 +21,8 @@ from unnoise.schedulers.step import Request, Step
 from unnoise.schedulers.stepper import Stepper, StepperOutput
 
 __all__ = [
+    "Adaptive",
+    "Consistency",
     "Denoise",
     "Look",
     "Move",
@@ -29,7 +36,10 @@ __all__ = [
     "finals",
     "get",
     "grids",
+    "heuristics",
     "names",
     "noise",
+    "restart",
     "solvers",
+    "transforms",
 ]
