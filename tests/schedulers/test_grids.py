@@ -25,6 +25,7 @@ EVERY = [
     grids.Simple(),
     grids.DDIMUniform(),
     grids.Quadratic(),
+    grids.Distilled(),
     grids.BetaTime(),
     grids.Smoothstep(),
     grids.Karras(),
@@ -102,6 +103,9 @@ def test_grids_in_time_follow_the_formulas_of_comfyui_and_stable_diffusion_cpp(c
     assert times(grids.BetaTime(), count) == pytest.approx(beta.ppf(shares, 0.6, 0.6) * 999, rel=1e-9)
     smooth = shares**2 * (3 - 2 * shares) * 999
     assert times(grids.Smoothstep(), count) == pytest.approx(smooth)
+    origin = (np.arange(1, 51) * 20 - 1)[::-1]  # diffusers' LCMScheduler
+    taken = origin[np.floor(np.linspace(0, 50, count, endpoint=False)).astype(int)]
+    assert times(grids.Distilled(), count) == pytest.approx(taken)
     quadratic = 0.8 * 999 * np.linspace(1, 0, count) ** 2
     assert times(grids.Quadratic(), count) == pytest.approx(quadratic, abs=1e-9)
 
@@ -213,6 +217,7 @@ def test_beta_quantiles_are_scipy_s(share, a, b):
     [
         lambda: grids.Polyexponential(0.0).levels(SD, 3),
         lambda: grids.Quadratic(0.0).levels(SD, 3),
+        lambda: grids.Distilled(50).levels(SD, 51),
         lambda: grids.BetaTime(-1.0).levels(SD, 3),
         lambda: grids.LinearQuadratic(1.0).levels(SD, 3),
         lambda: grids.BongTangent(0.0).levels(SD, 3),

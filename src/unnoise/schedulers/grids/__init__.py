@@ -26,6 +26,7 @@ from unnoise.schedulers.grids.ratios import (
 from unnoise.schedulers.grids.times import (
     BetaTime,
     DDIMUniform,
+    Distilled,
     Leading,
     Linspace,
     Quadratic,
@@ -44,6 +45,7 @@ __all__ = [
     "BetaTime",
     "BongTangent",
     "DDIMUniform",
+    "Distilled",
     "DropPenultimate",
     "Exponential",
     "Grid",

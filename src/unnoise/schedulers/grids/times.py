@@ -148,3 +148,27 @@ class Smoothstep(Grid):
         low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
         shares = [1.0 - i / count for i in range(count)]
         return at_times(schedule, [low + (high - low) * u * u * (3.0 - 2.0 * u) for u in shares])
+
+
+@dataclass(frozen=True)
+class Distilled(Grid):
+    """Of the `original` times at which a model was distilled, every so many (Luo et al. 2023; LCM, TCD).
+
+    Those are k steps / original - 1 of a table, k = 1 .. original; of them the floor(i original / count)-th from the
+    noisiest are taken.
+    """
+
+    original: int = 50
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels. Raises InputError for more than there are."""
+        if not 1 <= count <= self.original:
+            raise InputError(
+                f"{count} steps are asked of a model distilled at {self.original}; give at most that."
+            )
+        clean, end = schedule.clean_time, float(schedule.noisiest.time)
+        stride = (end - clean) / self.original
+        if isinstance(schedule, DiscreteVP):
+            stride = float(max(1, schedule.steps // self.original))
+        places = [self.original - i * self.original // count for i in range(count)]
+        return at_times(schedule, [clean + place * stride for place in places])

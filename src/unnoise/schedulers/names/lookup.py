@@ -100,6 +100,7 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
 @lru_cache(maxsize=4096)
 def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
     known = _by_name()
+    plain = plain if plain in known else plain.removesuffix("scheduler")
     if plain in known:
         return known[plain], None
     for stem, grid in words.endings(plain):

@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unnoise.schedulers import solvers
-from unnoise.schedulers.grids import Arcsinh, Grid, Karras, Linspace, Trailing
-from unnoise.schedulers.noise import SDE, Ancestral, Churn, Deterministic, NoiseRule, Posterior, Tau
+from unnoise.schedulers.grids import Arcsinh, Distilled, Grid, Karras, Leading, Linspace, Trailing
+from unnoise.schedulers.heuristics import HeunPlusPlus, gradient_estimation, ipndm, lms_late
+from unnoise.schedulers.noise import (
+    SDE,
+    TCD,
+    Ancestral,
+    Churn,
+    Deterministic,
+    ExtendedSDE,
+    FlowAncestral,
+    NoiseRule,
+    Posterior,
+    Renoise,
+    Tau,
+)
 from unnoise.schedulers.restart import Restart
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers import Adams, Solver
@@ -72,6 +85,14 @@ TABLE = (
             "the straight line of the ODE",
         ),
         ("Euler a", "euler_ancestral k_euler_a", _L, _EULER, Ancestral(), "Euler with the posterior's noise"),
+        (
+            "Euler a RF",
+            "ltx_euler_ancestral_rf euler_ancestral_rf",
+            _L,
+            _EULER,
+            FlowAncestral(),
+            "Euler with noise by the straight line's own rule",
+        ),
     ),
     *_family(
         "Runge-Kutta",
@@ -197,11 +218,27 @@ TABLE = (
             Ancestral(),
             "the same with the posterior's noise",
         ),
+        (
+            "ER SDE",
+            "er_sde",
+            _L,
+            _3M,
+            ExtendedSDE(),
+            "three estimates along a reverse SDE with more noise early",
+        ),
         ("DEIS", "deis_multistep", _T, Adams(3, "lambda", "noise"), _ODE, "three noise residuals, in lambda"),
         ("AB4", "zeab4", _T, Adams(4, "lambda", "noise"), _ODE, "four noise residuals, in lambda"),
     ),
     *_family(
         "Predictor-corrector",
+        (
+            "Adams-Moulton 2",
+            "abm2",
+            Arcsinh(),
+            solvers.adams_moulton(2),
+            _ODE,
+            "two velocities along the angle, corrected by the next look",
+        ),
         (
             "UniPC",
             "uni_pc unipc_bh1",
@@ -242,6 +279,40 @@ TABLE = (
             _ODE,
             "four velocities along the angle, corrected",
         ),
+    ),
+    *_family(
+        "Distilled models",
+        ("LCM", "", Distilled(), Adams(1), Renoise(), "x0, noised anew to each level"),
+        (
+            "TCD",
+            "",
+            Distilled(),
+            Adams(1),
+            TCD(),
+            "a DDIM step beyond the next level, and noise back up to it",
+        ),
+    ),
+    *_family(
+        "Heuristic, for other programs' pictures",
+        ("PLMS", "pndm", Leading(1.0), ipndm(), _ODE, "Adams' weights of equal steps on steps that are not"),
+        ("IPNDM", "", _L, ipndm(), _ODE, "the same from the noisiest level"),
+        (
+            "Heun++ 2",
+            "heunpp2 heun_pp_2",
+            _L,
+            HeunPlusPlus(),
+            _ODE,
+            "three looks a step, weighted by their noise",
+        ),
+        (
+            "Gradient estimation",
+            "euler_ge",
+            _L,
+            gradient_estimation(),
+            _ODE,
+            "the noise, twice as new as it is",
+        ),
+        ("LMS late", "lms_shift", _L, lms_late(), _ODE, "LMS that steps with the noise of the step before"),
     ),
 )
 """All named schedulers, family by family, in the order of a gentle explanation."""

@@ -34,6 +34,7 @@ _GRIDS: tuple[tuple[str, str, Grid], ...] = (
     ("Bong Tangent", "bong_tangent", grids.BongTangent()),
     ("Smoothstep", "", grids.Smoothstep()),
     ("Arcsinh", "", grids.Arcsinh()),
+    ("Distilled", "lcm", grids.Distilled()),
 )
 
 AUTOMATIC = frozenset({"", "automatic", "usesame", "default"})
