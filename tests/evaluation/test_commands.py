@@ -1,0 +1,132 @@
+"""`unnoise evaluate`, `compare` and `inspect-run`, as a person would type them."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tiny_model import save_tiny
+from unnoise.cli import main
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve 8x8 pictures with captions."""
+    place = tmp_path_factory.mktemp("pictures")
+    source = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(source.integers(0, 256, (8, 8), dtype=np.uint8)).save(place / f"{number:02d}.png")
+        (place / f"{number:02d}.txt").write_text(random.Random(number).choice(["a seven", "a red apple"]))
+    return place
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def type_in(*words):
+        status = main([str(word) for word in words])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return type_in
+
+
+def test_likelihood_by_every_method_beside_two_baselines(run, tiny, folder):
+    status, out, _ = run(
+        "evaluate", "likelihood", tiny, folder, "--method", "all", "--steps", 8, "--calls", 8, "--tolerance", "0.1",
+        "--train", folder, "--fit-variance", "--json",
+    )  # fmt: skip
+    assert status == 0
+    told = json.loads(out)
+    assert told["captions"] is True
+    assert [row["estimator"] for row in told["results"]] == [
+        "discrete bound",
+        "continuous-time bound",
+        "probability-flow ODE",
+        "independent pixels",
+        "Gaussian with full covariance",
+    ]
+    assert all(row["pictures"] == 12 and row["error"] > 0 for row in told["results"])
+
+
+def test_the_line_for_people(run, tiny, folder):
+    status, out, _ = run(
+        "evaluate", "likelihood", tiny, folder, "--method", "vdm", "--calls", 4, "--limit", 3
+    )
+    assert status == 0
+    assert "bits/dim (continuous-time bound) = prior" in out
+    assert "3 pictures; the model was told the captions" in out
+
+
+def test_distance_of_a_set_to_itself_and_its_copies(run, folder):
+    status, out, _ = run("evaluate", "distance", folder, folder, "--neighbours", 3, "--nearest", "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told["values"]["precision"]["value"] == 1.0
+    assert len(told["copies"]) == 12
+    assert told["features"] == "pixels 1x8x8, from 0 to 1, not resized"
+    assert told["notes"] == ["no Frechet distance: 12 pictures for 64 features"]
+
+
+def test_distance_of_feature_files(run, tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).standard_normal((60, 4)))
+    status, out, _ = run("evaluate", "distance", tmp_path / "a.npy", tmp_path / "b.npy")
+    assert status == 0
+    assert "frechet" in out
+
+
+def test_compare_writes_a_page_and_goes_on_where_it_stopped(run, tiny, tmp_path):
+    words = ("compare", tiny, "--schedulers", "DDIM,Euler a", "--steps", "2,3", "--count", 4, "-o", "out")
+    status, out, _ = run(*words)
+    assert status == 0
+    assert out.startswith("Use DDIM with ")
+    assert (tmp_path / "out" / "report.html").stat().st_size > 5000
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
+    assert run(*words)[0] == 0
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
+
+
+def test_inspect_run_writes_a_page(run, tiny, tmp_path):
+    status, out, _ = run("inspect-run", "a seven", "-m", tiny, "--steps", 3, "-o", "seen.html")
+    assert status == 0
+    assert out == "seen.html\n"
+    assert (tmp_path / "seen.html").is_file()
+    assert (tmp_path / "seen.json").is_file()
+
+
+def test_refusals(run, tiny, folder, tmp_path):
+    Image.new("L", (9, 8)).save(tmp_path / "wide.png")
+    (tmp_path / "empty").mkdir()
+    asked = {
+        ("evaluate", "likelihood", tiny, folder): (2, "a cosine schedule has not; give steps=1000"),
+        ("evaluate", "likelihood", tiny, folder, "--method", "nll"): (2, "--method is nll"),
+        ("evaluate", "likelihood", tiny, tmp_path): (1, "is 9x8, expected 8x8"),
+        ("evaluate", "likelihood", tiny, tmp_path / "empty"): (1, "holds no picture"),
+        ("evaluate", "likelihood", tiny, tmp_path / "nowhere"): (1, "does not exist"),
+        ("evaluate", "likelihood", tiny, folder, "--fit-variance"): (2, "give --train FOLDER"),
+        ("evaluate", "distance", tmp_path / "wide.png", folder): (1, "is a file"),
+        ("evaluate", "distance", tmp_path, folder): (2, "at least 10 pictures"),
+        ("evaluate", "distance", folder, folder, "--features", "nowhere:f"): (
+            2,
+            "give pixels or MODULE:FUNCTION",
+        ),
+        ("evaluate",): (2, "is missing"),
+        ("compare", tiny, "--steps", "5,x"): (2, "--steps is x"),
+        ("compare", tiny, "--schedulers", "DDIMM"): (2, "the nearest are DDIM"),
+        ("inspect-run", "a seven", "-m", tiny, "--scheduler", "DDIMM"): (2, "the nearest are DDIM"),
+        ("inspect-run", "a seven", "-m", tiny, "-o", "run.pdf"): (2, "ends in .html"),
+    }
+    for words, (status, sentence) in asked.items():
+        found, out, err = run(*words)
+        assert (found, out) == (status, ""), words
+        assert sentence in err, (words, err)
+        assert err.count("\n") == 1

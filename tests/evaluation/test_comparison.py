@@ -1,0 +1,164 @@
+"""Schedulers compared: on data whose answer is known, and on a whole model."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from closed_forms import GAUSSIAN
+from unnoise.errors import InputError
+from unnoise.evaluation import compare, write_comparison
+from unnoise.evaluation.similarity import relative_error, structural_similarity
+from unnoise.process import Cosine
+from unnoise.randomness import NoiseSource
+from unnoise.schedulers import names
+
+
+class Exact:
+    """A pipeline whose pictures are Gaussian numbers, drawn by the exact denoiser; it counts its runs."""
+
+    def __init__(self):
+        self.model = SimpleNamespace(
+            schedule=Cosine(end=0.999), shape=(1, 8, 8), name="exact", sha256="exact"
+        )
+        self.runs = []
+
+    def denoise(self, prompts, *, seeds, steps, scheduler, guidance):
+        self.runs.append((scheduler, steps, tuple(seeds)))
+        source = NoiseSource(tuple(seeds))
+        plan = names.get(scheduler).plan(self.model.schedule, steps)
+        x = source("start", like=torch.zeros(len(seeds), 1, 8, 8))
+        return plan.run(lambda x, level: GAUSSIAN.denoise(x, level).to(x.dtype), plan.initial(x), source)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return compare(Exact(), "", schedulers=("DDIM", "DPM++ 2M", "DDPM"), steps=(5, 10, 40), count=8)
+
+
+def test_the_solution_is_the_exact_transport(report):
+    """Gaussian data carry noise to 0.3 + 0.5 noise."""
+    noise = NoiseSource(report.seeds)("start", like=torch.zeros(8, 1, 8, 8))
+    assert report.reference_gap < 1e-3
+    assert relative_error(report.converged, 0.3 + 0.5 * noise) < 5e-3
+
+
+def test_more_steps_come_nearer_and_the_better_order_is_nearer(report):
+    error = {(cell.scheduler, cell.steps): cell.error for cell in report.cells}
+    assert error["DDIM", 40] < error["DDIM", 10] < error["DDIM", 5]
+    assert error["DPM++ 2M", 40] < error["DDIM", 40]
+
+
+def test_what_draws_noise_has_no_distance_to_a_solution(report):
+    for cell in report.cells:
+        assert cell.stochastic == (cell.scheduler == "DDPM")
+        assert (cell.error is None) == cell.stochastic
+        assert cell.quality.low <= cell.quality.value <= cell.quality.high
+    assert "DDPM" not in report.fewest
+
+
+def test_the_front_holds_what_nothing_beats(report):
+    front = [cell for cell in report.cells if cell.on_front]
+    assert front
+    for cell in front:
+        assert not any(
+            other.error is not None and other.calls <= cell.calls and other.error < cell.error
+            for other in report.cells
+        )
+
+
+def test_the_sentence_names_the_fewest_calls_that_look_converged(report):
+    alike = [cell for cell in report.cells if (cell.similarity or 0) >= 0.95]
+    assert report.best.calls == min(cell.calls for cell in alike)
+    assert report.sentence.startswith(f"Use {report.best.scheduler} with {report.best.steps} steps")
+
+
+def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
+    def ask(pipe):
+        return compare(pipe, "", schedulers=("DDIM",), steps=(3, 5), count=4, cache=tmp_path)
+
+    first, again, told = Exact(), Exact(), []
+    one = ask(first)
+    kept = sorted(tmp_path.iterdir())
+    kept[0].write_bytes(b"damaged")
+    two = compare(
+        again,
+        "",
+        schedulers=("DDIM",),
+        steps=(3, 5),
+        count=4,
+        cache=tmp_path,
+        told=lambda *words: told.append(words),
+    )
+    assert len(first.runs) == len(kept)
+    assert len(again.runs) == 1
+    assert [cell.error for cell in one.cells] == [cell.error for cell in two.cells]
+    assert told[-1][1] == told[-1][2] or told[-1][1] > 2
+
+
+def test_held_out_pictures_are_what_quality_is_measured_against():
+    noise = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(9))
+    found = compare(Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=0.3 + 0.5 * noise)
+    (cell,) = found.cells
+    assert cell.quality.low < 0.0 < cell.quality.high
+    off = compare(Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=-0.7 + 0.1 * noise)
+    assert off.cells[0].quality.low > 0.5
+    assert found.against == "40 held-out pictures"
+
+
+def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
+    found = compare(
+        pipe, ("a seven", "two & <three>"), schedulers=("Euler", "Euler a"), steps=(2, 4), count=4
+    )
+    page = write_comparison(found, tmp_path).read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+    assert page.count("<svg") == 2
+    assert "two &amp; &lt;three&gt;" in page
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert len(told["cells"]) == 4
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "converged.png", "euler-002.png", "euler-004.png", "euler-a-002.png", "euler-a-004.png"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": (0,)}, "steps holds 0"),
+        ({"steps": ()}, "at least one prompt"),
+        ({"count": 2}, "count is 2"),
+        ({"schedulers": ("DPM+ 2M",)}, "the nearest are"),
+        ({"real": torch.zeros(20, 3, 8, 8)}, "the real pictures are .3, 8, 8."),
+        ({"real": torch.zeros(3, 1, 8, 8)}, "3 real pictures are too few"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_run(options, words):
+    pipe = Exact()
+    with pytest.raises(InputError, match=words):
+        compare(pipe, "", **options)
+    assert pipe.runs == []
+
+
+def test_similarity_is_one_only_for_equal_pictures():
+    x = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(structural_similarity(x, x), torch.ones(3, dtype=torch.float64))
+    assert float(structural_similarity(x, -x).max()) < 0.0
+
+
+def test_similarity_is_the_published_formula():
+    x, y = (np.random.default_rng(seed).random((9, 9)) for seed in (0, 1))
+    values = []
+    for top in range(3):
+        for left in range(3):
+            a, b = (part[top : top + 7, left : left + 7] for part in (x, y))
+            cov = np.cov(a.ravel(), b.ravel())
+            m, n = a.mean(), b.mean()
+            values.append(
+                (2 * m * n + 1e-4) * (2 * cov[0, 1] + 9e-4)
+                / ((m * m + n * n + 1e-4) * (cov[0, 0] + cov[1, 1] + 9e-4))
+            )  # fmt: skip
+    found = structural_similarity(*(torch.from_numpy(part)[None, None] * 2 - 1 for part in (x, y)))
+    assert float(found) == pytest.approx(np.mean(values), rel=1e-9)
