@@ -29,17 +29,19 @@ class Trailing(Grid):
 class Leading(Grid):
     """Equal times counted up from the cleanest level, so that the noisiest is not reached (Song et al. 2021a).
 
-    offset: added to every time; Stable Diffusion uses 1. On a table the stride is a whole number.
+    offset: added to every time; Stable Diffusion uses 1. On a table the stride is a whole number; on a formula an
+    offset of 1 is a thousandth of the whole.
     """
 
     offset: float = 0.0
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Times cleanest + offset + i stride, i = count - 1 .. 0."""
-        stride = (float(schedule.noisiest.time) - schedule.clean_time) / count
+        span = float(schedule.noisiest.time) - schedule.clean_time
+        stride, offset = span / count, self.offset * span / 1000.0
         if isinstance(schedule, DiscreteVP):
-            stride = max(1.0, math.floor(stride))
-        first = float(schedule.cleanest.time) + self.offset
+            stride, offset = max(1.0, math.floor(stride)), self.offset
+        first = float(schedule.cleanest.time) + offset
         return at_times(schedule, [first + i * stride for i in reversed(range(count))])
 
 
