@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests" / part) for part in ("", "parity")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "parity"))
 
 from peers import k_sampling
 
@@ -42,6 +43,7 @@ class Exact:
         self.calls = 0
 
     def __call__(self, x, sigma):
+        """x: (rows, numbers); sigma: a number, or one a row."""
         self.calls += 1
         w, m, d = self.parts
         total = d**2 + sigma.reshape(-1, 1, 1) ** 2
@@ -50,7 +52,7 @@ class Exact:
         return (share * (m + d**2 / total * away)).sum(-1)
 
     def bits(self, x):
-        """-log2 of the density at sigma_min, per number."""
+        """Minus log2 of the density at sigma_min, per number."""
         w, m, d = self.parts
         total = d**2 + SCHEDULE.sigma_min**2
         log = w.log() - 0.5 * (2.0 * math.pi * total).log() - 0.5 * (x.unsqueeze(-1) - m) ** 2 / total
