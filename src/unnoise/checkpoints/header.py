@@ -78,15 +78,21 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
         raise CheckpointError(
             f"the header of '{path}' has {length:,} bytes; at most {HEADER_LIMIT:,} are read."
         )
-    entries = _json(path, begins + file.read(length - 1))
+    text = begins + file.read(length - 1)
+    _check_count(path, text.count(b'"data_offsets"'))  # before a second is spent on parsing them
+    entries = _json(path, text)
     metadata = entries.pop("__metadata__", {})
-    if len(entries) > TENSOR_LIMIT:
-        raise CheckpointError(f"'{path}' lists {len(entries):,} tensors; at most {TENSOR_LIMIT:,} are read.")
+    _check_count(path, len(entries))
     tensors = {name: _tensor(path, name, entry) for name, entry in entries.items()}
     _check_places(path, tensors, size - 8 - length)
     if not isinstance(metadata, dict):
         raise CheckpointError(f"'{path}': its metadata is not a table of text; fetch it again.")
     return Header(tensors, {str(name): str(value) for name, value in metadata.items()}, 8 + length)
+
+
+def _check_count(path: Path, tensors: int) -> None:
+    if tensors > TENSOR_LIMIT:
+        raise CheckpointError(f"'{path}' lists {tensors:,} tensors; at most {TENSOR_LIMIT:,} are read.")
 
 
 def _json(path: Path, text: bytes) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""Stable Diffusion files that are whole, and those that are not: each is accounted for or refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from unnoise import checkpoints
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints.building import outline
+from unnoise.errors import CheckpointError, InputError
+from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
+
+UNET = UNetConfig(
+    in_channels=4, out_channels=4, widths=(32, 64), blocks=1, attention=(1, 0), heads=8, text_width=64
+)
+VAE = AutoEncoderConfig(widths=(32, 32), blocks=1)
+TEXT = TextEncoderConfig(width=64, layers=1, heads=1)
+BIAS = "model.diffusion_model.out.2.bias"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A miniature of Stable Diffusion 1 in the layout of a single file."""
+    torch.manual_seed(0)
+    tensors = {}
+    for network, layout in (
+        (UNet(UNET), layouts.unet.original(UNET, False)),
+        (AutoEncoder(VAE), layouts.autoencoder.original(2)),
+        (TextEncoder(TEXT), layouts.text.transformers("cond_stage_model.transformer.")),
+    ):
+        tensors |= layouts.spread(layout, network.state_dict())
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def refused(path, words, prediction=None):
+    """Loading says these words, and leaves nothing beside the file."""
+    before = sorted(path.parent.rglob("*"))
+    with pytest.raises(CheckpointError, match=words):
+        checkpoints.load(path, prediction=prediction)
+    assert sorted(path.parent.rglob("*")) == before
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def test_a_single_file_says_what_it_is(whole, tmp_path):
+    save_file(whole, tmp_path / "mini.safetensors")
+    found = checkpoints.recognise(tmp_path / "mini.safetensors")
+    assert found.family == "Stable Diffusion 1"
+    assert {name: part.config for name, part in found.parts.items()} == {
+        "network": UNET,
+        "autoencoder": VAE,
+        "text_encoder": TEXT,
+    }
+    model = checkpoints.load(tmp_path / "mini.safetensors")
+    assert torch.equal(model.network.conv_out.bias, whole[BIAS])
+    assert (model.shape, model.factor, model.prediction, model.name) == ((4, 64, 64), 2, "noise", "mini")
+    assert len(model.fingerprint()) == 64
+
+
+def test_the_weights_take_the_dtype_asked_for_and_channels_last(whole, tmp_path):
+    path = tmp_path / "half.safetensors"
+    save_file({name: tensor.half() for name, tensor in whole.items()}, path)
+    model = checkpoints.load(path, dtype=torch.bfloat16)
+    weight = model.network.conv_in.weight
+    assert weight.dtype == torch.bfloat16
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(weight, whole["model.diffusion_model.input_blocks.0.0.weight"].half().bfloat16())
+    assert checkpoints.load(path).network.dtype == torch.float32
+
+
+def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
+    torch.save({"state_dict": whole, "global_step": 7}, tmp_path / "old.ckpt")
+    model = checkpoints.load(tmp_path / "old.ckpt")
+    assert torch.equal(model.network.conv_out.bias, whole[BIAS])
+
+
+class Code:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+@pytest.mark.parametrize("name", ["evil.ckpt", "evil.safetensors"])
+def test_a_pickle_with_code_is_refused_and_does_nothing(whole, tmp_path, name):
+    path = tmp_path / name
+    marker = tmp_path / "ran"
+    if name.endswith("ckpt"):
+        torch.save({"state_dict": whole, "more": Code(str(marker))}, path)
+    else:
+        path.write_bytes(pickle.dumps(Code(str(marker))))
+    refused(path, "pickle")
+    assert not marker.exists()
+
+
+def changes(whole):
+    """Each fault with the words that its refusal must hold."""
+    one = torch.zeros(1)
+    return {
+        "missing": ({k: v for k, v in whole.items() if k != BIAS}, f"lacks '{BIAS}'"),
+        "extra": (whole | {"strange": one}, "has extra 'strange'"),
+        "shape": (
+            whole | {BIAS: torch.zeros(5)},
+            r"'model.diffusion_model.out.2.bias' is F32 of shape \[5\]; \[4\]",
+        ),
+        "kind": (whole | {BIAS: torch.zeros(4, dtype=torch.int64)}, "is I64 of shape"),
+        "nan": (whole | {BIAS: torch.full((4,), torch.nan)}, "not finite"),
+        "inf": (whole | {BIAS: torch.tensor([0, 0, 0, torch.inf])}, "not finite"),
+        "inpainting": (
+            whole | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)},
+            "takes 9 channels",
+        ),
+        "no text": (
+            {k: v for k, v in whole.items() if "cond_stage" not in k},
+            "holds a UNet but no text encoder",
+        ),
+        "lora": ({"lora_unet_x.lora_up.weight": one}, "is a LoRA"),
+        "flux": ({"double_blocks.0.img_attn.qkv.weight": one}, "is Flux"),
+        "unet alone": ({"down_blocks.0.resnets.0.conv1.weight": one}, "is a UNet alone"),
+        "vae alone": ({"decoder.conv_in.weight": one}, "an autoencoder alone"),
+        "nothing": ({"x": one}, "no model that is known here"),
+    }
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "missing",
+        "extra",
+        "shape",
+        "kind",
+        "nan",
+        "inf",
+        "inpainting",
+        "no text",
+        "lora",
+        "flux",
+        "unet alone",
+        "vae alone",
+        "nothing",
+    ],
+)
+def test_a_file_that_cannot_be_accounted_for_is_refused_with_the_name(whole, tmp_path, fault):
+    tensors, words = changes(whole)[fault]
+    path = tmp_path / "model.safetensors"
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path)
+    refused(path, words)
+
+
+def test_damaged_files_are_refused(whole, tmp_path):
+    good = save(whole)
+    length = int.from_bytes(good[:8], "little")
+    header = json.loads(good[8 : 8 + length])
+    twice = json.dumps(header)[:-1] + f', "{BIAS}": {json.dumps(header[BIAS])}}}'
+    faults = {
+        "cut": (good[:-1000], "cut short"),
+        "cut in the header": (good[:500], "not a whole safetensors file"),
+        "empty": (b"", "not a whole safetensors file"),
+        "zeros": (bytes(100_000), "not a whole safetensors file"),
+        "html": (b"<!DOCTYPE html><html><body>Not found</body></html>" * 50, "not a whole safetensors file"),
+        "flipped": (good[:20] + b"\xff" + good[21:], "does not begin with a header"),
+        "longer": (good + bytes(8), "altered"),
+        "twice": (len(twice).to_bytes(8, "little") + twice.encode() + good[8 + length :], "twice"),
+    }
+    for name, (content, words) in faults.items():
+        refused(write(tmp_path / f"{name}.safetensors", content), words)
+
+
+def test_two_hundred_thousand_empty_tensors_are_refused(tmp_path):
+    table = {f"t{place}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for place in range(200_000)}
+    text = json.dumps(table).encode()
+    refused(write(tmp_path / "many.safetensors", len(text).to_bytes(8, "little") + text), "200,000 tensors")
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    entry = '{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    text = entry + " " * (0x0480 - len(entry) - 1) + "}"
+    path = write(tmp_path / "x.safetensors", (0x0480).to_bytes(8, "little") + text.encode() + bytes(4))
+    refused(path, "no model that is known here")
+
+
+def test_what_the_file_says_of_its_prediction_can_be_overruled(whole, tmp_path):
+    save_file(whole, tmp_path / "v.safetensors", metadata={"modelspec.prediction_type": "v"})
+    assert checkpoints.load(tmp_path / "v.safetensors").prediction == "velocity"
+    assert checkpoints.load(tmp_path / "v.safetensors", prediction="noise").prediction == "noise"
+    with pytest.raises(InputError, match="prediction is 'v'; give one of noise, velocity, sample"):
+        checkpoints.load(tmp_path / "v.safetensors", prediction="v")
+
+
+MEMORY = """
+import resource, sys, torch
+from unnoise import checkpoints
+found = checkpoints.recognise(sys.argv[1])
+numbers = sum(found.parameters().values())
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+model = found.load(torch.bfloat16)
+print((peak() - before) / (2 * numbers))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are given back to the system on Linux")
+def test_loading_takes_hardly_more_memory_than_the_weights(tmp_path):
+    """Of a model whose weights outweigh torch's own buffers: 160 MB in bfloat16, from 320 MB in float32."""
+    config = UNetConfig(
+        in_channels=4, out_channels=4, widths=(128, 512, 512), attention=(1, 1, 0), heads=8, text_width=64
+    )
+    tensors = {}
+    for build, layout in (
+        (lambda: UNet(config), layouts.unet.original(config, False)),
+        (lambda: AutoEncoder(VAE), layouts.autoencoder.original(2)),
+        (lambda: TextEncoder(TEXT), layouts.text.transformers("cond_stage_model.transformer.")),
+    ):
+        network = outline(build).to_empty(device="cpu")
+        for tensor in network.parameters():
+            tensor.fill_(0.01)
+        tensors |= layouts.spread(layout, network.state_dict())
+    save_file(tensors, tmp_path / "model.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path / "model.safetensors")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 1.25
