@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from unnoise.compat.diffusers import scheduler
 from unnoise.errors import InputError
-from unnoise.process import DiscreteVP, Flow
+from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import names
 
@@ -220,6 +220,29 @@ def test_the_model_s_own_configuration_gives_levels_and_prediction():
     assert ours.order == 2
     flow = scheduler("Euler", {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
     assert isinstance(flow.schedule, Flow)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        DiscreteVP.scaled_linear(),
+        DiscreteVP.linear(steps=500).zero_terminal_snr(),
+        DiscreteVP.cosine(),
+        DiscreteVP.from_betas((0.1, 0.2, 0.3)),
+        Flow(shift=3.0),
+        EDM(0.01, 50.0),
+    ],
+    ids=lambda schedule: schedule.config()["kind"],
+)
+def test_its_own_configuration_is_read_back(schedule):
+    ours = scheduler("Euler", schedule=schedule, prediction="edm" if isinstance(schedule, EDM) else "flow")
+    config = {key: value for key, value in ours.config.items() if key != "prediction_type"}
+    assert scheduler("Heun", config).schedule == schedule
+
+
+def test_diffusers_own_class_can_be_put_back():
+    back = DDIMScheduler.from_config(scheduler("Euler").config)
+    assert (back.config.beta_schedule, back.config.beta_end) == ("scaled_linear", 0.012)
 
 
 def test_lists_of_times_and_sigmas_are_taken():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process import DiscreteVP, Level, NoiseSchedule, Prediction
+from unnoise.process import EDM, DiscreteVP, Flow, Level, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler, Stepper, StepperOutput, grids, names
@@ -44,15 +44,43 @@ def scheduler(
     Raises InputError for an unknown name, or a configuration that is not known.
     """
     if config is not None:
-        known = dict(config)
-        known.setdefault("_class_name", "DDIMScheduler")
-        found = names.from_config(known)
+        found = names.from_config({"_class_name": _class(config), **config})
         schedule, prediction = schedule or found.schedule, prediction or found.prediction
     return DiffusersScheduler(
         names.get(name, compat, grid),
         schedule or DiscreteVP.scaled_linear(),
         predictions.get(prediction or "noise"),
     )
+
+
+def _class(config: Mapping[str, Any]) -> str:
+    """The class that a configuration without its name is of, as far as noise levels go."""
+    if "sigma_data" in config:
+        return "EDMEulerScheduler"
+    return "FlowMatchEulerDiscreteScheduler" if "shift" in config else "DDIMScheduler"
+
+
+def _told(schedule: NoiseSchedule) -> dict[str, Any]:
+    """A noise schedule in diffusers' words, which its own classes and `scheduler` read too."""
+    if isinstance(schedule, Flow):
+        return {"num_train_timesteps": 1000, "shift": schedule.shift}
+    if isinstance(schedule, EDM):
+        ends = {"sigma_min": schedule.sigma_min, "sigma_max": schedule.sigma_max}
+        return {"num_train_timesteps": 1000, "sigma_data": 0.5, **ends}
+    if not isinstance(schedule, DiscreteVP):
+        return {"num_train_timesteps": 1000}
+    told: dict[str, Any] = {"num_train_timesteps": schedule.steps}
+    if schedule.zero_terminal:
+        told["rescale_betas_zero_snr"] = True
+    if schedule.curve in ("table", "cosine"):
+        kind = (
+            {"trained_betas": list(schedule.table)}
+            if schedule.table
+            else {"beta_schedule": "squaredcos_cap_v2"}
+        )
+        return told | kind
+    ends = {"beta_start": schedule.beta_start, "beta_end": schedule.beta_end}
+    return told | {"beta_schedule": schedule.curve, **ends}
 
 
 class Config(dict[str, Any]):
@@ -77,10 +105,8 @@ class DiffusersScheduler:
         self.schedule = schedule
         self.prediction = prediction
         self.order = parts.solver.calls
-        steps = schedule.steps if isinstance(schedule, DiscreteVP) else 1000
         self.config = Config(
-            _class_name="DiffusersScheduler",
-            num_train_timesteps=steps,
+            **_told(schedule),
             prediction_type=_WORDS.get(prediction.name, prediction.name),
             steps_offset=1,  # pipelines warn about any other
             clip_sample=False,

@@ -60,7 +60,10 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
     Raises InputError unless the schedule is a table.
     """
     if not isinstance(schedule, DiscreteVP):
-        raise InputError("these presets need a table of betas (DiscreteVP); leave compat out, or give one.")
+        raise InputError(
+            "this preset needs a table of betas (DiscreteVP); for a flow or EDM model name the class: "
+            "names.from_config({'_class_name': 'FlowMatchEulerDiscreteScheduler'}, compat='diffusers')."
+        )
     betas = _betas(schedule)
     if schedule.zero_terminal:
         betas = _zero_terminal(betas)
