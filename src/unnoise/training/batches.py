@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unnoise import randomness
 from unnoise.process import Level, NoiseSchedule
-from unnoise.training import order, times
+from unnoise.training import buckets, order, times
 from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
 
@@ -79,7 +79,7 @@ def draw(
     """The batch of `step`, counted from 0, at these positions of it (None: all): pictures, words, times, noise."""
     seed, batch = config.run.seed, config.run.batch
     positions = range(batch) if positions is None else positions
-    indices = order.batch_at(seed, step, batch, len(pictures), positions)
+    indices = _indices(seed, step, batch, pictures, positions)
     x0 = pictures.read(indices).float() / 127.5 - 1.0
     if config.data.mirror:
         flips = [randomness.uniform(seed, "mirror", step, position) < 0.5 for position in positions]
@@ -110,6 +110,16 @@ def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _indices(seed: int, step: int, batch: int, pictures: PictureSet, positions: Sequence[int]) -> list[int]:
+    """The pictures at these positions: of all in one order, or of one bucket."""
+    found = pictures.buckets
+    if len(found) == 1:
+        return order.batch_at(seed, step, batch, len(pictures), positions)
+    counts = [len(indices) for _, indices in found]
+    bucket, places = buckets.batch_at(seed, step, batch, counts, positions)
+    return [found[bucket][1][place] for place in places]
 
 
 def _noise(

@@ -98,6 +98,15 @@ def _text_config(config: ModelConfig, tokenizer: CompactTokenizer) -> TextEncode
         raise InputError(f"model.text: {error}") from error
 
 
+def check_step(step: int, factor: int) -> None:
+    """Raises InputError where pictures of buckets of this step do not fit a network that halves `factor`."""
+    if step % factor:
+        raise InputError(
+            f"data.bucket_step is {step}, but this network needs a multiple of {factor}; "
+            f"give {-(-step // factor) * factor}."
+        )
+
+
 def _check_size(config: ModelConfig, factor: int) -> None:
     if config.size % factor:
         near = max(1, round(config.size / factor)) * factor

@@ -69,7 +69,8 @@ class DataConfig:
     pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
     pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's
     layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
-    held_out_from: a folder of such pictures instead.
+    held_out_from: a folder of such pictures instead. bucket_step: pictures keep their aspect ratio, in batches of
+    one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
     """
 
     captions: str = "auto"
@@ -79,10 +80,12 @@ class DataConfig:
     repeats: bool = False
     held_out: float = 0.0
     held_out_from: str = ""
+    bucket_step: int = 0
 
     def __post_init__(self) -> None:
         _choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
         _number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
+        _number("data.bucket_step", self.bucket_step, 0, 4096, "64")
         _number("data.held_out", self.held_out, 0, 0.9, "0.1")
         if self.held_out and self.held_out_from:
             raise InputError("data.held_out and data.held_out_from are both given; give one of them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import DataError
+from unnoise.training import buckets
+from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
 from unnoise.training.pictures import looks_like_picture, read_picture
@@ -28,7 +31,8 @@ class PictureSet:
 
     paths and captions go together, a picture that counts several times is there several times; `corrupt` are
     the sentences about pictures that were skipped, `ignored` counts files that are neither pictures nor notes.
-    Decoded pictures are uint8, shape (C, H, W); `rows` says where in the cache each one is.
+    Decoded pictures are uint8, shape (C, H, W); `rows` says where in the cache each one is. sizes: height and
+    width of each where they differ (buckets); `shape` is that of the model, and of all where sizes is empty.
     """
 
     paths: tuple[Path, ...]
@@ -37,7 +41,8 @@ class PictureSet:
     corrupt: tuple[str, ...] = ()
     ignored: int = 0
     strict: bool = False
-    cache: Tensor | None = field(default=None, repr=False)
+    cache: Sequence[Tensor] | Tensor | None = field(default=None, repr=False)
+    sizes: tuple[Size, ...] = field(default=(), repr=False)
     rows: Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -48,16 +53,33 @@ class PictureSet:
         """True when any picture has words."""
         return any(self.captions)
 
+    @functools.cached_property
+    def buckets(self) -> tuple[tuple[Size, tuple[int, ...]], ...]:
+        """Height and width of each bucket, and the indices of its pictures; smallest height first."""
+        if not self.sizes:
+            return ((self.shape[1:], tuple(range(len(self)))),)
+        found: dict[Size, list[int]] = {}
+        for index, size in enumerate(self.sizes):
+            found.setdefault(size, []).append(index)
+        return tuple((size, tuple(found[size])) for size in sorted(found))
+
+    def shape_of(self, index: int) -> tuple[int, int, int]:
+        """Channels, height and width of one picture once decoded."""
+        return (self.shape[0], *self.sizes[index]) if self.sizes else self.shape
+
     def read(self, indices: Sequence[int]) -> Tensor:
-        """The pictures at these indices: uint8, shape (len(indices), C, H, W).
+        """The pictures at these indices, all of one bucket: uint8, shape (len(indices), C, H, W).
 
         A file that has become unreadable since the scan is replaced by the next readable one, so that the
         batch stays a function of the folder's content; with `strict` it raises DataError.
         """
-        if self.cache is not None:
-            places = torch.as_tensor(list(indices), dtype=torch.long)
-            return self.cache[places if self.rows is None else self.rows[places]]
-        return torch.stack([self._decode(index) for index in indices])
+        if self.cache is None:
+            return torch.stack([self._decode(index) for index in indices])
+        places = torch.as_tensor(list(indices), dtype=torch.long)
+        places = places if self.rows is None else self.rows[places]
+        if isinstance(self.cache, Tensor):
+            return self.cache[places]
+        return torch.stack([self.cache[place] for place in places.tolist()])
 
     def select(self, indices: Sequence[int]) -> PictureSet:
         """The pictures at these indices as a set of its own, on the same cache; an index may come several times."""
@@ -66,14 +88,16 @@ class PictureSet:
             self,
             paths=tuple(self.paths[i] for i in indices),
             captions=tuple(self.captions[i] for i in indices),
+            sizes=tuple(self.sizes[i] for i in indices) if self.sizes else (),
             rows=places if self.rows is None else self.rows[places],
         )
 
     def _decode(self, index: int) -> Tensor:
         error: DataError | None = None
+        shape = self.shape_of(index)
         for step in range(min(len(self), 100)):
             try:
-                return read_picture(self.paths[(index + step) % len(self)], self.shape)
+                return read_picture(self.paths[(index + step) % len(self)], shape)
             except DataError as caught:
                 if self.strict:
                     raise
@@ -100,16 +124,31 @@ def open_pictures(
     """
     found, ignored = _find(data)
     channels, height, width = shape
+    sizes = _sizes(found, shape, config.bucket_step)
     corrupt: list[str] = []
-    cache: Tensor | None = None
+    cache: Sequence[Tensor] | Tensor | None = None
     if len(found) * channels * height * width <= config.cache_mb << 20:
-        found, cache, corrupt = _decode_all(found, shape, config.strict, tell)
+        cache, faults = _decode_all(found, [(channels, *size) for size in sizes], config.strict, tell)
+        good = [place for place, fault in enumerate(faults) if not fault]
+        corrupt = [fault for fault in faults if fault]
+        if corrupt:
+            found, sizes = [found[place] for place in good], [sizes[place] for place in good]
+            cache = cache[good] if isinstance(cache, Tensor) else [cache[place] for place in good]
     if not found:
         raise DataError(
             f"none of the {len(corrupt)} pictures in '{data}' can be read; the first: {corrupt[0]}"
         )
     captions = tuple(captions_of(found, data, config.captions, config.repeats))
-    return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache)
+    kept = tuple(sizes) if config.bucket_step else ()
+    return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache, kept)
+
+
+def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Size]:
+    """Height and width of each picture once decoded."""
+    if step == 0:
+        return [shape[1:] for _ in found]
+    choices = buckets.shapes(shape[1], step)
+    return [buckets.size_for(path, choices, shape[1:]) for path in found]
 
 
 def _find(data: Path) -> tuple[list[Path], int]:
@@ -126,27 +165,29 @@ def _find(data: Path) -> tuple[list[Path], int]:
 
 
 def _decode_all(
-    found: list[Path], shape: tuple[int, int, int], strict: bool, tell: Tell | None
-) -> tuple[list[Path], Tensor, list[str]]:
-    """Decode every picture, several at a time; corrupt ones are left out and told in the order of the names."""
-    cache = torch.empty((len(found), *shape), dtype=torch.uint8)
+    found: list[Path], shapes: list[tuple[int, int, int]], strict: bool, tell: Tell | None
+) -> tuple[list[Tensor] | Tensor, list[str]]:
+    """Decode every picture, several at a time: each one (in one tensor where all are alike), and its fault or ""."""
+    alike = len(set(shapes)) == 1
+    cache: list[Tensor] | Tensor
+    if alike:
+        cache = torch.empty((len(found), *shapes[0]), dtype=torch.uint8)
+    else:
+        cache = [torch.empty(shape, dtype=torch.uint8) for shape in shapes]
 
     def fill(place: int) -> str:
         try:
-            cache[place] = read_picture(found[place], shape)
+            cache[place].copy_(read_picture(found[place], shapes[place]))
         except DataError as error:
             if strict:
                 raise
             return str(error)
         return ""
 
+    faults = []
     with ThreadPoolExecutor() as pool:
-        faults = []
         for fault in pool.map(fill, range(len(found))):
             faults.append(fault)
             if tell is not None:
                 tell(len(faults), len(found))
-    if not any(faults):
-        return found, cache, []
-    good = [place for place, fault in enumerate(faults) if not fault]
-    return [found[place] for place in good], cache[good], [fault for fault in faults if fault]
+    return cache, faults

@@ -6,7 +6,7 @@ Two validations differ by the network alone, so their difference can be judged p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +60,14 @@ def batches(
 ) -> Iterator[tuple[int, Batch]]:
     """The fixed batches: (band, batch), bands of equal probability under the law of times, cleanest first.
 
-    At most 256 pictures, in order, each once in each band with a level and a noise of its own.
+    At most 256 pictures, bucket by bucket, each once in each band with a level and a noise of its own.
     """
-    size, count = config.run.batch // config.run.accumulate, min(len(pictures), _MOST)
+    size = config.run.batch // config.run.accumulate
+    shown = pictures.select(range(min(len(pictures), _MOST)))
     for band in range(BANDS):
-        for start in range(0, count, size):
-            chosen = range(start, min(start + size, count))
-            yield band, _fixed(config, pictures, schedule, band, chosen)
+        for _, indices in shown.buckets:
+            for start in range(0, len(indices), size):
+                yield band, _fixed(config, shown, schedule, band, indices[start : start + size])
 
 
 @torch.no_grad()
@@ -79,7 +80,7 @@ def measure(objective: Objective, config: TrainConfig, pictures: PictureSet, dev
 
 
 def _fixed(
-    config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: range
+    config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: Sequence[int]
 ) -> Batch:
     seed = config.run.seed
     x0 = pictures.read(chosen).float() / 127.5 - 1.0

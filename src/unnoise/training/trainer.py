@@ -18,7 +18,7 @@ import torch
 from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.training import batches, checkpoints, held_out, profiles, run_folder, samples, state
-from unnoise.training.build import build_model
+from unnoise.training.build import build_model, check_step
 from unnoise.training.config import TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
@@ -81,6 +81,7 @@ class Trainer:
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
         self.model = build_model(self.config.model, words, run.seed)
+        check_step(self.config.data.bucket_step, self.model.network.config.factor)
         self.learner = Learner(self.config, self.model, device, self.world)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
