@@ -1,0 +1,88 @@
+"""What cannot be is refused in one sentence, before a network is asked."""
+
+import math
+
+import pytest
+import torch
+
+from closed_forms import MIXTURE
+from unnoise.errors import InputError
+from unnoise.process import EDM, DiscreteVP, Estimate
+from unnoise.schedulers import Scheduler, finals, grids, noise, restart, solvers
+from unnoise.schedulers.solvers import Adams, adams_moulton
+
+SD = DiscreteVP.scaled_linear()
+CASES = {
+    "no steps": (lambda: Scheduler().plan(SD, 0), "steps is 0"),
+    "negative steps": (lambda: Scheduler().plan(SD, -3), "steps is -3"),
+    "half a step": (lambda: Scheduler().plan(SD, 2.5), "steps is 2.5"),
+    "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1000"),
+    "a grid that stands still": (
+        lambda: Scheduler(grids.Ratios((3.0, 3.0, 1.0))).plan(SD, 3),
+        "do not strictly decrease",
+    ),
+    "a grid that turns": (
+        lambda: Scheduler(grids.Ratios((3.0, 1.0, 2.0))).plan(SD, 3),
+        "do not strictly decrease",
+    ),
+    "an eta above one": (lambda: noise.Ancestral(1.2), "eta is 1.2"),
+    "an eta below zero": (lambda: noise.SDE(-0.1), "eta is -0.1"),
+    "an eta that is no number": (lambda: noise.FlowAncestral(math.nan), "eta is nan"),
+    "Adams of order 5": (lambda: Adams(5), "orders 1 to 4"),
+    "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
+    "half an order": (lambda: Adams(1.5), "order is 1.5"),
+    "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
+    "inversion along an SDE": (
+        lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.SDE(), final=finals.Stop()).plan(SD, 5),
+        "deterministic",
+    ),
+    "inversion with churn": (
+        lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.Churn(), final=finals.Stop()).plan(
+            SD, 5
+        ),
+        "deterministic",
+    ),
+    "inversion of a grid that rises": (
+        lambda: Scheduler(grids.Reverse(restart.Restart(grids.Karras(), steps=3)), final=finals.Stop()).plan(
+            SD, 12
+        ),
+        "do not strictly decrease",
+    ),
+    "a corrector after ancestral noise": (
+        lambda: Scheduler(grids.Karras(), solvers.unipc(2), noise.Ancestral()).plan(SD, 5),
+        "ancestral",
+    ),
+    "the SDE in terms of the noise": (
+        lambda: Scheduler(grids.Karras(), Adams(2, "lambda", "noise"), noise.SDE()).plan(SD, 5),
+        "use unknown='x0'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "says"), CASES.values(), ids=CASES)
+def test_it_says_what_was_given_and_what_would_do(make, says):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("solver", [Adams(1), Adams(3, "lambda", "noise"), adams_moulton(), solvers.Heun()])
+def test_noise_prediction_is_refused_where_there_is_no_signal(solver):
+    plan = Scheduler(grids.Trailing(), solver).plan(SD.zero_terminal_snr(), 4)
+    with pytest.raises(InputError, match="velocity, flow or sample"):
+        list(plan.run(_noise, torch.zeros(1, 2).double()))
+
+
+def _noise(x, level):
+    return Estimate.from_noise(x, level, torch.zeros_like(x))
+
+
+def test_inversion_with_a_corrector_leads_back_to_the_noise_it_came_from():
+    ends = {"sigma_min": 0.03, "sigma_max": 14.0}
+    down = Scheduler(grids.Arcsinh(**ends), adams_moulton(), final=finals.Stop()).plan(EDM(), 60)
+    up = Scheduler(grids.Reverse(grids.Arcsinh(**ends)), adams_moulton(), final=finals.Stop()).plan(EDM(), 60)
+    start = MIXTURE.quantiles(EDM().at_ratio(14.0))
+    *_, data = down.run(MIXTURE.denoise, start)
+    *_, back = up.run(MIXTURE.denoise, data.x)
+    assert (back.x - start).abs().max() / start.abs().max() < 1e-4
