@@ -5,6 +5,7 @@ is the root mean square over 64 of them. One core, under two minutes:
 
     python benchmarks/solvers.py             # the table of docs/schedulers/accuracy.md
     python benchmarks/solvers.py --default   # solvers x grids on VP, EDM and flow, for the default
+    python benchmarks/solvers.py --model digits   # a shipped model's pictures beside its own 200-step results
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from closed_forms import MIXTURE, Mixture
 from unnoise.errors import InputError
+from unnoise.evaluation.similarity import structural_similarity
 from unnoise.process import EDM, DiscreteVP, Flow, Level
 from unnoise.schedulers import Scheduler, finals, grids, names, solvers
 from unnoise.schedulers.solvers import Adams
@@ -233,6 +235,42 @@ def choose() -> None:
                 print(f"{place + 1:>4}  {mean:.2e}  {'  '.join(f'{e:.1e}' for e in each)}  {name}")
 
 
+def pictures(model: str) -> None:
+    """Distance (root mean square) and likeness (SSIM) of a model's pictures to its own 200-step results."""
+    import unnoise
+
+    pipe = unnoise.load(model)
+    prompts, seeds = ["a three", "a seven", "an eight", "a two"], [1, 2, 3, 4]
+
+    def drawn(scheduler: Scheduler, steps: int) -> torch.Tensor:
+        made = pipe(prompts, seeds=seeds, steps=steps, scheduler=scheduler).arrays
+        return torch.stack([torch.from_numpy(picture).double() for picture in made]).movedim(-1, 1)
+
+    middling = Scheduler(grids.Arcsinh(), solvers.adams_moulton(2))
+    reference = drawn(middling, 200)
+    limit = 2 * reference - 1
+    print(f"two 200-step results differ by {rms(drawn(names.get('DPM++ 2M Karras'), 200), reference):.4f}")
+    candidates = {
+        "Adams-Moulton 2 Arcsinh": middling,
+        "Adams-Moulton 3 Arcsinh": Scheduler(grids.Arcsinh(), solvers.adams_moulton(3)),
+        "Adams-Moulton 4 Arcsinh": Scheduler(grids.Arcsinh(), solvers.adams_moulton(4)),
+        "AB4 angle Arcsinh": Scheduler(grids.Arcsinh(), SOLVERS["AB4 angle"]),
+        "UniPC Karras": Scheduler(grids.Karras(), solvers.unipc(2)),
+        "DPM++ 2M Karras": first_order(),
+        "DDIM": names.get("DDIM"),
+        "Euler": names.get("Euler"),
+        "the default now": Scheduler(),
+    }
+    print(f"{'':<26}" + "".join(f"{f'{steps} calls':<16}" for steps in CHOSEN_AT))
+    for name, scheduler in candidates.items():
+        made = [drawn(scheduler, steps) for steps in CHOSEN_AT]
+        cells = [
+            f"{rms(one, reference):.4f}  {float(structural_similarity(2 * one - 1, limit).mean()):.4f}"
+            for one in made
+        ]
+        print(f"{name:<26}" + "".join(f"{cell:<16}" for cell in cells))
+
+
 def first_order() -> Scheduler:
     """What other libraries call DPM++ 2M Karras."""
     parts = names.get("DPM++ 2M Karras")
@@ -258,4 +296,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--default", action="store_true", help="measure candidates for the default")
-    choose() if options.parse_args().default else compare()
+    options.add_argument(
+        "--model", metavar="NAME", help="compare a shipped model's pictures with their limit"
+    )
+    chosen = options.parse_args()
+    if chosen.model:
+        pictures(chosen.model)
+    else:
+        choose() if chosen.default else compare()
