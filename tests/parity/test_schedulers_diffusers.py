@@ -182,7 +182,15 @@ def test_every_step_is_that_of_diffusers(name, config):
     compare(f"{name}Scheduler", count, entry, config)
 
 
-def compare(name, count, entry, config):
+@pytest.mark.parametrize("name", ["DDPM", "HeunDiscrete", "LCM"])
+@pytest.mark.parametrize("count", [3, 10])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_clipped_x0_is_clipped_alike(name, count, prediction):
+    bound = {"clip_sample": True, "clip_sample_range": 0.5}
+    compare(f"{name}Scheduler", count, 0, {**SCALED, **bound, "prediction_type": prediction}, clip=0.5)
+
+
+def compare(name, count, entry, config, clip=None):
     options = {"eta": config.pop("eta")} if "eta" in config else {}
     resolved = names.from_config({"_class_name": name, **config, **options}, compat="diffusers")
     plan = dataclasses.replace(resolved.scheduler, start=entry).plan(resolved.schedule, count)
@@ -192,7 +200,7 @@ def compare(name, count, entry, config):
         x = x / first.alpha  # their sample is u = x / alpha
     scale = 1e-3 if isinstance(resolved.schedule, Flow) else 1.0
     peer = getattr(diffusers, name)(**config)
-    times, inputs, last = ours(plan, resolved.prediction)
+    times, inputs, last = ours(plan, resolved.prediction, clip=clip)
     their_times, their_inputs, their_last = theirs(peer, count, x, entry=entry, scale=scale, **options)
     if name.endswith("DiscreteScheduler"):
         their_last = their_last * plan.levels[-1].alpha
