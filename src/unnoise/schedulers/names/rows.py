@@ -232,14 +232,6 @@ TABLE = (
     *_family(
         "Predictor-corrector",
         (
-            "Adams-Moulton 2",
-            "abm2",
-            Arcsinh(),
-            solvers.adams_moulton(2),
-            _ODE,
-            "two velocities along the angle, corrected by the next look",
-        ),
-        (
             "UniPC",
             "uni_pc unipc_bh1",
             _L,
@@ -270,6 +262,14 @@ TABLE = (
             solvers.sa_solver(again=True),
             Tau(),
             "the same, looking again",
+        ),
+        (
+            "Adams-Moulton 2",
+            "abm2",
+            Arcsinh(),
+            solvers.adams_moulton(2),
+            _ODE,
+            "two velocities along the angle, corrected by the next look",
         ),
         (
             "Adams-Moulton",
