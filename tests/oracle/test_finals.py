@@ -67,7 +67,7 @@ def test_a_first_order_end_loses_the_order(schedule):
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("schedule", [*PROCESSES.values(), Cosine()], ids=[*PROCESSES, "cosine"])
 def test_polynomials_in_the_square_of_the_noise_are_continued_exactly(schedule, order):
-    ratios = (2.0, 1.1, 0.6, 0.31, 0.3, 0.17)
+    ratios = (2.0, 0.6, 0.19, 0.14, 0.1, 0.099, 0.06)
     plan = Scheduler(grids.Ratios(ratios), Adams(order, "lambda", "x0")).plan(schedule, len(ratios))
     jump = plan.steps[-1].moves[-1]
     assert jump.of_x == 0.0
@@ -107,6 +107,18 @@ def test_a_runge_kutta_solver_s_own_looks_continue_to_the_end(solver):
     kept = error(Scheduler(grid, solver), EDM(), 80)
     lost = error(Scheduler(grid, solver, final=finals.FirstOrder()), EDM(), 80)
     assert kept < 0.25 * lost
+
+
+@pytest.mark.parametrize("steps", [5, 10, 20, 40, 80])
+@pytest.mark.parametrize("data", [MIXTURE, POINTS, Mixture((0.5, 0.5), (-1.0, 1.0), (0.05, 0.05))])
+def test_the_rule_is_never_much_worse_than_the_last_x0(data, steps):
+    for grid in (grids.Trailing(), grids.Karras(), Arcsinh()):
+        for solver in (Adams(2), Adams(4, "lambda", "noise")):
+            kept, first = (
+                error(Scheduler(grid, solver, final=rule), DiscreteVP.scaled_linear(), steps, data)
+                for rule in (finals.Extrapolate(), finals.FirstOrder())
+            )
+            assert kept < 2.5 * first + 1e-6
 
 
 def test_after_a_stochastic_way_the_last_x0_is_taken():

@@ -22,6 +22,7 @@ from unnoise.schedulers.solvers.adams import distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, last_move
 
 _GAP = math.log(1.3)  # ratio of neighbouring levels used: nearer ones would magnify the network's errors
+_SMOOTH = 0.2  # ratio above which x0 still changes from one mode of the data to another and is no polynomial
 
 
 class FinalRule:
@@ -48,6 +49,9 @@ class Extrapolate(FinalRule):
     polynomial in sigma leaves; and where the data lie on a surface and x0 no longer changes, the jump is the last x0
     and nothing else, so that errors made before it are not carried into the picture. "sigma" continues the noise
     instead, Adams' own last step in that variable, as k-diffusion's LMS does.
+
+    Only looks below sigma / alpha = 0.2 are continued, beside the last: above, x0 moves between modes of the data.
+    A grid that ends above it (few steps equal in time) ends with the last x0, as everywhere else.
 
     After a stochastic way, along which x0 is a martingale, its last value is the best guess and is taken.
     """
@@ -91,7 +95,11 @@ class ToClean(OneLook):
         """Looks in nearly geometric distance, 1.3 or as far as there are looks; each level once, its latest look."""
         if levels[0].ratio == math.inf:
             return [(0, levels[0])]
-        known = [(i, level) for i, level in distinct(levels, len(levels)) if float(level.ratio) < math.inf]
+        known = [
+            (i, level)
+            for i, level in distinct(levels, len(levels))
+            if i == 0 or float(level.ratio) <= _SMOOTH
+        ]
         heights = [math.log(float(level.ratio) / float(levels[0].ratio)) for _, level in known]
         count = min(self.order, len(known))
         gap = min(_GAP, max(heights) / max(1, count - 1))
