@@ -288,21 +288,19 @@ def uniform_levels(schedule, bins=256):
     return Diffuser(network, schedule, "sample")
 
 
-@pytest.mark.parametrize("method", ["vdm", "ode"])
-def test_uniform_grey_levels_cost_eight_bits(method):
-    """Both estimates are bounds that are tight here: their decoder is the exact posterior of the grey level."""
-    pictures = torch.arange(256, dtype=torch.uint8).repeat(16, 1)[
-        :, torch.randperm(256, generator=torch.Generator().manual_seed(0))
-    ]
-    schedule = Cosine(start=0.002)
-    found = bits_per_dim(
-        uniform_levels(schedule),
-        on_double(pictures),
-        method,
-        calls=100 if method == "vdm" else None,
-        flow=Flow(dequantise="noise", tolerance=1e-4),
-        batch=16,
-    )
+@pytest.mark.parametrize("bins", [128, 256])
+def test_uniform_grey_levels_cost_eight_bits_along_the_ode(bins):
+    """8.000000 bits for each picture and each draw: dequantised by the process, its decoder is the exact posterior."""
+    grey = -1.0 + 2.0 * torch.arange(bins, dtype=torch.float64) / (bins - 1)
+    diffuser = uniform_levels(Cosine(start=0.002), bins)
+    flow = Flow(dequantise="noise", tolerance=1e-8)
+    found = bits_per_dim(diffuser, grey.repeat(2, 1), "ode", bins=bins, flow=flow)
+    assert torch.allclose(found.each, torch.tensor(math.log2(bins), dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_uniform_grey_levels_cost_eight_bits_by_the_continuous_bound():
+    pictures = on_double(torch.arange(256, dtype=torch.uint8).repeat(16, 1))
+    found = bits_per_dim(uniform_levels(Cosine(start=0.002)), pictures, "vdm", calls=100, batch=16)
     assert abs(found.value - 8.0) < 3.0 * found.error
     assert found.error < 0.05
 
@@ -411,3 +409,31 @@ def test_a_cost_that_is_not_finite_names_its_term_and_picture():
         bits_per_dim(diffuser, torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
     with pytest.raises(NonFiniteError, match="images hold numbers that are not finite"):
         bits_per_dim(diffuser, torch.full((1, 4), math.nan))
+
+
+def test_a_fitted_variance_is_the_optimal_one_where_that_is_one_number_a_level():
+    """Gaussian data: what is left of the gap of the fixed variances (0.82 bits) is the fit's own error."""
+    schedule = DiscreteVP.linear()
+    diffuser = gaussian_diffuser(schedule, 0.5)
+    fitted = evaluation.fitted_variance(diffuser, 0.5 * drawn((400, 1, 4, 4), 8), looks=64, batch=400)
+    assert abs(gap(schedule, 0.5, fitted)) < 1e-3
+    x = drawn((3, 1, 2, 2))
+    for time in (5.0, 200.0, 900.0):
+        level = schedule.level(time)
+        assert torch.allclose(
+            fitted.x0_variance(x, level),
+            torch.tensor(optimal(0.5).x0_variance(x, level)).double(),
+            rtol=0.05,
+        )
+
+
+def test_bounds_end_where_the_grey_level_is_certain():
+    """Half a bin is four deviations there; a schedule that ends earlier keeps its own end."""
+    from unnoise.evaluation.ends import ends
+
+    cleanest, noisiest = ends(Cosine(), 17)
+    assert float(cleanest.ratio) == pytest.approx(1.0 / 64.0)
+    assert float(noisiest.log_snr) == -24.0
+    linear = DiscreteVP.linear()
+    assert ends(linear, 256) == (linear.cleanest, linear.noisiest)
+    assert ends(Cosine())[0] == Cosine().cleanest

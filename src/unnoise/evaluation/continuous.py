@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -109,8 +108,3 @@ def _decoder(subject: Subject, x0: Tensor, level: Level, bins: int | None) -> Te
         alpha = float(level.alpha)
         log = Gaussian(x / alpha, (float(level.sigma) / alpha) ** 2).log_prob(x0)
     return -log.flatten(1).mean(1)
-
-
-def dequantised_entropy(level: Level) -> float:
-    """Entropy of the noise at this level, nats per number."""
-    return 0.5 * math.log(2.0 * math.pi * math.e * float(level.sigma) ** 2)

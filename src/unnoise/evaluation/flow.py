@@ -15,7 +15,6 @@ from torch import Tensor
 
 from unnoise import randomness
 from unnoise.errors import InputError
-from unnoise.evaluation.continuous import dequantised_entropy
 from unnoise.evaluation.decoder import nearest_level_log_likelihood
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.integrate import Solution, adaptive, fixed
@@ -163,7 +162,9 @@ def _start(
         x = subject.diffuser.add_noise(x0, subject.noise("dequantise", which, [0] * len(which)), cleanest)
         decoder = -nearest_level_log_likelihood(x0, x, cleanest, bins).flatten(1).mean(1)
         radius = math.hypot(float(cleanest.alpha), float(cleanest.sigma))
-        return x / radius, decoder + math.log(radius) - dequantised_entropy(cleanest)
+        # the draw's own log density, not its mean: it falls and rises with the density of the path's start
+        given = Gaussian(x0 * float(cleanest.alpha), float(cleanest.sigma) ** 2)
+        return x / radius, decoder + math.log(radius) + given.log_prob(x).flatten(1).mean(1)
     extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64)
     if bins is None:
         return x0 * cosine, extra
