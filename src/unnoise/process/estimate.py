@@ -74,7 +74,9 @@ class Estimate:
     @cached_property
     def velocity(self) -> Tensor:
         """(alpha eps - sigma x0) / sqrt(alpha^2 + sigma^2)."""
-        return _AS_VELOCITY.target(self.x0, self.noise, self.level)
+        if self.clip is not None:
+            return _AS_VELOCITY.target(self.x0, self.noise, self.level)
+        return self.prediction.velocity(self.output, self.x, self.level)
 
     def of(self, unknown: Unknown) -> Tensor:
         """One of `x0`, `noise`, `flow` by its name."""

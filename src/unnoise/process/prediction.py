@@ -64,6 +64,13 @@ class Prediction(abc.ABC):
         (b, c), (d, e) = self.of_sample(a, s), self.of_noise(a, s)
         return combine(x, d - b, output, e - c)
 
+    def velocity(self, output: Tensor, x: Tensor, level: Level) -> Tensor:
+        """(alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) from the output at x, in one pass. Raises as `sample`."""
+        a, s = self._numbers(x, level)
+        (b, c), (d, e) = self.of_sample(a, s), self.of_noise(a, s)
+        r = (a * a + s * s) ** 0.5
+        return combine(x, (a * d - s * b) / r, output, (a * e - s * c) / r)
+
     def _numbers(self, x: Tensor, level: Level) -> Pair:
         """Alpha and sigma ready to multiply x, where x_0 can be known at all."""
         a = level.expand("alpha", x)
@@ -139,6 +146,10 @@ class Velocity(Prediction):
         """Eps = s x / r^2 + a F / r."""
         square = a * a + s * s
         return s / square, a / square**0.5
+
+    def velocity(self, output: Tensor, x: Tensor, level: Level) -> Tensor:
+        """The output itself."""
+        return output
 
 
 @dataclass(frozen=True)

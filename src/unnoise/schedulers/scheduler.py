@@ -8,12 +8,12 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
-from unnoise.schedulers.grids import Grid, Trailing, clean_level
+from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.noise import Churn, Deterministic, NoiseRule, Split
 from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.restart import Travel
-from unnoise.schedulers.solvers import Adams, Leg, Solver
+from unnoise.schedulers.solvers import Leg, Solver, adams_moulton
 
 _REMEMBERED = 20  # levels a leg is told of; the final rule looks back furthest
 
@@ -23,11 +23,12 @@ class Scheduler:
     """Four free parts, each replaceable: `replace(scheduler, grid=grids.Karras())`. Nothing in it changes.
 
     grid: which levels are visited. solver: how to step between them. noise: how much is drawn afresh.
-    final: how the clean sample is reached from the last of them.
+    final: how the clean sample is reached from the last of them. The defaults were chosen by measurement
+    (docs/decisions/010).
     """
 
-    grid: Grid = field(default_factory=Trailing)
-    solver: Solver = field(default_factory=lambda: Adams(2, "lambda", "x0"))
+    grid: Grid = field(default_factory=Arcsinh)
+    solver: Solver = field(default_factory=lambda: adams_moulton(2))
     noise: NoiseRule = field(default_factory=Deterministic)
     final: FinalRule = field(default_factory=Extrapolate)
 
