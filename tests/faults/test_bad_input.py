@@ -91,7 +91,7 @@ VALUES = [
     (("generate", "x", "--stesp", "3"), "--stesp is not an option here; did you mean --steps"),
     (("generate", "x", "--steps"), "--steps needs a value after it"),
     (("generate", "x", "-m", "digitz"), "there is no model 'digitz'; "),
-    (("generat", "x"), "'generat' is not a command; did you mean generate?"),
+    (("generat", "x"), "'generat' is not a command; did you mean generate"),
     (("train", "pictures"), "-o/--out is missing"),
     (("train",), "DATA, -o/--out are missing"),
     (("inspect",), "FILE is missing"),
