@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import load_file, save, save_file
 
 from unnoise import checkpoints
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.building import outline
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
 
 UNET = UNetConfig(
@@ -196,6 +197,110 @@ def test_what_the_file_says_of_its_prediction_can_be_overruled(whole, tmp_path):
     assert checkpoints.load(tmp_path / "v.safetensors", prediction="noise").prediction == "noise"
     with pytest.raises(InputError, match="prediction is 'v'; give one of noise, velocity, sample"):
         checkpoints.load(tmp_path / "v.safetensors", prediction="v")
+
+
+def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(whole, path, metadata={"modelspec.title": "mine"})
+    summary = checkpoints.inspect(path)
+    assert summary.kind == "checkpoint"
+    facts = summary.details
+    assert (facts["family"], facts["predicts"], facts["pictures"]) == (
+        "Stable Diffusion 1",
+        "noise",
+        "128x128",
+    )
+    assert facts["modelspec.title"] == "mine"
+    assert sum(facts["parts"].values()) == summary.parameters == sum(t.numel() for t in whole.values())
+    assert summary.sha256 == checkpoints.load(path).fingerprint()
+    save_file({name: tensor for name, tensor in whole.items() if name != BIAS}, path)
+    assert f"lacks '{BIAS}'" in checkpoints.inspect(path).details["problem"]
+    save_file({"lora_unet_x.lora_up.weight": torch.zeros(1)}, path)
+    assert checkpoints.inspect(path).details["what"].startswith("a LoRA")
+
+
+@pytest.fixture(scope="module")
+def folder(whole, tmp_path_factory):
+    """The same model as a diffusers folder."""
+    place = tmp_path_factory.mktemp("folder")
+    save_file(whole, place / "whole.safetensors")
+    return checkpoints.convert(place / "whole.safetensors", place / "model")
+
+
+def test_a_conversion_keeps_every_number_and_its_type(whole, folder, tmp_path):
+    back = checkpoints.convert(folder, tmp_path / "back.safetensors")
+    found = load_file(back)
+    assert found.keys() == whole.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    mixed = {name: tensor.half() if "first" in name else tensor for name, tensor in whole.items()}
+    save_file(mixed, tmp_path / "mixed.safetensors")
+    checkpoints.convert(tmp_path / "mixed.safetensors", tmp_path / "mixed")
+    vae = load_file(tmp_path / "mixed" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert {tensor.dtype for tensor in vae.values()} == {torch.float16}
+
+
+def test_a_conversion_that_is_none_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="would be written as it is"):
+        checkpoints.convert(folder, tmp_path / "other")
+    with pytest.raises(InputError, match="is no Stable Diffusion checkpoint"):
+        checkpoints.convert("digits", tmp_path / "other")
+    (tmp_path / "there.safetensors").write_bytes(b"")
+    with pytest.raises(FileError, match="never replaces one"):
+        checkpoints.convert(folder, tmp_path / "there.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.safetensors"]
+
+
+def edited(folder, tmp_path, file, change):
+    """A copy of the folder with one JSON table changed."""
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    table = json.loads((copy / file).read_text())
+    change(table)
+    (copy / file).write_text(json.dumps(table))
+    return copy
+
+
+UNET_JSON = "unet/config.json"
+FOLDER_FAULTS = {
+    "foreign class": ("model_index.json", {"unet": ["canary", "Evil"]}, "'unet' is .*canary"),
+    "foreign pipeline": ("model_index.json", {"_class_name": "None.py"}, "describes a 'None.py'"),
+    "unknown part": ("model_index.json", {"helper": ["canary", "Evil"]}, "no such part is known"),
+    "unknown setting": (UNET_JSON, {"trust_remote_code": True}, "trust_remote_code is 'True'"),
+    "uncomputed setting": (UNET_JSON, {"act_fn": "gelu"}, "act_fn is 'gelu'; only 'silu' is computed"),
+    "unknown block": (UNET_JSON, {"down_block_types": ["KDownBlock2D"] * 2}, "do not mirror|not known"),
+    "absurd depth": (UNET_JSON, {"transformer_layers_per_block": 10**9}, "at most 100 is read"),
+    "absurd blocks": (UNET_JSON, {"layers_per_block": 10**9}, "layers_per_block"),
+    "text for a number": (UNET_JSON, {"cross_attention_dim": "64"}, "does not describe a network|text_width"),
+    "wrong width": (UNET_JSON, {"block_out_channels": [32, 96]}, "of shape"),
+    "unknown schedule": (
+        "scheduler/scheduler_config.json",
+        {"beta_schedule": "odd"},
+        "beta_schedule is 'odd'",
+    ),
+    "unknown scheduler": ("scheduler/scheduler_config.json", {"_class_name": "Evil"}, "'Evil' is not known"),
+}
+
+
+@pytest.mark.parametrize("fault", FOLDER_FAULTS)
+def test_a_folder_that_says_strange_things_is_refused_and_nothing_is_imported(folder, tmp_path, fault):
+    file, change, words = FOLDER_FAULTS[fault]
+    (tmp_path / "canary.py").write_text("raise SystemExit")
+    copy = edited(folder, tmp_path, file, lambda table: table.update(change))
+    refused(copy, words)
+    assert "canary" not in sys.modules
+
+
+def test_shards_stay_in_their_folder_and_weights_must_be_there(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    index = copy / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    weights.rename(copy / "moved.safetensors")
+    index.write_text(json.dumps({"weight_map": {"conv_in.weight": "../moved.safetensors"}}))
+    refused(copy, "names the file '../moved.safetensors', which is not in its folder")
+    index.unlink()
+    (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
+    refused(copy, "has no diffusion_pytorch_model.safetensors. It has pickled weights")
 
 
 MEMORY = """

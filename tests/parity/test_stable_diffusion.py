@@ -154,3 +154,34 @@ def test_previews_have_the_picture_s_size(saved):
     run = load(folder).denoise(PROMPT, steps=4, seed=1, width=64, height=80)
     looks = [step.preview() for step in run]
     assert {look.size for look in looks} == {(64, 80)} == {run.result().images[0].size}
+
+
+def test_converted_there_and_back_every_number_is_the_same_to_the_bit(saved, tmp_path):
+    family, _, folder = saved
+    single = checkpoints.convert(folder, tmp_path / "single.safetensors")
+    again = checkpoints.convert(single, tmp_path / "again")
+    a, b, c = (states(checkpoints.load(place)) for place in (folder, single, again))
+    assert a.keys() == b.keys() == c.keys()
+    assert all(torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]) for name in a)
+    for part in ("unet", "vae"):
+        (one,), (other,) = ((place / part).glob("*.safetensors") for place in (folder, again))
+        one, other = load_file(one), load_file(other)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert checkpoints.recognise(again).prediction == ("velocity" if family == "sd2" else "noise")
+
+
+def test_diffusers_makes_the_same_picture_of_what_was_converted(saved, tmp_path):
+    family, pipe, folder = saved
+    single = checkpoints.convert(folder, tmp_path / "single.safetensors")
+    again = checkpoints.convert(single, tmp_path / "again")
+    size = {"height": 64, "width": 64}  # a single file does not tell it, and XL is told it
+    wanted = theirs(pipe, [PROMPT], [NEGATIVE], **size)
+    kind = type(pipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {} if family == "sdxl" else {"safety_checker": None}
+        other = kind.from_pretrained(again, **options)
+    other.set_progress_bar_config(disable=True)
+    other.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    assert np.array_equal(theirs(other, [PROMPT], [NEGATIVE], **size), wanted)

@@ -1,7 +1,7 @@
 """Files <-> networks: our own model folders, other programs' models, and what a file says of itself.
 
 Reading what a file says (`inspect`, `locations`) needs no torch, so the names that do are fetched when asked
-for: `Model`, `load`, `save`, `Blueprint` and `recognise`.
+for: `Model`, `Tower`, `load`, `save`, `convert`, `Blueprint` and `recognise`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from unnoise.checkpoints.summary import Summary, inspect
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.blueprint import Blueprint
+    from unnoise.checkpoints.conversion import convert
     from unnoise.checkpoints.folder import load, save
     from unnoise.checkpoints.foreign import recognise
     from unnoise.checkpoints.model import Model, Tower
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Summary",
     "Tower",
+    "convert",
     "find",
     "find_foreign",
     "inspect",
@@ -39,6 +41,7 @@ _LAZY = {
     "Model": "model",
     "Tower": "model",
     "recognise": "foreign",
+    "convert": "conversion",
     "load": "folder",
     "save": "folder",
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,19 @@ class Blueprint:
         """Numbers in each part."""
         return {
             name: sum(map(math.prod, shapes_of(part.config).values())) for name, part in self.parts.items()
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What a person wants to know of it, as plain values."""
+        autoencoder = self.parts["autoencoder"].config
+        assert isinstance(autoencoder, AutoEncoderConfig)
+        height, width = (side * autoencoder.factor for side in self.size)
+        return {
+            "family": self.family,
+            "predicts": self.prediction,
+            "pictures": f"{width}x{height}",
+            "schedule": self.schedule.config(),
+            "parts": self.parameters(),
         }
 
     def check(self) -> None:

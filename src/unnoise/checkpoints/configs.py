@@ -15,6 +15,9 @@ from unnoise.networks.vae import AutoEncoderConfig
 Table = Mapping[str, Any]
 
 _LIMIT = 4 * 2**20
+# A file must not make us build for minutes before its tensors are compared with what it describes.
+_DEPTHS = {"layers_per_block", "transformer_layers_per_block", "num_hidden_layers"}
+_DEEPEST, _WIDEST = 100, 2**17
 
 # Settings that change what is computed, with the only value that is computed here.
 _UNET_FIXED = {
@@ -192,6 +195,7 @@ def autoencoder_config(table: Table) -> AutoEncoderConfig:
 
 def text_config(table: Table, end_token: int, projection: bool, normalize_skipped: bool) -> TextEncoderConfig:
     """Of transformers' CLIPTextConfig. end_token: the tokenizer's; old files state another that nothing reads."""
+    check_numbers({name: value for name, value in table.items() if not name.endswith("_token_id")})
     width, inner = table["hidden_size"], table["intermediate_size"]
     if inner % width or table.get("layer_norm_eps", 1e-5) != 1e-5:
         raise InputError(
@@ -212,12 +216,24 @@ def text_config(table: Table, end_token: int, projection: bool, normalize_skippe
 
 
 def _check(table: Table, fixed: Table, read: list[str]) -> None:
+    check_numbers(table)
     for name, value in table.items():
         if name in fixed:
             if value != fixed[name]:
                 raise InputError(f"{name} is {value!r}; only {fixed[name]!r} is computed here.")
         elif name not in read and not name.startswith("_") and value not in (None, False):
             raise InputError(f"{name} is {str(value)[:80]!r}, a setting that is not known here.")
+
+
+def check_numbers(table: Table) -> None:
+    """Refuse numbers of no real network, and long lists. Raises InputError."""
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        limit = _DEEPEST if name in _DEPTHS else _WIDEST
+        if len(values) > _DEEPEST or any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
+            raise InputError(
+                f"{name} is {str(value)[:80]}; at most {limit:,} is read, and {_DEEPEST} in a list."
+            )
 
 
 def _known(kind: object, kinds: dict[str, int]) -> int:
@@ -228,7 +244,7 @@ def _known(kind: object, kinds: dict[str, int]) -> int:
 
 def _each(value: object, count: int) -> list[int]:
     each: list[Any] = value if isinstance(value, list) else [value] * count
-    if len(each) != count or not all(type(one) is int and 0 < one <= 1000 for one in each):
+    if len(each) != count or not all(type(one) is int and 0 < one <= _WIDEST for one in each):
         raise InputError(
             f"{str(value)[:80]!r} is given for {count} levels; a whole number, or one a level, is read."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,17 @@ from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.blueprint import Blueprint, Part, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, SD1, SD2, SDXL, Family
+from unnoise.checkpoints.kinds import (
+    CLIP_L,
+    OPEN_CLIP_H,
+    REFINER,
+    UNET,
+    VAE,
+    XL_BIG_G,
+    XL_CLIP_L,
+    is_original,
+    other,
+)
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
@@ -19,27 +29,12 @@ from unnoise.networks.unet import UNetConfig
 from unnoise.process import DiscreteVP
 from unnoise.text import Tokenizer
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
-XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
-REFINER = "conditioner.embedders.0.model."
-
 # Averages of training, counters, tables that are computed here, and what only training reads.
 UNUSED = (
     r"model_ema\..*|(.*\.)?position_ids|(.*\.)?logit_scale|(.*\.)?attn_mask|first_stage_model\.(loss|model_ema)\..*"
     r"|betas|alphas_cumprod(_prev)?|sqrt_.*|log_one_minus_alphas_cumprod|posterior_.*|logvar|lvlb_weights|scale_factor"
     r"|denoiser\.sigmas|v_pred|ztsnr|cond_stage_model\.model\.text_projection"
 )
-
-_OTHERS = {
-    r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
-    r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
-    r"model\.diffusion_model\.joint_blocks\..*|joint_blocks\..*": "Stable Diffusion 3",
-    r"(model\.diffusion_model\.)?double_blocks\..*": "Flux",
-    r"down_blocks\..*|up_blocks\..*": "a UNet alone, in diffusers' names",
-    r"(first_stage_model\.)?(encoder|decoder)\.conv_in\..*": "an autoencoder alone",
-    r"text_model\..*|transformer\.resblocks\..*": "a text encoder alone",
-}
 
 
 def read(path: Path, prediction: str | None = None) -> Blueprint:
@@ -83,7 +78,7 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
 
 
 def _family(path: Path, shapes: Shapes) -> Family:
-    if any(name.startswith(UNET + "input_blocks.") for name in shapes):
+    if is_original(shapes):
         for prefix, family in ((XL_BIG_G, SDXL), (OPEN_CLIP_H, SD2), (CLIP_L, SD1)):
             if any(name.startswith(prefix) for name in shapes):
                 return family
@@ -94,11 +89,11 @@ def _family(path: Path, shapes: Shapes) -> Family:
         raise CheckpointError(
             f"'{path}' holds a UNet but no text encoder; give a whole model (a 'checkpoint', not 'UNet only')."
         )
-    for pattern, what in _OTHERS.items():
-        if any(re.fullmatch(pattern, name) for name in shapes):
-            raise CheckpointError(
-                f"'{path}' is {what}; give a whole {', '.join(family.name for family in FAMILIES)} model."
-            )
+    what = other(shapes)
+    if what is not None:
+        raise CheckpointError(
+            f"'{path}' is {what}; give a whole {', '.join(family.name for family in FAMILIES)} model."
+        )
     some = f" (its first tensor is {next(iter(shapes))!r})" if shapes else " (it holds no tensor)"
     raise CheckpointError(
         f"'{path}' is no model that is known here{some}; give one of {', '.join(f.name for f in FAMILIES)}."

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints.header import BYTES, Header, read_header
-from unnoise.checkpoints.locations import find, shipped
+from unnoise.checkpoints.kinds import is_original, other
+from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
-from unnoise.errors import FileError
+from unnoise.errors import CheckpointError, FileError
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -19,10 +21,12 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 class Summary:
     """Facts about one file or folder.
 
-    kind: "model", "weights" or "picture". For weights: `tensors`, `parameters` (numbers in all), `dtypes`
-    (numbers of each type), `size` in bytes, `sha256`, and `short_hash`, its first ten digits, which A1111
-    shows. details: the description of a model (of `model.json`), the metadata of a file, or the recipe and
-    the other text of a picture.
+    kind: "model", "checkpoint" (a whole model of another program), "weights" or "picture". For weights:
+    `tensors`, `parameters` (numbers in all), `dtypes` (numbers of each type), `size` in bytes, `sha256`, and
+    `short_hash`, its first ten digits, which A1111 shows. details: the description of a model (of `model.json`);
+    of a checkpoint the family, what it predicts, its size in pixels and the numbers in each part, or in "problem"
+    why it cannot be used; the metadata of a
+    file, with "what" it is where that is known; or the recipe and the other text of a picture.
     """
 
     path: str
@@ -45,18 +49,25 @@ class Summary:
 
 
 def inspect(path: str | Path) -> Summary:
-    """What a shipped model's name, a model folder, a run, a .safetensors file or a picture says of itself.
+    """What a shipped model's name, a model folder, a run, a checkpoint, a .safetensors file or a picture says.
 
     Raises FileError when there is no such file, or it is none of these.
     """
     place = Path(path).expanduser()
+    if place.is_dir() and find_foreign(path) is not None:
+        return _folder(place)
     if place.is_dir() or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
     if not place.exists():
         raise FileError(f"there is no file '{place}'; give a model, a .safetensors file or a PNG picture.")
     if _begins(place).startswith(_PICTURES):
         return _picture(place)
-    return _weights(place, read_header(place))
+    header = read_header(place)
+    if is_original(header.tensors):
+        return _single_file(place, header)
+    summary = _weights(place, header)
+    what = other(header.tensors)
+    return summary if what is None else replace(summary, details={"what": what, **summary.details})
 
 
 def _begins(path: Path) -> bytes:
@@ -87,9 +98,51 @@ def _weights(path: Path, header: Header) -> Summary:
         sha256=sha256_of(path),
         tensors=len(header.tensors),
         parameters=sum(counts.values()),
-        dtypes=dict(sorted(counts.items(), key=lambda item: -BYTES[item[0]])),
+        dtypes=_by_width(counts),
         details=header.metadata,
     )
+
+
+def _single_file(path: Path, header: Header) -> Summary:
+    return replace(_weights(path, header), kind="checkpoint", details=_recognised(path) | header.metadata)
+
+
+def _folder(folder: Path) -> Summary:
+    """Of a diffusers folder; its hash is that of the network's file."""
+    details = _recognised(folder)
+    files = sorted(folder.glob("*/*.safetensors"))
+    parts = [_weights(path, read_header(path)) for path in files]
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.dtypes)
+    network = [part.sha256 for part in parts if Path(part.path).parent.name == "unet"]
+    return Summary(
+        path=str(folder),
+        kind="checkpoint",
+        size=sum(part.size for part in parts),
+        sha256=network[0] if network else "",
+        tensors=sum(part.tensors for part in parts),
+        parameters=sum(counts.values()),
+        dtypes=_by_width(counts),
+        details=details,
+    )
+
+
+def _recognised(path: Path) -> dict[str, Any]:
+    """What the loader makes of a checkpoint, or why it refuses it; this needs torch."""
+    from unnoise.checkpoints.foreign import recognise
+
+    try:
+        found = recognise(path)
+        assert found is not None
+        found.check()
+    except CheckpointError as error:
+        return {"problem": str(error)}
+    return found.facts()
+
+
+def _by_width(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: -BYTES[item[0]]))
 
 
 def _picture(path: Path) -> Summary:

@@ -20,7 +20,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "inspect", help="show what a model or a picture says of itself", description=__doc__
     )
     command.add_argument(
-        "file", metavar="FILE", help="model name or folder, run, .safetensors file, or PNG picture"
+        "file",
+        metavar="FILE",
+        help="model name or folder, run, Stable Diffusion checkpoint, .safetensors file, or PNG picture",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "inspect", run)
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
         return 0
-    rows = {"model": _model, "weights": _weights, "picture": _picture}[summary.kind](summary)
+    rows = _ROWS[summary.kind](summary)
     for name, value in rows:
         sys.stdout.write(f"{name:<12}{value}\n")
     return 0
@@ -68,6 +70,21 @@ def _model(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from ((name, _plain(value)) for name, value in facts["card"].items())
 
 
+def _checkpoint(summary: Summary) -> Iterator[tuple[str, str]]:
+    yield from _weights(summary)
+    facts = dict(summary.details)
+    if "problem" in facts:
+        yield "problem", facts.pop("problem")
+    else:
+        parts = {name: f"{count:,}" for name, count in facts.pop("parts").items()}
+        yield "family", facts.pop("family")
+        yield "pictures", facts.pop("pictures")
+        yield "predicts", facts.pop("predicts")
+        yield "schedule", _line(facts.pop("schedule"))
+        yield "numbers", _line(parts)
+    yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
+
+
 def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
     facts = dict(summary.details)
     yield "file", f"{summary.path}, {facts.pop('width')}x{facts.pop('height')}, {summary.size / 1e3:,.1f} kB"
@@ -82,6 +99,9 @@ def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
     elif not facts:
         yield "recipe", "none"
     yield from ((name, str(value)) for name, value in facts.items())
+
+
+_ROWS = {"model": _model, "checkpoint": _checkpoint, "weights": _weights, "picture": _picture}
 
 
 def _line(table: dict[str, Any]) -> str:

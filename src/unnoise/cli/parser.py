@@ -57,12 +57,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def build() -> Parser:
     """The whole grammar. Each command's file adds its own part; none imports its room for that."""
-    from unnoise.cli import compare, evaluate, generate, inspect, inspect_run, models, schedulers, train
+    from unnoise.cli import (
+        compare,
+        convert,
+        evaluate,
+        generate,
+        inspect,
+        inspect_run,
+        models,
+        schedulers,
+        train,
+    )
 
     parser = Parser(prog="unnoise", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command in (generate, train, evaluate, compare, inspect_run, inspect, models, schedulers):
+    for command in (generate, train, evaluate, compare, inspect_run, inspect, convert, models, schedulers):
         command.add(commands)
     return parser
 

@@ -1,0 +1,181 @@
+"""One layout to the other: a single file to a diffusers folder, and back, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints.blueprint import Blueprint, Part, shapes_of, sinusoid_width
+from unnoise.checkpoints.families import SD2, SDXL
+from unnoise.checkpoints.foreign import recognise
+from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, XL_BIG_G, XL_CLIP_L
+from unnoise.checkpoints.layouts import Layout
+from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
+from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
+from unnoise.errors import FileError, InputError
+from unnoise.files import building_folder, replacing
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig
+from unnoise.networks.vae import AutoEncoderConfig
+from unnoise.process import DiscreteVP
+from unnoise.text import Tokenizer
+
+_FOLDERS = {
+    "network": ("unet", "diffusion_pytorch_model"),
+    "autoencoder": ("vae", "diffusion_pytorch_model"),
+    "text_encoder": ("text_encoder", "model"),
+    "text_encoder_2": ("text_encoder_2", "model"),
+}
+
+
+def convert(source: str | Path, destination: str | Path, prediction: str | None = None) -> Path:
+    """Write the model at `source` in the other layout, whole or not at all; returns its path.
+
+    A single file becomes a diffusers folder; a folder becomes the file `destination`, which ends in .safetensors.
+    Every number that the model computes with keeps its bits and its type; what no network reads (averages of
+    training, tables, the last layer of Stable Diffusion 2's text encoder) is left out. prediction: as
+    `checkpoints.load` takes it. Raises CheckpointError as loading does, FileError where `destination` exists, and
+    InputError for a pair of places that is no conversion.
+    """
+    target, found = Path(destination).expanduser(), recognise(source, prediction)
+    if found is None:
+        raise InputError(
+            f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
+        )
+    single = target.suffix == ".safetensors"
+    if single != Path(source).expanduser().is_dir():
+        wanted = (
+            "a new folder" if not Path(source).expanduser().is_dir() else "a file that ends in .safetensors"
+        )
+        raise InputError(f"'{source}' would be written as it is; give {wanted} instead of '{destination}'.")
+    if target.exists():
+        raise FileError(
+            f"'{target}' exists; a model never replaces one. Give a name that does not exist yet."
+        )
+    found.check()
+    (_to_file if single else _to_folder)(found, target)
+    return target
+
+
+def _to_folder(found: Blueprint, target: Path) -> None:
+    tables = {
+        "unet": unet_table(_unet(found), not _convolutions(found), found.size[0], _size_ids(found)),
+        "vae": autoencoder_table(_autoencoder(found)),
+    }
+    with building_folder(target) as temporary:
+        for name, part in found.parts.items():
+            folder, base = _FOLDERS[name]
+            if isinstance(part.config, TextEncoderConfig):
+                tables[folder] = text_table(part.config)
+            (temporary / folder).mkdir()
+            tensors = dict(_moved(part, _diffusers(found, part)))
+            save_file(tensors, temporary / folder / f"{base}.safetensors", metadata={"format": "pt"})
+            _write(temporary / folder / "config.json", tables[folder])
+        for place, tokenizer in enumerate(found.tokenizers):
+            assert isinstance(tokenizer, Tokenizer)
+            tokenizer.save_pretrained(temporary / ("tokenizer_2" if place else "tokenizer"))
+        (temporary / "scheduler").mkdir()
+        _write(
+            temporary / "scheduler" / "scheduler_config.json",
+            scheduler_table(found.schedule, found.prediction),
+        )
+        _write(temporary / "model_index.json", model_index(found.family == SDXL.name))
+        for path in temporary.rglob("*.safetensors"):
+            path.chmod(0o644)
+
+
+def _to_file(found: Blueprint, target: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, part in found.parts.items():
+        tensors |= _moved(part, _original(found, name, part))
+    plain = DiscreteVP.scaled_linear()
+    if found.schedule == plain.zero_terminal_snr():
+        tensors["ztsnr"] = torch.zeros(0)
+    elif found.schedule != plain:
+        raise InputError(
+            f"the noise schedule of '{found.hashed}' is {found.schedule.config()}; a single file cannot tell of "
+            "it, only of Stable Diffusion's own. Keep the folder."
+        )
+    kind = {"noise": "epsilon", "velocity": "v"}.get(found.prediction)
+    if kind is None:
+        raise InputError(
+            f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
+        )
+    with replacing(target) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "modelspec.prediction_type": kind})
+
+
+def _moved(part: Part, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+    """The part's tensors in another layout, each in the type that it has in the file."""
+    weights = open_weights(part.files)
+    for name, shape in shapes_of(part.config).items():
+        source = part.layout.source(name)
+        ours = torch.empty(shape, dtype=_dtype(weights, source.names))
+        layouts.pour(source, ours, weights.take)
+        yield from layouts.spread(layout, {name: ours}).items()
+
+
+def _dtype(weights: Weights, names: tuple[str, ...]) -> torch.dtype:
+    dtype, *others = (DTYPES[weights.infos[name].dtype] for name in names)
+    for other in others:
+        dtype = torch.promote_types(dtype, other)
+    return dtype
+
+
+def _diffusers(found: Blueprint, part: Part) -> Layout:
+    if isinstance(part.config, UNetConfig):
+        return layouts.unet.diffusers(not _convolutions(found))
+    if isinstance(part.config, AutoEncoderConfig):
+        return layouts.autoencoder.diffusers()
+    return layouts.text.transformers()
+
+
+def _original(found: Blueprint, name: str, part: Part) -> Layout:
+    config = part.config
+    if isinstance(config, UNetConfig):
+        return layouts.unet.original(config, not _convolutions(found))
+    if isinstance(config, AutoEncoderConfig):
+        return layouts.autoencoder.original(len(config.widths))
+    if found.family == SDXL.name:
+        second = name == "text_encoder_2"
+        return layouts.text.open_clip(XL_BIG_G) if second else layouts.text.transformers(XL_CLIP_L)
+    if found.family == SD2.name:
+        return layouts.text.open_clip(OPEN_CLIP_H)
+    return layouts.text.transformers(CLIP_L)
+
+
+def _convolutions(found: Blueprint) -> bool:
+    """Whether the transformers' projections are 1x1 convolutions, as in Stable Diffusion 1."""
+    return found.parts["network"].layout.pixels("mid_block.attention.project_in.weight")
+
+
+def _unet(found: Blueprint) -> UNetConfig:
+    config = found.parts["network"].config
+    assert isinstance(config, UNetConfig)
+    return config
+
+
+def _autoencoder(found: Blueprint) -> AutoEncoderConfig:
+    config = found.parts["autoencoder"].config
+    assert isinstance(config, AutoEncoderConfig)
+    return config
+
+
+def _size_ids(found: Blueprint) -> int:
+    """Width of the sinusoids of each size that XL is told; 0 for the others."""
+    if "text_encoder_2" not in found.parts:
+        return 0
+    encoder = found.parts["text_encoder_2"].config
+    assert isinstance(encoder, TextEncoderConfig)
+    return sinusoid_width(_unet(found), encoder)
+
+
+def _write(path: Path, table: dict[str, Any]) -> None:
+    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
