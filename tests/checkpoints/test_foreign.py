@@ -304,11 +304,13 @@ def test_shards_stay_in_their_folder_and_weights_must_be_there(folder, tmp_path)
 
 
 MEMORY = """
-import resource, sys, torch
+import sys, torch
 from unnoise import checkpoints
 found = checkpoints.recognise(sys.argv[1])
 numbers = sum(found.parameters().values())
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # of this process alone; getrusage begins with its parent's
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak()
 model = found.load(torch.bfloat16)
 print((peak() - before) / (2 * numbers))
@@ -317,9 +319,14 @@ print((peak() - before) / (2 * numbers))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pages are given back to the system on Linux")
 def test_loading_takes_hardly_more_memory_than_the_weights(tmp_path):
-    """Of a model whose weights outweigh torch's own buffers: 160 MB in bfloat16, from 320 MB in float32."""
+    """Of a model whose weights outweigh torch's own buffers: 0.4 GB in bfloat16, from float32."""
     config = UNetConfig(
-        in_channels=4, out_channels=4, widths=(128, 512, 512), attention=(1, 1, 0), heads=8, text_width=64
+        in_channels=4,
+        out_channels=4,
+        widths=(256, 512, 512, 512),
+        attention=(1, 1, 1, 0),
+        heads=8,
+        text_width=64,
     )
     tensors = {}
     for build, layout in (
@@ -338,4 +345,4 @@ def test_loading_takes_hardly_more_memory_than_the_weights(tmp_path):
         text=True,
         check=True,
     )
-    assert float(done.stdout) < 1.25
+    assert 1.0 < float(done.stdout) < 1.25

@@ -67,10 +67,12 @@ def _mapped(path: Path) -> Weights:
     def take(name: str) -> Tensor:
         info = header.tensors[name]
         if last:
-            _forget(mapping, header.begin, last.pop())
+            # Give its pages back: mapped pages count as memory until then.
+            _advise(mapping, "MADV_DONTNEED", header.begin, last.pop())
         last.append(info)
         if not info.count:
             return torch.empty(info.shape, dtype=DTYPES[info.dtype])
+        _advise(mapping, "MADV_WILLNEED", header.begin, info)
         flat = torch.frombuffer(
             mapping, dtype=DTYPES[info.dtype], count=info.count, offset=header.begin + info.start
         )
@@ -83,12 +85,11 @@ def _nothing(name: str) -> Tensor:
     raise KeyError(name)
 
 
-def _forget(mapping: mmap.mmap, begin: int, info: TensorInfo) -> None:
-    """Give the pages of a tensor back: mapped pages count as memory until then."""
-    if hasattr(mapping, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
-        page = mmap.PAGESIZE
-        start = (begin + info.start) // page * page
-        mapping.madvise(mmap.MADV_DONTNEED, start, begin + info.stop - start)
+def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> None:
+    """Tell the system what will be read next (its disk then reads on its own), or will not be read again."""
+    if hasattr(mapping, "madvise") and hasattr(mmap, advice):
+        start = (begin + info.start) // mmap.PAGESIZE * mmap.PAGESIZE
+        mapping.madvise(getattr(mmap, advice), start, begin + info.stop - start)
 
 
 def _unpickled(path: Path) -> Weights:
