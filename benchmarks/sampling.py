@@ -83,9 +83,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="3 runs each in place of 20")
     runs = 3 if parser.parse_args().quick else 20
     torch.set_num_threads(1)
-    print(
-        f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}, diffusers {diffusers.__version__}"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, 1 thread, torch {torch.__version__}, diffusers {diffusers.__version__}")
     print(f"{SHAPE} float32, {STEPS} steps, medians of {runs} runs, microseconds a network call\n")
     print(f"{'ours':26}  {'us':>7}  {'diffusers':34}  {'us':>7}  ratio")
     for label, scheduler, name, options in PAIRS:

@@ -112,7 +112,10 @@ VALUES = [
 FILES = [
     (("generate", "x", "-m", "none/"), "there is no 'none'; this version reads model folders"),
     (("generate", "x", "-m", "file.txt"), "'file.txt' is not a model; this version reads"),
-    (("generate", "x", "-m", "old.ckpt"), "'old.ckpt' is a pickle that holds more than tensors, or is damaged"),
+    (
+        ("generate", "x", "-m", "old.ckpt"),
+        "'old.ckpt' is a pickle that holds more than tensors, or is damaged",
+    ),
     (("generate", "x", "-m", "empty"), "the folder 'empty' holds no model"),
     (("generate", "x", "-m", "run"), "the run 'run' has no complete checkpoint yet"),
     ((*G, "-o", "file.txt/x.png"), "cannot write 'file.txt/x.png': file.txt: it is not a folder."),
