@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.telling import Telling
+from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
 _SCHEDULERS = "DDPM,DDIM,Euler,Euler a,Heun,LMS,DPM++ 2M,UniPC"
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise import evaluation, pipelines
 
     pipe = pipelines.load(arguments.model)
+    fit_threads(pipe.model)
     real = None
     if arguments.data is not None:
         real = evaluation.read_folder(Path(arguments.data).expanduser(), pipe.model.shape).pixels

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser, values
 from unnoise.cli.telling import Telling
+from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(arguments.model)
+    fit_threads(model)
     found = evaluation.read_folder(Path(arguments.data).expanduser(), model.shape, limit)
     heard = _conditioning(model, found.paths, Path(arguments.data), not arguments.no_captions)
     flow = evaluation.Flow(tolerance=tolerance, probes=probes)

@@ -68,6 +68,11 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     command.add_argument("--scheduler", metavar="NAME", help="as `unnoise schedulers` lists")
     command.add_argument(
+        "--compat",
+        metavar="PROGRAM",
+        help="its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
+    )
+    command.add_argument(
         "-s", "--seed", metavar="N", help="of the first picture; -1 or none: random, and told"
     )
     command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
@@ -115,6 +120,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
         "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
         "scheduler": arguments.scheduler,
+        "compat": arguments.compat,
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),

@@ -31,9 +31,9 @@ class Recipe:
     """Everything that makes the same picture again.
 
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance,
-    scheduler: of the sampling. width, height: in pixels. model, model_hash: the model's name and the sha256 of
-    its weights. own_noise: the start was given by the caller (`latents`), so the seed alone does not make it
-    again. version: of unnoise.
+    scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
+    width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
+    start was given by the caller (`latents`), so the seed alone does not make it again. version: of unnoise.
     """
 
     prompt: str
@@ -42,6 +42,7 @@ class Recipe:
     steps: int = 20
     guidance: float = 1.0
     scheduler: str = ""
+    compat: str = ""
     width: int = 0
     height: int = 0
     model: str = ""

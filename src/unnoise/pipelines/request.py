@@ -30,6 +30,7 @@ class Request:
     guidance: float
     scheduler: Scheduler
     scheduler_name: str
+    compat: str
     width: int
     height: int
     latents: Tensor | None
@@ -44,6 +45,7 @@ class Request:
                 steps=self.steps,
                 guidance=self.guidance,
                 scheduler=self.scheduler_name,
+                compat=self.compat,
                 width=self.width,
                 height=self.height,
                 model=model.name,
@@ -68,6 +70,7 @@ def check(
     height: int | None,
     count: int,
     scheduler: str | Scheduler | None,
+    compat: str | None,
     latents: Tensor | None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
@@ -78,15 +81,17 @@ def check(
     whole("count", count, 1, COUNT)
     prompts = [text for text in _texts("prompt", prompt) for _ in range(count)]
     whole("the number of pictures", len(prompts), 1, COUNT)
-    chosen = names.get(defaults.scheduler if scheduler is None else scheduler)
+    asked = defaults.scheduler if scheduler is None else scheduler
+    plain = names.get(asked)
     request = Request(
         prompts=tuple(prompts),
         negatives=_negatives(negative, len(prompts), count),
         seeds=_seeds(seed, seeds, len(prompts)),
         steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
         guidance=_guidance(model, guidance),
-        scheduler=chosen,
-        scheduler_name=_shown_name(chosen),
+        scheduler=plain if compat is None else names.get(asked, compat),
+        scheduler_name=_shown_name(plain),
+        compat=compat or "",
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,

@@ -169,6 +169,7 @@ class TextToImage:
         height: int | None = None,
         count: int = 1,
         scheduler: str | Scheduler | None = None,
+        compat: str | None = None,
         latents: Tensor | None = None,
         show_every: int | None = None,
     ) -> Result:
@@ -178,7 +179,8 @@ class TextToImage:
         is heeded, 0 to 100; 1 asks the network once, other values twice. seed: picture i of the call has seed
         + i, and is the same picture when asked for alone; random when None. seeds: one for each picture instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
-        Scheduler. latents: unit noise to start from instead of the seed's: (pictures, channels, height,
+        Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
+        latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
@@ -196,6 +198,7 @@ class TextToImage:
             height=height,
             count=count,
             scheduler=scheduler,
+            compat=compat,
             latents=latents,
         )
         if show_every is not None:
@@ -219,6 +222,7 @@ class TextToImage:
         height: int | None = None,
         count: int = 1,
         scheduler: str | Scheduler | None = None,
+        compat: str | None = None,
         latents: Tensor | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
@@ -237,6 +241,7 @@ class TextToImage:
             height=height,
             count=count,
             scheduler=scheduler,
+            compat=compat,
             latents=latents,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))

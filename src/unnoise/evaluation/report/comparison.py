@@ -129,14 +129,13 @@ def _table(report: Report) -> str:
     ]
     rows, before = [], ""
     for cell in report.cells:
-        low, high = (1e3 * value for value in cell.spread)
         fresh = f" {_FRESH}" if cell.stochastic else ""
         values = [
             f"{html.escape(cell.scheduler)}{fresh}" if cell.scheduler != before else "",
             str(cell.steps),
             str(cell.calls),
-            f"{1e3 * cell.seconds:.3g}",
-            f"{low:.3g} to {high:.3g}",
+            _milliseconds(cell.seconds),
+            f"{_milliseconds(cell.spread[0])} to {_milliseconds(cell.spread[1])}",
             f"{1e6 * cell.overhead:.0f} µs",
             *(_number(value) for value in (cell.error, cell.similarity, cell.steadiness)),
             str(cell.quality),
@@ -145,6 +144,11 @@ def _table(report: Report) -> str:
         rows.append((" ".join(kinds), values))
         before = cell.scheduler
     return table(head, rows)
+
+
+def _milliseconds(seconds: float) -> str:
+    value = 1e3 * seconds
+    return f"{value:.3g}" if value < 100.0 else f"{value:,.0f}"
 
 
 def _number(value: float | None) -> str:
