@@ -58,6 +58,16 @@ def ours(scheduler: Scheduler) -> Callable[[], float]:
     return run
 
 
+def drawing(runs: int) -> float:
+    """Microseconds for the keyed normal numbers of one step: no sampler that draws afresh can cost less."""
+    noise, like, found = NoiseSource((0,)), torch.empty(SHAPE), []
+    for index in range(50 * runs):
+        begin = time.perf_counter()
+        noise("step", index, like=like)
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found) * 1e6
+
+
 def theirs(name: str, options: dict[str, object]) -> Callable[[], float]:
     """A timed run of diffusers' class of this name, set up as a pipeline would."""
     scheduler = getattr(diffusers, name)(
@@ -86,6 +96,7 @@ def main() -> None:
     machine = platform.processor() or platform.machine()
     print(f"{machine}, 1 thread, torch {torch.__version__}, diffusers {diffusers.__version__}")
     print(f"{SHAPE} float32, {STEPS} steps, medians of {runs} runs, microseconds a network call\n")
+    print(f"drawing the noise of one step alone, for those that draw: {drawing(runs):.1f} us\n")
     print(f"{'ours':26}  {'us':>7}  {'diffusers':34}  {'us':>7}  ratio")
     for label, scheduler, name, options in PAIRS:
         mine, other = ours(scheduler), theirs(name, options)
