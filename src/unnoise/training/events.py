@@ -8,10 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Started:
-    """Before the first step. `step` steps are done already; notes are sentences for the person who waits.
-
-    memory: bytes that the process, or its GPU, is expected to hold at the most (`training.memory`).
-    """
+    """Before the first step. `step` steps are done already; notes are sentences for the person who waits."""
 
     step: int
     steps: int
@@ -20,7 +17,6 @@ class Started:
     parameters: int
     device: str
     notes: tuple[str, ...]
-    memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +42,7 @@ class Objective(nn.Module):
         """The weighed errors, before the learned uncertainty and the weight of importance sampling: (batch,)."""
         x0 = batch.x0
         x = self.diffuser.add_noise(x0, batch.seen, batch.level)
-        with self._precision(x.device):
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
             estimate = self.diffuser.estimate(x, batch.level, **self._conditioning(batch.captions, x.device))
         target = self.diffuser.prediction.target(x0, batch.noise, batch.level)
         error = losses.squared_error(estimate.output, target)
@@ -56,10 +54,6 @@ class Objective(nn.Module):
             # One term stands for the sum over all steps of the schedule, hence the factor.
             error = error + self.config.bound * losses.chain_length(self.model.schedule) * bits
         return error
-
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        plain = self.dtype == torch.float32
-        return contextlib.nullcontext() if plain else torch.autocast(device.type, self.dtype)
 
     def _conditioning(self, captions: tuple[str, ...], device: torch.device) -> dict[str, Tensor | None]:
         """Each different caption is encoded once; its rows go to every sample that has it."""

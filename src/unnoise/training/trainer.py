@@ -17,7 +17,7 @@ import torch
 
 from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.training import batches, checkpoints, held_out, memory, profiles, run_folder, samples, state
+from unnoise.training import batches, checkpoints, held_out, profiles, run_folder, samples, state
 from unnoise.training.build import build_model, check_step
 from unnoise.training.config import TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
@@ -200,10 +200,7 @@ class Trainer:
         weights = sum(weight.numel() for weight in self.learner.parameters)
         words, device = self.pictures.captioned, str(self.learner.device)
         steps = self.config.run.steps
-        expected = memory.expected(self.learner)
-        return Started(
-            self.step, steps, len(self.pictures), words, weights, device, tuple(self.notes), expected
-        )
+        return Started(self.step, steps, len(self.pictures), words, weights, device, tuple(self.notes))
 
     def _progress(self, result: StepResult) -> Progress:
         run, now = self.config.run, time.perf_counter()
