@@ -25,6 +25,7 @@ from unnoise.process import schedule_from_config
 from unnoise.text import tokenizer_from_config
 
 _FLOATS = ("F32", "F16", "BF16")
+_WHOLE = ("I8",)
 
 
 def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -44,7 +45,7 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
         raise FileError(
             f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
         )
-    state = {name: tensor.to(dtype) if dtype else tensor for name, tensor in _state(model).items()}
+    state = {name: _stored(tensor, dtype) for name, tensor in _state(model).items()}
     _check_finite(state, f"the model for '{folder}'")
     weights = to_safetensors({name: t.detach().cpu().contiguous() for name, t in state.items()})
     manifest = _describe(model, hashlib.sha256(weights).hexdigest())
@@ -105,6 +106,10 @@ def _state(model: Model) -> dict[str, Tensor]:
         for part, module in _modules(model).items()
         for name, tensor in module.state_dict().items()
     }
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
 
 
 def _describe(model: Model, sha256: str) -> Manifest:
@@ -168,10 +173,11 @@ def _check_header(path: Path, header: Header, wanted: Mapping[str, Tensor]) -> N
         raise CheckpointError(f"'{path}' does not fit its model.json: it {' and '.join(said)}.")
     for name, info in header.tensors.items():
         shape = tuple(wanted[name].shape)
-        if info.shape != shape or info.dtype not in _FLOATS:
+        allowed = _FLOATS if wanted[name].is_floating_point() else _WHOLE
+        if info.shape != shape or info.dtype not in allowed:
             raise CheckpointError(
                 f"'{path}': tensor {name!r} is {info.dtype} of shape {list(info.shape)}; its model.json "
-                f"describes one of shape {list(shape)} in {', '.join(_FLOATS)}."
+                f"describes one of shape {list(shape)} in {', '.join(allowed)}."
             )
 
 

@@ -29,6 +29,9 @@ class TextEncoderConfig:
     attend_padding: the encoder was trained seeing padding as ordinary tokens (CLIP), so no mask is applied by
         `unnoise.text.embed`; false for encoders trained with a mask.
     normalize_skipped: a state taken before the last layer gets the final norm too (SD 1 and 2; not XL).
+    vectors: numbers of the frozen vector that every token has beside a learned one; 0 for learned ones alone.
+    learned: with `vectors`, the ids below this have a learned vector.
+    token_dropout: with `vectors`, how often in training a token goes without its learned vector.
     """
 
     vocabulary: int = 49408
@@ -44,6 +47,9 @@ class TextEncoderConfig:
     projection: int | None = None
     attend_padding: bool = True
     normalize_skipped: bool = True
+    vectors: int = 0
+    learned: int = 0
+    token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "width", "layers", "heads", "positions", "expansion"):
@@ -58,6 +64,16 @@ class TextEncoderConfig:
         _one_of("pooling", self.pooling, POOLINGS)
         if not 0 <= self.end_token < self.vocabulary:
             raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
+        self._check_vectors()
+
+    def _check_vectors(self) -> None:
+        if self.vectors < 0 or (self.vectors and not 2 <= self.learned <= self.vocabulary):
+            raise InputError(
+                f"vectors is {self.vectors} and learned {self.learned}; give vectors of at least 0 numbers, and with "
+                f"them from 2 to {self.vocabulary} learned ids."
+            )
+        if not 0.0 <= self.token_dropout < 1.0:
+            raise InputError(f"token_dropout is {self.token_dropout}; give a number from 0 to below 1.")
 
     @classmethod
     def clip_l(cls) -> TextEncoderConfig:
@@ -135,6 +151,36 @@ class SelfAttention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
+class WordEmbedding(nn.Module):
+    """A frozen vector for every word, projected, plus a learned one for the words that training saw.
+
+    A word that no caption had is understood by its neighbours among the frozen vectors. So that the network
+    learns to read these, a word goes without its learned vector now and then in training; it then has that of
+    the id `UNKNOWN`, as unseen words always have.
+    """
+
+    UNKNOWN = 1
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.dropout = config.token_dropout
+        self.learned = nn.Embedding(config.learned, config.width)
+        self.project = nn.Linear(config.vectors, config.width, bias=False)
+        self.register_buffer("vectors", torch.zeros(config.vocabulary, config.vectors, dtype=torch.int8))
+        self.vectors: Tensor
+        nn.init.zeros_(self.learned.weight)
+        nn.init.normal_(self.project.weight, std=0.1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (batch, length) int64. Returns (batch, length, width)."""
+        seen = tokens < len(self.learned.weight)
+        if self.training and self.dropout:
+            seen = seen & (torch.rand(tokens.shape, device=tokens.device) >= self.dropout)
+        meaning = F.normalize(self.vectors[tokens].to(self.project.weight.dtype), dim=-1)
+        out: Tensor = self.learned(torch.where(seen, tokens, self.UNKNOWN)) + self.project(meaning)
+        return out
+
+
 class Block(nn.Module):
     """Attention, then two feed-forward layers, each on a normed copy and added to the stream."""
 
@@ -174,14 +220,16 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocabulary, config.width)
+        words = nn.Embedding(config.vocabulary, config.width)
+        self.token_embedding = WordEmbedding(config) if config.vectors else words
         self.position_embedding = nn.Parameter(torch.empty(config.positions, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)
         self.projection = (
             nn.Linear(config.width, config.projection, bias=False) if config.projection else None
         )
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        if not config.vectors:
+            nn.init.normal_(words.weight, std=0.02)
         nn.init.normal_(self.position_embedding, std=0.01)
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=config.width**-0.5)

@@ -5,9 +5,11 @@ A `Tokenizer` turns text into numbers, a `networks.text_encoder.TextEncoder` tur
 """
 
 from unnoise.text.byte_pairs import BytePairs
-from unnoise.text.compact import CompactTokenizer, tokenizer_from_config
+from unnoise.text.compact import CompactTokenizer
 from unnoise.text.embed import Embedding, embed
+from unnoise.text.kinds import tokenizer_from_config
 from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, Tokens
+from unnoise.text.words import WordTokenizer
 
 __all__ = [
     "BytePairs",
@@ -16,6 +18,7 @@ __all__ = [
     "PromptTokenizer",
     "Tokenizer",
     "Tokens",
+    "WordTokenizer",
     "embed",
     "tokenizer_from_config",
 ]

@@ -114,19 +114,3 @@ class CompactTokenizer:
         """`{"kind": "clip_compact", "ids": [...]}`, for `tokenizer_from_config`."""
         self.tokenizer.config()  # refuses a vocabulary that does not ship with the package
         return {"kind": "clip_compact", "ids": list(self.known)}
-
-
-def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer | CompactTokenizer:
-    """The tokenizer that `config()` described.
-
-    Raises InputError for an unknown kind or values of the wrong form.
-    """
-    match config:
-        case {"kind": "clip", **rest}:
-            return Tokenizer(padding=rest.get("padding", -1))
-        case {"kind": "clip_compact", "ids": list(ids)}:
-            return CompactTokenizer(Tokenizer(), ids)
-    raise InputError(
-        f"a tokenizer is described by {{'kind': 'clip'}} or {{'kind': 'clip_compact', 'ids': [...]}}; "
-        f"got {str(config)[:200]}. Give what config() returned."
-    )

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
-from unnoise import randomness
+from unnoise import checkpoints, randomness
 from unnoise.checkpoints import Defaults, Model
 from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig
-from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig, WordEmbedding
 from unnoise.process import NoiseSchedule, schedule_from_config
-from unnoise.text import CompactTokenizer
+from unnoise.text import CompactTokenizer, WordTokenizer
 from unnoise.training.config import ModelConfig
 from unnoise.training.losses import chain_length
+from unnoise.training.words import SPECIAL, WordVectors
 
 _DEFAULT_WIDTHS = (64, 128, 256)
 
@@ -32,8 +33,7 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     schedule = schedule_from_config(config.schedule)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.key(seed, "weights"))
-        tokenizer = CompactTokenizer.from_captions(words) if words else None
-        encoder = TextEncoder(_text_config(config, tokenizer)) if tokenizer else None
+        tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     _check_size(config, network.config.factor)
     if config.variance == "learned_range":
@@ -51,7 +51,62 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
         card=dict(config.card),
     )
     model.diffuser  # noqa: B018 - refuses a prediction that the schedule cannot serve
+    if config.start:
+        begin_with(model, config.start)
     return model
+
+
+def begin_with(model: Model, start: str) -> None:
+    """Give the model the weights of another of the same make.
+
+    Raises InputError, naming what differs, for one that is made otherwise.
+    """
+    other = checkpoints.load(start)
+    pairs: dict[str, tuple[object, object]] = {
+        "network": (model.network.config, other.network.config),
+        "text encoder": (_frozen(model.text_encoder), _frozen(other.text_encoder)),
+        "vocabulary": (model.tokenizer, other.tokenizer),
+    }
+    for name, (own, given) in pairs.items():
+        if own != given:
+            raise InputError(
+                f"model.start is '{start}', whose {name} differs from this run's: {_difference(own, given)}. "
+                "Give the settings that it was trained with, or leave model.start out."
+            )
+    model.network.load_state_dict(other.network.state_dict())
+    if model.text_encoder is not None and other.text_encoder is not None:
+        model.text_encoder.load_state_dict(other.text_encoder.state_dict())
+
+
+def _frozen(encoder: TextEncoder | None) -> TextEncoderConfig | None:
+    return None if encoder is None else encoder.config
+
+
+def _difference(own: object, given: object) -> str:
+    if not isinstance(own, UNetConfig | TextEncoderConfig) or type(own) is not type(given):
+        return "other words"
+    mine, theirs = own.to_dict(), given.to_dict()
+    return ", ".join(
+        f"{name} {theirs[name]} there, {mine[name]} here" for name in mine if mine[name] != theirs[name]
+    )
+
+
+def _text(
+    config: ModelConfig, words: list[str]
+) -> tuple[CompactTokenizer | WordTokenizer | None, TextEncoder | None]:
+    """Tokenizer and untrained encoder of the captions' words; none of both without any."""
+    if not words:
+        return None, None
+    if not config.words:
+        tokenizer = CompactTokenizer.from_captions(words)
+        return tokenizer, TextEncoder(_text_config(config, tokenizer))
+    known = WordVectors.read(config.words)
+    known.check_captions(words)
+    values = {"vectors": known.vectors.shape[1], "learned": known.learned + SPECIAL, "token_dropout": 0.15}
+    encoder = TextEncoder(_text_config(replace(config, text=values | config.text), known.tokenizer))
+    assert isinstance(encoder.token_embedding, WordEmbedding)
+    known.fill(encoder.token_embedding)
+    return known.tokenizer, encoder
 
 
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
@@ -86,7 +141,7 @@ def _time_scale(schedule: NoiseSchedule) -> float:
     return 1.0 if span > 10.0 else 1000.0 / max(span, 1.0)
 
 
-def _text_config(config: ModelConfig, tokenizer: CompactTokenizer) -> TextEncoderConfig:
+def _text_config(config: ModelConfig, tokenizer: CompactTokenizer | WordTokenizer) -> TextEncoderConfig:
     small = TextEncoderConfig.small(tokenizer.size, tokenizer.end)
     try:
         return replace(small, **config.text)

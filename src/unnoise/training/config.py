@@ -33,6 +33,8 @@ class ModelConfig:
     `TextEncoderConfig` that differ from the small defaults. schedule: as `process.schedule_from_config` takes
     it. variance: of the reverse step; "learned_range" doubles the network's output channels and adds the
     variational bound to the loss. clip: limit of the predicted picture while sampling, 0 for none.
+    words: a file of words with vectors of their meaning (see `training.words`), which then are the vocabulary.
+    start: a model or run whose weights the training begins with, made by the same settings.
     defaults, card: copied into the exported model (steps, guidance, scheduler; name, licence, examples).
     """
 
@@ -44,6 +46,8 @@ class ModelConfig:
     network: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "cosine"})
+    words: str = ""
+    start: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 

@@ -1,0 +1,119 @@
+"""Whole words as tokens: for small models whose words come with vectors of their meaning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.text.compact import END, PADDING, START, UNKNOWN
+from unnoise.text.tokenizer import Tokens, left_over, prompt_list, rows_to_batch, whole_text
+
+_WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")  # letters with accents of their own too
+_SPECIAL = 4
+_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
+
+
+@dataclass(frozen=True)
+class WordTokenizer:
+    """A fixed list of words; ids: 0 padding, 1 unknown, 2 start, 3 end, 4 and on the words in their order.
+
+    Text is brought to Unicode form NFKD without its accents and to lower case; a word is a run of letters and
+    digits, all else parts words and is not read. A plural that is not in the list is read as its singular. Words
+    outside the list become the one `unknown` id and are told in `Tokens.unknown`.
+
+    known: the words, lower case, each once.
+    """
+
+    known: tuple[str, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        bad = next(
+            (word for word in self.known if _WORD.fullmatch(word) is None or word != _plain(word)), None
+        )
+        if bad is not None:
+            raise InputError(
+                f"known holds {bad!r}; give words of lower-case letters and digits, for example 'cat'."
+            )
+        if len(self._ids) != len(self.known):
+            raise InputError("known holds a word twice; give each word once.")
+
+    @property
+    def size(self) -> int:
+        """Number of ids: the words and the four special ones."""
+        return len(self.known) + _SPECIAL
+
+    padding = PADDING
+    unknown = UNKNOWN
+    start = START
+    end = END
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: place + _SPECIAL for place, word in enumerate(self.known)}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that the model was given."""
+        return self.known
+
+    def clean(self, text: str) -> str:
+        """The text as the vocabulary sees it: its words, parted by one space."""
+        return " ".join(_WORD.findall(_plain(whole_text(text))))
+
+    def encode(self, prompt: str) -> list[int]:
+        """The ids of the text alone, `unknown` for words outside the list."""
+        return self.pieces(prompt)[0]
+
+    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
+        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its word begins."""
+        found = list(_WORD.finditer(whole_text(prompt)))
+        return [self._id(match.group()) for match in found], [match.start() for match in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words that ids stand for; unknown ones read `[unknown]`, the other special ones are left out.
+
+        Raises InputError for an id outside the vocabulary.
+        """
+        for number in ids:
+            if not 0 <= number < self.size:
+                raise InputError(f"id is {number}; the vocabulary has the ids 0 to {self.size - 1}.")
+        return " ".join(self._word(number) for number in ids if number >= _SPECIAL or number == UNKNOWN)
+
+    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
+        """Prompts as one batch, as `Tokenizer.__call__`; `Tokens.unknown` tells what the list lacks."""
+        texts = prompt_list(prompts)
+        found = [self.pieces(text) for text in texts]
+        cut = tuple(left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
+        unknown = tuple(self._missing(text) for text in texts)
+        return Tokens(*rows_to_batch([ids for ids, _ in found], length, START, END, PADDING), cut, unknown)
+
+    def config(self) -> dict[str, Any]:
+        """`{"kind": "words", "words": "a b c"}`, for `tokenizer_from_config`."""
+        return {"kind": "words", "words": " ".join(self.known)}
+
+    def _id(self, word: str) -> int:
+        plain = _plain(word)
+        for ending, rest in (("", ""), *_ENDINGS):
+            if plain.endswith(ending):
+                number = self._ids.get(plain[: len(plain) - len(ending)] + rest)
+                if number is not None:
+                    return number
+        return UNKNOWN
+
+    def _word(self, number: int) -> str:
+        return "[unknown]" if number == UNKNOWN else self.known[number - _SPECIAL]
+
+    def _missing(self, text: str) -> tuple[str, ...]:
+        words = (match.group() for match in _WORD.finditer(text))
+        return tuple(dict.fromkeys(word for word in words if self._id(word) == UNKNOWN))
+
+
+def _plain(text: str) -> str:
+    """Lower case without accents."""
+    parts = unicodedata.normalize("NFKD", text.lower())
+    return "".join(part for part in parts if not unicodedata.combining(part))
