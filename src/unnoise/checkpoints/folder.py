@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import Unfilled
 from unnoise.checkpoints.foreign import recognise
-from unnoise.checkpoints.header import Header, read_header
+from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
 from unnoise.checkpoints.model import Model
+from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.networks.unet import UNet, UNetConfig
 from unnoise.process import schedule_from_config
 from unnoise.text import tokenizer_from_config
-
-_FLOATS = ("F32", "F16", "BF16")
-_WHOLE = ("I8",)
 
 
 def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -45,8 +41,8 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
         raise FileError(
             f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
         )
-    state = {name: _stored(tensor, dtype) for name, tensor in _state(model).items()}
-    _check_finite(state, f"the model for '{folder}'")
+    state = {name: stored(tensor, dtype) for name, tensor in _state(model).items()}
+    check_finite(state, f"the model for '{folder}'")
     weights = to_safetensors({name: t.detach().cpu().contiguous() for name, t in state.items()})
     manifest = _describe(model, hashlib.sha256(weights).hexdigest())
     with building_folder(folder) as temporary:
@@ -82,8 +78,8 @@ def load(
     header = read_header(path)
     try:
         # Without memory for the weights first: nothing is taken before the file has been compared with it.
-        _check_header(path, header, _state(_build(manifest, "meta")))
-        tensors = _read(path, manifest.sha256)
+        check_header(path, header, _state(_build(manifest, "meta")), FILE)
+        tensors = read_tensors(path, manifest.sha256, FILE)
         model = _build(manifest, device or "cpu", dtype or torch.float32, _title(name_or_path, folder))
     except (InputError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
@@ -106,10 +102,6 @@ def _state(model: Model) -> dict[str, Tensor]:
         for part, module in _modules(model).items()
         for name, tensor in module.state_dict().items()
     }
-
-
-def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
 
 
 def _describe(model: Model, sha256: str) -> Manifest:
@@ -161,51 +153,3 @@ def _title(name_or_path: str | Path, folder: Path) -> str:
     """What the recipe calls the model: the folder's own name, or the run's for what lies inside a run."""
     given = Path(name_or_path)
     return given.name or folder.resolve().name
-
-
-def _check_header(path: Path, header: Header, wanted: Mapping[str, Tensor]) -> None:
-    missing = [name for name in wanted if name not in header.tensors]
-    extra = [name for name in header.tensors if name not in wanted]
-    if missing or extra:
-        said = [
-            f"{word} {_some(names)}" for word, names in (("lacks", missing), ("has extra", extra)) if names
-        ]
-        raise CheckpointError(f"'{path}' does not fit its model.json: it {' and '.join(said)}.")
-    for name, info in header.tensors.items():
-        shape = tuple(wanted[name].shape)
-        allowed = _FLOATS if wanted[name].is_floating_point() else _WHOLE
-        if info.shape != shape or info.dtype not in allowed:
-            raise CheckpointError(
-                f"'{path}': tensor {name!r} is {info.dtype} of shape {list(info.shape)}; its model.json "
-                f"describes one of shape {list(shape)} in {', '.join(allowed)}."
-            )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(repr, names[:3])) + more
-
-
-def _read(path: Path, sha256: str) -> dict[str, Tensor]:
-    """The tensors of a file whose hash is `sha256`; hashed and parsed from one reading of it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise CheckpointError(
-            f"'{path}' has sha256 {found[:10]}..., its model.json says {sha256[:10]}...: it was altered or "
-            "damaged. Fetch the model again."
-        )
-    tensors: dict[str, Tensor] = parse_safetensors(data)
-    _check_finite(tensors, f"'{path}'")
-    return tensors
-
-
-def _check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise CheckpointError(
-            f"{what} holds numbers that are not finite, in {_some(bad)}; it cannot be used."
-        )

@@ -1,0 +1,99 @@
+"""Picture-text encoders on disk: `encoder.json` beside `weights.safetensors`, and the ones that are shipped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from unnoise.checkpoints.building import Unfilled
+from unnoise.checkpoints.header import read_header
+from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import building_folder
+from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.text import PromptTokenizer, tokenizer_from_config
+
+SHIPPED = Path(__file__).parent / "encoders"
+FILE, WEIGHTS = "encoder.json", "weights.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class PictureText:
+    """A picture-text encoder with its tokenizer. card: facts for people. name, sha256: set by `load_encoder`."""
+
+    network: PictureTextEncoder
+    tokenizer: PromptTokenizer
+    card: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    sha256: str = ""
+
+
+def shipped_encoders() -> dict[str, Path]:
+    """Folder of each encoder that comes with the package, by name."""
+    folders = sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    return {folder.name: folder for folder in folders if (folder / FILE).is_file()}
+
+
+def save_encoder(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
+    """Write the folder, whole or not at all, and return its path. dtype: of the stored weights.
+
+    Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileError(
+            f"'{folder}' exists; an encoder never replaces one. Give a folder that does not exist yet."
+        )
+    state = {
+        name: stored(tensor, dtype).contiguous() for name, tensor in encoder.network.state_dict().items()
+    }
+    check_finite(state, f"the encoder for '{folder}'")
+    weights = to_safetensors(state)
+    description = {
+        "picture": encoder.network.picture.config.to_dict(),
+        "text": encoder.network.text.config.to_dict(),
+        "vocabulary": encoder.tokenizer.config(),
+        "card": dict(encoder.card),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    with building_folder(folder) as temporary:
+        (temporary / WEIGHTS).write_bytes(weights)
+        (temporary / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_encoder(name_or_path: str | Path) -> PictureText:
+    """An encoder by its shipped name or from its folder, in float32, its hash compared and every tensor accounted for.
+
+    Raises CheckpointError, naming the file, for one that is damaged or does not fit its description.
+    """
+    folder = shipped_encoders().get(str(name_or_path), Path(name_or_path).expanduser())
+    if not (folder / FILE).is_file():
+        known = ", ".join(shipped_encoders()) or "none"
+        raise CheckpointError(
+            f"'{name_or_path}' is no picture-text encoder (no {FILE}); give a folder with one, or a shipped one's "
+            f"name: {known}."
+        )
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        with Unfilled():
+            network = PictureTextEncoder(
+                PictureEncoderConfig.from_dict(values["picture"]), TextEncoderConfig.from_dict(values["text"])
+            )
+        tokenizer = tokenizer_from_config(values["vocabulary"])
+        sha256, card = str(values["sha256"]), dict(values["card"])
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+        raise CheckpointError(f"'{folder / FILE}' does not describe an encoder: {error}") from error
+    path = folder / WEIGHTS
+    check_header(path, read_header(path), network.state_dict(), FILE)
+    tensors = read_tensors(path, sha256, FILE)
+    network.load_state_dict({name: stored(tensor, torch.float32) for name, tensor in tensors.items()})
+    return PictureText(network.eval().requires_grad_(False), tokenizer, card, folder.resolve().name, sha256)

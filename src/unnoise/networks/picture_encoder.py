@@ -1,0 +1,128 @@
+"""Pictures and words in one space: a small pair of encoders in the manner of CLIP (Radford et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.errors import InputError
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
+
+
+@dataclass(frozen=True)
+class PictureEncoderConfig:
+    """The shape of a picture encoder.
+
+    size: side of the pictures that it sees. widths: channels of each level; each level halves the picture first.
+    blocks: residual blocks a level. features: length of the vector. groups: of the group norms.
+    """
+
+    size: int = 64
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    blocks: int = 1
+    features: int = 128
+    groups: int = 8
+
+    def __post_init__(self) -> None:
+        values = {"size": self.size, "blocks": self.blocks, "features": self.features, "groups": self.groups}
+        for name, value in (values | {f"widths[{i}]": width for i, width in enumerate(self.widths)}).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
+        if not self.widths or any(width % self.groups for width in self.widths):
+            raise InputError(
+                f"widths is {self.widths}; give multiples of groups ({self.groups}), at least one."
+            )
+        if self.size % 2 ** len(self.widths):
+            raise InputError(f"size is {self.size}; give a multiple of {2 ** len(self.widths)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PictureEncoderConfig:
+        """The configuration that `to_dict` wrote. Raises InputError for a name that is not a field."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"{min(unknown)!r} is not a setting of a picture encoder.")
+        return cls(**{**values, "widths": tuple(values.get("widths", cls.widths))})
+
+
+class PictureEncoder(nn.Module):
+    """A picture -> one vector: convolutions that halve the picture, then the mean over what is left."""
+
+    def __init__(self, config: PictureEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        levels: list[nn.Module] = []
+        width = 3
+        for out in config.widths:
+            levels.append(nn.Conv2d(width, out, 3, stride=2, padding=1))
+            levels += [PictureBlock(out, config.groups) for _ in range(config.blocks)]
+            width = out
+        self.levels = nn.Sequential(*levels)
+        self.norm = nn.GroupNorm(config.groups, width)
+        self.out = nn.Linear(width, config.features, bias=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """pictures: (batch, 3, height, width) in [-1, 1], of any size. Returns unit vectors, (batch, features)."""
+        if pictures.dim() != 4 or pictures.shape[1] != 3:
+            raise InputError(f"pictures has shape {tuple(pictures.shape)}; give (batch, 3, height, width).")
+        side = self.config.size
+        if pictures.shape[2:] != (side, side):
+            pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
+        x = F.silu(self.norm(self.levels(pictures))).mean((2, 3))
+        return F.normalize(self.out(x).float(), dim=-1)
+
+
+class PictureBlock(nn.Module):
+    """Norm, activation, convolution, twice, added to the input (He et al. 2016)."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, width, h, w), likewise the answer."""
+        out: Tensor = x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
+        return out
+
+
+class PictureTextEncoder(nn.Module):
+    """Two towers whose unit vectors agree where words describe a picture.
+
+    picture: sees pictures; text: a text encoder whose projection has as many numbers as the picture's vector.
+    """
+
+    def __init__(self, picture: PictureEncoderConfig, text: TextEncoderConfig) -> None:
+        super().__init__()
+        if text.projection != picture.features:
+            raise InputError(
+                f"the text encoder's projection is {text.projection}, the picture's vector has {picture.features} "
+                "numbers; give them the same."
+            )
+        self.picture = PictureEncoder(picture)
+        self.text = TextEncoder(text)
+        self.log_scale = nn.Parameter(torch.tensor(2.659))  # 1 / 0.07, as CLIP begins
+
+    def words(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Unit vectors of prompts, (batch, features)."""
+        return F.normalize(self.text(tokens, mask).pooled.float(), dim=-1)
+
+    def loss(self, pictures: Tensor, tokens: Tensor, mask: Tensor | None, same: Tensor) -> Tensor:
+        """The contrastive loss of a batch (Radford et al. 2021, fig. 3), in both directions.
+
+        same: (batch, batch) bool, true where words of one also describe the other picture: no pair to push apart.
+        """
+        scores = self.log_scale.exp() * self.picture(pictures) @ self.words(tokens, mask).T
+        own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        scores = scores.masked_fill(same & ~own, -torch.inf)
+        target = torch.arange(len(scores), device=scores.device)
+        return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
