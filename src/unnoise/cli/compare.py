@@ -41,6 +41,11 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--data", metavar="FOLDER", help="held-out pictures that the quality is measured against"
     )
     command.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="picture-text encoder that says how well pictures show their prompts; the model card's by default",
+    )
+    command.add_argument(
         "-o",
         "--out",
         default="comparison",
@@ -74,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.data is not None:
         real = evaluation.read_folder(Path(arguments.data).expanduser(), pipe.model.shape).pixels
     prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
+    encoder = arguments.encoder or pipe.model.card.get("encoder")
     with Telling("comparing", arguments.json) as telling:
         report = evaluation.compare(
             pipe,
@@ -84,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=seed,
             guidance=guidance,
             real=real,
+            judge=None if encoder is None else evaluation.Alignment.load(encoder),
             cache=out / "runs",
             told=lambda what, done, whole: telling.reach(done, whole, what),
         )

@@ -1,5 +1,6 @@
 """How well a model fits data, how far two sets of pictures are apart, and what each scheduler trades."""
 
+from unnoise.evaluation.alignment import Alignment, retrieval
 from unnoise.evaluation.baselines import gaussian, independent_pixels
 from unnoise.evaluation.bound import Chain, prior_cost, step_cost
 from unnoise.evaluation.comparison import Cell, Report, compare
@@ -17,6 +18,7 @@ from unnoise.evaluation.variance import fitted_variance
 
 __all__ = [
     "METHODS",
+    "Alignment",
     "Cell",
     "Chain",
     "Flow",
@@ -46,6 +48,7 @@ __all__ = [
     "prior_cost",
     "read_array",
     "read_folder",
+    "retrieval",
     "sliced_wasserstein",
     "step_cost",
     "write_comparison",

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.evaluation.alignment import Alignment
 from unnoise.evaluation.distances import Features, energy
 from unnoise.evaluation.pictures import pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
@@ -39,7 +40,8 @@ class Cell:
     calls: network calls a picture; with guidance each asks both halves in one batch. seconds: a picture, at this
     batch; spread: its quartiles over the steps. overhead: seconds a step without the network. error, similarity:
     relative error and SSIM to the converged solution of the same noise; None where fresh noise is drawn, because
-    there is no such solution. steadiness: SSIM to the next number of steps. quality: energy distance.
+    there is no such solution. steadiness: SSIM to the next number of steps. quality: energy distance. alignment: mean
+    agreement of the pictures with their prompts by an encoder; None where none was given.
     """
 
     scheduler: str
@@ -53,6 +55,7 @@ class Cell:
     similarity: float | None
     steadiness: float | None
     quality: Interval
+    alignment: float | None = None
     on_front: bool = False
 
 
@@ -74,6 +77,8 @@ class Report:
     reference_gap: float
     converged: Tensor = field(repr=False)
     pictures: dict[tuple[str, int], Tensor] = field(repr=False)
+    judge: str = ""
+    converged_alignment: float | None = None
 
     @property
     def fewest(self) -> dict[str, int | None]:
@@ -126,6 +131,8 @@ class Report:
             "quality": f"energy distance of pixels to {self.against}, unbiased",
             "reference": {"scheduler": REFERENCE, "steps": self.reference_steps, "gap": self.reference_gap},
             "fewest_steps_alike": self.fewest,
+            "encoder": self.judge,
+            "converged_alignment": self.converged_alignment,
             "cells": [asdict(cell) for cell in self.cells],
         }
 
@@ -140,14 +147,16 @@ def compare(
     seed: int = 0,
     guidance: float | None = None,
     real: Tensor | None = None,
+    judge: Alignment | None = None,
     cache: Path | None = None,
     told: Told | None = None,
 ) -> Report:
     """Run every scheduler at every number of steps from the same noise, and measure what each trades for what.
 
     prompts: taken in turn by `count` pictures with seeds from `seed`. real: held-out pictures, uint8 or floats in
-    [-1, 1], that the quality is measured against; converged pictures of other seeds when None. cache: a folder in
-    which finished runs are kept and found again. told(what, done, whole) hears of progress.
+    [-1, 1], that the quality is measured against; converged pictures of other seeds when None. judge: an encoder that
+    says how well pictures show their prompts. cache: a folder in which finished runs are kept and found again.
+    told(what, done, whole) hears of progress.
 
     Coherence: relative error and SSIM to the converged solution of the same noise, for schedulers that draw none.
     Quality: energy distance of the pixels, for all. Raises InputError for unknown names, an empty list, too few
@@ -173,6 +182,12 @@ def compare(
             pictures[name, number] = runs[number].pictures
             progress.made(f"{name}, {number} steps")
         cells += _cells(runner, name, runs, converged, goal)
+    asked = [texts[place % len(texts)] for place in range(count)]
+    if judge is not None:
+        cells = [
+            replace(cell, alignment=_alignment(judge, pictures[cell.scheduler, cell.steps], asked))
+            for cell in cells
+        ]
     return Report(
         _with_front(cells),
         texts,
@@ -184,6 +199,8 @@ def compare(
         gap,
         converged,
         pictures,
+        "" if judge is None else judge.name,
+        None if judge is None else _alignment(judge, converged, asked),
     )
 
 
@@ -237,6 +254,10 @@ def _cells(runner: Runner, name: str, runs: dict[int, Run], converged: Tensor, g
             )
         )
     return cells
+
+
+def _alignment(judge: Alignment, pictures: Tensor, asked: Sequence[str]) -> float:
+    return float(judge.agreement(pictures, asked).mean())
 
 
 def _mean_ssim(x: Tensor, y: Tensor) -> float:

@@ -126,6 +126,7 @@ def _table(report: Report) -> str:
         "SSIM",
         "to next",
         "quality",
+        *(["asked for"] if report.judge else []),
     ]
     rows, before = [], ""
     for cell in report.cells:
@@ -139,6 +140,7 @@ def _table(report: Report) -> str:
             f"{1e6 * cell.overhead:.0f} µs",
             *(_number(value) for value in (cell.error, cell.similarity, cell.steadiness)),
             str(cell.quality),
+            *([_number(cell.alignment)] if report.judge else []),
         ]
         kinds = ["rule"] * (cell.scheduler != before) + ["front"] * cell.on_front
         rows.append((" ".join(kinds), values))
@@ -159,6 +161,12 @@ def _notes(report: Report) -> str:
     fewest = ", ".join(f"{name} {steps or 'none tried'}" for name, steps in report.fewest.items())
     prompts = ", ".join(f"“{html.escape(prompt)}”" for prompt in report.prompts if prompt) or "none"
     gap = f"{report.reference_gap:.2g}"
+    judged = (
+        f"""<p><b>Asked for</b>: mean cosine between the pictures and their prompts by the encoder
+{html.escape(report.judge)}; the converged pictures have {_number(report.converged_alignment)}.</p>"""
+        if report.judge
+        else ""
+    )
     return f"""<h2>How it was measured</h2>
 <p><b>Error</b>: root mean square of the difference to the converged picture of the same noise, over that of the
 picture. Converged: {report.reference_steps} steps of {REFERENCE}, which half as many change by {gap}. <b>SSIM</b>:
@@ -167,6 +175,7 @@ at least {ALIKE}: {fewest}.</p>
 <p>Schedulers that <b>draw noise</b> have no converged picture: they are compared as distributions, by quality.</p>
 <p><b>Quality</b>: unbiased energy distance of pixels to {report.against}; it can fall below 0 by chance, and does where
 the prompts of both are matched. Intervals come from half samples.</p>
+{judged}
 <p><b>Calls</b>: of the network, for each picture; with guidance each call asks both halves in one batch. <b>ms a
 picture</b>: median over the steps of this batch, on this machine, as busy as it was. <b>Overhead</b>: a step of the
 scheduler alone, for the whole batch. Bold rows are on the front of calls and error.</p>

@@ -1,0 +1,55 @@
+"""Put a trained run's averaged model into the package, in half precision, with what made it.
+
+    python recipes/emoji/export.py RUN SET [FOLDER] [--average model-0.9997]
+
+The card then tells the recipe's settings, the seed, the hash of the set, the steps and the pictures seen;
+`unnoise inspect emoji` prints it. An old folder is never replaced: move it away first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from unnoise import checkpoints
+from unnoise.training import settings
+
+SHIPPED = Path(__file__).parents[2] / "src" / "unnoise" / "checkpoints" / "models" / "emoji"
+
+
+def set_hash(folder: Path) -> str:
+    """sha256 of the set's captions and pictures, as they lie on the disk."""
+    digest = hashlib.sha256()
+    for name in ("captions.jsonl", "images.webpz"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("set", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=SHIPPED)
+    parser.add_argument("--average", default="model", help="which moving average of the run")
+    options = parser.parse_args()
+    config = settings.read(options.run / "config.toml")
+    model = checkpoints.load(options.run / options.average)
+    card = {
+        **model.card,
+        "set": f"sha256 {set_hash(options.set)}",
+        "seed": config.run.seed,
+        "steps": config.run.steps,
+        "batch": config.run.batch,
+        "started_from": "another run of this recipe" if config.model.start else "nothing",
+    }
+    saved = checkpoints.save(replace(model, card=card), options.folder, dtype=torch.float16)
+    size = sum(entry.stat().st_size for entry in saved.iterdir())
+    print(f"{saved}: {size / 1e6:.2f} MB, weights sha256 {checkpoints.load(saved).sha256}")
+
+
+if __name__ == "__main__":
+    main()
