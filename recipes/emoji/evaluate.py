@@ -1,0 +1,242 @@
+"""Does it draw what is asked? Four sets of prompts, two judges, the real pictures beside every figure.
+
+    python recipes/emoji/evaluate.py MODEL SET build/evaluation [--encoder emoji] [--seeds 2]
+
+Retrieval: is the right concept, of 100, the nearest to the picture, when only pictures of other drawings may vouch
+for it? Style: is the nearest real picture of another concept in the style asked for? Memorisation: root mean square
+difference to the nearest training picture at 16x16, beside that of real pictures that were held out.
+Writes report.json, sheets of every prompt, and the twelve pictures nearest to a training picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from captions import STYLES, plain
+from judges import Judge, lite0, own
+from make_data import on_white, read_set
+from PIL import Image, ImageDraw
+from prompts import COLOURED, OFF_VOCABULARY
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+import unnoise
+from unnoise import images
+from unnoise.files import write_text
+from unnoise.pipelines import TextToImage
+
+FAMILY = {"noto": "noto", "noto-v1": "noto-v1", "flat": "fluent", "3d": "fluent"}
+CHOICES = 100
+COPY = 0.03
+"""Root mean square difference, pixels in [0, 1], below which a picture is taken for a copy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """The pictures of the set that the recipe uses. names, styles, splits: one a picture; pixels: in [-1, 1]."""
+
+    names: tuple[str, ...]
+    styles: tuple[str, ...]
+    splits: tuple[str, ...]
+    pixels: Tensor
+
+    def where(self, split: str) -> list[int]:
+        """The places of one split."""
+        return [place for place, own_split in enumerate(self.splits) if own_split == split]
+
+
+def read(folder: Path) -> Real:
+    """The recipe's part of the set."""
+    rows, pictures = [], []
+    for row, picture in read_set(folder):
+        rows.append(row)
+        pictures.append(torch.from_numpy(np.array(on_white(picture))).permute(2, 0, 1))
+    names, styles, splits = (tuple(str(row[key]) for row in rows) for key in ("name", "style", "split"))
+    return Real(names, styles, splits, torch.stack(pictures).float() / 127.5 - 1.0)
+
+
+def retrieval(
+    features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor, seed: int = 0
+) -> dict[str, float]:
+    """R@1 and R@5 among 100 concepts: pictures of other families than the one asked for vouch for each."""
+    source = np.random.default_rng(seed)
+    concepts = sorted(set(real.names))
+    scores = F.normalize(features, dim=1) @ F.normalize(gallery, dim=1).T
+    ranks = []
+    for row, place in zip(scores, asked, strict=True):
+        others = [i for i, style in enumerate(real.styles) if FAMILY[style] != FAMILY[real.styles[place]]]
+        best: dict[str, float] = {}
+        for i in others:
+            best[real.names[i]] = max(best.get(real.names[i], -2.0), float(row[i]))
+        if real.names[place] not in best:
+            continue
+        rivals = [name for name in concepts if name in best and name != real.names[place]]
+        chosen = source.permutation(len(rivals))[: CHOICES - 1]
+        ranks.append(sum(best[rivals[i]] > best[real.names[place]] for i in chosen))
+    found = np.array(ranks)
+    return {"R@1": float((found < 1).mean()), "R@5": float((found < 5).mean()), "pictures": len(found)}
+
+
+def style(features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor) -> float:
+    """How often the nearest real picture of another concept is in the style asked for; flat and 3d count apart."""
+    scores = F.normalize(features, dim=1) @ F.normalize(gallery, dim=1).T
+    hits = []
+    for row, place in zip(scores, asked, strict=True):
+        same = torch.tensor([name == real.names[place] for name in real.names])
+        nearest = int(row.masked_fill(same, -2.0).argmax())
+        hits.append(real.styles[nearest] == real.styles[place])
+    return float(np.mean(hits))
+
+
+def small(pictures: Tensor) -> Tensor:
+    """Pictures at 16x16 in [0, 1], flattened."""
+    return F.avg_pool2d(pictures.clamp(-1, 1) * 0.5 + 0.5, 4).flatten(1)
+
+
+def nearest(pictures: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Root mean square difference to the nearest training picture at 16x16, and its place."""
+    away = torch.cdist(small(pictures).double(), small(train).double()) / small(train).shape[1] ** 0.5
+    found = away.min(1)
+    return found.values, found.indices
+
+
+def copies(away: Tensor) -> dict[str, float]:
+    """Share of near copies and the usual distance."""
+    return {"share_below_0.03": float((away < COPY).double().mean()), "median": float(away.median())}
+
+
+def draw(
+    pipe: TextToImage, prompts: Sequence[str], seed: int, steps: int | None, scheduler: str | None
+) -> Tensor:
+    """A picture of each prompt, (prompts, 3, 64, 64) in [-1, 1]; picture i has the seed `seed` + i."""
+    parts = []
+    for start in range(0, len(prompts), 16):
+        texts = list(prompts[start : start + 16])
+        made = pipe(texts, seed=seed + start, steps=steps, scheduler=scheduler).arrays
+        parts.append(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2) * 2.0 - 1.0)
+    return torch.cat(parts)
+
+
+def sheet(pictures: Tensor, labels: Sequence[str], path: Path, across: int = 8, scale: int = 2) -> None:
+    """A labelled sheet."""
+    side, foot = 64 * scale, 14
+    rows = -(-len(labels) // across)
+    paper = Image.new("RGB", (across * (side + 6), rows * (side + foot + 6)), "white")
+    pen = ImageDraw.Draw(paper)
+    for place, (picture, label) in enumerate(zip(images.to_pil(pictures), labels, strict=True)):
+        x, y = place % across * (side + 6), place // across * (side + foot + 6)
+        paper.paste(picture.resize((side, side), Image.Resampling.NEAREST), (x, y))
+        pen.text((x + 2, y + side), label[:24], fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paper.save(path)
+
+
+def prompt_of(real: Real, place: int) -> str:
+    """The plain way to ask for a picture of the set."""
+    return f"{plain(real.names[place])}, {STYLES[real.styles[place]]}"
+
+
+def judged(
+    made: Tensor, asked: Sequence[int], real: Real, judges: dict[str, tuple[Judge, Tensor]]
+) -> dict[str, dict[str, float]]:
+    """What each judge says of drawn pictures, and of the real ones that were asked for."""
+    found = {}
+    for name, (judge, gallery) in judges.items():
+        seen, truth = judge(made), gallery[torch.tensor(asked)]
+        ceiling = retrieval(truth, asked, real, gallery)
+        found[name] = retrieval(seen, asked, real, gallery) | {
+            "R@1 of real pictures": ceiling["R@1"],
+            "R@5 of real pictures": ceiling["R@5"],
+            "style": style(seen, asked, real, gallery),
+            "style of real pictures": style(truth, asked, real, gallery),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("set", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--encoder", default="emoji")
+    parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
+    parser.add_argument("--rows", type=int, default=100, help="training rows asked for")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--scheduler")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    real, pipe = read(options.set), unnoise.load(options.model)
+    judges = {
+        name: (judge, judge(real.pixels))
+        for name, judge in (("lite0", lite0()), ("own", own(options.encoder)))
+    }
+    train = real.where("train")
+    chosen = np.random.default_rng(0).permutation(train)[: options.rows].tolist()
+    sets = {
+        "training rows": chosen,
+        "unseen pairs": real.where("pair"),
+        "unseen concepts": real.where("concept"),
+    }
+    report: dict[str, object] = {
+        "model": pipe.model.sha256,
+        "steps": options.steps,
+        "scheduler": options.scheduler,
+    }
+    unseen: list[tuple[str, Tensor]] = []
+    for name, places in sets.items():
+        asked = [place for place in places for _ in range(options.seeds)]
+        texts = [prompt_of(real, place) for place in asked]
+        made = draw(pipe, texts, 0, options.steps, options.scheduler)
+        away, _ = nearest(made, real.pixels[torch.tensor(train)])
+        report[name] = {"prompts": len(places), **judged(made, asked, real, judges), "copies": copies(away)}
+        sheet(
+            made[:: options.seeds][:64],
+            texts[:: options.seeds][:64],
+            options.out / f"{name.replace(' ', '-')}.png",
+        )
+        unseen += (
+            [(text, picture) for text, picture in zip(texts, made, strict=True)]
+            if name != "training rows"
+            else []
+        )
+    free = [*OFF_VOCABULARY, *COLOURED]
+    made = draw(pipe, free, 0, options.steps, options.scheduler)
+    away, _ = nearest(made, real.pixels[torch.tensor(train)])
+    agreement = unnoise.evaluation.Alignment.load(options.encoder).agreement(made, free)
+    report["free prompts"] = {
+        "prompts": len(free),
+        "copies": copies(away),
+        "agreement": dict(zip(free, (round(float(value), 3) for value in agreement), strict=True)),
+    }
+    sheet(made, free, options.out / "free-prompts.png")
+    held = [*real.where("pair"), *real.where("concept")]
+    report["copies among real held-out pictures"] = copies(
+        nearest(real.pixels[torch.tensor(held)], real.pixels[torch.tensor(train)])[0]
+    )
+    unseen += list(zip(free, made, strict=True))
+    closest(unseen, real, train, options.out / "closest.png")
+    write_text(options.out / "report.json", json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+def closest(unseen: Sequence[tuple[str, Tensor]], real: Real, train: Sequence[int], path: Path) -> None:
+    """The twelve pictures nearest to a training picture, each beside it."""
+    made = torch.stack([picture for _, picture in unseen])
+    away, index = nearest(made, real.pixels[torch.tensor(train)])
+    order = away.argsort()[:12].tolist()
+    pairs, labels = [], []
+    for place in order:
+        twin = train[int(index[place])]
+        pairs += [made[place], real.pixels[twin]]
+        labels += [f"{unseen[place][0]}", f"{float(away[place]):.3f} {real.names[twin]}"]
+    sheet(torch.stack(pairs), labels, path)
+
+
+if __name__ == "__main__":
+    main()
