@@ -123,6 +123,8 @@ def test_the_words_of_any_text_make_a_vocabulary_that_reads_them(text):
     assert own.decode(own.encode(found)) == found
 
 
-@given(st.lists(st.sampled_from([*KNOWN, "dragon"]), max_size=6), st.sampled_from([" ", ", ", "-", "\n", "_"]))
+@given(
+    st.lists(st.sampled_from([*KNOWN, "dragon"]), max_size=6), st.sampled_from([" ", ", ", "-", "\n", "_"])
+)
 def test_what_stands_between_words_does_not_matter(parts, between):
     assert words.encode(between.join(parts)) == words.encode(" ".join(parts))

@@ -15,7 +15,13 @@ from unnoise.training.words import WordVectors
 WORDS = ("a", "apple", "red", "fruit", "pear")
 CAPTIONS = ["a red apple", "apple"]
 TINY = ["model.size=8", "model.network.widths=8,16", "model.network.blocks=1", "model.text.width=8"]
-TINY += ["model.text.heads=2", "model.text.layers=1", "model.text.positions=8", "run.batch=2", "run.device=cpu"]
+TINY += [
+    "model.text.heads=2",
+    "model.text.layers=1",
+    "model.text.positions=8",
+    "run.batch=2",
+    "run.device=cpu",
+]
 TINY += ["run.sample_every=0", "run.checkpoint_every=0", "model.defaults.steps=2"]
 
 
