@@ -14,13 +14,14 @@ from pathlib import Path
 
 from captions import STYLES
 
-NAMES = (
+_NAMES = (
     "red apple, banana, cherries, grapes, lemon, strawberry, watermelon, avocado, tomato, carrot, hamburger, pizza, "
     "birthday cake, ice cream, doughnut, hot beverage, dog face, cat face, mouse face, pig face, frog, penguin, owl, "
     "fish, octopus, butterfly, snail, turtle, elephant, cat, sunflower, rose, tulip, evergreen tree, cactus, sun, "
     "rainbow, fire, automobile, rocket, house, umbrella, key, guitar, soccer ball, red heart, blue heart, "
     "grinning face, winking face, thumbs up"
-).split(", ")
+)
+NAMES = frozenset(_NAMES.split(", "))
 
 
 def main() -> None:

@@ -82,20 +82,20 @@ def test_the_configuration_comes_back_through_json():
     "known", [("Cat",), ("red apple",), ("",), ("café",), ("a", "b", "a"), ("red-ish",), ("cat_",)]
 )
 def test_a_list_that_could_not_be_found_again_is_refused(known):
-    with pytest.raises(InputError, match="^known holds"):
+    with pytest.raises(InputError, match=r"^known holds"):
         WordTokenizer(known)
 
 
 @pytest.mark.parametrize("config", [{"kind": "words"}, {"kind": "words", "words": ["a"]}])
 def test_a_foreign_configuration_is_refused(config):
-    with pytest.raises(InputError, match="give what config|Give what config"):
+    with pytest.raises(InputError, match="Give what config"):
         tokenizer_from_config(config)
 
 
 @pytest.mark.parametrize(
     "prompt",
     ["", "🎨", "\0", "\ud800", "_" * 100_000, "a " * 50_000, "e\u0301" * 50_000, "\u0301" * 100_000, "s" * 100_000],
-    ids=lambda prompt: f"{len(prompt)} of {ascii(prompt[:2])}",
+    ids=lambda prompt: f"{len(prompt)} of {prompt[:2]!a}",
 )  # fmt: skip
 def test_any_text_is_welcome(prompt):
     tokens = words(prompt, length=16)

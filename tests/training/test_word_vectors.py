@@ -25,9 +25,9 @@ TINY += [
 TINY += ["run.sample_every=0", "run.checkpoint_every=0", "model.defaults.steps=2"]
 
 
-def table(rows=len(WORDS)):
+def table():
     torch.manual_seed(3)
-    return torch.randint(-127, 128, (rows, 6), dtype=torch.int8)
+    return torch.randint(-127, 128, (len(WORDS), 6), dtype=torch.int8)
 
 
 def write(path, vectors=None, **facts):
@@ -81,7 +81,7 @@ def test_a_file_that_is_missing_or_something_else_is_refused(tmp_path):
     text = tmp_path / "text.safetensors"
     text.write_text("not a tensor")
     for path in (tmp_path / "missing.safetensors", text, other):
-        with pytest.raises(InputError, match="which does not hold words with vectors.*Give a .safetensors"):
+        with pytest.raises(InputError, match=r"which does not hold words with vectors.*Give a .safetensors"):
             WordVectors.read(path)
 
 
