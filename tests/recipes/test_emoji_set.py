@@ -183,6 +183,12 @@ def test_what_is_not_there_is_fetched_once_and_kept(tmp_path, monkeypatch):
     assert not kept.exists()
 
 
+def test_a_set_never_replaces_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["build_set.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="exists; give a folder that does not exist yet"):
+        build_set.main()
+
+
 def test_every_source_is_pinned_and_its_licence_free_of_conditions_on_outputs():
     assert {package.licence for package in packages.PACKAGES.values()} == {"MIT", "Apache-2.0"}
     for package in packages.PACKAGES.values():

@@ -44,7 +44,7 @@ def test_the_same_word_in_another_spelling(typed, word):
 
 def test_only_a_plural_in_s_is_read_as_its_singular():
     assert words.encode("applex re ap cherri") == [words.unknown] * 4
-    assert WordTokenizer(("i", "bu")).encode("ies s es buses") == [1, 1, 1, 1]
+    assert WordTokenizer(("bu",)).encode("s es ies buses") == [1, 1, 1, 1]
 
 
 def test_unknown_words_are_told_once_as_they_were_typed_and_in_their_order():
