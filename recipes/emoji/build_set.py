@@ -24,11 +24,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from catalogue import codes_by_slug, read_catalogue
 from drawings import Drawing, drawings, icon_codes
 from packages import PACKAGES, Files, Package, description
 from PIL import Image
-from rendering import render
+from rendering import cleared, render
 from splits import groups, split_of
 
 SIZE = 64
@@ -71,24 +72,23 @@ def rows(files: Files, found: Mapping[str, dict[str, Drawing]]) -> Iterator[tupl
         yield facts | {"split": split_of(code, group_of[code], style)}, drawing
 
 
-def write_set(folder: Path, pairs: Sequence[tuple[Row, Image.Image]]) -> str:
-    """Write pictures and captions; returns the set's sha256: of captions.jsonl, then of all pixels in its order.
-
-    The hash is of pixels, not of files: another version of the WebP encoder does not change it.
-    """
+def write_set(folder: Path, pairs: Sequence[tuple[Row, Image.Image]]) -> None:
+    """Write pictures and captions into a new folder."""
     folder.mkdir(parents=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row, _ in pairs).encode()
-    (folder / "captions.jsonl").write_bytes(lines)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row, _ in pairs)
+    (folder / "captions.jsonl").write_bytes(lines.encode())
     with zipfile.ZipFile(folder / "images.webpz", "w", zipfile.ZIP_STORED) as pictures:
         for row, picture in pairs:
             content = io.BytesIO()
             picture.save(content, "WEBP", lossless=True, quality=100, method=4)
             pictures.writestr(zipfile.ZipInfo(f"{row['index']:06d}.webp"), content.getvalue())
-    return content_hash(lines, (picture for _, picture in pairs))
 
 
 def stored_hash(folder: Path) -> str:
-    """The sha256 of a set that lies in a folder, as `write_set` gives it."""
+    """The sha256 of a set: of captions.jsonl, then of all pixels in its order, as they are read back.
+
+    It is of pixels, not of files: another version of the WebP encoder does not change it.
+    """
     lines = (folder / "captions.jsonl").read_bytes()
     with zipfile.ZipFile(folder / "images.webpz") as pictures:
         names = (f"{json.loads(line)['index']:06d}.webp" for line in lines.splitlines())
@@ -96,10 +96,13 @@ def stored_hash(folder: Path) -> str:
 
 
 def content_hash(captions: bytes, pictures: Iterator[Image.Image]) -> str:
-    """sha256 over the captions' bytes and the RGBA bytes of each picture."""
+    """sha256 over the captions' bytes and the RGBA bytes of each picture.
+
+    A clear pixel counts as zeros: WebP gives it whatever colour is stored in the fewest bytes.
+    """
     found = hashlib.sha256(captions)
     for picture in pictures:
-        found.update(picture.convert("RGBA").tobytes())
+        found.update(cleared(np.array(picture.convert("RGBA"))).tobytes())
     return found.hexdigest()
 
 
@@ -127,8 +130,8 @@ def build(out: Path, archives: Path, packages: Mapping[str, Package] = PACKAGES)
     files = {name: package.read(archives) for name, package in packages.items()}
     found = collect(files)
     pairs = [(row, render(drawing, SIZE)) for row, drawing in rows(files["captions"], vouched(found))]
-    written = [row for row, _ in pairs]
-    facts = summary(written, found, files) | {"sha256": write_set(out, pairs)}
+    write_set(out, pairs)
+    facts = summary([row for row, _ in pairs], found, files) | {"sha256": stored_hash(out)}
     (out / "summary.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
     return facts
 

@@ -23,11 +23,15 @@ def render(drawing: Drawing, size: int) -> Image.Image:
     picture = squared(_decoded(drawing, inner))
     if picture.width != inner:
         picture = shrunk(picture, inner)
-    pixels = np.asarray(centred(picture, size)).copy()
-    pixels[pixels[..., 3] == 0] = 0
+    pixels = cleared(np.array(centred(picture, size)))
     if not pixels.any():
         raise ValueError("nothing of the drawing is seen")
     return Image.fromarray(pixels, "RGBA")
+
+
+def cleared(pixels: np.ndarray) -> np.ndarray:
+    """RGBA pixels, uint8, (height, width, 4), with zeros wherever nothing is seen."""
+    return np.where(pixels[..., 3:] == 0, np.uint8(0), pixels)
 
 
 def _decoded(drawing: Drawing, side: int) -> Image.Image:
