@@ -55,7 +55,7 @@ COLOUR_WORDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "b
 
 
 def article(word: str) -> str:
-    """The indefinite article of a word."""
+    """The word "a" or "an", as the next word asks."""
     return "an" if word[0] in "aeiou" else "a"
 
 

@@ -115,5 +115,6 @@ class WordTokenizer:
 
 def _plain(text: str) -> str:
     """Lower case without accents."""
-    parts = unicodedata.normalize("NFKD", text.lower())
-    return "".join(part for part in parts if not unicodedata.combining(part))
+    parts = unicodedata.normalize("NFKD", text)
+    # Lower case last: some letters, such as mathematical ones, have it only once they are decomposed.
+    return "".join(part for part in parts if not unicodedata.combining(part)).lower()

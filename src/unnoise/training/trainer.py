@@ -10,7 +10,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Iterator, Sized
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.training import batches, checkpoints, held_out, profiles, run_folder, samples, state
 from unnoise.training.build import build_model, check_step
-from unnoise.training.config import TrainConfig
+from unnoise.training.config import ModelConfig, TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
     Event,
@@ -80,7 +80,7 @@ class Trainer:
         self.pictures, self.unseen = open_data(Path(data), self.config, reading)
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
-        self.model = build_model(self.config.model, words, run.seed)
+        self.model = build_model(self._first_model(), words, run.seed)
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
         self.learner = Learner(self.config, self.model, device, self.world)
         self.step = self.skipped = self.bad = 0
@@ -125,6 +125,11 @@ class Trainer:
 
     def _held(self) -> contextlib.AbstractContextManager[None]:
         return run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
+
+    def _first_model(self) -> ModelConfig:
+        """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
+        begun = self.resume and checkpoints.newest(self.out)[0] is not None
+        return replace(self.config.model, start="") if begun else self.config.model
 
     def _take_up(self) -> Path | None:
         """Go to the newest complete checkpoint of the run, when there is one."""
