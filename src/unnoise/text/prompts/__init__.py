@@ -7,4 +7,15 @@ from unnoise.text.prompts.pieces import NESTING, Phrase, Piece, Sections
 from unnoise.text.prompts.prompt import PARTS, STYLES, Part, Prompt, check_style
 from unnoise.text.prompts.tags import LoraTag
 
-__all__ = ["NESTING", "PARTS", "STYLES", "LoraTag", "Part", "Phrase", "Piece", "Prompt", "Sections", "check_style"]
+__all__ = [
+    "NESTING",
+    "PARTS",
+    "STYLES",
+    "LoraTag",
+    "Part",
+    "Phrase",
+    "Piece",
+    "Prompt",
+    "Sections",
+    "check_style",
+]

@@ -32,7 +32,9 @@ def read(text: str) -> tuple[Sections, tuple[LoraTag, ...]]:
     place = 0
     while place < len(text):
         place = reading.take(place)
-    return (joined(Piece(*each) for each in zip(reading.texts, reading.weights, strict=True)),), tuple(reading.loras)
+    return (joined(Piece(*each) for each in zip(reading.texts, reading.weights, strict=True)),), tuple(
+        reading.loras
+    )
 
 
 @dataclass
@@ -55,7 +57,9 @@ class _Reading:
         letter = self.text[place]
         if letter == "\\":
             following = self.text[place + 1 : place + 2]
-            return self._word(place, 2 if following and following in _SYNTAX else 1, letters=following or letter)
+            return self._word(
+                place, 2 if following and following in _SYNTAX else 1, letters=following or letter
+            )
         if letter in '()"':
             return self._bracket(letter, place)
         if letter in "+-":
@@ -86,7 +90,9 @@ class _Reading:
 
     def _bracket(self, letter: str, place: int) -> int:
         partner = _PARTNER.get(letter)
-        found = next((back for back in reversed(range(len(self.open))) if self.open[back][0] == partner), None)
+        found = next(
+            (back for back in reversed(range(len(self.open))) if self.open[back][0] == partner), None
+        )
         if found is not None:
             _, begin = self.open[found]
             del self.open[found:]

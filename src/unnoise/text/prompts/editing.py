@@ -19,7 +19,10 @@ _PARTNER = {")": "(", "]": "["}
 
 @dataclass(frozen=True)
 class Edit:
-    """before: said up to the step `when`, after: from then on. share: `when` is a share of all steps (it had a point)."""
+    """One text up to a step, another from then on.
+
+    when: the last step that says `before`, counted from 1; share: it is a share of all steps (it had a point).
+    """
 
     before: Nodes
     after: Nodes
@@ -79,7 +82,10 @@ def read(text: str) -> Nodes:
 
 def changes(nodes: Nodes) -> bool:
     """Whether any step says something else than another may."""
-    return any(isinstance(node, Edit | Turns) or (isinstance(node, Bracket) and changes(node.nodes)) for node in nodes)
+    return any(
+        isinstance(node, Edit | Turns) or (isinstance(node, Bracket) and changes(node.nodes))
+        for node in nodes
+    )
 
 
 def resolve(nodes: Nodes, step: int, steps: int) -> str:

@@ -1,7 +1,7 @@
 r"""A1111's brackets of attention, read in one pass: (word), (word:1.2), [word], BREAK, and \( for a bracket as text.
 
-A round pair multiplies the weight of what stands in it by 1.1 or by its number, a square pair by 1 / 1.1. A bracket that
-is never closed counts to the end of the prompt; one that was never opened is text.
+A round pair multiplies the weight of what stands in it by 1.1 or by its number, a square pair by 1 / 1.1. A bracket
+that is never closed counts to the end of the prompt; one that was never opened is text.
 """
 
 from __future__ import annotations

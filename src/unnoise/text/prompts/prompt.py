@@ -13,7 +13,7 @@ from unnoise.text.prompts.tags import LoraTag
 from unnoise.text.tokenizer import whole_text
 
 STYLES = ("a1111", "comfyui", "compel", "plain")
-"""The ways to write weights that can be named. The first is what nearly all prompts of Stable Diffusion are written in."""
+"""The ways to write weights that can be named. The first is that of nearly all prompts for Stable Diffusion."""
 PARTS = 32
 """The most parts that AND may join: each is one more network call at every step."""
 
@@ -94,7 +94,9 @@ def check_style(style: str) -> str:
 def _a1111(text: str, negative: bool) -> Prompt:
     words, loras, unknown = tags.take(text)
     if negative:
-        notes = tuple(f"{lora.shown} in a negative prompt is read as words; put it in the prompt" for lora in loras)
+        notes = tuple(
+            f"{lora.shown} in a negative prompt is read as words; put it in the prompt" for lora in loras
+        )
         words, loras = text, ()
     else:
         notes = tuple(f"the tag '{tag[:40]}' is none that unnoise knows; it is left out" for tag in unknown)
@@ -110,7 +112,9 @@ def _parts(text: str) -> tuple[Part, ...]:
     if len(found) == 1:
         return (Part(editing.read(text)),)
     if len(found) > PARTS:
-        raise InputError(f"the prompt joins {len(found)} parts by AND; at most {PARTS} are taken. Leave some out.")
+        raise InputError(
+            f"the prompt joins {len(found)} parts by AND; at most {PARTS} are taken. Leave some out."
+        )
     return tuple(_part(part) for part in found)
 
 

@@ -32,15 +32,17 @@ class LoraTag:
 def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
     """The text without its tags, the LoRAs that they ask for, and the tags that nobody here knows.
 
-    A tag is `<kind:...>`; a LoRA's is `<lora:name:weight>` or `<lora:name:text weight:network weight>`, the weights also
-    as te= and unet=. Raises InputError for a tag that is not whole, or of a kind that cannot be honoured.
+    A tag is `<kind:...>`; a LoRA's is `<lora:name:weight>` or `<lora:name:text weight:network weight>`, the weights
+    also as te= and unet=. Raises InputError for a tag that is not whole, or of a kind that cannot be honoured.
     """
     rest, loras, unknown = [], [], []
     place, close = 0, -1
     while (begin := text.find("<", place)) >= 0:
         if close < begin and (close := text.find(">", begin)) < 0:
             break
-        kind, colon, inside = text[begin + 1 : close].partition(":") if _starts_tag(text, begin, close) else ("",) * 3
+        kind, colon, inside = (
+            text[begin + 1 : close].partition(":") if _starts_tag(text, begin, close) else ("",) * 3
+        )
         rest.append(text[place:begin] if colon and inside else text[place : begin + 1])
         place = close + 1 if colon and inside else begin + 1
         if kind in _LORA and inside:
@@ -61,7 +63,9 @@ def _starts_tag(text: str, begin: int, close: int) -> bool:
 
 def _refuse(kind: str, shown: str) -> None:
     if kind in _REFUSED:
-        raise InputError(f"the prompt asks for {_REFUSED[kind]} ('{shown}'), which unnoise has not. Remove the tag.")
+        raise InputError(
+            f"the prompt asks for {_REFUSED[kind]} ('{shown}'), which unnoise has not. Remove the tag."
+        )
 
 
 def _lora(inside: str, shown: str) -> LoraTag:
