@@ -109,7 +109,7 @@ class _Reading:
 
     def _number(self, text: str, place: int) -> int:
         found = _NUMBER.match(text, place) if self.round else None
-        weight = weight_of(found[1], found[0]) if found else None
+        weight = weight_of(found[1], text[max(place - 20, 0) : found.end()]) if found else None
         if found is None or weight is None:
             self.add(":")
             return place + 1
