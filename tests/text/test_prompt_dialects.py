@@ -41,9 +41,9 @@ COMPEL = {
     "(pretty flowers)+, hot": [("pretty", 1.1), ("flowers", 1.1), (",", 1), ("hot", 1)],
     "fire,flames+": [("fire,", 1), ("flames", 1.1)],
     "hot-dog c+b": [("hot-dog", 1), ("c+b", 1)],
-    "a badly formed +test prompt": [(w, 1) for w in "a badly formed +test prompt".split()],
-    "a badly (formed test": [(w, 1) for w in "a badly (formed test".split()],
-    "(((a badly (formed +test )prompt": [(w, 1) for w in "(((a badly formed +test prompt".split()],
+    "a badly formed +test prompt": [(w, 1) for w in ["a", "badly", "formed", "+test", "prompt"]],
+    "a badly (formed test": [(w, 1) for w in ["a", "badly", "(formed", "test"]],
+    "(((a badly (formed +test )prompt": [(w, 1) for w in ["(((a", "badly", "formed", "+test", "prompt"]],
     r"\(fire\)+": [("(fire)", 1.1)],
     r"fire\+": [("fire+", 1)],
 }
@@ -51,12 +51,16 @@ COMPEL = {
 
 @pytest.mark.parametrize("prompt", COMFYUI)
 def test_comfyui(prompt):
-    assert words(prompt, "comfyui") == [(word, pytest.approx(weight, rel=1e-12)) for word, weight in COMFYUI[prompt]]
+    assert words(prompt, "comfyui") == [
+        (word, pytest.approx(weight, rel=1e-12)) for word, weight in COMFYUI[prompt]
+    ]
 
 
 @pytest.mark.parametrize("prompt", COMPEL)
 def test_compel(prompt):
-    assert words(prompt, "compel") == [(word, pytest.approx(weight, rel=1e-12)) for word, weight in COMPEL[prompt]]
+    assert words(prompt, "compel") == [
+        (word, pytest.approx(weight, rel=1e-12)) for word, weight in COMPEL[prompt]
+    ]
 
 
 def test_compel_asks_for_loras_in_its_own_words():

@@ -77,7 +77,9 @@ GOLDEN = {
 @pytest.mark.parametrize("prompt", GOLDEN, ids=range(len(GOLDEN)))
 def test_chunks_and_weights_are_those_of_the_rules(prompt):
     found = chunks(prompt)
-    assert [[word for word, _ in chunk] for chunk in found] == [[w for w, _ in chunk] for chunk in GOLDEN[prompt]]
+    assert [[word for word, _ in chunk] for chunk in found] == [
+        [w for w, _ in chunk] for chunk in GOLDEN[prompt]
+    ]
     for chunk, wanted in zip(found, GOLDEN[prompt], strict=True):
         assert [weight for _, weight in chunk] == pytest.approx([weight for _, weight in wanted], rel=1e-12)
 
@@ -139,5 +141,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(prompt, told):
 
 
 def test_a_style_that_is_none_is_refused():
-    with pytest.raises(InputError, match="prompt_style is 'invoke'; give one of a1111, comfyui, compel, plain"):
+    with pytest.raises(
+        InputError, match="prompt_style is 'invoke'; give one of a1111, comfyui, compel, plain"
+    ):
         Prompt.read("red", "invoke")

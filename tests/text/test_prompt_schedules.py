@@ -66,11 +66,17 @@ def test_the_long_example_that_a1111_publishes():
 
 @pytest.mark.parametrize(
     ("prompt", "turns"),
-    [("[a|(b:1.1)]", ["a", "(b:1.1)"]), ("[fe|]male", ["female", "male"]), ("[fe|||]male", ["female", *["male"] * 3])],
+    [
+        ("[a|(b:1.1)]", ["a", "(b:1.1)"]),
+        ("[fe|]male", ["female", "male"]),
+        ("[fe|||]male", ["female", *["male"] * 3]),
+    ],
 )
 def test_options_take_turns(prompt, turns):
     tree = editing.read(prompt)
-    assert [editing.resolve(tree, step, 10) for step in range(10)] == [turns[step % len(turns)] for step in range(10)]
+    assert [editing.resolve(tree, step, 10) for step in range(10)] == [
+        turns[step % len(turns)] for step in range(10)
+    ]
 
 
 def test_a_share_is_of_the_steps_and_a_whole_number_is_a_step():

@@ -95,7 +95,10 @@ def test_of_a_weight_of_nothing_compel_leaves_nothing(encoder):
 @pytest.mark.parametrize("text", ["a red apple", "", "a (red) [apple]" * 0 + "red"])
 def test_without_weights_every_style_is_the_plain_embedding_to_the_bit(encoder, masked, style, text):
     for network, tokenizer in ((encoder, clip), (masked, few)):
-        found, plain = embed_phrase(network, tokenizer, phrase(text, style), style), embed(network, tokenizer, text)
+        found, plain = (
+            embed_phrase(network, tokenizer, phrase(text, style), style),
+            embed(network, tokenizer, text),
+        )
         assert torch.equal(found.hidden, plain.hidden)
         assert torch.equal(found.pooled, plain.pooled)
 
@@ -110,7 +113,9 @@ def test_a_long_prompt_is_its_chunks_one_after_the_other(encoder):
 
 
 def test_the_last_word_of_a_long_prompt_counts(encoder):
-    one, other = (embed_phrase(encoder, clip, phrase("red " * 80 + word)).hidden for word in ("apple", "table"))
+    one, other = (
+        embed_phrase(encoder, clip, phrase("red " * 80 + word)).hidden for word in ("apple", "table")
+    )
     assert (one - other).abs().max() > 0.01
 
 
@@ -139,7 +144,9 @@ def test_a_masked_encoder_brings_back_the_mean_of_what_is_read(masked):
 
 @pytest.mark.parametrize("style", ["comfyui", "compel"])
 def test_a_masked_encoder_never_sees_padding_through_a_weight(masked, style):
-    found = embed_phrase(masked, few, phrase("a (red:0.5) apple" if style == "comfyui" else "a (red)0.5 apple", style), style)
+    found = embed_phrase(
+        masked, few, phrase("a (red:0.5) apple" if style == "comfyui" else "a (red)0.5 apple", style), style
+    )
     assert found.hidden.isfinite().all()
     plain = embed(masked, few, "a red apple").hidden
     assert (found.hidden[:, 2] - plain[:, 2]).abs().max() > 0.01

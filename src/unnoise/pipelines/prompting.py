@@ -49,7 +49,9 @@ class Script:
         """negatives: none, or one for each prompt. steps: of the run."""
         everyone = (*negatives, *prompts)
         still = not any(prompt.changes for prompt in everyone)
-        heard = [tuple(prompt.at(step, steps) for prompt in everyone) for step in range(1 if still else steps)]
+        heard = [
+            tuple(prompt.at(step, steps) for prompt in everyone) for step in range(1 if still else steps)
+        ]
         numbers = {said: number for number, said in enumerate(dict.fromkeys(heard))}
         self._negatives = len(negatives)
         self._moments = tuple(numbers)

@@ -19,10 +19,10 @@ from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
 from unnoise.pipelines.guidance import Condition, Guided
 from unnoise.pipelines.latents import Look, decode
-from unnoise.pipelines.telling import Telling
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
+from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler

@@ -32,9 +32,11 @@ def read(text: str) -> tuple[Sections, tuple[LoraTag, ...]]:
     place = 0
     while place < len(text):
         place = reading.take(place)
-    return (joined(Piece(*each) for each in zip(reading.texts, reading.weights, strict=True)),), tuple(
-        reading.loras
-    )
+    pieces: list[Piece] = []
+    for words, weight in zip(reading.texts, reading.weights, strict=True):
+        # space between words of one weight does not part them: what fades there fades together
+        pieces.append(Piece(words, pieces[-1].weight if pieces and words.isspace() else weight))
+    return (joined(pieces),), tuple(reading.loras)
 
 
 @dataclass
