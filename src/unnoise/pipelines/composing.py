@@ -18,6 +18,8 @@ class Mix:
     Of the phrases i of a prompt, with weights w_i and answers a_i, and the answer n to the negative prompt, it is
     n + sum w_i (a_i - n): guided, each phrase pulls with its own strength (Liu et al. 2022, eq. 11).
 
+    A learned variance is joined alike.
+
     shares: (answers out, answers in), this as a matrix. pictures: for each answer in, the picture that is asked about.
     """
 

@@ -49,21 +49,17 @@ def chunked(tokenizer: PromptTokenizer, sections: Sections, room: int, style: st
     room: tokens of a chunk beside start and end, 75 for CLIP. style: "comfyui" keeps words whole, "compel" goes
     back to a full stop, the others to a comma. Raises InputError for more than 64 chunks.
     """
+    filling = _Filling(tokenizer, room)
+    rule = {"comfyui": filling.whole_words, "compel": filling.to_stop}.get(style, filling.to_comma)
     number = 0
-    chunks: list[Chunk] = []
     for section in sections:
-        found = [Chunk()]
+        filling.begin()
         for piece in section:
-            _RULES.get(style, _to_comma)(tokenizer, found, piece, number, room)
+            rule(piece, number)
             number += 1
-        chunks += found
+    chunks = filling.chunks
     if len(chunks) > 1 and not chunks[-1]:
         chunks.pop()  # nothing stands after the last BREAK
-    if len(chunks) > MOST:
-        raise InputError(
-            f"the prompt has {sum(map(len, chunks)):,} tokens, which are {len(chunks)} chunks of {room}; at most "
-            f"{MOST} chunks are taken. Shorten it."
-        )
     return chunks
 
 
@@ -81,53 +77,64 @@ def one_chunk(tokenizer: PromptTokenizer, section: Sequence[Piece], room: int) -
     return chunk, cut.rstrip()
 
 
-def _to_comma(tokenizer: PromptTokenizer, chunks: list[Chunk], piece: Piece, number: int, room: int) -> None:
-    """A1111: when a chunk is full and a comma is near its end, what follows the comma goes on to the next."""
-    comma = _marks(tokenizer, ",")
-    for token in tokenizer.encode(piece.text):
-        chunk = chunks[-1]
-        if len(chunk) == room:
-            last = _last(chunk.ids, comma, BACKTRACK) if token not in comma else None
-            if last is None:
-                chunks.append(Chunk())
-            else:
-                chunks[-1:] = chunk.split(last + 1)
-        chunks[-1].add((token,), piece.weight, number)
+class _Filling:
+    """Chunks as they fill up."""
+
+    def __init__(self, tokenizer: PromptTokenizer, room: int) -> None:
+        self.chunks: list[Chunk] = []
+        self.room = room
+        self._tokenizer = tokenizer
+        self._comma, self._stop, self._marks = (self._tokens(letters) for letters in (",", ".", ".,;:"))
+
+    def begin(self) -> None:
+        """A new chunk."""
+        self.chunks.append(Chunk())
+        if len(self.chunks) > MOST:
+            raise InputError(
+                f"the prompt has more than {MOST} chunks of {self.room} tokens, which is more than any model heeds. "
+                "Shorten it."
+            )
+
+    def to_comma(self, piece: Piece, number: int) -> None:
+        """A1111: when a chunk is full and a comma is near its end, what follows the comma goes on to the next."""
+        for token in self._tokenizer.encode(piece.text):
+            if len(self.chunks[-1]) == self.room:
+                near = None if token in self._comma else _last(self.chunks[-1].ids, self._comma, BACKTRACK)
+                self._split(self.room if near is None else near + 1)
+            self.chunks[-1].add((token,), piece.weight, number)
+
+    def whole_words(self, piece: Piece, number: int) -> None:
+        """ComfyUI: a word that does not fit goes on to the next chunk as a whole, unless it is long."""
+        for word in piece.text.replace("\n", " ").split(" "):
+            ids = self._tokenizer.encode(word) if word else []
+            whole = len(ids) < min(WORD, self.room)
+            while len(self.chunks[-1]) + len(ids) > self.room:
+                left = 0 if whole else self.room - len(self.chunks[-1])
+                self.chunks[-1].add(ids[:left], piece.weight, number)
+                ids = ids[left:]
+                self.begin()
+            self.chunks[-1].add(ids, piece.weight, number)
+
+    def to_stop(self, piece: Piece, number: int) -> None:
+        """compel: a full chunk goes back to its last full stop, or failing that to any mark, and the rest goes on."""
+        self.chunks[-1].add(self._tokenizer.encode(piece.text), piece.weight, number)
+        while len(self.chunks[-1]) > self.room:
+            first = self.chunks[-1].ids[: self.room]
+            places = (_last(first, tokens, self.room) for tokens in (self._stop, self._marks))
+            self._split(next((place + 1 for place in places if place is not None), self.room))
+
+    def _split(self, place: int) -> None:
+        before, after = self.chunks[-1].split(place)
+        self.chunks[-1] = before
+        self.begin()
+        self.chunks[-1] = after
+
+    def _tokens(self, letters: str) -> frozenset[int]:
+        found = [self._tokenizer.encode(letter) for letter in letters]
+        return frozenset(ids[0] for ids in found if len(ids) == 1)
 
 
 def _last(ids: Sequence[int], tokens: Collection[int], near: int) -> int | None:
     """The place of the last such token, if it is among the last `near`."""
     places = (place for place in range(len(ids) - 1, max(len(ids) - near, 0) - 1, -1) if ids[place] in tokens)
     return next(places, None)
-
-
-def _words(tokenizer: PromptTokenizer, chunks: list[Chunk], piece: Piece, number: int, room: int) -> None:
-    """ComfyUI: a word that does not fit goes on to the next chunk as a whole, unless it is long."""
-    for word in piece.text.replace("\n", " ").split(" "):
-        ids = tokenizer.encode(word) if word else []
-        whole = len(ids) < min(WORD, room)
-        while len(chunks[-1]) + len(ids) > room:
-            left = 0 if whole else room - len(chunks[-1])
-            chunks[-1].add(ids[:left], piece.weight, number)
-            ids = ids[left:]
-            chunks.append(Chunk())
-        chunks[-1].add(ids, piece.weight, number)
-
-
-def _sentences(tokenizer: PromptTokenizer, chunks: list[Chunk], piece: Piece, number: int, room: int) -> None:
-    """compel: a full chunk goes back to its last full stop, or failing that to any mark, and the rest goes on."""
-    stop, marks = _marks(tokenizer, "."), _marks(tokenizer, ".,;:")
-    chunks[-1].add(tokenizer.encode(piece.text), piece.weight, number)
-    while len(chunks[-1]) > room:
-        first = chunks[-1].ids[:room]
-        places = [_last(first, stop, room), _last(first, marks, room), room - 1]
-        chunks[-1:] = chunks[-1].split(next(place for place in places if place is not None) + 1)
-
-
-def _marks(tokenizer: PromptTokenizer, letters: str) -> frozenset[int]:
-    """The tokens of punctuation."""
-    found = [tokenizer.encode(letter) for letter in letters]
-    return frozenset(ids[0] for ids in found if len(ids) == 1)
-
-
-_RULES = {"comfyui": _words, "compel": _sentences}

@@ -108,7 +108,7 @@ def embed_phrase(
         encode=lambda rows, seen: encoder(rows, seen, skip).hidden,
     )
     hidden = weighed(style, found)
-    texts = [piece.text for section in phrase.sections for piece in section]
+    texts = [piece.text for section in phrase.sections for piece in section if not piece.text.isspace()]
     unknown = tuple(dict.fromkeys(word for text in texts for word in tokenizer(text, None).unknown[0]))
     flat = None if read is None else read.flatten()[None]
     return Embedding(hidden.flatten(0, 1)[None], flat, pooled[:1], (cut,), (unknown,))
