@@ -45,6 +45,7 @@ def probe(*words, folder):
         (["generate", "a seven", "--stesp", "5"], 2),
         (["generate", "a seven", "-m", "no-such-model"], 2),
         (["generate", "a seven", "--guidance", "nan"], 2),
+        (["generate", "a (seven:5000)"], 2),
         (["inspect", "no-such-file"], 1),
         (["models"], 0),
     ],

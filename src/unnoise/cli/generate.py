@@ -62,6 +62,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "-n", "--negative", default="", metavar="TEXT", help="what the picture should not be"
     )
+    command.add_argument(
+        "--prompt-style",
+        default="a1111",
+        metavar="NAME",
+        help="how weights are written: a1111 (%(default)s), comfyui, compel, plain",
+    )
     command.add_argument("--steps", metavar="N", help="steps from noise to picture")
     command.add_argument(
         "--guidance", metavar="X", help="how strongly the prompt is heeded; 1 is not at all more"
@@ -121,6 +127,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
         "scheduler": arguments.scheduler,
         "compat": arguments.compat,
+        "prompt_style": arguments.prompt_style,
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
@@ -138,6 +145,7 @@ def request(arguments: argparse.Namespace) -> Request:
         json=arguments.json,
         metadata=not arguments.no_metadata,
     )
+    _check_prompts(asked)
     _check_files(asked)
     return asked
 
@@ -171,6 +179,17 @@ def _prompt(arguments: argparse.Namespace, foreign: bool) -> str:
     if prompt is None and heeds:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
     return prompt or ""
+
+
+def _check_prompts(asked: Request) -> None:
+    """Brackets, weights and tags are read here already, before anything is loaded."""
+    from unnoise.text.prompts import STYLES, Prompt
+
+    style = asked.options["prompt_style"]
+    if style not in STYLES:
+        raise InputError(f"--prompt-style is '{style}'; give one of {', '.join(STYLES)}.")
+    Prompt.read(asked.prompt, style)
+    Prompt.read(asked.options["negative"], style, negative=True)
 
 
 def _check_files(asked: Request) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import TextMemory, UNet
 from unnoise.networks.unet.embedding import sinusoids
-from unnoise.text import Embedding, embed
+from unnoise.pipelines.composing import Mix
+from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,54 +20,66 @@ class Condition:
     """What the network is told beside x and its level, for a batch of prompts; computed once, before the loop.
 
     text: keys and values of every cross-attention, or None. pooled: (batch, width), or None. notes: what a
-    person should know of the prompts, such as words that the model never saw.
+    person should know of the prompts, such as words that the model never saw. mix: where prompts are of several
+    phrases, how the answers become one for each prompt; `text` and `pooled` then are of the phrases.
     """
 
     text: TextMemory | None
     pooled: Tensor | None
     notes: tuple[str, ...] = ()
+    mix: Mix | None = None
 
     @classmethod
     def of(
         cls,
         model: Model,
-        prompts: Sequence[str],
-        negatives: Sequence[str] = (),
+        prompts: Sequence[str | Said],
+        negatives: Sequence[str | Said] = (),
         size: tuple[int, int] = (0, 0),
+        embedder: Embedder | None = None,
     ) -> Condition:
-        """The condition of the negative prompts, then of the prompts; each different text is embedded once, and alone.
+        """The condition of the negative prompts, then of the prompts.
 
-        Alone, so that an embedding never depends on the other prompts of a batch. size: height and width of the
+        A text is meant as it stands; for weights and AND give what `text.Prompt.at` says. size: height and width of the
         picture in pixels, which Stable Diffusion XL is told; it was also trained with zeros for no text, so there an
-        empty negative prompt is zeros.
+        empty negative prompt is zeros. embedder: what has been embedded before.
         """
         if not model.towers:
             return cls(None, None)
-        texts = (*negatives, *prompts)
-        different = {text: _embedded(model, text) for text in dict.fromkeys(texts)}
-        rows = [different[text] for text in texts]
-        hidden = torch.cat([row.hidden for row in rows])
+        embedder = Embedder(model) if embedder is None else embedder
+        said = [phrases_of(prompt) for prompt in prompts]
+        unsaid = [phrase for prompt in negatives for phrase in phrases_of(prompt)]
+        rows = [embedder(phrase) for phrase in (*unsaid, *(phrase for phrases in said for phrase in phrases))]
+        hidden, mask = stacked(rows)
         pooled = torch.cat([row.pooled for row in rows])
         if model.size_ids:
-            empty = [place for place, text in enumerate(negatives) if not text]
+            empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
             hidden[empty] = 0
             pooled[empty] = 0
             pooled = torch.cat([pooled, _told_sizes(model, size).expand(len(rows), -1).to(pooled)], dim=1)
-        masks = [row.mask for row in rows if row.mask is not None]
         config = model.network.config
         return cls(
-            text=model.network.remember(hidden, torch.cat(masks) if masks else None)
-            if config.text_width
-            else None,
+            text=model.network.remember(hidden, mask) if config.text_width else None,
             pooled=pooled if config.pooled_width else None,
-            notes=tuple(dict.fromkeys(note for row in different.values() for note in row.notes)),
+            notes=embedder.notes,
+            mix=Mix.of(len(unsaid), said),
         )
 
+    def rows(self, places: Sequence[int]) -> Condition:
+        """The condition of these prompts alone, in this order, the negative ones counted first."""
+        mix, asked = (None, list(places)) if self.mix is None else self.mix.rows(places)
+        memory = self.text
+        if memory is not None:
+            layers = tuple((keys[asked], values[asked]) for keys, values in memory.layers)
+            memory = TextMemory(layers, None if memory.mask is None else memory.mask[asked])
+        return replace(self, text=memory, pooled=None if self.pooled is None else self.pooled[asked], mix=mix)
 
-def _embedded(model: Model, text: str) -> Embedding:
-    """One prompt through every tower: hidden states side by side, the last tower's pooled vector."""
-    each = [embed(tower.encoder, tower.tokenizer, text, skip=tower.skip) for tower in model.towers]
-    return replace(each[-1], hidden=torch.cat([one.hidden for one in each], dim=-1))
+    def ask(self, network: UNet, x: Tensor, time: Tensor) -> Tensor:
+        """The network's answers (prompts, out channels, height, width); x: (prompts, ...), time: (prompts,)."""
+        if self.mix is None:
+            return network(x, time, text=self.text, pooled=self.pooled).sample  # type: ignore[no-any-return]
+        spread, times = self.mix.spread(x), self.mix.spread(time)
+        return self.mix.join(network(spread, times, text=self.text, pooled=self.pooled).sample)
 
 
 def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
@@ -101,4 +114,4 @@ class Guided:
         return guided if heeding.shape[1] == channels else torch.cat([guided, heeding[:, channels:]], dim=1)
 
     def _ask(self, x: Tensor, time: Tensor) -> Tensor:
-        return self.network(x, time, text=self.condition.text, pooled=self.condition.pooled).sample  # type: ignore[no-any-return]
+        return self.condition.ask(self.network, x, time)

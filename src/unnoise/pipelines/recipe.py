@@ -33,7 +33,8 @@ class Recipe:
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance,
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
     width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
-    start was given by the caller (`latents`), so the seed alone does not make it again. version: of unnoise.
+    start was given by the caller (`latents`), so the seed alone does not make it again. prompt_style: how the
+    prompts' weights are written. version: of unnoise.
     """
 
     prompt: str
@@ -48,6 +49,7 @@ class Recipe:
     model: str = ""
     model_hash: str = ""
     own_noise: bool = False
+    prompt_style: str = "a1111"
     version: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Recipe:
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash[:10],
             "Model": self.model,
+            "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
             "Version": f"unnoise {self.version}",
         }
         lines = [self.prompt, NEGATIVE + self.negative] if self.negative else [self.prompt]
@@ -127,6 +130,7 @@ class Recipe:
                 height=height,
                 model=found.get("Model", ""),
                 model_hash=found.get("Model hash", ""),
+                prompt_style=found.get("Prompt style", "a1111"),
                 version=found.get("Version", "").removeprefix("unnoise "),
             )
         except ValueError as error:

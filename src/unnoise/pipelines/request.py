@@ -12,8 +12,10 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.schedulers import Scheduler, names
+from unnoise.text import Prompt
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
 """The most that one call takes: steps, pictures, pixels a side, guidance."""
@@ -21,7 +23,10 @@ STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A checked request: one entry of prompts, negatives and seeds for each picture."""
+    """A checked request: one entry of prompts, negatives and seeds for each picture.
+
+    said, unsaid: the prompts and the negative prompts as they were read in `prompt_style`.
+    """
 
     prompts: tuple[str, ...]
     negatives: tuple[str, ...]
@@ -34,6 +39,9 @@ class Request:
     width: int
     height: int
     latents: Tensor | None
+    prompt_style: str
+    said: tuple[Prompt, ...]
+    unsaid: tuple[Prompt, ...]
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -51,6 +59,7 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
+                prompt_style=self.prompt_style,
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -72,6 +81,7 @@ def check(
     scheduler: str | Scheduler | None,
     compat: str | None,
     latents: Tensor | None,
+    prompt_style: str,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -81,11 +91,12 @@ def check(
     whole("count", count, 1, COUNT)
     prompts = [text for text in _texts("prompt", prompt) for _ in range(count)]
     whole("the number of pictures", len(prompts), 1, COUNT)
+    negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
     request = Request(
         prompts=tuple(prompts),
-        negatives=_negatives(negative, len(prompts), count),
+        negatives=negatives,
         seeds=_seeds(seed, seeds, len(prompts)),
         steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
         guidance=_guidance(model, guidance),
@@ -95,8 +106,12 @@ def check(
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
+        prompt_style=prompt_style,
+        said=_read(prompts, prompt_style),
+        unsaid=_read(negatives, prompt_style, negative=True),
     )
     _check_words(model, request)
+    check_loras(request.said)
     _check_latents(request, model)
     return request
 
@@ -126,6 +141,12 @@ def _texts(name: str, value: str | Sequence[str]) -> list[str]:
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise InputError(f"{name} is {value!r}; give a text, or a list of at least one.")
     return list(texts)
+
+
+def _read(texts: Sequence[str], style: str, negative: bool = False) -> tuple[Prompt, ...]:
+    """Each text as a Prompt; equal ones are read once."""
+    known = {text: Prompt.read(text, style, negative) for text in dict.fromkeys(texts)}
+    return tuple(known[text] for text in texts)
 
 
 def _negatives(negative: str | Sequence[str], pictures: int, count: int) -> tuple[str, ...]:

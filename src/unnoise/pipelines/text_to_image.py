@@ -22,7 +22,8 @@ from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
-from unnoise.process import Diffuser
+from unnoise.pipelines.telling import Telling
+from unnoise.process import Diffuser, Estimate, Level
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler
 from unnoise.schedulers import Step as SchedulerStep
@@ -74,8 +75,8 @@ class Denoising(Iterator[Step]):
         self._model, self._plan = model, plan
         self._last: Step | None = None
         with torch.inference_mode():
-            self._condition = self._embed()
-            self._steps = plan.run(self._diffuser().estimate, self._start(), NoiseSource(request.seeds))
+            self._telling = Telling(model, request, len(plan))
+            self._steps = plan.run(self._estimate, self._start(), NoiseSource(request.seeds))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -90,7 +91,7 @@ class Denoising(Iterator[Step]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the prompts: text that did not fit, words that the model never saw."""
-        return self._condition.notes
+        return self._telling.notes
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -113,15 +114,13 @@ class Denoising(Iterator[Step]):
             arrays = images.to_arrays(decode(self._model, self._last.x))
         return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
-    def _embed(self) -> Condition:
-        request = self.request
-        unguided = request.guidance == 1.0
-        size = request.height, request.width
-        return Condition.of(self._model, request.prompts, () if unguided else request.negatives, size)
+    def _estimate(self, x: Tensor, level: Level) -> Estimate:
+        made = 0 if self._last is None else self._last.index + 1
+        return self._diffuser(self._telling.at(made)).estimate(x, level)
 
-    def _diffuser(self) -> Diffuser:
+    def _diffuser(self, condition: Condition) -> Diffuser:
         model = self._model
-        guided = Guided(model.network, self._condition, self.request.guidance)
+        guided = Guided(model.network, condition, self.request.guidance)
         return Diffuser(guided, model.schedule, model.prediction, model.variance, model.clip)
 
     def _start(self) -> Tensor:
@@ -171,6 +170,7 @@ class TextToImage:
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
         latents: Tensor | None = None,
+        prompt_style: str = "a1111",
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -182,6 +182,7 @@ class TextToImage:
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
+        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain".
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
@@ -200,6 +201,7 @@ class TextToImage:
             scheduler=scheduler,
             compat=compat,
             latents=latents,
+            prompt_style=prompt_style,
         )
         if show_every is not None:
             whole("show_every", show_every, 1, STEPS)
@@ -224,6 +226,7 @@ class TextToImage:
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
         latents: Tensor | None = None,
+        prompt_style: str = "a1111",
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
@@ -243,6 +246,7 @@ class TextToImage:
             scheduler=scheduler,
             compat=compat,
             latents=latents,
+            prompt_style=prompt_style,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 

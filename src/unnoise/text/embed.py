@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
-from unnoise.text.tokenizer import PromptTokenizer
+from unnoise.text.chunks import Chunk, chunked, one_chunk
+from unnoise.text.prompts import Phrase
+from unnoise.text.tokenizer import PromptTokenizer, rows_to_batch
+from unnoise.text.weighting import Encoded, weighed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,16 +63,74 @@ def embed(
     Raises InputError for a bad prompt, length or skip, or when tokenizer and encoder do not belong together.
     """
     config = encoder.config
-    if tokenizer.size != config.vocabulary or (config.pooling == "end" and tokenizer.end != config.end_token):
-        raise InputError(
-            f"the tokenizer has {tokenizer.size} ids and ends prompts with {tokenizer.end}; the text encoder "
-            f"has {config.vocabulary} and looks for {config.end_token}. Use the model's own tokenizer."
-        )
+    _check_pair(encoder, tokenizer)
     tokens = tokenizer(prompts, config.positions if length is None else length)
     device = encoder.position_embedding.device
     mask = None if config.attend_padding else tokens.mask.to(device)
     hidden, pooled = encoder(tokens.ids.to(device), mask, skip)
     return Embedding(hidden, mask, pooled, tokens.cut, tokens.unknown)
+
+
+def embed_phrase(
+    encoder: TextEncoder, tokenizer: PromptTokenizer, phrase: Phrase, style: str = "a1111", skip: int = 0
+) -> Embedding:
+    """One phrase with its weights and sections, as long as it may be: an Embedding of a batch of one.
+
+    Words that do not fit go on in further chunks, whose hidden states stand one after the other: (1, chunks *
+    positions, width). pooled is the first chunk's, without weights. An encoder that was trained with masks
+    (`attend_padding` false) takes one chunk for each section; what does not fit is told in `Embedding.notes`.
+    style: whose rule turns weights into numbers, and whose parts long prompts; "plain" as "a1111".
+    Raises InputError as `embed` does, and for more than 64 chunks.
+    """
+    import torch
+
+    _check_pair(encoder, tokenizer)
+    config, device = encoder.config, encoder.position_embedding.device
+    chunks, cut = _chunks(tokenizer, phrase, config.positions, style, config.attend_padding)
+
+    def batch(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        made = rows_to_batch(rows, config.positions, tokenizer.start, tokenizer.end, tokenizer.padding)
+        return made[0].to(device), made[1].to(device)
+
+    ids, mask = batch([chunk.ids for chunk in chunks])
+    weights = torch.ones(ids.shape, dtype=torch.float32)
+    for row, chunk in enumerate(chunks):
+        weights[row, 1 : 1 + len(chunk)] = torch.tensor(chunk.weights)
+    read = None if config.attend_padding else mask
+    hidden, pooled = encoder(ids, read, skip)
+    found = Encoded(
+        hidden=hidden,
+        weights=weights.to(device),
+        read=read,
+        ids=ids,
+        empty=batch([[]])[0],
+        chunks=chunks,
+        encode=lambda rows, seen: encoder(rows, seen, skip).hidden,
+    )
+    hidden = weighed(style, found)
+    texts = [piece.text for section in phrase.sections for piece in section if not piece.text.isspace()]
+    unknown = tuple(dict.fromkeys(word for text in texts for word in tokenizer(text, None).unknown[0]))
+    flat = None if read is None else read.flatten()[None]
+    return Embedding(hidden.flatten(0, 1)[None], flat, pooled[:1], (cut,), (unknown,))
+
+
+def _chunks(
+    tokenizer: PromptTokenizer, phrase: Phrase, positions: int, style: str, more: bool
+) -> tuple[list[Chunk], str]:
+    """The phrase's chunks, and what does not fit into them."""
+    if more:
+        return chunked(tokenizer, phrase.sections, positions - 2, style), ""
+    found = [one_chunk(tokenizer, section, positions - 2) for section in phrase.sections]
+    return [chunk for chunk, _ in found], " ".join(cut for _, cut in found if cut)
+
+
+def _check_pair(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
+    config = encoder.config
+    if tokenizer.size != config.vocabulary or (config.pooling == "end" and tokenizer.end != config.end_token):
+        raise InputError(
+            f"the tokenizer has {tokenizer.size} ids and ends prompts with {tokenizer.end}; the text encoder "
+            f"has {config.vocabulary} and looks for {config.end_token}. Use the model's own tokenizer."
+        )
 
 
 def _short(text: str) -> str:

@@ -42,8 +42,16 @@ class PromptTokenizer(Protocol):
         """Number of ids: the rows that an embedding table needs."""
 
     @property
+    def start(self) -> int:
+        """The id that opens every prompt."""
+
+    @property
     def end(self) -> int:
         """The id that ends every prompt, where CLIP's encoder pools."""
+
+    @property
+    def padding(self) -> int:
+        """The id that fills a batch up."""
 
     def encode(self, prompt: str) -> list[int]:
         """The ids of the text alone, without start, end and padding."""

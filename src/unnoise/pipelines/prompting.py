@@ -1,0 +1,110 @@
+"""Prompts over a run: what each step is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.text import Embedding, Phrase, Prompt, embed_phrase
+
+Said = tuple[Phrase, ...]
+"""What one prompt says at one step: a phrase, or as many as AND joins."""
+
+
+class Embedder:
+    """Embeds each different phrase once, and alone, so that an embedding never depends on others of the batch."""
+
+    def __init__(self, model: Model, style: str = "a1111") -> None:
+        self._model, self._style = model, style
+        self._known: dict[Phrase, Embedding] = {}
+
+    def __call__(self, phrase: Phrase) -> Embedding:
+        """One phrase through every tower: hidden states side by side, the last tower's pooled vector."""
+        phrase = Phrase(phrase.sections)
+        if phrase not in self._known:
+            each = [
+                embed_phrase(tower.encoder, tower.tokenizer, phrase, self._style, tower.skip)
+                for tower in self._model.towers
+            ]
+            length = max(one.hidden.shape[1] for one in each)
+            hidden = [_longer(one.hidden, length) for one in each]
+            self._known[phrase] = replace(each[-1], hidden=torch.cat(hidden, dim=-1))
+        return self._known[phrase]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the phrases embedded so far, each sentence once."""
+        return tuple(dict.fromkeys(note for row in self._known.values() for note in row.notes))
+
+
+class Script:
+    """What a run is told at each of its steps."""
+
+    def __init__(self, prompts: Sequence[Prompt], negatives: Sequence[Prompt], steps: int) -> None:
+        """negatives: none, or one for each prompt. steps: of the run."""
+        everyone = (*negatives, *prompts)
+        still = not any(prompt.changes for prompt in everyone)
+        heard = [
+            tuple(prompt.at(step, steps) for prompt in everyone) for step in range(1 if still else steps)
+        ]
+        numbers = {said: number for number, said in enumerate(dict.fromkeys(heard))}
+        self._negatives = len(negatives)
+        self._moments = tuple(numbers)
+        self._at = [numbers[said] for said in heard]
+
+    def moment(self, step: int) -> int:
+        """The number of what is said at a step, counted from 0; steps of the same number hear the same."""
+        return self._at[min(step, len(self._at) - 1)]
+
+    def said(self, moment: int) -> tuple[tuple[Said, ...], tuple[Said, ...]]:
+        """What the negative prompts say at a moment, and what the prompts do."""
+        everyone = self._moments[moment]
+        return everyone[: self._negatives], everyone[self._negatives :]
+
+    @property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """Every phrase that is ever said, once."""
+        return tuple(dict.fromkeys(phrase for moment in self._moments for said in moment for phrase in said))
+
+
+def phrases_of(prompt: str | Said) -> Said:
+    """A text is meant as it stands."""
+    return (Phrase.plain(prompt),) if isinstance(prompt, str) else prompt
+
+
+def stacked(rows: Sequence[Embedding]) -> tuple[Tensor, Tensor | None]:
+    """Hidden states (rows, length, width) of embeddings of various lengths, and which of them may be read.
+
+    Shorter ones are filled up with states that nothing reads: each row means what it means alone.
+    """
+    length = max(row.hidden.shape[1] for row in rows)
+    hidden = torch.cat([_longer(row.hidden, length) for row in rows])
+    if all(row.mask is None and row.hidden.shape[1] == length for row in rows):
+        return hidden, None
+    masks = [
+        row.hidden.new_ones(row.hidden.shape[:2], dtype=torch.bool) if row.mask is None else row.mask
+        for row in rows
+    ]
+    return hidden, torch.cat([_longer(mask, length) for mask in masks])
+
+
+def check_loras(prompts: Sequence[Prompt]) -> None:
+    """Raises InputError for a prompt that asks for a LoRA, which is not loaded."""
+    for prompt in prompts:
+        if prompt.loras:
+            tag = prompt.loras[0]
+            raise InputError(
+                f"the prompt asks for the LoRA '{tag.name}' ('{tag.shown}'), but this model takes none. Remove the tag."
+            )
+
+
+def _longer(x: Tensor, length: int) -> Tensor:
+    """A row (1, tokens, ...) filled up with zeros to `length` tokens."""
+    if x.shape[1] == length:
+        return x
+    return torch.cat([x, x.new_zeros(x.shape[0], length - x.shape[1], *x.shape[2:])], dim=1)

@@ -1,0 +1,92 @@
+"""A1111's tags in a prompt: <lora:name:0.8>. They are orders, not words, and are taken out of the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.text.prompts.pieces import weight_of
+
+_LORA = ("lora", "lyco")
+_REFUSED = {"hypernet": "a hypernetwork"}
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """A LoRA that a prompt asks for. name: of the file, without its ending.
+
+    network, text: weights in the UNet and in the text encoder.
+    """
+
+    name: str
+    network: float = 1.0
+    text: float = 1.0
+
+    @property
+    def shown(self) -> str:
+        """The tag as A1111 writes it."""
+        weights = f"{self.text:g}" if self.text == self.network else f"{self.text:g}:{self.network:g}"
+        return f"<lora:{self.name}:{weights}>"
+
+
+def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
+    """The text without its tags, the LoRAs that they ask for, and the tags that nobody here knows.
+
+    A tag is `<kind:...>`; a LoRA's is `<lora:name:weight>` or `<lora:name:text weight:network weight>`, the weights
+    also as te= and unet=. Raises InputError for a tag that is not whole, or of a kind that cannot be honoured.
+    """
+    rest, loras, unknown = [], [], []
+    place, close = 0, -1
+    while (begin := text.find("<", place)) >= 0:
+        if close < begin and (close := text.find(">", begin)) < 0:
+            break
+        kind, colon, inside = (
+            text[begin + 1 : close].partition(":") if _starts_tag(text, begin, close) else ("",) * 3
+        )
+        rest.append(text[place:begin] if colon and inside else text[place : begin + 1])
+        place = close + 1 if colon and inside else begin + 1
+        if kind in _LORA and inside:
+            loras.append(_lora(inside, text[begin:place]))
+        elif kind and inside:
+            _refuse(kind, text[begin:place])
+            unknown.append(text[begin:place])
+    return "".join([*rest, text[place:]]), tuple(loras), tuple(unknown)
+
+
+def _starts_tag(text: str, begin: int, close: int) -> bool:
+    """Whether a word and a colon follow the bracket; only so far is looked, so that all looking is linear."""
+    place = begin + 1
+    while place < close and (text[place].isalnum() or text[place] == "_"):
+        place += 1
+    return begin + 1 < place < close and text[place] == ":"
+
+
+def _refuse(kind: str, shown: str) -> None:
+    if kind in _REFUSED:
+        raise InputError(
+            f"the prompt asks for {_REFUSED[kind]} ('{shown}'), which unnoise has not. Remove the tag."
+        )
+
+
+def _lora(inside: str, shown: str) -> LoraTag:
+    name, *given = inside.split(":")
+    places: dict[str, str] = {}
+    plain = []
+    for item in given:
+        key, equals, value = item.partition("=")
+        if equals:
+            places[key.strip()] = value
+        else:
+            plain.append(item)
+    if not name.strip() or len(plain) > 2 or set(places) - {"te", "unet"}:
+        raise InputError(f"the tag '{shown}' makes no sense; write it as <lora:name:0.8>.")
+    text = _weight(places.get("te", plain[0] if plain else "1"), shown)
+    network = _weight(places.get("unet", plain[1] if len(plain) > 1 else str(text)), shown)
+    return LoraTag(name.strip(), network, text)
+
+
+def _weight(text: str, shown: str) -> float:
+    weight = weight_of(text, shown)
+    if weight is None:
+        raise InputError(f"'{text}' in the tag '{shown}' is no number; write the tag as <lora:name:0.8>.")
+    return weight
