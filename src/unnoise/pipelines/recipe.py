@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.errors import FileError, InputError
+from unnoise.pipelines.recipe_variants import from_settings, to_settings
 
 NEGATIVE = "Negative prompt: "
 # Grids that A1111 writes as "Schedule type", apart from the sampler's name.
@@ -34,6 +35,12 @@ class Recipe:
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
     width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
     start was given by the caller (`latents`), so the seed alone does not make it again. version: of unnoise.
+
+    guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). variant: "" for text to image,
+    else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
+    (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from. image_guidance: of an edit. feather:
+    in pixels. area: "masked" where only that was worked on, with padding. outpaint: pixels added left, top, right,
+    bottom. unpasted: known places are the model's too. hires_scale, hires_steps, hires_in: of a second pass.
     """
 
     prompt: str
@@ -49,6 +56,21 @@ class Recipe:
     model_hash: str = ""
     own_noise: bool = False
     version: str = ""
+    guidance_rule: str = ""
+    variant: str = ""
+    strength: float = 0.0
+    noise_level: float = 0.0
+    init_hash: str = ""
+    mask_hash: str = ""
+    image_guidance: float = 0.0
+    feather: float = 0.0
+    area: str = ""
+    padding: int = 0
+    outpaint: str = ""
+    unpasted: bool = False
+    hires_scale: float = 0.0
+    hires_steps: int = 0
+    hires_in: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -94,6 +116,7 @@ class Recipe:
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash[:10],
             "Model": self.model,
+            **to_settings(self),
             "Version": f"unnoise {self.version}",
         }
         lines = [self.prompt, NEGATIVE + self.negative] if self.negative else [self.prompt]
@@ -128,6 +151,7 @@ class Recipe:
                 model=found.get("Model", ""),
                 model_hash=found.get("Model hash", ""),
                 version=found.get("Version", "").removeprefix("unnoise "),
+                **from_settings(found),
             )
         except ValueError as error:
             raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.schedulers import Scheduler, names
 
@@ -21,7 +22,7 @@ STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A checked request: one entry of prompts, negatives and seeds for each picture."""
+    """A checked request: one entry of prompts, negatives and seeds for each picture. guidance: the scale of `rule`."""
 
     prompts: tuple[str, ...]
     negatives: tuple[str, ...]
@@ -34,6 +35,7 @@ class Request:
     width: int
     height: int
     latents: Tensor | None
+    rule: Guidance
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -51,6 +53,7 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
+                guidance_rule=to_text(self.rule),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -63,7 +66,7 @@ def check(
     *,
     negative: str | Sequence[str],
     steps: int | None,
-    guidance: float | None,
+    guidance: float | Guidance | None,
     seed: int | None,
     seeds: Sequence[int] | None,
     width: int | None,
@@ -83,18 +86,20 @@ def check(
     whole("the number of pictures", len(prompts), 1, COUNT)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     request = Request(
         prompts=tuple(prompts),
         negatives=_negatives(negative, len(prompts), count),
         seeds=_seeds(seed, seeds, len(prompts)),
         steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
-        guidance=_guidance(model, guidance),
+        guidance=_guidance(model, rule.scale),
         scheduler=plain if compat is None else names.get(asked, compat),
         scheduler_name=_shown_name(plain),
         compat=compat or "",
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
+        rule=rule,
     )
     _check_words(model, request)
     _check_latents(request, model)
