@@ -3,9 +3,9 @@
 Cut into tiles, an ordinary decoder shows seams and shifts of colour, for two reasons: its attention and its group
 norms look at the whole map. Here the coarsest map, attention included, is made whole (it is small), and only what grows
 from it in tiles. The norms' statistics are summed over all tiles in a first round, in which tiles use their own, and
-held fixed in the second. A tile with a margin as wide as its convolutions reach then has exactly the pixels that its neighbours
-have there: no seam can be. What is left is one smooth difference to the whole decoder, from statistics that were
-gathered under those of tiles; each further round makes the next norm's exact (the first is after one).
+held fixed in the second. A tile with a margin as wide as its convolutions reach then has exactly the pixels that its
+neighbours have there: no seam can be. What is left is one smooth difference to the whole decoder, from statistics that
+were gathered under those of tiles; each further round makes the next norm's exact (the first is after one).
 """
 
 from __future__ import annotations

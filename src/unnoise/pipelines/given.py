@@ -50,11 +50,12 @@ class Given:
         if self.clean is None:
             return plan.initial(noise)
         level = plan.levels[0]
-        noised = combine(self.clean, level.expand("alpha", noise), noise, level.expand("sigma", noise))
+        clean = self.clean.expand_as(noise)
+        noised = combine(clean, level.expand("alpha", noise), noise, level.expand("sigma", noise))
         if not self.from_noise:
             return noised
         start = plan.initial(noise)
-        return start if self.fresh is None else torch.where(self.fresh, start, noised)
+        return torch.where(self.fresh, start, noised) if self._keeps and self.fresh is not None else start
 
     def condition(self, model: Model, request: Request) -> Condition:
         """The prompts, after the negative prompts where guidance needs them."""
@@ -83,8 +84,9 @@ class Given:
         assert self.clean is not None
         assert self.fresh is not None
         a, s = level.expand("alpha", x), level.expand("sigma", x)
-        eps = combine(x, 1.0 / s, self.clean, -a / s)
-        known = seen.prediction.target(self.clean.to(x), eps, level)
+        clean = self.clean.to(x).expand_as(x)
+        eps = combine(x, 1.0 / s, clean, -a / s)
+        known = seen.prediction.target(clean, eps, level)
         output = torch.where(self.fresh, seen.output, known)
         return Estimate(x, level, output, seen.prediction, seen.variance, seen.clip)
 

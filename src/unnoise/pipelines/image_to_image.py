@@ -71,7 +71,7 @@ class ImageToImage:
         )
         given_size = (pictures.shape[2], pictures.shape[3])
         request = requested(self.model, prompt, options, given_size)
-        plan, record = entered(request.scheduler, self.model.schedule, request.steps, strength, noise_level)
+        plan, record = entered(request, self.model.schedule, strength, noise_level)
         size = (request.height, request.width)
         with torch.inference_mode():
             clean = encode(self.model, fitted(pictures, size))

@@ -115,9 +115,7 @@ class Inpaint:
         pictures, fresh = _read(read, mask, outpaint)
         sides = (pictures.shape[2], pictures.shape[3])
         request = requested(model, prompt, options, None if area == "masked" else sides)
-        plan, record = entered(
-            request.scheduler, model.schedule, request.steps, strength, noise_level, default=1.0
-        )
+        plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
         whole = (0, 0, sides[1], sides[0])
         canvas = Canvas(pictures, feathered(fresh, feather), whole, (request.height, request.width))
         if area == "masked":

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
+from unnoise.pipelines.request import Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
 from unnoise.schedulers.grids import Grid, Slice
+from unnoise.schedulers.presets.preset import Preset
 from unnoise.schedulers.restart import Travel
 
 STRENGTH = 0.75
@@ -43,30 +45,36 @@ class From(Grid):
 
 
 def entered(
-    scheduler: Scheduler,
+    request: Request,
     schedule: NoiseSchedule,
-    steps: int,
     strength: float | None,
     noise_level: float | None,
     default: float = STRENGTH,
 ) -> tuple[Plan, dict[str, float]]:
     """The plan that is left of a run, and what a recipe says of it.
 
-    strength: share of the steps that is made, the last floor(steps strength) of them; 1 is the whole run. noise_level:
-    sigma / alpha at which all `steps` begin instead. `default`: the strength when neither is given. Raises InputError
-    for values out of range, and where no step would be left.
+    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values);
+    1 is the whole run. noise_level: sigma / alpha at which all steps begin instead. default: the strength when neither
+    is given. Raises InputError for values out of range, and where no step would be left.
     """
+    scheduler, steps = request.scheduler, request.steps
     if noise_level is not None:
         if strength is not None:
             raise InputError(
                 f"strength is {strength!r} and noise_level {noise_level!r}; give one of the two."
             )
         _check("noise_level", noise_level, 0.0, math.inf, "the sigma / alpha to begin at, for example 2")
-        whole = replace(scheduler, grid=From(_still(scheduler), float(noise_level)))
-        return whole.plan(schedule, steps), {"noise_level": float(noise_level)}
+        if isinstance(scheduler, Preset):
+            raise InputError(
+                f"noise_level cannot be used with the values of {scheduler.program}; give a strength, or no compat."
+            )
+        drawn = replace(scheduler, grid=From(_still(scheduler), float(noise_level)))
+        return drawn.plan(schedule, steps), {"noise_level": float(noise_level)}
     share = default if strength is None else strength
     _check("strength", share, 0.0, 1.0, "a share of the steps from 0 to 1, for example 0.75")
     kept = math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
+    if request.compat == "a1111":
+        kept = min(math.floor(steps * min(share, 0.999)) + 1, steps)
     if kept == 0:
         raise InputError(
             f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
@@ -76,6 +84,8 @@ def entered(
     told = {"strength": float(share)}
     if kept == steps:
         return scheduler.plan(schedule, steps), told
+    if isinstance(scheduler, Preset):
+        return replace(scheduler, start=steps - kept).plan(schedule, steps), told
     total = steps if scheduler.final.appends_clean else steps + 1
     return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
 
