@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,15 +18,6 @@ from unnoise.networks.unet.residual import Downsample, Upsample
 
 _NORM_EPS = 1e-6
 _LOG_VARIANCE = (-30.0, 20.0)
-
-Norm = Callable[[GroupNorm, Tensor], Tensor]
-"""How a feature map is normalised: by its own statistics, or where it is but a tile, by those of the whole."""
-
-
-def own_statistics(norm: GroupNorm, x: Tensor) -> Tensor:
-    """The layer as it is."""
-    out: Tensor = norm(x)
-    return out
 
 
 @dataclass(frozen=True)
@@ -122,10 +113,10 @@ class Residual(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
 
-    def forward(self, x: Tensor, norm: Norm = own_statistics) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h, w)."""
-        h = self.conv1(F.silu(norm(self.norm1, x)))
-        out: Tensor = self.shortcut(x) + self.conv2(F.silu(norm(self.norm2, h)))
+        h = self.conv1(F.silu(self.norm1(x)))
+        out: Tensor = self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
         return out
 
 
@@ -138,10 +129,10 @@ class Level(nn.Module):
         self.downsample = Downsample(out, same=True) if resize == "down" else None
         self.upsample = Upsample(out) if resize == "up" else None
 
-    def forward(self, x: Tensor, norm: Norm = own_statistics) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h', w')."""
         for residual in self.residuals:
-            x = residual(x, norm)
+            x = residual(x)
         if self.downsample is not None:
             x = self.downsample(x)
         return x if self.upsample is None else self.upsample(x)
@@ -209,18 +200,10 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (batch, latent channels, h, w). Returns (batch, channels, height, width)."""
-        return self.grown(self.deep(z))
-
-    def deep(self, z: Tensor) -> Tensor:
-        """The coarsest map, in which every place has seen every other: (batch, last width, h, w)."""
-        out: Tensor = self.mid_block(self.conv_in(z))
-        return out
-
-    def grown(self, x: Tensor, norm: Norm = own_statistics) -> Tensor:
-        """The picture of a coarsest map, or of a tile of one: but for the norms, places see their neighbours alone."""
+        x = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
-            x = level(x, norm)
-        out: Tensor = self.conv_out(F.silu(norm(self.norm_out, x)))
+            x = level(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
 
 

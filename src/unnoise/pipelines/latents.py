@@ -15,11 +15,11 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.networks.hardware import free_memory
 from unnoise.networks.vae import AutoEncoder
-from unnoise.networks.vae_tiles import TILE, decode_in_tiles
+from unnoise.networks.vae_strips import decode_in_strips
 from unnoise.randomness import normal
 
 _SIDE, _PATCH = 16, 2
-MAPS = 5.0
+MAPS = 3.5
 
 
 def picture_channels(model: Model) -> int:
@@ -46,30 +46,31 @@ def decode(model: Model, x: Tensor, tiled: bool | None = None) -> Tensor:
     """Pictures of clean samples: (batch, channels, height, width) float32 about [-1, 1].
 
     Pixels stay as they are; latents are decoded one by one, so that a picture never depends on its batch and memory
-    is that of one. tiled: in tiles, slower and in less memory; None: where memory would not suffice. A decoder that
-    leaves the finite numbers is asked once more in float32. Raises NonFiniteError when that does not help.
+    is that of one. tiled: in strips, the same numbers slower and in less memory; None: where memory would not suffice.
+    A decoder that leaves the finite numbers is asked once more in float32. Raises NonFiniteError when that does not
+    help.
     """
     if model.autoencoder is None:
         return x
     if tiled is None:
-        tiled = needs_tiles(model.autoencoder, x.shape[2], x.shape[3], free_memory(x.device))
+        tiled = needs_strips(model.autoencoder, x.shape[2], x.shape[3], free_memory(x.device))
     return torch.cat([_decoded(model.autoencoder, latent, tiled) for latent in torch.split(x, 1)])
 
 
-def needs_tiles(autoencoder: AutoEncoder, height: int, width: int, free: int | None) -> bool:
+def needs_strips(autoencoder: AutoEncoder, height: int, width: int, free: int | None) -> bool:
     """Whether decoding latents of this size whole would take more than `free` bytes, as far as they are known.
 
-    At its widest the decoder holds, for every pixel, about five maps of the second level's width.
+    At its widest the decoder holds, for every pixel, about three maps of the second level's width.
     """
     config = autoencoder.config
-    if free is None or max(height, width) <= TILE:
+    if free is None:
         return False
     numbers = MAPS * config.widths[min(1, len(config.widths) - 1)] * config.factor**2
     return numbers * height * width * autoencoder.dtype.itemsize > free
 
 
 def _decoded(autoencoder: AutoEncoder, latent: Tensor, tiled: bool = False) -> Tensor:
-    way = decode_in_tiles if tiled else AutoEncoder.decode
+    way = decode_in_strips if tiled else AutoEncoder.decode
     return _finite(autoencoder, way, autoencoder.unscaled(latent.float()))
 
 

@@ -121,7 +121,8 @@ class Denoising(Iterator[Step]):
     def result(self, tiled: bool | None = None) -> Result:
         """The pictures, after the steps that are left.
 
-        tiled: whether latents are decoded in tiles, slower and in less memory; None: where memory would not suffice.
+        tiled: whether latents are decoded in strips, the same numbers slower and in less memory; None: where memory
+        would not suffice.
         """
         samples = self.samples()
         with torch.inference_mode():
