@@ -1,10 +1,10 @@
-"""Latents decoded in strips, in a third of the memory and without a seam: the very numbers of the whole decoder.
+"""Latents decoded in strips, in less than half the memory and without a seam: the very numbers of the whole decoder.
 
 Cut into parts that are decoded one by one, a picture shows seams and shifts of colour, for the decoder's attention and
-its group norms look at the whole map. Here the coarsest map, attention included, is made whole (it is small). From there
-on each layer goes over the map strip by strip, with as many rows more as its convolutions reach, and each norm's
-statistics are summed over all strips before they are used. What is kept whole is one map before a residual block and one
-after it; what is computed between is computed twice, once for the second norm's statistics.
+its group norms look at the whole map. Here the coarsest map, attention included, is made whole (it is small). From
+there on each layer goes over the map strip by strip, with as many rows more as its convolutions reach, and each norm's
+statistics are summed over all strips before they are used. What is kept whole is one map before a residual block and
+one after it; what is computed between is computed twice, once for the second norm's statistics.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.vae import AutoEncoder, Level, Residual
 
-PIXELS = 2**17
+PIXELS = 2**16
 """Places of a strip at the size that its layer makes."""
 
 _MARGIN = 2  # rows of a layer's input: two convolutions, or one after doubling and two
