@@ -1,4 +1,4 @@
-"""Latents decoded in strips, in less than half the memory and without a seam: the very numbers of the whole decoder.
+"""Latents decoded in strips, in about half the memory and without a seam: the very numbers of the whole decoder.
 
 Cut into parts that are decoded one by one, a picture shows seams and shifts of colour, for the decoder's attention and
 its group norms look at the whole map. Here the coarsest map, attention included, is made whole (it is small). From
@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.vae import AutoEncoder, Level, Residual
 
-PIXELS = 2**16
+PIXELS = 2**17
 """Places of a strip at the size that its layer makes."""
 
 _MARGIN = 2  # rows of a layer's input: two convolutions, or one after doubling and two
