@@ -50,7 +50,9 @@ def test_projected_moves_the_clean_sample_at_right_angles_and_no_further_than_it
     along = (moved * clean).sum(dim=1) / (moved.norm(dim=1) * clean.norm(dim=1))
     assert along.abs().max() < 1e-4
     assert (moved.norm(dim=1) <= 4.0 * 3.0 + 1e-3).all()
-    assert (moved.norm(dim=1) > 4.0 * 2.5).all()  # these answers differ mostly at right angles
+    assert (
+        moved.norm(dim=1) > 4.0 * 2.0
+    ).all()  # at least 3 sin 45 degrees of these answers' difference is left
 
 
 def test_momentum_adds_what_came_before_and_nothing_at_first():

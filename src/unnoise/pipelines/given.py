@@ -75,8 +75,8 @@ class Given:
     def _with_known(self, seen: Estimate) -> Estimate:
         """The answer that a perfect network would give where the sample is known, the network's own elsewhere.
 
-        Whatever the solver, the known places then stay at alpha x_0 + sigma eps of every level, and the new ones are
-        moved by exactly the network's numbers.
+        A solver that follows x_0 or the noise then keeps the known places at alpha x_0 + sigma eps of every level, any
+        other as near as it integrates; the new ones are moved by exactly the network's numbers.
         """
         if not self._keeps:
             return seen
