@@ -86,6 +86,22 @@ def pipeline(family: str, folder: Path, prediction: str = "epsilon"):
     return made
 
 
+def with_channels(pipe, kind, channels):
+    """The pipeline with another UNet, that sees so many channels; everything else is shared."""
+    import diffusers
+
+    torch.manual_seed(channels)
+    config = {name: value for name, value in pipe.unet.config.items() if not name.startswith("_")}
+    config["in_channels"] = channels
+    network = diffusers.UNet2DConditionModel.from_config(config)
+    stir(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = kind(**{**pipe.components, "unet": network}, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
 def stir(module):
     """Norms begin as ones and biases as zeros: make every number count."""
     for tensor in module.eval().parameters():

@@ -118,9 +118,9 @@ def changes(whole):
         "kind": (whole | {BIAS: torch.zeros(4, dtype=torch.int64)}, "is I64 of shape"),
         "nan": (whole | {BIAS: torch.full((4,), torch.nan)}, "not finite"),
         "inf": (whole | {BIAS: torch.tensor([0, 0, 0, torch.inf])}, "not finite"),
-        "inpainting": (
-            whole | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)},
-            "takes 9 channels",
+        "depth": (
+            whole | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 5, 3, 3)},
+            "takes 5 channels",
         ),
         "no text": (
             {k: v for k, v in whole.items() if "cond_stage" not in k},
@@ -143,7 +143,7 @@ def changes(whole):
         "kind",
         "nan",
         "inf",
-        "inpainting",
+        "depth",
         "no text",
         "lora",
         "flux",

@@ -46,6 +46,8 @@ def probe(*words, folder):
         (["generate", "a seven", "-m", "no-such-model"], 2),
         (["generate", "a seven", "--guidance", "nan"], 2),
         (["generate", "a (seven:5000)"], 2),
+        (["generate", "a seven", "--init", "nowhere.png"], 1),
+        (["generate", "a seven", "--strength", "0.5"], 2),
         (["inspect", "no-such-file"], 1),
         (["models"], 0),
     ],

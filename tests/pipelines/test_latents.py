@@ -4,27 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from tiny_model import tiny_model, tokenizer
+from latent_model import latent_model
 from unnoise import checkpoints
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
 from unnoise.pipelines import TextToImage
 from unnoise.pipelines.latents import Look, decode
-
-
-def latent_model(**changes):
-    torch.manual_seed(0)
-    autoencoder = AutoEncoder(AutoEncoderConfig(widths=(32, 32), blocks=1, norm_groups=4)).eval()
-    model = tiny_model(channels=4)
-    options = {name: getattr(model, name) for name in ("network", "schedule", "shape", "prediction")}
-    return checkpoints.Model(
-        **options,
-        text_encoder=model.text_encoder,
-        tokenizer=tokenizer(),
-        autoencoder=autoencoder.requires_grad_(False),
-        defaults=model.defaults,
-        **changes,
-    )
 
 
 def noise(*shape):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unnoise.checkpoints.building import outline, unfilled
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
-from unnoise.checkpoints.model import SIZES, Model, Tower
+from unnoise.checkpoints.model import SIZES, Model, Tower, beside
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
@@ -88,8 +88,11 @@ class Blueprint:
         autoencoder = self.parts["autoencoder"].config
         assert isinstance(autoencoder, AutoEncoderConfig)
         height, width = (side * autoencoder.factor for side in self.size)
+        network = self.parts["network"].config
+        assert isinstance(network, UNetConfig)
+        more = network.in_channels - network.out_channels
         return {
-            "family": self.family,
+            "family": self.family + {0: "", network.out_channels: ", editing"}.get(more, ", inpainting"),
             "predicts": self.prediction,
             "pictures": f"{width}x{height}",
             "schedule": self.schedule.config(),
@@ -208,6 +211,16 @@ def _finite(tensor: Tensor) -> bool:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(map(repr, names[:3])) + more
+
+
+def check_channels(where: Path, config: UNetConfig) -> None:
+    """Raises CheckpointError for a network that sees what no pipeline here can show it."""
+    more = config.in_channels - config.out_channels
+    if more not in beside(config.out_channels):
+        raise CheckpointError(
+            f"'{where}' takes {config.in_channels} channels and gives {config.out_channels}; known are "
+            "4 (plain), 8 (instruct-pix2pix) and 9 (inpainting) for 4. Use another form of the model."
+        )
 
 
 def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig) -> int:

@@ -86,7 +86,7 @@ def _to_folder(found: Blueprint, target: Path) -> None:
             temporary / "scheduler" / "scheduler_config.json",
             scheduler_table(found.schedule, found.prediction),
         )
-        _write(temporary / "model_index.json", model_index(found.family == SDXL.name))
+        _write(temporary / "model_index.json", model_index(found.family == SDXL.name, _unet(found)))
         for path in temporary.rglob("*.safetensors"):
             path.chmod(0o644)
 

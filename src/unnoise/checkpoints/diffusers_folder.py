@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unnoise.checkpoints import layouts
-from unnoise.checkpoints.blueprint import Blueprint, Part, sinusoid_width
+from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.configs import autoencoder_config, read_table, text_config, unet_config
 from unnoise.checkpoints.families import SD1, SD2, SDXL, Family
 from unnoise.checkpoints.header import read_header
@@ -27,6 +27,10 @@ _PIPELINES = (
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionXLInpaintPipeline",
+    "StableDiffusionInstructPix2PixPipeline",
+    "StableDiffusionXLInstructPix2PixPipeline",
 )
 # What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all.
 _CLASSES = {
@@ -53,11 +57,7 @@ def read(folder: Path, prediction: str | None = None) -> Blueprint:
     _check_index(folder, read_table(folder / INDEX))
     config, linear = _understood(folder / "unet", lambda table: unet_config(table))
     family = _family(folder, config)
-    if config.in_channels != config.out_channels:
-        raise CheckpointError(
-            f"'{folder}' takes {config.in_channels} channels (9: inpainting, 8: instruct-pix2pix); this version "
-            "makes pictures from text alone. Use the model's plain form."
-        )
+    check_channels(folder, config)
     schedule, stated = _schedule(folder)
     names = ("text_encoder", "text_encoder_2") if family is SDXL else ("text_encoder",)
     tokenizers = tuple(_tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in names)

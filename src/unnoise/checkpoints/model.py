@@ -21,6 +21,11 @@ SIZES = 6
 """Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
 
 
+def beside(channels: int) -> tuple[int, int, int]:
+    """What a network of samples with so many channels may see more: nothing, a picture, or a mask and a picture."""
+    return 0, channels, channels + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Tower:
     """One text encoder, its tokenizer, and how many of its last layers the hidden states leave out."""
@@ -73,10 +78,11 @@ class Model:
     def _check_channels(self) -> None:
         config, channels = self.network.config, self.shape[0]
         out = 2 * channels if self.variance == "learned_range" else channels
-        if (config.in_channels, config.out_channels) != (channels, out):
+        if self.beside not in beside(channels) or config.out_channels != out:
             raise InputError(
                 f"the network takes {config.in_channels} channels and gives {config.out_channels}; pictures of "
-                f"{channels} channels with variance '{self.variance}' need {channels} and {out}."
+                f"{channels} channels with variance '{self.variance}' need {channels} and {out} (to inpaint, "
+                f"{2 * channels + 1} are taken; to edit, {2 * channels})."
             )
 
     def _check_text(self) -> None:
@@ -91,6 +97,11 @@ class Model:
                 f"the network reads text of width {config.text_width}; its text encoders give "
                 f"{' + '.join(map(str, widths))}. Give the encoders that it was trained with."
             )
+
+    @property
+    def beside(self) -> int:
+        """Channels that the network sees beside the sample: 0, or as `beside` has it."""
+        return self.network.config.in_channels - self.shape[0]
 
     def fingerprint(self) -> str:
         """The sha256 of the weights' file; "" where there is none any more."""

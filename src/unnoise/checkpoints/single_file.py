@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
-from unnoise.checkpoints.blueprint import Blueprint, Part, sinusoid_width
+from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.kinds import (
     CLIP_L,
@@ -52,11 +52,7 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
         config = told.unet_config(unet)
     except InputError as error:
         raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
-    if config.in_channels != config.out_channels:
-        raise CheckpointError(
-            f"'{path}' is a {family.name} model that takes {config.in_channels} channels (9: inpainting, 8: "
-            "instruct-pix2pix); this version makes pictures from text alone. Use the model's plain form."
-        )
+    check_channels(path, config)
     prediction = prediction or _prediction(family, config, weights)
     parts = {"network": _unet_part(path, config, unet), **rest.parts}
     if family is SDXL:

@@ -110,11 +110,13 @@ def scheduler_table(schedule: NoiseSchedule, prediction: str) -> dict[str, Any]:
     }
 
 
-def model_index(xl: bool) -> dict[str, Any]:
-    """Of a StableDiffusionPipeline, or of XL's."""
+def model_index(xl: bool, config: UNetConfig) -> dict[str, Any]:
+    """Of a StableDiffusionPipeline, or of XL's; for inpainting and editing networks that of their own pipelines."""
+    beside = config.in_channels - config.out_channels
+    kind = {0: "", config.out_channels: "InstructPix2Pix"}.get(beside, "Inpaint")
     clip = ["transformers", "CLIPTextModel"], ["transformers", "CLIPTokenizer"]
     index: dict[str, Any] = {
-        "_class_name": "StableDiffusionXLPipeline" if xl else "StableDiffusionPipeline",
+        "_class_name": f"StableDiffusion{'XL' if xl else ''}{kind}Pipeline",
         **_VERSION,
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser
+from unnoise.cli import outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
-    from unnoise.pipelines import Denoising, Recipe, Result, TextToImage
+    from unnoise.pipelines import Denoising, Recipe, Result, TextToImage, TwoPasses
 
 _DEFAULT_MODEL = "digits"
 _LITTLE = 10_000_000  # numbers in the network times pictures
@@ -27,7 +27,10 @@ _LITTLE = 10_000_000  # numbers in the network times pictures
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, as values. None leaves a choice to the model. options: those of `pipe.denoise`."""
+    """What was asked, as values. None leaves a choice to the model.
+
+    options: those of `pipe.denoise`. variant: what it begins from, and how it is guided.
+    """
 
     prompt: str
     model: str
@@ -40,6 +43,7 @@ class Request:
     threads: int | None
     json: bool
     metadata: bool
+    variant: variants.Asked
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -99,6 +103,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
     )
     _more_spellings(command)
+    variants.add(command)
     parser.finish(command, "generate", run)
 
 
@@ -144,6 +149,7 @@ def request(arguments: argparse.Namespace) -> Request:
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         json=arguments.json,
         metadata=not arguments.no_metadata,
+        variant=variants.read(arguments),
     )
     _check_prompts(asked)
     _check_files(asked)
@@ -221,7 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")
     loaded = time.monotonic()
-    denoising = pipe.denoise(asked.prompt, **asked.options)
+    denoising = variants.denoise(pipe, asked.prompt, asked.options, asked.variant)
     for note in denoising.notes:
         sys.stderr.write(f"unnoise: note: {note}\n")
     watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
@@ -229,7 +235,7 @@ def run(arguments: argparse.Namespace) -> int:
         for step in denoising:
             progress.reach(step.index + 1)
             watch.see(step, progress)
-    result = denoising.result()
+    result = denoising.result(asked.variant.tiled)
     sampled = time.monotonic()
     if not asked.json and not asked.show_every:
         _show_small(result)
@@ -269,7 +275,9 @@ def _save(asked: Request, result: Result) -> list[Path]:
     return paths
 
 
-def _tell(run: Denoising, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]) -> None:
+def _tell(
+    run: Denoising | TwoPasses, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+) -> None:
     first: Recipe = run.recipes[0]
     for path, recipe in zip(paths, run.recipes, strict=True):
         sys.stdout.write(f"saved {path}  seed {recipe.seed}\n")
@@ -282,7 +290,7 @@ def _tell(run: Denoising, paths: list[Path], extra: Mapping[str, str], seconds: 
 
 
 def _tell_json(
-    run: Denoising, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+    run: Denoising | TwoPasses, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
 ) -> None:
     pictures = [
         {"path": str(path), "recipe": recipe.to_dict()}

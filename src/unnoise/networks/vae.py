@@ -242,7 +242,7 @@ class AutoEncoder(nn.Module):
                 f"pictures have the size {pictures.shape[3]}x{pictures.shape[2]} (width x height); this "
                 f"autoencoder needs multiples of {factor}."
             )
-        moments = self.quant(self.encoder(self._inside(pictures))).to(pictures.dtype)
+        moments = self.quant(self.encoder(self.inside(pictures))).to(pictures.dtype)
         mean, log_variance = moments.chunk(2, dim=1)
         return LatentGaussian(mean, log_variance.clamp(*_LOG_VARIANCE))
 
@@ -252,7 +252,7 @@ class AutoEncoder(nn.Module):
         latents: (batch, latent channels, h, w). Returns (batch, channels, factor * h, factor * w).
         """
         self._check("latents", latents, self.config.latent_channels)
-        out: Tensor = self.decoder(self.post_quant(self._inside(latents))).to(latents.dtype)
+        out: Tensor = self.decoder(self.post_quant(self.inside(latents))).to(latents.dtype)
         return out
 
     def scaled(self, latents: Tensor) -> Tensor:
@@ -263,7 +263,8 @@ class AutoEncoder(nn.Module):
         """The inverse of `scaled`, for `decode`."""
         return latents / self.config.scale + self.config.shift
 
-    def _inside(self, x: Tensor) -> Tensor:
+    def inside(self, x: Tensor) -> Tensor:
+        """What enters a half, in the dtype and memory order of the weights."""
         return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
     def _check(self, name: str, x: Tensor, channels: int) -> None:

@@ -1,7 +1,31 @@
-"""From a prompt to a picture, and what the picture was made of."""
+"""From a prompt, or a picture and a prompt, to a picture, and what the picture was made of."""
 
+from unnoise.pipelines.combining import Guidance, Interval, Projected, Rescaled, Scale
+from unnoise.pipelines.edit import Edit
 from unnoise.pipelines.guidance import Condition, Guided
+from unnoise.pipelines.image_to_image import ImageToImage
+from unnoise.pipelines.inpaint import Inpaint
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.second_pass import SecondPass, TwoPasses
 from unnoise.pipelines.text_to_image import Denoising, Result, Step, TextToImage, load
 
-__all__ = ["Condition", "Denoising", "Guided", "Recipe", "Result", "Step", "TextToImage", "load"]
+__all__ = [
+    "Condition",
+    "Denoising",
+    "Edit",
+    "Guidance",
+    "Guided",
+    "ImageToImage",
+    "Inpaint",
+    "Interval",
+    "Projected",
+    "Recipe",
+    "Rescaled",
+    "Result",
+    "Scale",
+    "SecondPass",
+    "Step",
+    "TextToImage",
+    "TwoPasses",
+    "load",
+]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import TextMemory, UNet
 from unnoise.networks.unet.embedding import sinusoids
+from unnoise.pipelines.combining import Asked, Guidance, as_guidance
 from unnoise.pipelines.composing import Mix
 from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
 
@@ -65,6 +67,14 @@ class Condition:
             mix=Mix.of(len(unsaid), said),
         )
 
+    @property
+    def answers(self) -> int:
+        """How many answers `ask` gives: one for each negative prompt and each prompt."""
+        if self.mix is not None:
+            return len(self.mix.shares)
+        known = self.pooled if self.text is None else self.text.layers[0][0]
+        return 0 if known is None else len(known)
+
     def rows(self, places: Sequence[int]) -> Condition:
         """The condition of these prompts alone, in this order, the negative ones counted first."""
         mix, asked = (None, list(places)) if self.mix is None else self.mix.rows(places)
@@ -90,28 +100,48 @@ def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """A network that heeds its prompt `guidance` times: a callable (x, time) that a Diffuser takes.
+    """A network that heeds its prompt `guidance` times: a callable (x, time) that a Diffuser takes; one for each run.
 
-    output = without + guidance (with - without) (Ho & Salimans 2022, eq. 6, guidance = 1 + w). At guidance 1
-    the half without a prompt cancels and is not computed. Because noise, velocity and x0 are affine in one
-    another with coefficients that sum alike, guiding the output guides them all. A learned variance is taken
-    as the prompt gives it.
+    guidance: a number g, for without + g (with - without), or a `Guidance`. At scale 1, and where the guidance skips,
+    the half without a prompt is not computed. Because noise, velocity and x0 are affine in one another with
+    coefficients that sum alike, guiding the output guides them all. A learned variance is taken as the prompt gives it.
 
-    condition: at guidance 1 of the batch's prompts; else of its negative prompts, then its prompts.
+    condition: at scale 1 of the batch's prompts; else of its negative prompts, then its prompts. beside: (batch, more
+    channels, height, width), what the network sees beside x. memory: what the guidance remembers.
     """
 
     network: UNet
     condition: Condition
-    guidance: float
+    guidance: float | Guidance
+    beside: Tensor | None = None
+    memory: list[Tensor] = field(default_factory=list)
 
-    def __call__(self, x: Tensor, time: Tensor) -> Tensor:
-        """x: (batch, channels, height, width); time: (batch,). Returns (batch, out channels, height, width)."""
-        if self.guidance == 1.0:
-            return self._ask(x, time)
-        without, heeding = self._ask(torch.cat([x, x]), torch.cat([time, time])).chunk(2)
+    def __call__(self, x: Tensor, time: Tensor, asked: Asked | None = None) -> Tensor:
+        """x: (batch, channels, height, width); time: (batch,). Returns (batch, out channels, height, width).
+
+        asked: where the run stands, for guidance that depends on it.
+        """
+        guidance, seen = as_guidance(self.guidance), self._with_beside(x)
+        if guidance.scale == 1.0:
+            return self._ask(seen, time, self.condition)
+        if not guidance.heeds(asked):
+            return self._ask(seen, time, self._prompts)
+        both = self._ask(torch.cat([seen, seen]), torch.cat([time, time]), self.condition)
+        without, heeding = both.chunk(2)
         channels = x.shape[1]
-        guided = torch.lerp(without[:, :channels], heeding[:, :channels], self.guidance)
+        guided = guidance.combine(without[:, :channels], heeding[:, :channels], asked, self.memory)
         return guided if heeding.shape[1] == channels else torch.cat([guided, heeding[:, channels:]], dim=1)
 
-    def _ask(self, x: Tensor, time: Tensor) -> Tensor:
-        return self.condition.ask(self.network, x, time)
+    @cached_property
+    def _prompts(self) -> Condition:
+        """The second half of the condition."""
+        whole = self.condition.answers
+        return self.condition.rows(list(range(whole // 2, whole)))
+
+    def _with_beside(self, x: Tensor) -> Tensor:
+        return (
+            x if self.beside is None else torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)
+        )
+
+    def _ask(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        return condition.ask(self.network, x, time)

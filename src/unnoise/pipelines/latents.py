@@ -1,6 +1,9 @@
-"""Latents -> pictures: the autoencoder's decoder, and a cheap linear look at a latent while it is being made."""
+"""Pictures -> latents -> pictures: the autoencoder's halves, and a cheap linear look at a latent in the making."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Callable
 
 import torch
 from PIL import Image
@@ -10,41 +13,83 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise import images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
+from unnoise.networks.hardware import free_memory
 from unnoise.networks.vae import AutoEncoder
+from unnoise.networks.vae_strips import decode_in_strips
 from unnoise.randomness import normal
 
 _SIDE, _PATCH = 16, 2
+MAPS = 3.5
 
 
-def decode(model: Model, x: Tensor) -> Tensor:
+def picture_channels(model: Model) -> int:
+    """Channels of a picture: 1 grey, 3 colours."""
+    return model.shape[0] if model.autoencoder is None else model.autoencoder.config.channels
+
+
+def encode(model: Model, pictures: Tensor, scaled: bool = True) -> Tensor:
+    """Clean samples of pictures: (batch, channels, height, width) float32, pixels as they are or latents.
+
+    pictures: in [-1, 1], sides multiples of the model's factor. Latents are the mean of what the encoder says, one by
+    one, so that none depends on its batch or on a seed. scaled: in the units of the diffusion, not the autoencoder's.
+    """
+    device = next(model.network.parameters()).device
+    pictures = pictures.to(device, torch.float32)
+    if model.autoencoder is None:
+        return pictures
+    rows = [_finite(model.autoencoder, _encoded, picture) for picture in torch.split(pictures, 1)]
+    latents = torch.cat(rows)
+    return model.autoencoder.scaled(latents) if scaled else latents
+
+
+def decode(model: Model, x: Tensor, tiled: bool | None = None) -> Tensor:
     """Pictures of clean samples: (batch, channels, height, width) float32 about [-1, 1].
 
     Pixels stay as they are; latents are decoded one by one, so that a picture never depends on its batch and memory
-    is that of one. A decoder that leaves the finite numbers is asked once more in float32. Raises NonFiniteError
-    when that does not help.
+    is that of one. tiled: in strips, the same numbers slower and in less memory; None: where memory would not suffice.
+    A decoder that leaves the finite numbers is asked once more in float32. Raises NonFiniteError when that does not
+    help.
     """
     if model.autoencoder is None:
         return x
-    return torch.cat([_decoded(model.autoencoder, latent) for latent in torch.split(x, 1)])
+    if tiled is None:
+        tiled = needs_strips(model.autoencoder, x.shape[2], x.shape[3], free_memory(x.device))
+    return torch.cat([_decoded(model.autoencoder, latent, tiled) for latent in torch.split(x, 1)])
 
 
-def _decoded(autoencoder: AutoEncoder, latent: Tensor) -> Tensor:
-    latent = autoencoder.unscaled(latent.float())
-    picture = autoencoder.decode(latent)
-    if bool(torch.isfinite(picture).all()):
-        return picture
-    if autoencoder.dtype == torch.float16:
-        autoencoder.float()
-        try:
-            picture = autoencoder.decode(latent)
-        finally:
-            autoencoder.half()
-    if not bool(torch.isfinite(picture).all()):
+def needs_strips(autoencoder: AutoEncoder, height: int, width: int, free: int | None) -> bool:
+    """Whether decoding latents of this size whole would take more than `free` bytes, as far as they are known.
+
+    At its widest the decoder holds, for every pixel, about three maps of the second level's width.
+    """
+    config = autoencoder.config
+    if free is None:
+        return False
+    numbers = MAPS * config.widths[min(1, len(config.widths) - 1)] * config.factor**2
+    return numbers * height * width * autoencoder.dtype.itemsize > free
+
+
+def _decoded(autoencoder: AutoEncoder, latent: Tensor, tiled: bool = False) -> Tensor:
+    way = decode_in_strips if tiled else AutoEncoder.decode
+    return _finite(autoencoder, way, autoencoder.unscaled(latent.float()))
+
+
+def _encoded(autoencoder: AutoEncoder, picture: Tensor) -> Tensor:
+    return autoencoder.encode(picture).mean
+
+
+def _finite(autoencoder: AutoEncoder, way: Callable[[AutoEncoder, Tensor], Tensor], x: Tensor) -> Tensor:
+    """What the autoencoder makes of x, by a copy of it in float32 where its own numbers do not suffice."""
+    made = way(autoencoder, x)
+    if not bool(torch.isfinite(made).all()) and autoencoder.dtype != torch.float32:
+        # a copy: another thread may be decoding with the one that is shared
+        made = way(copy.deepcopy(autoencoder).float(), x)
+    if not bool(torch.isfinite(made).all()):
         raise NonFiniteError(
             "the autoencoder left the finite numbers; no picture was made. One way on: load the model with "
             "dtype=torch.float32."
         )
-    return picture
+    return made
 
 
 class Look:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.errors import FileError, InputError
+from unnoise.pipelines.recipe_variants import from_settings, to_settings
 
 NEGATIVE = "Negative prompt: "
 # Grids that A1111 writes as "Schedule type", apart from the sampler's name.
@@ -35,6 +36,12 @@ class Recipe:
     width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
     start was given by the caller (`latents`), so the seed alone does not make it again. prompt_style: how the
     prompts' weights are written. version: of unnoise.
+
+    guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). variant: "" for text to image,
+    else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
+    (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from. image_guidance: of an edit. feather:
+    in pixels. area: "masked" where only that was worked on, with padding. outpaint: pixels added left, top, right,
+    bottom. unpasted: known places are the model's too. hires_scale, hires_steps, hires_in: of a second pass.
     """
 
     prompt: str
@@ -51,6 +58,21 @@ class Recipe:
     own_noise: bool = False
     prompt_style: str = "a1111"
     version: str = ""
+    guidance_rule: str = ""
+    variant: str = ""
+    strength: float = 0.0
+    noise_level: float = 0.0
+    init_hash: str = ""
+    mask_hash: str = ""
+    image_guidance: float = 0.0
+    feather: float = 0.0
+    area: str = ""
+    padding: int = 0
+    outpaint: str = ""
+    unpasted: bool = False
+    hires_scale: float = 0.0
+    hires_steps: int = 0
+    hires_in: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -97,6 +119,7 @@ class Recipe:
             "Model hash": self.model_hash[:10],
             "Model": self.model,
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
+            **to_settings(self),
             "Version": f"unnoise {self.version}",
         }
         lines = [self.prompt, NEGATIVE + self.negative] if self.negative else [self.prompt]
@@ -132,6 +155,7 @@ class Recipe:
                 model_hash=found.get("Model hash", ""),
                 prompt_style=found.get("Prompt style", "a1111"),
                 version=found.get("Version", "").removeprefix("unnoise "),
+                **from_settings(found),
             )
         except ValueError as error:
             raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.schedulers import Scheduler, names
@@ -25,7 +26,8 @@ STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
 class Request:
     """A checked request: one entry of prompts, negatives and seeds for each picture.
 
-    said, unsaid: the prompts and the negative prompts as they were read in `prompt_style`.
+    guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
+    `prompt_style`.
     """
 
     prompts: tuple[str, ...]
@@ -42,6 +44,7 @@ class Request:
     prompt_style: str
     said: tuple[Prompt, ...]
     unsaid: tuple[Prompt, ...]
+    rule: Guidance
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -60,6 +63,7 @@ class Request:
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
                 prompt_style=self.prompt_style,
+                guidance_rule=to_text(self.rule),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -72,7 +76,7 @@ def check(
     *,
     negative: str | Sequence[str],
     steps: int | None,
-    guidance: float | None,
+    guidance: float | Guidance | None,
     seed: int | None,
     seeds: Sequence[int] | None,
     width: int | None,
@@ -94,12 +98,13 @@ def check(
     negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     request = Request(
         prompts=tuple(prompts),
         negatives=negatives,
         seeds=_seeds(seed, seeds, len(prompts)),
         steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
-        guidance=_guidance(model, guidance),
+        guidance=_guidance(model, rule.scale),
         scheduler=plain if compat is None else names.get(asked, compat),
         scheduler_name=_shown_name(plain),
         compat=compat or "",
@@ -109,6 +114,7 @@ def check(
         prompt_style=prompt_style,
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
+        rule=rule,
     )
     _check_words(model, request)
     check_loras(request.said)

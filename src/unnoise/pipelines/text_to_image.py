@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -17,14 +18,16 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
-from unnoise.pipelines.guidance import Condition, Guided
+from unnoise.pipelines.combining import Guidance
+from unnoise.pipelines.given import NOTHING, Given
+from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.options import check_kind
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
 from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
-from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler
 from unnoise.schedulers import Step as SchedulerStep
 
@@ -67,21 +70,25 @@ class Result:
 class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
-    request, recipes, notes are known before the first step. Leaving the iterator is how to cancel.
+    request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
+    begins from beside noise.
     """
 
-    def __init__(self, model: Model, request: Request, plan: Plan) -> None:
+    def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
         self.request = request
-        self._model, self._plan = model, plan
+        self._model, self._plan, self._given = model, plan, given
         self._last: Step | None = None
+        self._memory: list[Tensor] = []
+        self._asked: tuple[Condition, Diffuser] | None = None
         with torch.inference_mode():
-            self._telling = Telling(model, request, len(plan))
-            self._steps = plan.run(self._estimate, self._start(), NoiseSource(request.seeds))
+            self._telling = Telling(model, request, len(plan), given.guided(request))
+            self._steps = plan.run(self._estimate, self._start(), given.source(request))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
         """What makes each picture again."""
-        return self.request.recipes(self._model, version("unnoise"))
+        plain = self.request.recipes(self._model, version("unnoise"))
+        return tuple(replace(recipe, **self._given.record) for recipe in plain)
 
     @cached_property
     def look(self) -> Look:
@@ -91,7 +98,7 @@ class Denoising(Iterator[Step]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the prompts: text that did not fit, words that the model never saw."""
-        return self._telling.notes
+        return (*self._telling.notes, *self._given.notes)
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -101,27 +108,41 @@ class Denoising(Iterator[Step]):
         with torch.inference_mode():
             made = next(self._steps)
             step = Step(made, self)
+            if step.index + 1 == len(self):
+                step.x = self._given.end(step.x)
             self._check(step)
         self._last = step
         return step
 
-    def result(self) -> Result:
-        """The pictures, after the steps that are left."""
+    def samples(self) -> Tensor:
+        """The clean samples that the steps lead to, after those that are left: latents or pixels."""
         for _ in self:
             pass
         assert self._last is not None
-        with torch.inference_mode():
-            arrays = images.to_arrays(decode(self._model, self._last.x))
-        return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
+        return self._last.x
 
     def _estimate(self, x: Tensor, level: Level) -> Estimate:
         made = 0 if self._last is None else self._last.index + 1
-        return self._diffuser(self._telling.at(made)).estimate(x, level)
+        condition = self._telling.at(made)
+        if self._asked is None or self._asked[0] is not condition:
+            self._asked = condition, self._diffuser(condition)
+        return self._given.estimate(self._asked[1], x, level)
+
+    def result(self, tiled: bool | None = None) -> Result:
+        """The pictures, after the steps that are left.
+
+        tiled: whether latents are decoded in strips, the same numbers slower and in less memory; None: where memory
+        would not suffice.
+        """
+        samples = self.samples()
+        with torch.inference_mode():
+            arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
+        return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
     def _diffuser(self, condition: Condition) -> Diffuser:
         model = self._model
-        guided = Guided(model.network, condition, self.request.guidance)
-        return Diffuser(guided, model.schedule, model.prediction, model.variance, model.clip)
+        network = self._given.network(model, self.request, condition, self._memory)
+        return Diffuser(network, model.schedule, model.prediction, model.variance, model.clip)
 
     def _start(self) -> Tensor:
         request, device = self.request, next(self._model.network.parameters()).device
@@ -129,8 +150,8 @@ class Denoising(Iterator[Step]):
         if noise is None:
             sides = request.height // self._model.factor, request.width // self._model.factor
             shape = (len(request.seeds), self._model.shape[0], *sides)
-            noise = NoiseSource(request.seeds)("start", like=torch.empty(shape))
-        return self._plan.initial(noise.to(device, torch.float32))
+            noise = self._given.source(request)("start", like=torch.empty(shape))
+        return self._given.begin(self._plan, noise.to(device, torch.float32))
 
     def _check(self, step: Step) -> None:
         if bool(torch.isfinite(step.x).all()):
@@ -161,7 +182,7 @@ class TextToImage:
         *,
         negative: str | Sequence[str] = "",
         steps: int | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         seed: int | None = None,
         seeds: Sequence[int] | None = None,
         width: int | None = None,
@@ -176,8 +197,8 @@ class TextToImage:
         """Pictures of a prompt, or of each prompt of a list.
 
         negative: what the picture should not be; one, or one for each prompt. guidance: how strongly the prompt
-        is heeded, 0 to 100; 1 asks the network once, other values twice. seed: picture i of the call has seed
-        + i, and is the same picture when asked for alone; random when None. seeds: one for each picture instead.
+        is heeded, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
+        has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
@@ -203,13 +224,7 @@ class TextToImage:
             latents=latents,
             prompt_style=prompt_style,
         )
-        if show_every is not None:
-            whole("show_every", show_every, 1, STEPS)
-            for step in run:
-                done = step.index + 1
-                if done % show_every == 0 or done == len(run):
-                    show(step.preview(), f"step {done} of {len(run)}")
-        return run.result()
+        return finished(run, show_every)
 
     def denoise(
         self,
@@ -217,7 +232,7 @@ class TextToImage:
         *,
         negative: str | Sequence[str] = "",
         steps: int | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         seed: int | None = None,
         seeds: Sequence[int] | None = None,
         width: int | None = None,
@@ -232,6 +247,7 @@ class TextToImage:
 
         Arguments as in a call; they are checked here, before the first step is asked for.
         """
+        check_kind(self.model, "text")
         request = check(
             self.model,
             prompt,
@@ -249,6 +265,28 @@ class TextToImage:
             prompt_style=prompt_style,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
+
+
+class Run(Protocol):
+    """What `finished` needs of a run."""
+
+    def __iter__(self) -> Iterator[Step]: ...
+
+    def __len__(self) -> int: ...
+
+    def result(self) -> Result:
+        """The pictures."""
+
+
+def finished(run: Run, show_every: int | None) -> Result:
+    """The result of a run, its predicted pictures displayed after every `show_every` steps and the last."""
+    if show_every is not None:
+        whole("show_every", show_every, 1, STEPS)
+        for step in run:
+            done = step.index + 1
+            if done % show_every == 0 or done == len(run):
+                show(step.preview(), f"step {done} of {len(run)}")
+    return run.result()
 
 
 def load(

@@ -1,0 +1,241 @@
+"""Options of `generate` that begin from a picture or shape its guidance, and the run that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise.cli import parser
+from unnoise.cli.values import maybe, number, whole
+from unnoise.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from unnoise.pipelines import Denoising, TextToImage, TwoPasses
+
+_PICTURES = ("init", "mask")
+_HIRES_ONLY = ("hires_steps", "hires_strength", "hires_in")
+_INPAINT_ONLY = ("feather", "padding", "masked_area", "no_paste")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked beside the common options.
+
+    pictures: files by name, "init" and "mask". arguments: of the pipeline that the run is made by. guidance_rule: as
+    `pipelines.combining.from_text` reads it. hires: whether there is a second pass. tiled: as `Denoising.result`.
+    """
+
+    pictures: Mapping[str, Path]
+    arguments: Mapping[str, Any]
+    guidance_rule: str
+    hires: bool
+    tiled: bool | None
+
+
+def add(command: parser.Parser) -> None:
+    """Add the options to `generate`."""
+    picture = command.add_argument_group("from a picture")
+    picture.add_argument("-i", "--init", metavar="FILE", help="picture to begin from, or to edit")
+    picture.add_argument(
+        "--strength", metavar="S", help="share of the steps that is made, 0 to 1 (0.75; inpainting 1)"
+    )
+    picture.add_argument(
+        "--noise-level", metavar="X", help="noise the picture up to sigma / alpha = X instead"
+    )
+    picture.add_argument("--mask", metavar="FILE", help="white where the picture is to be painted anew")
+    picture.add_argument("--feather", metavar="PX", help="pixels over which new fades into known (0)")
+    picture.add_argument(
+        "--masked-area", action="store_true", help="work on the box around the mask alone, enlarged"
+    )
+    picture.add_argument("--padding", metavar="PX", help="pixels of that box around the mask (32)")
+    picture.add_argument(
+        "--outpaint", metavar="L,T,R,B", help="pixels to add and paint left, top, right, bottom"
+    )
+    picture.add_argument("--no-paste", action="store_true", help="leave known places as the model gives them")
+    picture.add_argument(
+        "--image-guidance", metavar="X", help="how strongly an edit keeps to its picture (1.5)"
+    )
+    guidance = command.add_argument_group("guidance")
+    guidance.add_argument(
+        "--guidance-rescale", metavar="SHARE", help="give back the spread of the plain answer, 0 to 1"
+    )
+    guidance.add_argument(
+        "--guidance-interval", metavar="LOW,HIGH", help="guide at these noise levels sigma / alpha alone"
+    )
+    guidance.add_argument(
+        "--guidance-projected",
+        metavar="PARALLEL,LIMIT,MOMENTUM",
+        help="adaptive projected guidance, for example 0,15,-0.5",
+    )
+    hires = command.add_argument_group("second pass")
+    hires.add_argument("--hires-scale", metavar="X", help="make it again this many times as large")
+    hires.add_argument("--hires-steps", metavar="N", help="steps of the second pass (as the first)")
+    hires.add_argument("--hires-strength", metavar="S", help="share of them that is made (0.7)")
+    hires.add_argument("--hires-in", metavar="WHAT", help="enlarge latents or pixels (latents)")
+    hires.add_argument("--vae-tiling", action="store_true", help="decode in tiles even where memory suffices")
+    for target, flags in {
+        "init": ("--init-img", "--init_img", "--image"),
+        "mask": ("--mask-image", "--mask_image"),
+        "feather": ("--mask-blur", "--mask_blur"),
+        "strength": ("--denoising-strength", "--denoising_strength"),
+        "image_guidance": ("--img-cfg-scale", "--image_guidance_scale"),
+        "guidance_rescale": ("--guidance_rescale",),
+        "hires_strength": ("--hires-denoising-strength",),
+    }.items():
+        parser.hidden(command, target, *flags)
+
+
+def read(arguments: argparse.Namespace) -> Asked:
+    """The values of these options. Raises InputError or FileError; torch is not needed for that."""
+    pictures = {
+        name: Path(getattr(arguments, name)).expanduser()
+        for name in _PICTURES
+        if getattr(arguments, name) is not None
+    }
+    for name, path in pictures.items():
+        if not path.is_file():
+            raise FileError(
+                f"--{name} is '{path}', and there is no such file; give a PNG, JPEG or WebP picture."
+            )
+    _check_together(arguments)
+    values: dict[str, Any] = {
+        "strength": maybe(number, "--strength", arguments.strength, 0, 1, 0.75),
+        "noise_level": maybe(number, "--noise-level", arguments.noise_level, 0, 1e6, 2),
+        "outpaint": maybe(_sides, "--outpaint", arguments.outpaint),
+        "feather": maybe(number, "--feather", arguments.feather, 0, 256, 4),
+        "padding": maybe(whole, "--padding", arguments.padding, 0, 4096, 32),
+        "area": "masked" if arguments.masked_area else None,
+        "paste": False if arguments.no_paste else None,
+        "picture_guidance": maybe(number, "--image-guidance", arguments.image_guidance, 0, 100, 1.5),
+        "scale": maybe(number, "--hires-scale", arguments.hires_scale, 1, 8, 2),
+        "second_steps": maybe(whole, "--hires-steps", arguments.hires_steps, 1, 1000, 20),
+        "second_strength": maybe(number, "--hires-strength", arguments.hires_strength, 0, 1, 0.7),
+        "enlarge": maybe(_way, "--hires-in", arguments.hires_in),
+    }
+    return Asked(
+        pictures=pictures,
+        arguments={name: value for name, value in values.items() if value is not None},
+        guidance_rule=_rule(arguments),
+        hires=arguments.hires_scale is not None,
+        tiled=True if arguments.vae_tiling else None,
+    )
+
+
+def _check_together(arguments: argparse.Namespace) -> None:
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    for names, needed, flag in (
+        (_HIRES_ONLY, {"hires_scale"}, "--hires-scale"),
+        (_INPAINT_ONLY, {"mask", "outpaint"}, "--mask or --outpaint"),
+        (("mask", "outpaint", "strength", "noise_level", "image_guidance"), {"init"}, "--init"),
+    ):
+        for name in names:
+            if name in given and not needed & given:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is given without {flag}; give both, or neither."
+                )
+    if {"hires_scale", "init"} <= given:
+        raise InputError("--hires-scale makes its own first picture; give it without --init.")
+
+
+def _rule(arguments: argparse.Namespace) -> str:
+    """The guidance around the plain scale, the innermost first."""
+    parts = []
+    if arguments.guidance_projected is not None:
+        numbers = _numbers("--guidance-projected", arguments.guidance_projected, "0,15,-0.5", 3)
+        parts.append("projected " + " ".join(map(str, numbers)))
+    share = maybe(number, "--guidance-rescale", arguments.guidance_rescale, 0, 1, 0.7)
+    if share is not None:
+        parts.append(f"rescale {share}")
+    if arguments.guidance_interval is not None:
+        low, high = _numbers("--guidance-interval", arguments.guidance_interval, "0.28,5.42", 2)
+        if not 0 <= low < high:
+            raise InputError(
+                f"--guidance-interval is {low:g} to {high:g}; give 0 <= low < high, for example 0.28,5.42."
+            )
+        parts.append(f"interval {low} {high}")
+    return ", ".join(parts)
+
+
+def _numbers(flag: str, text: str, example: str, count: int) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or any(map(math.isnan, values)):
+        raise InputError(
+            f"{flag} is '{text[:40]}'; give {count} numbers parted by commas, for example {example}."
+        )
+    return values
+
+
+def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
+    values = _numbers(flag, text, "0,0,64,0", 4)
+    if not all(value.is_integer() and 0 <= value <= 4096 for value in values) or not any(values):
+        raise InputError(f"{flag} is '{text[:40]}'; give whole pixels from 0 to 4096, for example 0,0,64,0.")
+    left, top, right, bottom = map(int, values)
+    return left, top, right, bottom
+
+
+def _way(flag: str, text: str) -> str:
+    if text not in ("latents", "pixels"):
+        raise InputError(f"{flag} is '{text[:40]}'; give latents or pixels.")
+    return text
+
+
+def denoise(
+    pipe: TextToImage, prompt: str, options: Mapping[str, Any], asked: Asked
+) -> Denoising | TwoPasses:
+    """The run: by the pipeline that the pictures given, and the model, call for."""
+    from unnoise import images
+    from unnoise.pipelines import Edit, ImageToImage, Inpaint, SecondPass
+    from unnoise.pipelines.combining import from_text
+    from unnoise.pipelines.options import kind_of
+
+    model, more = pipe.model, dict(asked.arguments)
+    options = dict(options)
+    if asked.guidance_rule:
+        scale = options["guidance"]
+        options["guidance"] = from_text(
+            model.defaults.guidance if scale is None else scale, asked.guidance_rule
+        )
+    if asked.hires:
+        if "second_strength" in more:
+            more["strength"] = more.pop("second_strength")
+        return SecondPass(model).denoise(prompt, **more, **options)
+    if not asked.pictures:
+        return pipe.denoise(prompt, **options)
+    init, mask = (
+        images.open_picture(asked.pictures[name]) if name in asked.pictures else None for name in _PICTURES
+    )
+    assert init is not None
+    if kind_of(model) == "edit":
+        _only([*more, *(["mask"] if mask else [])], "picture_guidance")
+        return Edit(model).denoise(prompt, init, **more, **options)
+    if mask is not None or "outpaint" in more:
+        _without(more, "picture_guidance")
+        return Inpaint(model).denoise(prompt, init, mask, **more, **options)
+    _without(more, "picture_guidance")
+    return ImageToImage(model).denoise(prompt, init, **more, **options)
+
+
+_FLAGS = {"picture_guidance": "--image-guidance", "noise_level": "--noise-level"}
+
+
+def _only(given: Iterable[str], known: str) -> None:
+    for name in given:
+        if name != known:
+            flag = _FLAGS.get(name, f"--{name}")
+            raise InputError(
+                f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
+            )
+
+
+def _without(more: Mapping[str, Any], name: str) -> None:
+    if name in more:
+        raise InputError(
+            f"{_FLAGS[name]} is for models that edit by instruction (8 channels); leave it out for this one."
+        )

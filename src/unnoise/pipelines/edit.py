@@ -1,0 +1,152 @@
+"""A picture changed as an instruction says, by a model trained for that (instruct-pix2pix, 8 channels)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.networks.unet import UNet
+from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
+from unnoise.pipelines.combining import Asked, Scale
+from unnoise.pipelines.given import Given
+from unnoise.pipelines.guidance import Condition
+from unnoise.pipelines.latents import encode, picture_channels
+from unnoise.pipelines.options import (
+    Options,
+    check_kind,
+    expected_pictures,
+    requested,
+    resize_notes,
+)
+from unnoise.pipelines.request import GUIDANCE, Request
+from unnoise.pipelines.text_to_image import Denoising, Result, finished
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@dataclass(frozen=True, eq=False)
+class TwiceGuided:
+    """A network that heeds a picture and an instruction, each so many times; a callable that a Diffuser takes.
+
+    output = neither + picture_guidance (picture - neither) + guidance (both - picture) (Brooks et al. 2023, eq. 3),
+    the three in one batch. condition: of the negative prompts, then of the prompts. beside: (pictures, channels,
+    height, width), the picture's latents.
+    """
+
+    network: UNet
+    condition: Condition
+    guidance: float
+    picture_guidance: float
+    beside: Tensor
+
+    def __call__(self, x: Tensor, time: Tensor, asked: Asked | None = None) -> Tensor:
+        """x: (batch, channels, height, width); time: (batch,). Returns the same shape."""
+        count = len(x)
+        shown = self.beside.to(x).expand(count, -1, -1, -1)
+        beside = torch.cat([torch.zeros_like(shown), shown, shown])
+        seen = torch.cat([torch.cat([x, x, x]), beside], dim=1)
+        rows = self.condition.rows([*range(count), *range(count), *range(count, 2 * count)])
+        answer = rows.ask(self.network, seen, time.repeat(3))
+        neither, picture, both = answer.chunk(3)
+        out: Tensor = neither + self.picture_guidance * (picture - neither) + self.guidance * (both - picture)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class GivenToEdit(Given):
+    """A picture to change: it is seen, and not begun from."""
+
+    picture_guidance: float = 1.0
+
+    def guided(self, request: Request) -> bool:
+        """Yes, whatever the guidance: the picture's own needs both."""
+        return True
+
+    def network(
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor]
+    ) -> Callable[..., Tensor]:
+        """What a Diffuser asks."""
+        assert self.beside is not None
+        return TwiceGuided(model.network, condition, request.guidance, self.picture_guidance, self.beside)
+
+
+class Edit:
+    """A model that changes a picture as the prompt says: "make it snow"."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        picture: Picture,
+        *,
+        picture_guidance: float = 1.5,
+        show_every: int | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        """The picture, changed.
+
+        picture_guidance: how strongly the result keeps to the picture, 0 to 100. guidance: how strongly the
+        instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
+        Raises InputError.
+        """
+        return finished(
+            self.denoise(prompt, picture, picture_guidance=picture_guidance, **options), show_every
+        )
+
+    def denoise(
+        self,
+        prompt: str | Sequence[str],
+        picture: Picture,
+        *,
+        picture_guidance: float = 1.5,
+        **options: Unpack[Options],
+    ) -> Denoising:
+        """The same run step by step: an iterator of Step, each with `preview()`."""
+        model = self.model
+        check_kind(model, "edit")
+        _check(picture_guidance)
+        pictures = read_picture(
+            "picture", picture, picture_channels(model), expected_pictures(prompt, options)
+        )
+        sides = (pictures.shape[2], pictures.shape[3])
+        request = requested(model, prompt, options, sides)
+        if not isinstance(request.rule, Scale):
+            raise InputError("an edit is guided twice, by plain numbers; give guidance and picture_guidance.")
+        if any(said.composed for said in request.said):
+            raise InputError(
+                "an edit heeds one instruction; AND joins prompts of text to image. Leave AND out."
+            )
+        size = (request.height, request.width)
+        with torch.inference_mode():
+            # this family was trained on the autoencoder's own units, not on those of the diffusion
+            beside = encode(model, fitted(pictures, size), scaled=False)
+        record = {
+            "variant": "edit",
+            "image_guidance": float(picture_guidance),
+            "init_hash": digest(pictures),
+        }
+        given = GivenToEdit(
+            beside=beside,
+            record=record,
+            notes=resize_notes(sides, size),
+            picture_guidance=float(picture_guidance),
+        )
+        return Denoising(model, request, request.scheduler.plan(model.schedule, request.steps), given)
+
+
+def _check(value: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0.0 <= value <= GUIDANCE:
+        raise InputError(
+            f"picture_guidance is {value!r}; give a number from 0 to {GUIDANCE:g}, for example 1.5."
+        )

@@ -1,0 +1,180 @@
+"""Part of a picture made anew, to a prompt; with room added around it, outpainting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.pipelines.canvas import (
+    Box,
+    Canvas,
+    Picture,
+    digest,
+    feathered,
+    outpainted,
+    read_mask,
+    read_picture,
+)
+from unnoise.pipelines.given import Given
+from unnoise.pipelines.latents import encode, picture_channels
+from unnoise.pipelines.options import (
+    Options,
+    check_kind,
+    expected_pictures,
+    kind_of,
+    requested,
+)
+from unnoise.pipelines.strength import entered
+from unnoise.pipelines.text_to_image import Denoising, Result, finished
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+AREAS = ("picture", "masked")
+FEATHER, PADDING = 256.0, 4096
+
+
+class Inpaint:
+    """A model that paints the masked part of a picture anew.
+
+    With an ordinary model the known part is held at its own noise level throughout, as if the network had seen it
+    perfectly (compare Song et al. 2021, app. I.2). An inpainting model (9 channels, Rombach et al. 2022, sec. 4.5)
+    is shown the mask and the rest of the picture instead.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        picture: Picture,
+        mask: Image.Image | Tensor | None = None,
+        *,
+        outpaint: Box | None = None,
+        strength: float | None = None,
+        noise_level: float | None = None,
+        feather: float = 0.0,
+        area: str = "picture",
+        padding: int = 32,
+        paste: bool = True,
+        show_every: int | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        """Pictures with their masked part made anew.
+
+        mask: light where to paint, of the picture's size. outpaint: pixels to add left, top, right and bottom, which
+        are painted too; then no mask is needed. strength: share of the steps, 1 when None; below 1 what is under the
+        mask shines through. noise_level: as in `ImageToImage`. feather: width in pixels over which new fades into known
+        around the mask. area: "picture" paints it whole; "masked" only the box around the mask and `padding`, enlarged
+        to the model's own size, or width and height. paste: known places keep the picture's own bits, and the result
+        its size; without, it is as the model gives it. Other arguments as of `TextToImage`. Raises InputError.
+        """
+        run = self.denoise(
+            prompt,
+            picture,
+            mask,
+            outpaint=outpaint,
+            strength=strength,
+            noise_level=noise_level,
+            feather=feather,
+            area=area,
+            padding=padding,
+            paste=paste,
+            **options,
+        )
+        return finished(run, show_every)
+
+    def denoise(
+        self,
+        prompt: str | Sequence[str],
+        picture: Picture,
+        mask: Image.Image | Tensor | None = None,
+        *,
+        outpaint: Box | None = None,
+        strength: float | None = None,
+        noise_level: float | None = None,
+        feather: float = 0.0,
+        area: str = "picture",
+        padding: int = 32,
+        paste: bool = True,
+        **options: Unpack[Options],
+    ) -> Denoising:
+        """The same run step by step: an iterator of Step, each with `preview()`."""
+        model = self.model
+        check_kind(model, "text", "inpaint")
+        _check(feather, area, padding)
+        read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
+        pictures, fresh = _read(read, mask, outpaint)
+        sides = (pictures.shape[2], pictures.shape[3])
+        request = requested(model, prompt, options, None if area == "masked" else sides)
+        plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
+        whole = (0, 0, sides[1], sides[0])
+        canvas = Canvas(pictures, feathered(fresh, feather), whole, (request.height, request.width))
+        if area == "masked":
+            canvas = canvas.around_mask(padding)
+        told: dict[str, Any] = {
+            "variant": "inpaint",
+            "feather": float(feather),
+            "init_hash": digest(read),
+            "mask_hash": digest(fresh),
+            "outpaint": ",".join(map(str, outpaint or ())),
+            "unpasted": not paste,
+            **({"area": area, "padding": padding} if area == "masked" else {}),
+            **record,
+        }
+        given = given_for(model, canvas, record.get("strength") == 1.0, paste, told)
+        return Denoising(model, request, plan, given)
+
+
+def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, record: dict[str, Any]) -> Given:
+    """What an ordinary model is given to inpaint this canvas, or an inpainting model."""
+    hidden, part = canvas.hidden, canvas.part
+    device = next(model.network.parameters()).device
+    with torch.inference_mode():
+        clean = encode(model, part)
+        # a latent is new where any of its pixels is: all that is painted must be free to change
+        fresh = F.max_pool2d(hidden.float(), model.factor).to(device)
+        beside = None
+        if kind_of(model) == "inpaint":
+            shown = encode(model, part * ~hidden)
+            beside = torch.cat([fresh.expand(len(shown), -1, -1, -1), shown], dim=1)
+    return Given(
+        clean=clean,
+        from_noise=from_noise,
+        fresh=fresh > 0.0,
+        beside=beside,
+        canvas=canvas if paste else None,
+        record=record,
+    )
+
+
+def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None) -> tuple[Tensor, Tensor]:
+    """The pictures, with the room that is added, and where they are to be new: (1, 1, height, width) of 0 and 1."""
+    known = None if mask is None else read_mask(mask, (pictures.shape[2], pictures.shape[3]))
+    if sides is None:
+        if known is None:
+            raise InputError("mask is missing; give a picture that is white where to paint, or outpaint.")
+        return pictures, known
+    wide, fresh = outpainted(pictures, sides)
+    if known is not None:
+        left, top, right, bottom = sides
+        fresh = torch.maximum(fresh, F.pad(known, (left, right, top, bottom)))
+    return wide, fresh
+
+
+def _check(feather: float, area: str, padding: int) -> None:
+    number = isinstance(feather, int | float) and not isinstance(feather, bool)
+    if not number or not 0.0 <= feather <= FEATHER:
+        raise InputError(f"feather is {feather!r}; give pixels from 0 to {FEATHER:g}, for example 4.")
+    if area not in AREAS:
+        raise InputError(f"area is {area!r}; give 'picture' or 'masked'.")
+    if isinstance(padding, bool) or not isinstance(padding, int) or not 0 <= padding <= PADDING:
+        raise InputError(f"padding is {padding!r}; give whole pixels from 0 to {PADDING}, for example 32.")

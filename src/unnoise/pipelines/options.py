@@ -1,0 +1,107 @@
+"""The arguments that every pipeline takes, and the checks that pipelines with a picture share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+from torch import Tensor
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.pipelines.combining import Guidance
+from unnoise.pipelines.request import SIDE, Request, check
+from unnoise.schedulers import Scheduler
+
+
+class Options(TypedDict, total=False):
+    """Arguments of `TextToImage.__call__` that mean the same in every pipeline."""
+
+    negative: str | Sequence[str]
+    steps: int | None
+    guidance: float | Guidance | None
+    seed: int | None
+    seeds: Sequence[int] | None
+    width: int | None
+    height: int | None
+    count: int
+    scheduler: str | Scheduler | None
+    compat: str | None
+    latents: Tensor | None
+    prompt_style: str
+
+
+def requested(
+    model: Model,
+    prompt: str | Sequence[str],
+    options: Options,
+    picture: tuple[int, int] | None = None,
+) -> Request:
+    """The checked request. picture: height and width of one, whose nearest size is made where none is asked for."""
+    width, height = options.get("width"), options.get("height")
+    if picture is not None and (width is None or height is None):
+        near = near_size(model, picture)
+        height, width = height or near[0], width or near[1]
+    return check(
+        model,
+        prompt,
+        negative=options.get("negative", ""),
+        steps=options.get("steps"),
+        guidance=options.get("guidance"),
+        seed=options.get("seed"),
+        seeds=options.get("seeds"),
+        width=width,
+        height=height,
+        count=options.get("count", 1),
+        scheduler=options.get("scheduler"),
+        compat=options.get("compat"),
+        latents=options.get("latents"),
+        prompt_style=options.get("prompt_style", "a1111"),
+    )
+
+
+def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
+    """How many pictures such a call makes, before it is checked."""
+    count = options.get("count", 1)
+    return (1 if isinstance(prompt, str) else len(prompt)) * (count if isinstance(count, int) else 1)
+
+
+def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The nearest height and width that the model makes, at least one unit each. Raises InputError for too large."""
+    factor = model.network.config.factor * model.factor
+    if max(size) > SIDE:
+        raise InputError(
+            f"the picture is {size[1]}x{size[0]}, and at most {SIDE} pixels a side are made; give width and height "
+            "(--size WxH), or a smaller picture."
+        )
+    height, width = (max(1, math.floor(side / factor + 0.5)) * factor for side in size)
+    return height, width
+
+
+_KINDS = {
+    "text": "a plain model, which sees nothing beside the noisy sample",
+    "inpaint": "an inpainting model, which sees a mask and the rest of the picture; use Inpaint (--init and --mask)",
+    "edit": "an editing model (instruct-pix2pix), which sees a picture to change; use Edit (--init)",
+}
+
+
+def kind_of(model: Model) -> str:
+    """What the network sees beside the sample: "text" (nothing), "inpaint" or "edit"."""
+    return {0: "text", model.shape[0]: "edit"}.get(model.beside, "inpaint")
+
+
+def check_kind(model: Model, *allowed: str) -> None:
+    """Raises InputError for a model whose network needs other channels than this pipeline gives."""
+    kind = kind_of(model)
+    if kind in allowed:
+        return
+    wanted = "" if kind != "text" else " This pipeline needs one that does: load such a checkpoint."
+    raise InputError(f"'{model.name}' is {_KINDS[kind]}.{wanted}")
+
+
+def resize_notes(given: tuple[int, int], made: tuple[int, int]) -> tuple[str, ...]:
+    """A sentence where a picture had to change its size."""
+    if tuple(given) == tuple(made):
+        return ()
+    return (f"the picture was changed from {given[1]}x{given[0]} to {made[1]}x{made[0]}",)

@@ -1,0 +1,161 @@
+"""A larger picture in two passes: made at the model's own size, enlarged, and made again from there (hires fix)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.pipelines.canvas import resized
+from unnoise.pipelines.given import Given
+from unnoise.pipelines.latents import decode, encode
+from unnoise.pipelines.options import Options, check_kind, near_size, requested
+from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.request import STEPS, Request, whole
+from unnoise.pipelines.strength import entered
+from unnoise.pipelines.text_to_image import Denoising, Result, Step, finished
+from unnoise.schedulers import Plan
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+WAYS = ("latents", "pixels")
+SCALE = 8.0
+SECOND_STRENGTH = 0.7
+
+
+class TwoPasses(Iterator[Step]):
+    """Both passes as one run: an iterator of the steps of both; see `Denoising`."""
+
+    def __init__(
+        self, model: Model, first: Denoising, request: Request, plan: Plan, way: str, record: dict[str, Any]
+    ) -> None:
+        self.request = first.request
+        self._model, self._first, self._second_request = model, first, request
+        self._plan, self._way, self._record = plan, way, record
+        self._second: Denoising | None = None
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What makes each picture again; its size is the first pass's, as in A1111."""
+        return tuple(replace(recipe, **self._record) for recipe in self._first.recipes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the prompts."""
+        return self._first.notes
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._plan)
+
+    def __next__(self) -> Step:
+        if self._second is None:
+            step = next(self._first, None)
+            if step is not None:
+                return step
+            self._second = self._begin_second()
+        step = next(self._second)
+        step.index += len(self._first)
+        return step
+
+    def result(self, tiled: bool | None = None) -> Result:
+        """The pictures, after the steps that are left."""
+        for _ in self:
+            pass
+        assert self._second is not None
+        return replace(self._second.result(tiled), recipes=self.recipes, notes=self.notes)
+
+    def _begin_second(self) -> Denoising:
+        request, model = self._second_request, self._model
+        size = request.height, request.width
+        with torch.inference_mode():
+            clean = enlarged(model, self._first.samples(), size, self._way)
+        strength = self._record["strength"]
+        given = Given(clean=clean, from_noise=strength == 1.0, purpose="second pass")
+        return Denoising(model, request, self._plan, given)
+
+
+def enlarged(model: Model, samples: Tensor, size: tuple[int, int], way: str) -> Tensor:
+    """Clean samples for pictures of a larger size: stretched as latents (bilinear) or decoded, as pixels (bicubic)."""
+    if way == "pixels":
+        return encode(model, resized(decode(model, samples), size))
+    sides = (size[0] // model.factor, size[1] // model.factor)
+    return F.interpolate(samples.float(), sides, mode="bilinear")
+
+
+class SecondPass:
+    """A model that makes larger pictures than it was trained on, without their usual doubled figures."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        scale: float = 2.0,
+        enlarge: str = "latents",
+        strength: float = SECOND_STRENGTH,
+        second_steps: int | None = None,
+        show_every: int | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        """Pictures of a prompt, `scale` times as wide and high as width and height say.
+
+        enlarge: "latents", quick, needs a strength above 0.5; or "pixels", by decoding in between. strength: share of
+        the second pass's steps that is made. second_steps: as many as the first's when None. Other arguments as of
+        `TextToImage`. Raises InputError.
+        """
+        run = self.denoise(
+            prompt,
+            scale=scale,
+            enlarge=enlarge,
+            strength=strength,
+            second_steps=second_steps,
+            **options,
+        )
+        return finished(run, show_every)
+
+    def denoise(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        scale: float = 2.0,
+        enlarge: str = "latents",
+        strength: float = SECOND_STRENGTH,
+        second_steps: int | None = None,
+        **options: Unpack[Options],
+    ) -> TwoPasses:
+        """The same run step by step: the steps of the first pass, then of the second."""
+        model = self.model
+        check_kind(model, "text")
+        _check(scale, enlarge)
+        request = requested(model, prompt, options)
+        steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS)
+        height, width = near_size(model, (round(request.height * scale), round(request.width * scale)))
+        plan, told = entered(replace(request, steps=steps), model.schedule, strength, None)
+        first = Denoising(model, request, request.scheduler.plan(model.schedule, request.steps))
+        record = {
+            "variant": "second pass",
+            "hires_scale": float(scale),
+            "hires_steps": steps,
+            "hires_in": enlarge,
+            **told,
+        }
+        larger = replace(request, width=width, height=height, steps=steps, latents=None)
+        return TwoPasses(model, first, larger, plan, enlarge, record)
+
+
+def _check(scale: float, way: str) -> None:
+    number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    if not number or not math.isfinite(scale) or not 1.0 <= scale <= SCALE:
+        raise InputError(f"scale is {scale!r}; give a number from 1 to {SCALE:g}, for example 2.")
+    if way not in WAYS:
+        raise InputError(f"enlarge is {way!r}; give 'latents' or 'pixels'.")

@@ -1,0 +1,105 @@
+"""Where a run is entered that begins from a picture: at a share of the steps, or at a level of noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from unnoise.errors import InputError
+from unnoise.pipelines.request import Request
+from unnoise.process import Level, NoiseSchedule
+from unnoise.schedulers import Plan, Scheduler
+from unnoise.schedulers.grids import Grid, Slice
+from unnoise.schedulers.presets.preset import Preset
+from unnoise.schedulers.restart import Travel
+
+STRENGTH = 0.75
+
+
+@dataclass(frozen=True)
+class From(Grid):
+    """The inner grid drawn together so that it begins at the noise level `ratio` and ends where it ended.
+
+    Times t become t_last + (t - t_last) (T - t_last) / (t_first - t_last), T the time of the ratio.
+    """
+
+    grid: Grid
+    ratio: float
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels from the one with sigma / alpha = `ratio`. Raises InputError where that is not on the way."""
+        inner = self.grid.levels(schedule, count)
+        times = [float(level.time) for level in inner]
+        high, low = float(inner[0].ratio), float(inner[-1].ratio) if count > 1 else 0.0
+        if not low < self.ratio <= high:
+            raise InputError(
+                f"noise_level is {self.ratio:g}; {count} levels of this grid run from {high:.4g} to {low:.4g}. Give "
+                "one between, or a strength."
+            )
+        start, end = schedule.at_ratio(self.ratio), times[-1]
+        top = float(start.time)
+        if count == 1:
+            return (start,)
+        drawn = [end + (time - end) * (top - end) / (times[0] - end) for time in times[1:-1]]
+        return (start, *map(schedule.level, drawn), inner[-1])
+
+
+def entered(
+    request: Request,
+    schedule: NoiseSchedule,
+    strength: float | None,
+    noise_level: float | None,
+    default: float = STRENGTH,
+) -> tuple[Plan, dict[str, float]]:
+    """The plan that is left of a run, and what a recipe says of it.
+
+    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values);
+    1 is the whole run. noise_level: sigma / alpha at which all steps begin instead. default: the strength when neither
+    is given. Raises InputError for values out of range, and where no step would be left.
+    """
+    scheduler, steps = request.scheduler, request.steps
+    if noise_level is not None:
+        if strength is not None:
+            raise InputError(
+                f"strength is {strength!r} and noise_level {noise_level!r}; give one of the two."
+            )
+        _check("noise_level", noise_level, 0.0, math.inf, "the sigma / alpha to begin at, for example 2")
+        if isinstance(scheduler, Preset):
+            raise InputError(
+                f"noise_level cannot be used with the values of {scheduler.program}; give a strength, or no compat."
+            )
+        drawn = replace(scheduler, grid=From(_still(scheduler), float(noise_level)))
+        return drawn.plan(schedule, steps), {"noise_level": float(noise_level)}
+    share = default if strength is None else strength
+    _check("strength", share, 0.0, 1.0, "a share of the steps from 0 to 1, for example 0.75")
+    kept = math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
+    if request.compat == "a1111":
+        kept = min(math.floor(steps * min(share, 0.999)) + 1, steps)
+    if kept == 0:
+        raise InputError(
+            f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
+            f"change. Give a strength of at least {math.ceil(1000 / steps) / 1000:g}"
+            + (f", or at least {math.ceil(1 / share)} steps." if share else ".")
+        )
+    told = {"strength": float(share)}
+    if kept == steps:
+        return scheduler.plan(schedule, steps), told
+    if isinstance(scheduler, Preset):
+        return replace(scheduler, start=steps - kept).plan(schedule, steps), told
+    total = steps if scheduler.final.appends_clean else steps + 1
+    return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
+
+
+def _still(scheduler: Scheduler) -> Grid:
+    if isinstance(scheduler.grid, Travel):
+        raise InputError(
+            "a scheduler that goes up again (Restart, time travel) cannot be entered midway; choose another, or "
+            "strength 1."
+        )
+    return scheduler.grid
+
+
+def _check(name: str, value: object, low: float, high: float, example: str) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
+        raise InputError(f"{name} is {value!r}; give {example}.")

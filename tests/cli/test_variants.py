@@ -1,0 +1,95 @@
+"""Pictures from pictures, as typed."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unnoise import images
+from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load
+
+
+@pytest.fixture
+def files(tmp_path):
+    waves = np.add.outer(np.arange(8), np.arange(8)) * 16
+    Image.fromarray(np.uint8(waves)).save(tmp_path / "init.png")
+    mask = Image.new("L", (8, 8), 0)
+    mask.paste(255, (0, 0, 4, 8))
+    mask.save(tmp_path / "mask.png")
+
+
+def pixels(path):
+    return np.asarray(images.open_picture(path))
+
+
+def test_a_picture_is_begun_from(run, tiny, tmp_path, files):
+    words = ("generate", "a seven", "-m", tiny, "-s", 7, "--init", "init.png", "--strength", 0.5)
+    assert run(*words, "-o", "x.png")[0] == 0
+    given = images.open_picture(tmp_path / "init.png")
+    made = ImageToImage(load(tiny).model)("a seven", given, strength=0.5, seed=7)
+    assert np.array_equal(pixels(tmp_path / "x.png"), np.asarray(made.images[0]))
+    assert "Denoising strength: 0.5" in images.read_text(tmp_path / "x.png")["parameters"]
+
+
+def test_a_mask_keeps_what_is_black(run, tiny, tmp_path, files):
+    words = ("generate", "a seven", "-m", tiny, "-s", 7, "-i", "init.png", "--mask", "mask.png")
+    assert run(*words, "-o", "x.png")[0] == 0
+    made, given = pixels(tmp_path / "x.png"), pixels(tmp_path / "init.png")
+    assert np.array_equal(made[:, 4:], given[:, 4:])
+    assert not np.array_equal(made[:, :4], given[:, :4])
+    assert run(*words, "-o", "y.png", "--masked-area", "--padding", 1, "--mask-blur", 1)[0] == 0
+    opened = (images.open_picture(tmp_path / name) for name in ("init.png", "mask.png"))
+    wanted = Inpaint(load(tiny).model)("a seven", *opened, seed=7, area="masked", padding=1, feather=1.0)
+    assert np.array_equal(pixels(tmp_path / "y.png"), np.asarray(wanted.images[0]))
+
+
+def test_room_is_added_and_painted(run, tiny, tmp_path, files):
+    words = ("generate", "a seven", "-m", tiny, "-i", "init.png", "--outpaint", "0,0,4,2", "-o", "x.png")
+    assert run(*words)[0] == 0
+    made = pixels(tmp_path / "x.png")
+    assert made.shape == (10, 12)
+    assert np.array_equal(made[:8, :8], pixels(tmp_path / "init.png"))
+
+
+def test_a_second_pass_and_tiling(run, tiny, tmp_path):
+    words = ("generate", "a seven", "-m", tiny, "--hires-scale", 2, "--hires-strength", 0.5, "--vae-tiling")
+    status, out, _ = run(*words, "-o", "x.png", "--json", "--hires-in", "pixels", "--hires-steps", 6)
+    assert status == 0
+    recipe = json.loads(out)["images"][0]["recipe"]
+    assert (recipe["hires_scale"], recipe["hires_steps"], recipe["strength"]) == (2.0, 6, 0.5)
+    assert images.read_size(tmp_path / "x.png") == (16, 16)
+
+
+def test_guidance_is_shaped(run, tiny, tmp_path):
+    shape = ("--guidance-rescale", 0.7, "--guidance-interval", "0.3,5")
+    assert run("generate", "a seven", "-m", tiny, "-s", 7, "--guidance", 3, *shape, "-o", "x.png")[0] == 0
+    rule = Interval(Rescaled(Scale(3.0), 0.7), 0.3, 5.0)
+    wanted = load(tiny)("a seven", seed=7, guidance=rule).images[0]
+    assert np.array_equal(pixels(tmp_path / "x.png"), np.asarray(wanted))
+    projected = ("--guidance-projected", "0,15,-0.5")
+    assert run("generate", "a seven", "-m", tiny, *projected, "-o", "y.png")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--strength", "0.5"), 2, "--strength is given without --init"),
+        (("--mask", "mask.png"), 2, "--mask is given without --init"),
+        (("--init", "init.png", "--feather", "2"), 2, "--feather is given without --mask or --outpaint"),
+        (("--init", "init.png", "--hires-scale", "2"), 2, "give it without --init"),
+        (("--hires-steps", "2"), 2, "--hires-steps is given without --hires-scale"),
+        (("--init", "nowhere.png"), 1, "there is no such file"),
+        (("--init", "init.png", "--strength", "2"), 2, "--strength is 2; give a number from 0 to 1"),
+        (("--init", "init.png", "--strength", "0.01"), 2, "is less than one step"),
+        (("--init", "init.png", "--outpaint", "4"), 2, "--outpaint is '4'; give 4 numbers"),
+        (("--init", "init.png", "--image-guidance", "2"), 2, "is for models that edit by instruction"),
+        (("--guidance-interval", "5,1"), 2, "--guidance-interval is 5 to 1"),
+        (("--guidance-projected", "x"), 2, "give 3 numbers parted by commas"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, status, said):
+    found, _, err = run("generate", "a seven", "-m", tiny, *words)
+    assert found == status
+    assert said in err
+    assert err.count("\n") == 1
