@@ -13,6 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.start_noise import STARTS
 from unnoise.schedulers import Scheduler, names
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
@@ -31,6 +32,7 @@ class Request:
     scheduler: Scheduler
     scheduler_name: str
     compat: str
+    noise: str
     width: int
     height: int
     latents: Tensor | None
@@ -46,6 +48,7 @@ class Request:
                 guidance=self.guidance,
                 scheduler=self.scheduler_name,
                 compat=self.compat,
+                noise=self.noise,
                 width=self.width,
                 height=self.height,
                 model=model.name,
@@ -71,6 +74,7 @@ def check(
     count: int,
     scheduler: str | Scheduler | None,
     compat: str | None,
+    noise: str | None,
     latents: Tensor | None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
@@ -92,6 +96,7 @@ def check(
         scheduler=plain if compat is None else names.get(asked, compat),
         scheduler_name=_shown_name(plain),
         compat=compat or "",
+        noise=_noise(noise, latents),
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
@@ -183,6 +188,16 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
 def _check_words(model: Model, request: Request) -> None:
     if model.text_encoder is None and any((*request.prompts, *request.negatives)):
         raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
+
+
+def _noise(noise: str | None, latents: Tensor | None) -> str:
+    if noise is None:
+        return ""
+    if noise not in STARTS:
+        raise InputError(f"noise is {noise!r}; give {' or '.join(map(repr, STARTS))}, or leave it out.")
+    if latents is not None:
+        raise InputError(f"noise is {noise!r}, and latents are given too; give one of the two.")
+    return noise
 
 
 def _check_latents(request: Request, model: Model) -> None:

@@ -22,6 +22,7 @@ from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
+from unnoise.pipelines.start_noise import start_noise
 from unnoise.process import Diffuser
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler
@@ -130,7 +131,7 @@ class Denoising(Iterator[Step]):
         if noise is None:
             sides = request.height // self._model.factor, request.width // self._model.factor
             shape = (len(request.seeds), self._model.shape[0], *sides)
-            noise = NoiseSource(request.seeds)("start", like=torch.empty(shape))
+            noise = start_noise(request.noise, request.seeds, shape)
         return self._plan.initial(noise.to(device, torch.float32))
 
     def _check(self, step: Step) -> None:
@@ -170,6 +171,7 @@ class TextToImage:
         count: int = 1,
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
+        noise: str | None = None,
         latents: Tensor | None = None,
         show_every: int | None = None,
     ) -> Result:
@@ -180,6 +182,7 @@ class TextToImage:
         + i, and is the same picture when asked for alone; random when None. seeds: one for each picture instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
+        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
@@ -199,6 +202,7 @@ class TextToImage:
             count=count,
             scheduler=scheduler,
             compat=compat,
+            noise=noise,
             latents=latents,
         )
         if show_every is not None:
@@ -223,6 +227,7 @@ class TextToImage:
         count: int = 1,
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
+        noise: str | None = None,
         latents: Tensor | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
@@ -242,6 +247,7 @@ class TextToImage:
             count=count,
             scheduler=scheduler,
             compat=compat,
+            noise=noise,
             latents=latents,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
