@@ -38,7 +38,13 @@ TEXT_LIMIT = 8 * 2**20
 """Most characters of text that are read from a picture, in all: recipes are small, graphs of nodes a megabyte."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_EXIF_FIELDS = {0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x927C: "MakerNote", 0x9286: "UserComment"}
+_EXIF_FIELDS = {
+    0x010E: "ImageDescription",
+    0x010F: "Make",
+    0x0110: "Model",
+    0x927C: "MakerNote",
+    0x9286: "UserComment",
+}
 _EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii", bytes(8): "utf-8"}
 
 

@@ -24,6 +24,7 @@ _GRIDS = (
     "Normal",
 )
 
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that makes the same picture again.
@@ -95,7 +96,7 @@ class Recipe:
             "Model hash": self.model_hash[:10],
             "Model": self.model,
             "RNG": {"torch": "CPU", "cuda": "NV"}.get(self.noise, ""),
-            "Version": f"unnoise {self.version}",
+            "Version": f"unnoise {self.version}".strip(),
         }
         lines = [self.prompt, a1111.NEGATIVE + self.negative] if self.negative else [self.prompt]
         line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in settings.items() if value != "")

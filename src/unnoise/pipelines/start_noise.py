@@ -45,8 +45,12 @@ def _cuda(seed: int, count: int) -> npt.NDArray[np.float32]:
     counter[2] = np.arange(count, dtype=np.uint64)
     first, second, _, _ = philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF))
     u = first.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)
-    angle = second.astype(np.float32) * np.float32(2.0**-32 * 2.0 * math.pi) + np.float32(2.0**-33 * 2.0 * math.pi)
-    drawn: npt.NDArray[np.float32] = (np.sqrt(np.float32(-2.0) * np.log(u)) * np.sin(angle)).astype(np.float32)
+    angle = second.astype(np.float32) * np.float32(2.0**-32 * 2.0 * math.pi) + np.float32(
+        2.0**-33 * 2.0 * math.pi
+    )
+    drawn: npt.NDArray[np.float32] = (np.sqrt(np.float32(-2.0) * np.log(u)) * np.sin(angle)).astype(
+        np.float32
+    )
     return drawn
 
 

@@ -36,7 +36,7 @@ def read_chunks(chunks: Mapping[str, str]) -> FoundRecipe | None:
         if recipe is not None:
             return recipe
     written = found.get("parameters", "")
-    return a1111.read(written) if written and not written.lstrip().startswith("{") else None
+    return a1111.read(written) if written and table(written) is None else None
 
 
 def _named(chunks: Mapping[str, str]) -> dict[str, str]:
@@ -50,6 +50,8 @@ def _named(chunks: Mapping[str, str]) -> dict[str, str]:
     if comment:
         found.setdefault("parameters", comment)
         inside = table(comment) or {}
-        found |= {name: value for name, value in inside.items() if name == "Comment" and isinstance(value, str)}
+        found |= {
+            name: value for name, value in inside.items() if name == "Comment" and isinstance(value, str)
+        }
         found.setdefault("prompt", comment if inside else "")
     return found

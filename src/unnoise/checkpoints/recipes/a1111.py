@@ -13,6 +13,7 @@ from unnoise.checkpoints.recipes.found import FoundRecipe, number, whole
 from unnoise.errors import InputError
 
 NEGATIVE = "Negative prompt: "
+_LONGEST = 100_000  # characters of a line of settings; a real one has a few thousand
 _FEWEST = 3  # settings that make a last line one of settings and not of prompt
 _DEFAULTS = {"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7", "Seed": "0", "Size": "512x512"}
 _LORA = re.compile(r"<lora:([^:<>]{1,200}):([-+.\d]{1,12})[^<>]{0,200}>")
@@ -68,7 +69,14 @@ def read(text: str) -> FoundRecipe:
 
 
 def settings(line: str) -> dict[str, str]:
-    """Names and values of a line such as `Steps: 20, Model: "a, b"`; one pass, whatever the text."""
+    """Names and values of a line such as `Steps: 20, Model: "a, b"`, whatever the text.
+
+    Raises InputError for a line longer than any program writes.
+    """
+    if len(line) > _LONGEST:
+        raise InputError(
+            f"a line of settings of {len(line):,} characters is no recipe; give a picture with one."
+        )
     found, rest = {}, line
     while ": " in rest:
         name, _, rest = rest.partition(": ")
@@ -91,7 +99,11 @@ def _settings_line(lines: list[str]) -> int:
         if lines[place].startswith("Steps: "):
             return place
     last = max((place for place, line in enumerate(lines) if line.strip()), default=len(lines))
-    if last < len(lines) and len({"Sampler", "Seed", "CFG scale", "Size"} & set(settings(lines[last]))) >= _FEWEST:
+    if (
+        last < len(lines)
+        and len(lines[last]) <= _LONGEST
+        and len({"Sampler", "Seed", "CFG scale", "Size"} & set(settings(lines[last]))) >= _FEWEST
+    ):
         return last
     return len(lines)
 
@@ -105,9 +117,9 @@ def _prompts(lines: list[str]) -> tuple[str, str]:
 
 def _program(given: dict[str, str]) -> tuple[str, str]:
     version = given.get("Version", "")
-    for mark, program in (("unnoise ", "unnoise"), ("Fooocus ", "Fooocus")):
-        if version.startswith(mark):
-            return program, version.removeprefix(mark)
+    for program in ("unnoise", "Fooocus"):
+        if version.startswith(program):
+            return program, version.removeprefix(program).strip()
     if given.get("App", "") == "SD.Next" or {"Parser", "Backend", "Operations"} & set(given):
         return "SD.Next", version
     for mark, program in (("stable-diffusion.cpp", "stable-diffusion.cpp"), ("ComfyUI", "ComfyUI")):
@@ -120,7 +132,9 @@ def _program(given: dict[str, str]) -> tuple[str, str]:
 
 def _grid(found: dict[str, str], program: str) -> str:
     """The schedule's name where it stands apart from the sampler's; "" for the sampler's own."""
-    names = {"SD.Next": ("Sampler sigma",), "A1111": ("Schedule type",)}.get(program, ("Schedule type", "Scheduler"))
+    names = {"SD.Next": ("Sampler sigma",), "A1111": ("Schedule type",)}.get(
+        program, ("Schedule type", "Scheduler")
+    )
     grid = next((found[name] for name in names if name in found), "")
     return "" if grid.lower() in ("automatic", "default", "none") else grid
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from unnoise.checkpoints.recipes.found import FoundRecipe, number, plain, stem, table, text, whole
 from unnoise.checkpoints.recipes.graph import Graph, Link, Node, of_page, of_run
+from unnoise.errors import InputError
 
+_NODES, _SAMPLERS = 5_000, 50  # the most that are looked at; large graphs have some hundreds, and a few
 _DEPTH = 16  # nodes that one value may pass through
 _TEXTS = ("text", "text_g", "prompt", "string", "value", "text_l")
 _MODELS = ("ckpt_name", "unet_name", "model_name")
@@ -21,6 +21,8 @@ def find(chunks: dict[str, str]) -> FoundRecipe | None:
     run, page = (table(chunks.get(name, "")) for name in ("prompt", "workflow"))
     for written, reader in ((run, of_run), (page, of_page)):
         graph = Graph({}) if written is None else reader(written)
+        if len(graph.nodes) > _NODES:
+            raise InputError(f"a graph of {len(graph.nodes):,} nodes is no recipe; give a picture with one.")
         sampler = _sampler(graph)
         if sampler is not None:
             return _read(graph, sampler)
@@ -66,10 +68,12 @@ def _is_sampler(node: Node) -> bool:
 
 def _sampler(graph: Graph) -> Node | None:
     """The sampler that the saved picture starts from: of those above an output, one with none above itself."""
-    outputs = [node for node in graph.nodes.values() if "image" in node.kind.lower() and "images" in node.inputs]
-    above = {node.name for output in outputs for node in graph.above(output)}
+    outputs = [
+        node for node in graph.nodes.values() if "image" in node.kind.lower() and "images" in node.inputs
+    ]
+    above = {node.name for output in outputs[:_SAMPLERS] for node in graph.above(output)}
     samplers = [node for node in graph.nodes.values() if _is_sampler(node)]
-    chosen = [node for node in samplers if node.name in above] or samplers
+    chosen = ([node for node in samplers if node.name in above] or samplers)[:_SAMPLERS]
     first = [node for node in chosen if not any(map(_is_sampler, graph.above(node)))]
     return next(iter(first or chosen), None)
 
@@ -80,7 +84,7 @@ class _Sight:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def own(self, node: Node, name: str, depth: int = _DEPTH) -> Any:
+    def own(self, node: Node, name: str, depth: int = _DEPTH) -> object:
         """A node's input; through links, the one value that the node at the other end has to give."""
         value = node.inputs.get(name)
         if not isinstance(value, Link):
@@ -93,7 +97,7 @@ class _Sight:
                 return self.own(source, key, depth - 1)
         return None
 
-    def value(self, node: Node, names: tuple[str, ...], through: str) -> Any:
+    def value(self, node: Node, names: tuple[str, ...], through: str) -> object:
         """The first of these inputs of the node, or of the node that feeds `through`."""
         for place in (node, self.graph.source(node.inputs.get(through))):
             for name in names if place is not None else ():
@@ -104,7 +108,11 @@ class _Sight:
     def grid(self, sampler: Node) -> str:
         named = self.value(sampler, ("scheduler",), "sigmas")
         source = self.graph.source(sampler.inputs.get("sigmas"))
-        known = {"KarrasScheduler": "karras", "ExponentialScheduler": "exponential", "PolyexponentialScheduler": "polyexponential"}
+        known = {
+            "KarrasScheduler": "karras",
+            "ExponentialScheduler": "exponential",
+            "PolyexponentialScheduler": "polyexponential",
+        }
         return text(named) or known.get("" if source is None else source.kind, "")
 
     def made_from(self, sampler: Node, name: str, through: str) -> list[Node]:
@@ -128,7 +136,12 @@ class _Sight:
         while waiting:
             link = waiting.pop()
             node = self.graph.source(link)
-            if node is None or not isinstance(link, Link) or link in seen or node.kind == "ConditioningZeroOut":
+            if (
+                node is None
+                or not isinstance(link, Link)
+                or link in seen
+                or node.kind == "ConditioningZeroOut"
+            ):
                 continue
             seen.add(link)
             words = next((key for key in _TEXTS if key in node.inputs), None)
@@ -137,7 +150,9 @@ class _Sight:
             elif {"positive", "negative"} <= set(node.inputs):
                 waiting.append(node.inputs["negative" if link.slot == 1 else "positive"])
             else:
-                waiting.extend(reversed([entry for name, entry in node.inputs.items() if name.startswith("condition")]))
+                waiting.extend(
+                    reversed([entry for name, entry in node.inputs.items() if name.startswith("condition")])
+                )
 
     def size(self, sampler: Node) -> tuple[int | None, int | None]:
         for node in self.made_from(sampler, "latent_image", ""):
@@ -147,7 +162,10 @@ class _Sight:
 
     def passes(self, sampler: Node) -> dict[str, object]:
         """What the sampler leaves out of a whole run, and whether another follows it."""
-        followers = [node for node in self.graph.nodes.values() if _is_sampler(node) and sampler in self.graph.above(node)]
+        others = [node for node in self.graph.nodes.values() if _is_sampler(node)][:_SAMPLERS]
+        followers = [
+            node for node in others if sampler.name in {above.name for above in self.graph.above(node)}
+        ]
         told: dict[str, object] = {"Further passes": len(followers)} if followers else {}
         strength = number(self.value(sampler, ("denoise",), "sigmas"))
         if strength is not None and strength < 1.0:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Table, number, plain, stem, table, text, whole
+from unnoise.checkpoints.recipes.found import (
+    FoundRecipe,
+    Table,
+    number,
+    plain,
+    stem,
+    table,
+    text,
+    whole,
+    words,
+)
 
-_TAKEN = (
+_TAKEN = words(
     "prompt negative_prompt seed steps guidance_scale sampler scheduler resolution base_model base_model_hash loras "
     "version metadata_scheme clip_skip vae"
-).split()
-_SWARM = "prompt negativeprompt seed steps cfgscale sampler scheduler width height model swarm_version".split()
+)
+_SWARM = words("prompt negativeprompt seed steps cfgscale sampler scheduler width height model swarm_version")
 
 
 def find(chunks: dict[str, str]) -> FoundRecipe | None:
@@ -30,7 +40,9 @@ def _fooocus(written: Table) -> FoundRecipe:
     skip, vae = whole(written.get("clip_skip")), text(written.get("vae"))
     more |= {"Clip skip": skip, "VAE": "" if vae.startswith("Default") else vae}
     loras = written.get("loras")
-    rows = [row for row in loras if isinstance(row, list) and len(row) >= 2] if isinstance(loras, list) else []
+    rows = (
+        [row for row in loras if isinstance(row, list) and len(row) >= 2] if isinstance(loras, list) else []
+    )
     return FoundRecipe(
         program="Fooocus",
         version=text(written.get("version")).removeprefix("Fooocus ").removeprefix("v"),

@@ -88,6 +88,11 @@ def stem(name: object) -> str:
     return last
 
 
+def words(listed: str) -> frozenset[str]:
+    """Names, written with spaces between."""
+    return frozenset(listed.split())
+
+
 def plain(values: Mapping[str, object]) -> dict[str, str]:
     """Settings as text, without those that say nothing."""
     return {

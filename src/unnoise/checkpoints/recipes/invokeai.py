@@ -5,13 +5,32 @@ from __future__ import annotations
 import re
 import shlex
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Table, number, plain, stem, table, text, whole
+from unnoise.checkpoints.recipes.found import (
+    FoundRecipe,
+    Table,
+    number,
+    plain,
+    stem,
+    table,
+    text,
+    whole,
+    words,
+)
 
-_TAKEN = (
+_LONGEST = 20_000  # characters of a command line
+_TAKEN = words(
     "app_version positive_prompt negative_prompt seed steps cfg_scale scheduler width height model loras rand_device "
     "clip_skip strength vae generation_mode"
-).split()
-_FLAGS = {"-s": "steps", "-S": "seed", "-W": "width", "-H": "height", "-C": "cfg_scale", "-A": "sampler", "-f": "strength"}
+)
+_FLAGS = {
+    "-s": "steps",
+    "-S": "seed",
+    "-W": "width",
+    "-H": "height",
+    "-C": "cfg_scale",
+    "-A": "sampler",
+    "-f": "strength",
+}
 
 
 def read(written: Table) -> FoundRecipe:
@@ -51,7 +70,7 @@ def read_second(written: Table) -> FoundRecipe:
         asked = " ".join(text(part.get("prompt")) for part in asked if isinstance(part, dict))
     prompt, negative = _split(text(asked))
     sampler, grid = _sampler(text(image.get("sampler")).removeprefix("k_"))
-    taken = "prompt seed steps cfg_scale sampler width height strength type".split()
+    taken = words("prompt seed steps cfg_scale sampler width height strength type")
     more = {name: value for name, value in image.items() if name not in taken and value != 0}
     more["Denoising strength"] = image.get("strength")
     return FoundRecipe(
@@ -75,16 +94,16 @@ def read_second(written: Table) -> FoundRecipe:
 def read_first(command: str) -> FoundRecipe | None:
     """What `Dream`, a command line such as `"a cat" -s50 -S7 -W512 -H512 -C7.5 -Ak_lms`, says."""
     try:
-        words = shlex.split(command)
+        typed = shlex.split(command) if len(command) <= _LONGEST else []
     except ValueError:
         return None
-    if not words:
+    if not typed:
         return None
-    found: Table = {"prompt": words[0]}
-    for place, word in enumerate(words):
+    found: Table = {"prompt": typed[0]}
+    for place, word in enumerate(typed):
         name = _FLAGS.get(word[:2])
         if name is not None:
-            found[name] = word[2:] or (words[place + 1] if place + 1 < len(words) else "")
+            found[name] = word[2:] or (typed[place + 1] if place + 1 < len(typed) else "")
     return read_second({"image": found})
 
 

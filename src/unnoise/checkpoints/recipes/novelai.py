@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Table, number, plain, table, text, whole
+from unnoise.checkpoints.recipes.found import FoundRecipe, Table, number, plain, table, text, whole, words
 
-_TAKEN = (
+_TAKEN = words(
     "prompt uc seed steps scale sampler noise_schedule width height v4_prompt v4_negative_prompt signed_hash "
     "request_type strength"
-).split()
+)
 
 
 def find(chunks: dict[str, str]) -> FoundRecipe | None:
@@ -23,7 +23,9 @@ def find(chunks: dict[str, str]) -> FoundRecipe | None:
     return FoundRecipe(
         program="NovelAI",
         version=source,
-        prompt=_caption(written.get("v4_prompt")) or text(written.get("prompt")) or chunks.get("Description", ""),
+        prompt=_caption(written.get("v4_prompt"))
+        or text(written.get("prompt"))
+        or chunks.get("Description", ""),
         negative=_caption(written.get("v4_negative_prompt")) or text(written.get("uc")),
         seed=whole(written.get("seed")),
         steps=whole(written.get("steps")),
