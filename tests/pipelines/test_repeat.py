@@ -128,7 +128,7 @@ def test_comfyui_s_start_is_torch_s_draw_of_the_seed(pipe, tmp_path):
 
 
 SAID = [
-    (a1111(sampler="Quantum", grid="Automatic"), "sampler Quantum is not known; the model's default, DPM++ 2M, is used"),
+    (a1111(sampler="Quantum", grid="Automatic"), "sampler Quantum is not known; the model's default, DPM++ 2M, is"),
     (a1111(grid="Spiral"), "grid Spiral is not known for DPM++ 2M; its own is used"),
     (a1111(sampler="DEIS", grid="Automatic"), "a1111 values of DEIS are not known here; the right ones are used"),
     (a1111(", ENSD: 31337", "Euler a"), "that noise (and ENSD 31337) is ours, so the picture will differ"),

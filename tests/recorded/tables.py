@@ -10,7 +10,7 @@ INVOKE = {
     "loras": [], "vae": None,
 }  # fmt: skip
 SECOND = {
-    "model": "stable diffusion", "model_weights": "stable-diffusion-1.5", "model_hash": "cc6cb27103417325ff94f52b7a5d2dde",
+    "model": "stable diffusion", "model_weights": "stable-diffusion-1.5", "model_hash": "cc6cb27103417325ff94f52b7a",
     "app_id": "invoke-ai/InvokeAI", "app_version": "2.3.0",
     "image": {
         "prompt": [{"prompt": "a stone arch [fog] at dawn", "weight": 1}], "steps": 50, "cfg_scale": 7.5,

@@ -174,7 +174,7 @@ KIN = [
     sample(
         "Forge of 2024",
         "glass frog\nNegative prompt: toy\nSteps: 24, Sampler: DPM++ 2M SDE, Schedule type: Karras, CFG scale: 5.5, "
-        "Seed: 711, Size: 896x1152, Model hash: e6bb9ea85b, Model: xl_base, Version: f0.0.17v1.8.0rc-latest-276-g29be1da7",
+        "Seed: 711, Size: 896x1152, Model hash: e6bb9ea85b, Model: xl_base, Version: f0.0.17v1.8.0rc-latest-276-g29be",
         program="Forge",
         sampler="DPM++ 2M SDE",
         grid="Karras",
@@ -202,8 +202,8 @@ KIN = [
     ),
     sample(
         "SD.Next of 2023, original backend",
-        "hut in snow\nNegative prompt: people\nSteps: 20, Seed: 2776298602, Sampler: DDIM, CFG scale: 6, Size: 768x512, "
-        "Parser: Full parser, Model: sd15, Model hash: 1750bf7d5c, Backend: Original, Version: 90afba3, "
+        "hut in snow\nNegative prompt: people\nSteps: 20, Seed: 2776298602, Sampler: DDIM, Size: 768x512, "
+        "CFG scale: 6, Parser: Full parser, Model: sd15, Model hash: 1750bf7d5c, Backend: Original, Version: 90afba3, "
         "Operations: txt2img, Token merging ratio: 0.3",
         program="SD.Next",
         sampler="DDIM",
