@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("set", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--styles", default="noto,flat,3d", help="which of the set's styles (default noto,flat,3d)")
     parser.add_argument("--all", action="store_true", help="held-out pictures too, which then count double")
     options = parser.parse_args()
     folders = {name: options.out / name for name in (PLAIN, NEW, RECOLOURED)}
@@ -69,7 +70,7 @@ def main() -> None:
     wanted, count = concepts(), 0
     for row, picture in read_set(options.set):
         new = row["split"] != "train"
-        if new and not options.all:
+        if row["style"] not in options.styles.split(",") or (new and not options.all):
             continue
         more = wanted[str(row["name"])]
         colour = main_colour(picture) if row["group"] in RECOLOUR_GROUPS else None

@@ -34,7 +34,18 @@ Array = npt.NDArray[np.float32]
 PIXEL_LIMIT = 16 * 2**20
 """Largest picture that is decoded, in pixels: a small file can claim gigabytes."""
 
+TEXT_LIMIT = 8 * 2**20
+"""Most characters of text that are read from a picture, in all: recipes are small, graphs of nodes a megabyte."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_EXIF_FIELDS = {
+    0x010E: "ImageDescription",
+    0x010F: "Make",
+    0x0110: "Model",
+    0x927C: "MakerNote",
+    0x9286: "UserComment",
+}
+_EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii", bytes(8): "utf-8"}
 
 
 def to_arrays(pictures: Tensor) -> list[Array]:
@@ -218,9 +229,36 @@ def open_picture(path: Path, limit: int = PIXEL_LIMIT) -> Image.Image:
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """The text chunks of a PNG file, without decoding it; empty for JPEG and WebP. Raises FileError."""
+    """The texts in a picture by name, without decoding it: a PNG's chunks, and EXIF fields that hold text.
+
+    Raises FileError, also for texts of more than TEXT_LIMIT characters.
+    """
     with _opened(path, PIXEL_LIMIT) as picture:
-        return {str(name): str(value) for name, value in picture.info.items() if isinstance(value, str)}
+        text = {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
+        text |= _exif_text(picture)
+    length = sum(map(len, text.values()))
+    if length > TEXT_LIMIT:
+        raise FileError(f"'{path}' holds {length:,} characters of text; at most {TEXT_LIMIT:,} are read.")
+    return text
+
+
+def _exif_text(picture: ImageFile.ImageFile) -> dict[str, str]:
+    exif = picture.getexif()
+    fields = {**exif, **exif.get_ifd(0x8769)}
+    told = {name: _exif_value(fields[code]) for code, name in _EXIF_FIELDS.items() if code in fields}
+    return {name: value for name, value in told.items() if value}
+
+
+def _exif_value(value: object) -> str:
+    """Text of an EXIF field; a comment of bytes begins with the name of its code."""
+    if isinstance(value, str):
+        return value.strip("\0 ")
+    if not isinstance(value, bytes) or value[:8] not in _EXIF_CODES:
+        return ""
+    code, rest = _EXIF_CODES[value[:8]], value[8:]
+    if code == "utf-16-be" and rest[1::2][:8].count(0) > rest[::2][:8].count(0):
+        code = "utf-16-le"  # the order is that of the file's header, or of the program's taste
+    return rest.decode(code, errors="replace").strip("\0 ")
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -56,7 +56,9 @@ def test_inspect_tells_the_text_of_another_tools_picture(run, tmp_path):
     from unnoise import images
 
     images.write_png(tmp_path / "a.png", Image.new("L", (4, 4)), {"parameters": "x\nSteps: 3"})
-    assert "Steps: 3" in run("inspect", "a.png")[1]
+    out = run("inspect", "a.png")[1]
+    assert "A1111" in out
+    assert "steps       3" in out
     Image.new("L", (4, 4)).save(tmp_path / "b.jpg")
     assert "none" in run("inspect", "b.jpg")[1]
 

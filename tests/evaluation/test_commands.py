@@ -117,7 +117,7 @@ def test_refusals(run, tiny, folder, tmp_path):
         ("evaluate", "distance", tmp_path, folder): (2, "at least 10 pictures"),
         ("evaluate", "distance", folder, folder, "--features", "nowhere:f"): (
             2,
-            "give pixels or MODULE:FUNCTION",
+            "or MODULE:FUNCTION",
         ),
         ("evaluate",): (2, "is missing"),
         ("compare", tiny, "--steps", "5,x"): (2, "--steps is x"),

@@ -12,7 +12,7 @@ from unnoise.checkpoints.header import BYTES, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
-from unnoise.errors import CheckpointError, FileError
+from unnoise.errors import CheckpointError, FileError, InputError
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -155,7 +155,20 @@ def _picture(path: Path) -> Summary:
     recipe = images.recipe_json(text)
     if recipe is not None:
         details["recipe"] = recipe
+    else:
+        details |= _found(text)
     return Summary(str(path), "picture", path.stat().st_size, sha256_of(path), details=details)
+
+
+def _found(text: Mapping[str, str]) -> dict[str, Any]:
+    """What another program's recipe says, or why it cannot be read."""
+    from unnoise.checkpoints import recipes
+
+    try:
+        found = recipes.read_chunks(text)
+    except InputError as error:
+        return {"problem": str(error)}
+    return {} if found is None else {"recipe": found.to_dict()}
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from unnoise.evaluation import Likelihood
     from unnoise.evaluation.distances import Features
     from unnoise.evaluation.pictures import Folder
+
+    Encode = Callable[[Tensor, str], tuple[Features, str]]
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -86,7 +89,8 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--features",
         default="pixels",
         metavar="WHAT",
-        help="pixels, or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
+        help="pixels; a folder or .safetensors file of a CLIP picture tower or DINOv2 (config.json beside it); or "
+        "MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
     )
     part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
     part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
@@ -197,10 +201,8 @@ def run_distance(arguments: argparse.Namespace) -> int:
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
     from unnoise import evaluation
 
-    sides = [
-        _features(Path(text).expanduser(), arguments.features, limit)
-        for text in (arguments.real, arguments.made)
-    ]
+    encode = _encoder(arguments.features)
+    sides = [_features(Path(text).expanduser(), encode, limit) for text in (arguments.real, arguments.made)]
     (real, _, name), (made, files, _) = sides
     found = evaluation.distance(
         real, made, features=name, neighbours=neighbours, force=arguments.force, seed=seed
@@ -230,23 +232,40 @@ def run_distance(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _features(path: Path, features: str, limit: int | None) -> tuple[Features, list[str], str]:
+def _features(path: Path, encode: Encode, limit: int | None) -> tuple[Features, list[str], str]:
     """Feature vectors, file names, and what they are of."""
     from unnoise import evaluation
 
     if path.suffix in (".npy", ".npz"):
         return evaluation.read_array(path)[:limit], [], "given"
     folder = evaluation.read_folder(path, None, limit)
-    names = [str(file) for file in folder.paths]
     size = "x".join(map(str, folder.pixels.shape[1:]))
+    made, name = encode(folder.pixels, size)
+    return made, [str(file) for file in folder.paths], name
+
+
+def _encoder(features: str) -> Encode:
+    """From uint8 pictures and their size in words to features and what they are."""
+    import numpy as np
+
+    from unnoise import evaluation
+
     if features == "pixels":
-        return evaluation.pixel_features(folder.pixels), names, f"pixels {size}, from 0 to 1, not resized"
+        return lambda pixels, size: (
+            evaluation.pixel_features(pixels),
+            f"pixels {size}, from 0 to 1, not resized",
+        )
+    if Path(features).expanduser().exists() or Path(features).suffix:
+        network = evaluation.load_encoder(features)
+        return lambda pixels, size: (network(pixels), f"{network.name}, of {size}")
     module, _, function = features.partition(":")
     try:
         encoder = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"--features is {features}; give pixels or MODULE:FUNCTION ({error}).") from None
-    import numpy as np
-
-    made: Features = np.asarray(encoder(folder.pixels), dtype=np.float64)
-    return made, names, f"{features} of {size}, not resized"
+        raise InputError(
+            f"--features is {features}; give pixels, an encoder's folder, or MODULE:FUNCTION ({error})."
+        ) from None
+    return lambda pixels, size: (
+        np.asarray(encoder(pixels), dtype=np.float64),
+        f"{features} of {size}, not resized",
+    )

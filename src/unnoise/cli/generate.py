@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser, variants
+from unnoise.cli import again, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -32,8 +33,9 @@ class Request:
     options: those of `pipe.denoise`. variant: what it begins from, and how it is guided.
     """
 
-    prompt: str
+    prompt: str | None
     model: str
+    source: Path | None
     output: Path
     options: Mapping[str, Any]
     show_every: int | None
@@ -52,10 +54,13 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
     command.add_argument("-p", "--prompt", help="the same as PROMPT")
     command.add_argument(
-        "-m",
-        "--model",
-        default=_DEFAULT_MODEL,
-        help="name, folder, training run, or .safetensors file (%(default)s)",
+        "-m", "--model", help=f"name, folder, training run, or .safetensors file ({_DEFAULT_MODEL})"
+    )
+    command.add_argument(
+        "--from",
+        dest="source",
+        metavar="IMAGE",
+        help="make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
     )
     command.add_argument(
         "-o",
@@ -63,14 +68,11 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         default="outputs",
         help="folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
     )
-    command.add_argument(
-        "-n", "--negative", default="", metavar="TEXT", help="what the picture should not be"
-    )
+    command.add_argument("-n", "--negative", metavar="TEXT", help="what the picture should not be")
     command.add_argument(
         "--prompt-style",
-        default="a1111",
         metavar="NAME",
-        help="how weights are written: a1111 (%(default)s), comfyui, compel, plain",
+        help="how weights are written: a1111 (the default), comfyui, compel, plain",
     )
     command.add_argument("--steps", metavar="N", help="steps from noise to picture")
     command.add_argument(
@@ -84,6 +86,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     command.add_argument(
         "-s", "--seed", metavar="N", help="of the first picture; -1 or none: random, and told"
+    )
+    command.add_argument(
+        "--noise", metavar="NAME", help="the start that other programs draw of a seed: torch (CPU) or cuda"
     )
     command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
     command.add_argument("--size", metavar="WxH", help="in pixels")
@@ -126,6 +131,8 @@ def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
 
+    source = arguments.source and Path(arguments.source).expanduser()
+    model = again.model_of(source, arguments.model) if source else arguments.model or _DEFAULT_MODEL
     options: dict[str, Any] = {
         "negative": arguments.negative,
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
@@ -133,13 +140,15 @@ def request(arguments: argparse.Namespace) -> Request:
         "scheduler": arguments.scheduler,
         "compat": arguments.compat,
         "prompt_style": arguments.prompt_style,
+        "noise": arguments.noise,
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
     asked = Request(
-        prompt=_prompt(arguments, checkpoints.find_foreign(arguments.model) is not None),
-        model=arguments.model,
+        prompt=_prompt(arguments, model, checkpoints.find_foreign(model) is not None),
+        model=model,
+        source=source,
         output=Path(arguments.output).expanduser(),
         options=options,
         show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
@@ -158,7 +167,7 @@ def request(arguments: argparse.Namespace) -> Request:
 
 def _seed(text: str | None) -> int | None:
     seed = maybe(whole, "--seed", text, -1, 2**63 - 257, 7)
-    return None if seed == -1 else seed
+    return secrets.randbelow(2**32) if seed == -1 else seed
 
 
 def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
@@ -172,30 +181,30 @@ def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
     return {"width": width, "height": height}
 
 
-def _prompt(arguments: argparse.Namespace, foreign: bool) -> str:
+def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | None:
     from unnoise.checkpoints import find
     from unnoise.checkpoints.manifest import read_manifest
 
-    heeds = foreign or read_manifest(find(arguments.model)).text_encoder is not None
+    heeds = foreign or read_manifest(find(model)).text_encoder is not None
     if arguments.words is not None and arguments.prompt is not None:
         raise InputError(
             f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
-    if prompt is None and heeds:
+    if prompt is None and heeds and arguments.source is None:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
-    return prompt or ""
+    return prompt
 
 
 def _check_prompts(asked: Request) -> None:
     """Brackets, weights and tags are read here already, before anything is loaded."""
     from unnoise.text.prompts import STYLES, Prompt
 
-    style = asked.options["prompt_style"]
+    style = asked.options["prompt_style"] or "a1111"
     if style not in STYLES:
         raise InputError(f"--prompt-style is '{style}'; give one of {', '.join(STYLES)}.")
-    Prompt.read(asked.prompt, style)
-    Prompt.read(asked.options["negative"], style, negative=True)
+    Prompt.read(asked.prompt or "", style)
+    Prompt.read(asked.options["negative"] or "", style, negative=True)
 
 
 def _check_files(asked: Request) -> None:
@@ -227,8 +236,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")
     loaded = time.monotonic()
-    denoising = variants.denoise(pipe, asked.prompt, asked.options, asked.variant)
-    for note in denoising.notes:
+    options, notes = _whole(asked, pipe)
+    denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
+    notes += denoising.notes
+    for note in notes:
         sys.stderr.write(f"unnoise: note: {note}\n")
     watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
     with Progress(len(denoising), "denoising", quiet=asked.json) as progress:
@@ -242,8 +253,21 @@ def run(arguments: argparse.Namespace) -> int:
     paths = _save(asked, result)
     extra = watch.finish(result)
     seconds = {"load": loaded - begun, "sample": sampled - loaded}
-    (_tell_json if asked.json else _tell)(denoising, paths, extra, seconds)
+    if asked.json:
+        _tell_json(denoising, paths, extra, seconds, notes)
+    else:
+        _tell(denoising, paths, extra, seconds)
     return 0
+
+
+def _whole(asked: Request, pipe: TextToImage) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Every argument of the run, and notes on what of a picture that is to be repeated is not honoured."""
+    typed = {"prompt": asked.prompt, **asked.options}
+    notes: tuple[str, ...] = ()
+    if asked.source is not None:
+        typed, notes = again.options(asked.source, pipe.model, typed)
+    texts = {name: typed.get(name) or "" for name in ("prompt", "negative")}
+    return typed | texts | {"prompt_style": typed.get("prompt_style") or "a1111"}, notes
 
 
 def _threads(pipe: TextToImage, asked: Request) -> int:
@@ -290,12 +314,16 @@ def _tell(
 
 
 def _tell_json(
-    run: Denoising | TwoPasses, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+    run: Denoising | TwoPasses,
+    paths: list[Path],
+    extra: Mapping[str, str],
+    seconds: Mapping[str, float],
+    notes: tuple[str, ...],
 ) -> None:
     pictures = [
         {"path": str(path), "recipe": recipe.to_dict()}
         for path, recipe in zip(paths, run.recipes, strict=True)
     ]
     rounded = {name: round(value, 4) for name, value in seconds.items()}
-    told = {"images": pictures, **extra, "notes": list(run.notes), "seconds": rounded}
+    told = {"images": pictures, **extra, "notes": list(notes), "seconds": rounded}
     sys.stdout.write(json.dumps(told) + "\n")

@@ -89,16 +89,20 @@ def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
     facts = dict(summary.details)
     yield "file", f"{summary.path}, {facts.pop('width')}x{facts.pop('height')}, {summary.size / 1e3:,.1f} kB"
     recipe = facts.pop("recipe", None)
-    if recipe is not None:
-        facts.pop("parameters", None)
+    if "problem" in facts:
+        yield "problem", facts.pop("problem")
+    if recipe is None:
+        yield "recipe", "none"
+    else:
+        facts = {}  # the recipe tells what the texts hold
+        more = recipe.get("more", {})
         yield from (
             (name.replace("_", " "), _plain(value))
             for name, value in recipe.items()
-            if value not in ("", False)
+            if value not in ("", False) and name != "more"
         )
-    elif not facts:
-        yield "recipe", "none"
-    yield from ((name, str(value)) for name, value in facts.items())
+        yield from (("", f"{name} {' '.join(value.split())[:200]}") for name, value in more.items())
+    yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
 
 
 _ROWS = {"model": _model, "checkpoint": _checkpoint, "weights": _weights, "picture": _picture}
@@ -109,4 +113,8 @@ def _line(table: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            _plain(each) if not isinstance(each, tuple) else " ".join(map(str, each)) for each in value
+        )
+    return str(value)

@@ -6,6 +6,7 @@ from unnoise.evaluation.bound import Chain, prior_cost, step_cost
 from unnoise.evaluation.comparison import Cell, Report, compare
 from unnoise.evaluation.decoder import discretised_log_likelihood, nearest_level_log_likelihood
 from unnoise.evaluation.distances import energy, frechet, kernel, sliced_wasserstein
+from unnoise.evaluation.encoders import Encoder, load_encoder
 from unnoise.evaluation.flow import Flow
 from unnoise.evaluation.inspection import InspectedStep, Inspection, inspect_run
 from unnoise.evaluation.likelihood import METHODS, bits_per_dim
@@ -21,6 +22,7 @@ __all__ = [
     "Alignment",
     "Cell",
     "Chain",
+    "Encoder",
     "Flow",
     "InspectedStep",
     "Inspection",
@@ -41,6 +43,7 @@ __all__ = [
     "independent_pixels",
     "inspect_run",
     "kernel",
+    "load_encoder",
     "manifold",
     "nearest",
     "nearest_level_log_likelihood",

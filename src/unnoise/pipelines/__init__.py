@@ -6,8 +6,10 @@ from unnoise.pipelines.guidance import Condition, Guided
 from unnoise.pipelines.image_to_image import ImageToImage
 from unnoise.pipelines.inpaint import Inpaint
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.repeat import Repeat
 from unnoise.pipelines.second_pass import SecondPass, TwoPasses
 from unnoise.pipelines.text_to_image import Denoising, Result, Step, TextToImage, load
+from unnoise.pipelines.verify import Verification, verify
 
 __all__ = [
     "Condition",
@@ -20,6 +22,7 @@ __all__ = [
     "Interval",
     "Projected",
     "Recipe",
+    "Repeat",
     "Rescaled",
     "Result",
     "Scale",
@@ -27,5 +30,7 @@ __all__ = [
     "Step",
     "TextToImage",
     "TwoPasses",
+    "Verification",
     "load",
+    "verify",
 ]

@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     count: int
     scheduler: str | Scheduler | None
     compat: str | None
+    noise: str | None
     latents: Tensor | None
     prompt_style: str
 
@@ -56,6 +57,7 @@ def requested(
         count=options.get("count", 1),
         scheduler=options.get("scheduler"),
         compat=options.get("compat"),
+        noise=options.get("noise"),
         latents=options.get("latents"),
         prompt_style=options.get("prompt_style", "a1111"),
     )

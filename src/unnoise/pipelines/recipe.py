@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from unnoise.checkpoints import recipes
+from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.errors import FileError, InputError
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 
-NEGATIVE = "Negative prompt: "
 # Grids that A1111 writes as "Schedule type", apart from the sampler's name.
 _GRIDS = (
     "Karras",
@@ -23,8 +24,6 @@ _GRIDS = (
     "Simple",
     "Normal",
 )
-# A1111 leaves out of its text what has its default value, so a reader must know them.
-_A1111 = {"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7", "Seed": "0", "Size": "512x512"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Recipe:
 
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance,
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
-    width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
+    noise: the generator of the start, "torch" or "cuda", if not ours. width, height: in pixels. model,
+    model_hash: the model's name and the sha256 of its weights. own_noise: the
     start was given by the caller (`latents`), so the seed alone does not make it again. prompt_style: how the
     prompts' weights are written. version: of unnoise.
 
@@ -51,6 +51,7 @@ class Recipe:
     guidance: float = 1.0
     scheduler: str = ""
     compat: str = ""
+    noise: str = ""
     width: int = 0
     height: int = 0
     model: str = ""
@@ -118,11 +119,12 @@ class Recipe:
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash[:10],
             "Model": self.model,
+            "RNG": {"torch": "CPU", "cuda": "NV"}.get(self.noise, ""),
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
             **to_settings(self),
-            "Version": f"unnoise {self.version}",
+            "Version": f"unnoise {self.version}".strip(),
         }
-        lines = [self.prompt, NEGATIVE + self.negative] if self.negative else [self.prompt]
+        lines = [self.prompt, a1111.NEGATIVE + self.negative] if self.negative else [self.prompt]
         line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in settings.items() if value != "")
         return "\n".join([*lines, line])
 
@@ -132,47 +134,49 @@ class Recipe:
 
         What the text leaves out takes A1111's default. Raises InputError where the settings make no sense.
         """
-        lines = text.split("\n")
-        last = max(
-            (place for place, line in enumerate(lines) if line.startswith("Steps: ")), default=len(lines)
-        )
-        given = _settings("".join(lines[last : last + 1]))
-        found = _A1111 | given
-        prompt, negative = _prompts(lines[:last])
-        grid = found.get("Schedule type", "Automatic")
+        return cls.from_found(a1111.read(text))
+
+    @classmethod
+    def from_found(cls, found: FoundRecipe) -> Recipe:
+        """A recipe from what another program left in a picture; what it does not tell has our default."""
+        told = {
+            "seed": found.seed,
+            "steps": found.steps,
+            "guidance": found.guidance,
+            "width": found.width,
+            "height": found.height,
+        }
         try:
-            width, height = (int(part) for part in found["Size"].split("x"))
-            return cls(
-                prompt=prompt,
-                negative=negative,
-                seed=int(found["Seed"]),
-                steps=int(found["Steps"]),
-                guidance=float(found["CFG scale"]),
-                scheduler=found["Sampler"] if grid == "Automatic" else f"{found['Sampler']} {grid}",
-                width=width,
-                height=height,
-                model=found.get("Model", ""),
-                model_hash=found.get("Model hash", ""),
-                prompt_style=found.get("Prompt style", "a1111"),
-                version=found.get("Version", "").removeprefix("unnoise "),
-                **from_settings(found),
-            )
+            variant = from_settings(found.more)
         except ValueError as error:
-            raise InputError(
-                f"the settings '{', '.join(given)}' of this text make no sense: {error}."
-            ) from error
+            raise InputError(f"the settings of this text make no sense: {error}.") from error
+        return cls(
+            prompt=found.prompt,
+            negative=found.negative,
+            prompt_style=found.more.get("Prompt style", "a1111"),
+            scheduler=f"{found.sampler} {found.grid}".strip(),
+            noise=found.noise,
+            model=found.model,
+            model_hash=found.model_hash,
+            version=found.version,
+            **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
+            **variant,
+        )
 
     @classmethod
     def from_png(cls, path: str | Path) -> Recipe:
-        """The recipe in a picture: ours without loss when it is there, else A1111's text. Raises FileError."""
+        """The recipe in a picture: ours without loss when it is there, else another program's. Raises FileError."""
         from unnoise import images
 
         text = images.read_text(Path(path))
         if "unnoise" in text:
             return cls.from_json(text["unnoise"])
-        if "parameters" in text:
-            return cls.from_parameters(text["parameters"])
-        raise FileError(f"'{path}' holds no recipe; give a PNG that unnoise or A1111 wrote.")
+        found = recipes.read_chunks(text)
+        if found is None:
+            raise FileError(
+                f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
+            )
+        return cls.from_found(found)
 
     def png_text(self) -> dict[str, str]:
         """The text chunks of a PNG: "parameters" for people and other tools, "unnoise" without loss."""
@@ -190,27 +194,5 @@ def _split(scheduler: str) -> tuple[str, str]:
     return scheduler, ""
 
 
-def _prompts(lines: list[str]) -> tuple[str, str]:
-    place = next((place for place, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
-    return "\n".join(lines[:place]), "\n".join(lines[place:]).removeprefix(NEGATIVE)
-
-
 def _quoted(value: str) -> str:
     return json.dumps(value) if any(mark in value for mark in ',:\n"') else value
-
-
-def _settings(line: str) -> dict[str, str]:
-    """Names and values of a line such as `Steps: 20, Model: "a, b"`; one pass, whatever the text."""
-    found, rest = {}, line
-    while ": " in rest:
-        name, _, rest = rest.partition(": ")
-        if rest.startswith('"'):
-            try:
-                value, length = json.JSONDecoder().raw_decode(rest)
-                rest = rest[length:].removeprefix(",")
-            except ValueError:
-                value, _, rest = rest.partition(",")
-        else:
-            value, _, rest = rest.partition(",")
-        found[name.strip()] = str(value).strip()
-    return found

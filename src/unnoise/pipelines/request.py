@@ -15,6 +15,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.start_noise import STARTS
 from unnoise.schedulers import Scheduler, names
 from unnoise.text import Prompt
 
@@ -38,6 +39,7 @@ class Request:
     scheduler: Scheduler
     scheduler_name: str
     compat: str
+    noise: str
     width: int
     height: int
     latents: Tensor | None
@@ -57,6 +59,7 @@ class Request:
                 guidance=self.guidance,
                 scheduler=self.scheduler_name,
                 compat=self.compat,
+                noise=self.noise,
                 width=self.width,
                 height=self.height,
                 model=model.name,
@@ -84,6 +87,7 @@ def check(
     count: int,
     scheduler: str | Scheduler | None,
     compat: str | None,
+    noise: str | None,
     latents: Tensor | None,
     prompt_style: str,
 ) -> Request:
@@ -108,6 +112,7 @@ def check(
         scheduler=plain if compat is None else names.get(asked, compat),
         scheduler_name=_shown_name(plain),
         compat=compat or "",
+        noise=_noise(noise, latents),
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
@@ -210,6 +215,16 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
 def _check_words(model: Model, request: Request) -> None:
     if model.text_encoder is None and any((*request.prompts, *request.negatives)):
         raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
+
+
+def _noise(noise: str | None, latents: Tensor | None) -> str:
+    if noise is None:
+        return ""
+    if noise not in STARTS:
+        raise InputError(f"noise is {noise!r}; give {' or '.join(map(repr, STARTS))}, or leave it out.")
+    if latents is not None:
+        raise InputError(f"noise is {noise!r}, and latents are given too; give one of the two.")
+    return noise
 
 
 def _check_latents(request: Request, model: Model) -> None:

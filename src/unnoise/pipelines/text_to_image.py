@@ -26,6 +26,7 @@ from unnoise.pipelines.options import check_kind
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
+from unnoise.pipelines.start_noise import start_noise
 from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
 from unnoise.schedulers import Plan, Scheduler
@@ -150,7 +151,10 @@ class Denoising(Iterator[Step]):
         if noise is None:
             sides = request.height // self._model.factor, request.width // self._model.factor
             shape = (len(request.seeds), self._model.shape[0], *sides)
-            noise = self._given.source(request)("start", like=torch.empty(shape))
+            if request.noise:
+                noise = start_noise(request.noise, request.seeds, shape)
+            else:
+                noise = self._given.source(request)("start", like=torch.empty(shape))
         return self._given.begin(self._plan, noise.to(device, torch.float32))
 
     def _check(self, step: Step) -> None:
@@ -190,6 +194,7 @@ class TextToImage:
         count: int = 1,
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
+        noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
         show_every: int | None = None,
@@ -201,6 +206,7 @@ class TextToImage:
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
         width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
+        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
         prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain".
@@ -221,6 +227,7 @@ class TextToImage:
             count=count,
             scheduler=scheduler,
             compat=compat,
+            noise=noise,
             latents=latents,
             prompt_style=prompt_style,
         )
@@ -240,6 +247,7 @@ class TextToImage:
         count: int = 1,
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
+        noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
     ) -> Denoising:
@@ -261,6 +269,7 @@ class TextToImage:
             count=count,
             scheduler=scheduler,
             compat=compat,
+            noise=noise,
             latents=latents,
             prompt_style=prompt_style,
         )

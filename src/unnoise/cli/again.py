@@ -1,0 +1,52 @@
+"""`--from IMAGE`: options out of a picture, over which those that were typed have the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints import Model
+
+
+def model_of(path: Path, typed: str | None) -> str:
+    """The model that was typed, or the one that the picture's recipe names, where it is shipped.
+
+    Raises FileError where the file holds no recipe, InputError where the model must be given.
+    """
+    from unnoise import checkpoints, images
+    from unnoise.checkpoints import recipes
+
+    text = images.read_text(path)
+    ours = images.recipe_json(text)
+    if "unnoise" in text and ours is None:
+        raise FileError(f"the recipe in '{path}' is damaged; give a picture that is whole.")
+    found = recipes.read_chunks(text) if ours is None else None
+    if ours is None and found is None:
+        raise FileError(
+            f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
+        )
+    if typed is not None:
+        return typed
+    name = str(ours.get("model", "")) if ours is not None else found.model if found is not None else ""
+    if ours is not None and name in checkpoints.shipped():
+        return name
+    raise InputError(
+        f"'{path}' was made by the model '{name or 'unknown'}', which does not come with unnoise; give its file or "
+        "folder with --model."
+    )
+
+
+def options(path: Path, model: Model, typed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Arguments of `pipe.denoise` for the picture again, changed by what was typed (not None); and notes."""
+    from unnoise.pipelines import Repeat
+
+    repeat = Repeat.of(path, model)
+    given = {name: value for name, value in typed.items() if value is not None}
+    kept = dict(repeat.options)
+    if "scheduler" in given:  # the values of a program are those of its own schedulers
+        kept.pop("compat", None)
+    return kept | given, repeat.notes

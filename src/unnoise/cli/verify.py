@@ -1,0 +1,45 @@
+"""`unnoise verify`: make the picture in a file again from its recipe, and say whether it is the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from unnoise.cli import again, parser
+from unnoise.cli.threads import fit_threads
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "verify", help="make a picture again and say whether it is the same", description=__doc__
+    )
+    command.add_argument("image", metavar="IMAGE", help="a picture with a recipe")
+    command.add_argument(
+        "-m", "--model", help="its model; the one that the recipe names, where that is shipped"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.finish(command, "verify", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status: 0 where the recipe makes the picture, else 1."""
+    path = Path(arguments.image).expanduser()
+    model = again.model_of(path, arguments.model)
+    from unnoise.pipelines import load, verify
+
+    pipe = load(model)
+    fit_threads(pipe.model)
+    found = verify(pipe, path)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found.to_dict()) + "\n")
+        return 0 if found.holds else 1
+    apart = (
+        "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
+    )
+    sys.stdout.write(f"{path}: {found.verdict}{apart}\n")
+    for reason in found.reasons:
+        sys.stdout.write(f"  {reason}\n")
+    return 0 if found.holds else 1

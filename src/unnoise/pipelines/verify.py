@@ -1,0 +1,77 @@
+"""Is the picture in a file what its recipe makes? It is made again and compared, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from unnoise import images
+from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.repeat import Repeat
+from unnoise.pipelines.text_to_image import TextToImage
+
+Verdict = Literal["bit-equal", "within 1/255", "different"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a picture made again differs from the one in the file.
+
+    largest: the largest difference of a number of a pixel, in 255ths; None where the sizes differ. share: the part
+    of all numbers that differ. reasons: what may be why, a sentence each; empty where nothing differs.
+    """
+
+    verdict: Verdict
+    largest: int | None
+    share: float
+    reasons: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the recipe makes the picture, to the last grey level."""
+        return self.verdict != "different"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"holds": self.holds}
+
+
+def verify(pipe: TextToImage, path: str | Path) -> Verification:
+    """Make the picture in a file again with `pipe` and compare.
+
+    A picture that was saved with every pixel enlarged is compared so. Raises FileError where the file holds no
+    recipe, InputError where the model cannot follow it.
+    """
+    repeat = Repeat.of(path, pipe.model)
+    made = pipe(**repeat.options).images[0]
+    saved = images.open_picture(Path(path))
+    factor = max(1, saved.width // made.width)
+    made = images.enlarge(made, factor)
+    if made.size != saved.size:
+        size = (
+            f"the file's picture is {saved.width}x{saved.height}, its recipe makes {made.width}x{made.height}"
+        )
+        return Verification("different", None, 1.0, (size, *repeat.notes))
+    apart = np.abs(_numbers(saved) - _numbers(made))
+    largest, share = int(apart.max()), float((apart > 0).mean())
+    if largest == 0:
+        return Verification("bit-equal", 0, 0.0, ())
+    reasons = (*repeat.notes, *(_own_reasons(path) if repeat.own else ()))
+    if largest == 1:
+        return Verification("within 1/255", 1, share, reasons)
+    unknown = ("the pixels were changed after the picture was made, or on another machine made otherwise",)
+    return Verification("different", largest, share, reasons or unknown)
+
+
+def _own_reasons(path: str | Path) -> tuple[str, ...]:
+    theirs, ours = Recipe.from_png(path).version, version("unnoise")
+    return () if theirs == ours else (f"it was made by unnoise {theirs}; this is {ours}",)
+
+
+def _numbers(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.int16]]:
+    return np.asarray(picture.convert("RGBA"), dtype=np.int16)

@@ -1,0 +1,179 @@
+"""Features of encoders on disk beside transformers' own, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from unnoise import evaluation
+from unnoise.cli import main
+from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    config = transformers.CLIPVisionConfig(
+        **SMALL, intermediate_size=32, image_size=32, patch_size=8, projection_dim=12
+    )
+    torch.manual_seed(0)
+    return saved(transformers.CLIPVisionModelWithProjection(config), folder)
+
+
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    config = transformers.Dinov2Config(**SMALL, image_size=28, patch_size=14)
+    torch.manual_seed(1)
+    return saved(transformers.Dinov2Model(config), tmp_path_factory.mktemp("dino"))
+
+
+def saved(model, folder):
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(model.config.to_dict()))
+    return folder
+
+
+def pictures(count=6, channels=3, height=40, width=48, seed=0):
+    shape = (count, channels, height, width)
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def test_clip_features_are_transformers_own(clip):
+    """Its own loader, and PIL's bicubic on 8 bits, which rounds after each of its passes: 1.5/255 on smooth ones."""
+    coarse = pictures(height=5, width=6).float().mul(0.5).add(64.0)
+    pixels = torch.nn.functional.interpolate(coarse, size=(40, 48), mode="bicubic").round().to(torch.uint8)
+    model = transformers.CLIPVisionModelWithProjection.from_pretrained(clip, local_files_only=True).eval()
+    prepare = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    shown = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in pixels]
+    inputs = prepare(images=shown, return_tensors="pt")["pixel_values"]
+    encoder = evaluation.load_encoder(clip)
+    assert float((encoder.seen(pixels) - inputs).abs().max()) < 1.5 / 255 / 0.26
+    with torch.inference_mode():
+        wanted = model(pixel_values=encoder.seen(pixels)).image_embeds.double().numpy()
+    assert np.abs(encoder(pixels) - wanted).max() < 1e-6
+
+
+def test_dinov2_features_are_transformers_own(dino):
+    pixels = pictures(channels=1)
+    model = transformers.Dinov2Model.from_pretrained(dino, local_files_only=True).eval()
+    (dino / "preprocessor_config.json").write_text(
+        '{"size": {"shortest_edge": 30}, "image_std": [0.5, 0.5, 0.5]}'
+    )
+    encoder = evaluation.load_encoder(dino / "model.safetensors")
+    assert (encoder.size, encoder.shortest, encoder.deviation) == (28, 30, (0.5, 0.5, 0.5))
+    with torch.inference_mode():
+        wanted = model(pixel_values=encoder.seen(pixels)).pooler_output.double().numpy()
+    assert np.abs(encoder(pixels) - wanted).max() < 1e-6
+
+
+def test_the_picture_tower_of_a_whole_clip_is_taken(clip, tmp_path):
+    table = json.loads((clip / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "clip", "projection_dim": 12, "vision_config": table, "text_config": {}})
+    )
+    weights = load_file(clip / "model.safetensors") | {
+        "text_model.x": torch.zeros(2),
+        "logit_scale": torch.zeros(()),
+    }
+    save_file(weights, tmp_path / "model.safetensors")
+    assert np.array_equal(
+        evaluation.load_encoder(tmp_path)(pictures()), evaluation.load_encoder(clip)(pictures())
+    )
+
+
+def test_a_picture_does_not_depend_on_its_batch(clip):
+    encoder, pixels = evaluation.load_encoder(clip), pictures(70)
+    assert np.abs(encoder(pixels)[66:] - encoder(pixels[66:])).max() < 1e-6
+
+
+def test_the_command_names_encoder_weights_and_rule(clip, tmp_path, capsys):
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        for place, pixels in enumerate(pictures(12, seed=seed)):
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{place}.png")
+    words = [
+        "evaluate",
+        "distance",
+        str(tmp_path / "a"),
+        str(tmp_path / "b"),
+        "--features",
+        str(clip),
+        "--json",
+    ]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    digest = evaluation.load_encoder(clip).name.split("weights ")[1][:10]
+    assert told["features"] == (
+        f"CLIP picture tower, weights {digest}, shorter side resized to 32 (bicubic, antialiased), middle 32x32, "
+        "of 3x40x48"
+    )
+    assert told["notes"] == ["no Frechet distance: 12 pictures for 12 features"]
+
+
+@pytest.mark.parametrize("ending", [".pt", ".pt2", ".pth", ".bin", ".onnx"])
+def test_a_file_that_may_carry_code_is_refused_unread(tmp_path, ending, capsys):
+    path = tmp_path / f"encoder{ending}"
+    with pytest.raises(InputError, match="may carry code"):
+        evaluation.load_encoder(path)
+    assert main(["evaluate", "distance", str(tmp_path), str(tmp_path), "--features", str(path)]) == 2
+    assert "may carry code" in capsys.readouterr().err
+
+
+def spoilt(clip, folder, change):
+    weights, table = load_file(clip / "model.safetensors"), json.loads((clip / "config.json").read_text())
+    change(weights, table)
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(table))
+    return folder
+
+
+NAME = "visual_projection.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (lambda weights, table: weights.pop(NAME), CheckpointError, f"misses 1 tensors, such as {NAME}"),
+        (
+            lambda weights, table: weights.update(more=torch.zeros(1)),
+            CheckpointError,
+            "has beside them 1 tensors",
+        ),
+        (
+            lambda weights, table: weights.update({NAME: torch.zeros(3, 3)}),
+            CheckpointError,
+            "in another shape",
+        ),
+        (lambda weights, table: weights[NAME].fill_(float("nan")), NonFiniteError, "not finite"),
+        (lambda weights, table: table.update(model_type="bert"), InputError, "of the kind 'bert'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(clip, tmp_path, change, kind, words):
+    with pytest.raises(kind, match=words):
+        evaluation.load_encoder(spoilt(clip, tmp_path, change))(pictures())
+
+
+def test_missing_and_damaged_parts_are_named(clip, tmp_path):
+    with pytest.raises(FileError, match=r"there is no '.*model\.safetensors'"):
+        evaluation.load_encoder(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"<html>")
+    with pytest.raises(FileError, match=r"there is no '.*config\.json'"):
+        evaluation.load_encoder(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(FileError, match="is no table"):
+        evaluation.load_encoder(tmp_path)
+    (tmp_path / "config.json").write_text((clip / "config.json").read_text())
+    with pytest.raises(CheckpointError):
+        evaluation.load_encoder(tmp_path)
