@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 from torch import Tensor
@@ -61,6 +62,18 @@ class Move:
             return x.add_(fresh, alpha=self.noise)
         part = (looks[0].variance + 1.0) / 2.0
         return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
+
+
+def joined(first: Move, second: Move) -> tuple[Move, ...]:
+    """The two moves as one, which passes over memory once, where they follow the same unknown; else as they are.
+
+    first: a settled move without noise, made from the same place as `second` is from where it ends.
+    """
+    if first.unknown != second.unknown:
+        return first, second
+    factors = zip_longest(first.of_estimates, second.of_estimates, fillvalue=0.0)
+    whole = tuple(second.of_x * before + after for before, after in factors)
+    return (replace(second, of_x=second.of_x * first.of_x, of_estimates=whole),)
 
 
 def _seen(look: Estimate, unknown: Unknown) -> Tensor:
