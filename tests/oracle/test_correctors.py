@@ -157,7 +157,9 @@ def test_a_corrector_integrates_polynomials_through_its_own_look_exactly(variabl
 
 
 @pytest.mark.parametrize("rule", [noise.none(), noise.SDE(0.5)])
-@pytest.mark.parametrize("solver", [unipc(2), unipc(3), sa_solver(2, 3), Corrected(Adams(4, "lambda", "x0"), 5)])
+@pytest.mark.parametrize(
+    "solver", [unipc(2), unipc(3), sa_solver(2, 3), Corrected(Adams(4, "lambda", "x0"), 5)]
+)
 def test_one_move_of_differences_is_the_last_step_made_again_from_where_it_began(solver, rule):
     schedule, steps = DiscreteVP.scaled_linear(), 7
     plan = Scheduler(ARCSINH, solver, rule, finals.Stop()).plan(schedule, steps)

@@ -67,12 +67,24 @@ def build() -> Parser:
         models,
         schedulers,
         train,
+        tune,
     )
 
     parser = Parser(prog="unnoise", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command in (generate, train, evaluate, compare, inspect_run, inspect, convert, models, schedulers):
+    for command in (
+        generate,
+        train,
+        evaluate,
+        compare,
+        tune,
+        inspect_run,
+        inspect,
+        convert,
+        models,
+        schedulers,
+    ):
         command.add(commands)
     return parser
 

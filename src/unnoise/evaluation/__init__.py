@@ -13,6 +13,7 @@ from unnoise.evaluation.pictures import pixel_features, read_array, read_folder
 from unnoise.evaluation.report import write_comparison, write_inspection
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.sets import Interval, SetDistance, distance
+from unnoise.evaluation.tuning import HeldOut, Tuning, tune
 from unnoise.evaluation.variance import fitted_variance
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Cell",
     "Chain",
     "Flow",
+    "HeldOut",
     "InspectedStep",
     "Inspection",
     "Interval",
@@ -28,6 +30,7 @@ __all__ = [
     "Nearest",
     "Report",
     "SetDistance",
+    "Tuning",
     "bits_per_dim",
     "compare",
     "discretised_log_likelihood",
@@ -48,6 +51,7 @@ __all__ = [
     "read_folder",
     "sliced_wasserstein",
     "step_cost",
+    "tune",
     "write_comparison",
     "write_inspection",
 ]

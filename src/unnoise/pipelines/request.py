@@ -13,7 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.recipe import Recipe
-from unnoise.schedulers import Scheduler, names
+from unnoise.schedulers import Scheduler, names, tuned
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
 """The most that one call takes: steps, pictures, pixels a side, guidance."""
@@ -83,14 +83,15 @@ def check(
     whole("the number of pictures", len(prompts), 1, COUNT)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    usual = plain.steps or defaults.steps
     request = Request(
         prompts=tuple(prompts),
         negatives=_negatives(negative, len(prompts), count),
         seeds=_seeds(seed, seeds, len(prompts)),
-        steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
+        steps=whole("steps", usual if steps is None else steps, 1, STEPS),
         guidance=_guidance(model, guidance),
         scheduler=plain if compat is None else names.get(asked, compat),
-        scheduler_name=_shown_name(plain),
+        scheduler_name=_shown_name(asked, plain),
         compat=compat or "",
         width=_side(model, "width", width, model.shape[2] * model.factor),
         height=_side(model, "height", height, model.shape[1] * model.factor),
@@ -111,8 +112,10 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def _shown_name(scheduler: Scheduler) -> str:
-    """The name under which `scheduler` is listed, whatever spelling it was asked by; else its parts."""
+def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
+    """The name under which `scheduler` is listed, whatever spelling it was asked by; a file's; else its parts."""
+    if isinstance(asked, str) and asked.startswith(tuned.PREFIX):
+        return asked
     rows = names.table()
     known = {row.scheduler: row.name for row in reversed(rows)}
     for grid in names.grid_names():

@@ -67,6 +67,8 @@ class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
     request, recipes, notes are known before the first step. Leaving the iterator is how to cancel.
+    noise: the unit noise it begins with. estimate: the network as it is asked, (x, level) -> Estimate, with prompts
+    and guidance.
     """
 
     def __init__(self, model: Model, request: Request, plan: Plan) -> None:
@@ -75,7 +77,10 @@ class Denoising(Iterator[Step]):
         self._last: Step | None = None
         with torch.inference_mode():
             self._condition = self._embed()
-            self._steps = plan.run(self._diffuser().estimate, self._start(), NoiseSource(request.seeds))
+            self.noise = self._noise()
+            self.estimate = self._diffuser().estimate
+            start = plan.initial(self.noise)
+            self._steps = plan.run(self.estimate, start, NoiseSource(request.seeds))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -124,14 +129,14 @@ class Denoising(Iterator[Step]):
         guided = Guided(model.network, self._condition, self.request.guidance)
         return Diffuser(guided, model.schedule, model.prediction, model.variance, model.clip)
 
-    def _start(self) -> Tensor:
+    def _noise(self) -> Tensor:
         request, device = self.request, next(self._model.network.parameters()).device
         noise = request.latents
         if noise is None:
             sides = request.height // self._model.factor, request.width // self._model.factor
             shape = (len(request.seeds), self._model.shape[0], *sides)
             noise = NoiseSource(request.seeds)("start", like=torch.empty(shape))
-        return self._plan.initial(noise.to(device, torch.float32))
+        return noise.to(device, torch.float32)
 
     def _check(self, step: Step) -> None:
         if bool(torch.isfinite(step.x).all()):

@@ -1,6 +1,7 @@
 """Solvers: how a step follows the reverse process, from what the network said so far."""
 
 from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
+from unnoise.schedulers.solvers.adjusted import Adjusted
 from unnoise.schedulers.solvers.base import Leg, Solver
 from unnoise.schedulers.solvers.corrected import Corrected, adams_moulton, sa_solver, unipc
 from unnoise.schedulers.solvers.runge_kutta import (
@@ -16,6 +17,7 @@ from unnoise.schedulers.solvers.runge_kutta import (
 
 __all__ = [
     "Adams",
+    "Adjusted",
     "Corrected",
     "ExponentialAB2",
     "ExponentialHeun",
