@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,6 +76,13 @@ def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
     return sinusoids(numbers, model.size_ids).reshape(1, -1)
 
 
+class Halves(NamedTuple):
+    """sample: the guided output. without: the network's output without the prompt."""
+
+    sample: Tensor
+    without: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Guided:
     """A network that heeds its prompt `guidance` times: a callable (x, time) that a Diffuser takes.
@@ -84,21 +92,25 @@ class Guided:
     another with coefficients that sum alike, guiding the output guides them all. A learned variance is taken
     as the prompt gives it.
 
-    condition: at guidance 1 of the batch's prompts; else of its negative prompts, then its prompts.
+    condition: at guidance 1 of the batch's prompts; else of its negative prompts, then its prompts. both: keep the
+    half without the prompt too, at guidance 1 as well.
     """
 
     network: UNet
     condition: Condition
     guidance: float
+    both: bool = False
 
-    def __call__(self, x: Tensor, time: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, time: Tensor) -> Tensor | Halves:
         """x: (batch, channels, height, width); time: (batch,). Returns (batch, out channels, height, width)."""
-        if self.guidance == 1.0:
+        if self.guidance == 1.0 and not self.both:
             return self._ask(x, time)
         without, heeding = self._ask(torch.cat([x, x]), torch.cat([time, time])).chunk(2)
         channels = x.shape[1]
         guided = torch.lerp(without[:, :channels], heeding[:, :channels], self.guidance)
-        return guided if heeding.shape[1] == channels else torch.cat([guided, heeding[:, channels:]], dim=1)
+        if heeding.shape[1] != channels:
+            guided = torch.cat([guided, heeding[:, channels:]], dim=1)
+        return Halves(guided, without) if self.both else guided
 
     def _ask(self, x: Tensor, time: Tensor) -> Tensor:
         return self.network(x, time, text=self.condition.text, pooled=self.condition.pooled).sample  # type: ignore[no-any-return]

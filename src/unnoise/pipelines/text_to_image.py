@@ -118,15 +118,20 @@ class Denoising(Iterator[Step]):
             arrays = images.to_arrays(decode(self._model, self._last.x))
         return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
+    @property
+    def _both(self) -> bool:
+        """Whether the scheduler asks for the half without the prompt."""
+        return self._plan.halves and self._model.text_encoder is not None
+
     def _embed(self) -> Condition:
         request = self.request
-        unguided = request.guidance == 1.0
+        unguided = request.guidance == 1.0 and not self._both
         size = request.height, request.width
         return Condition.of(self._model, request.prompts, () if unguided else request.negatives, size)
 
     def _diffuser(self) -> Diffuser:
         model = self._model
-        guided = Guided(model.network, self._condition, self.request.guidance)
+        guided = Guided(model.network, self._condition, self.request.guidance, self._both)
         return Diffuser(guided, model.schedule, model.prediction, model.variance, model.clip)
 
     def _noise(self) -> Tensor:

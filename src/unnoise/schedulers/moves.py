@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unnoise.process import Estimate, Level
 
-Unknown = Literal["x0", "noise", "flow", "velocity"]
-"""What of an estimate a solver follows: `Estimate.x0`, `.noise`, `.flow` or `.velocity`."""
+Unknown = Literal["x0", "noise", "flow", "velocity", "unguided"]
+"""What of an estimate a move follows: `Estimate.x0`, `.noise`, `.flow`, `.velocity`, or the x0 that is `.unguided`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def joined(first: Move, second: Move) -> tuple[Move, ...]:
 
 
 def _seen(look: Estimate, unknown: Unknown) -> Tensor:
-    return look.velocity if unknown == "velocity" else look.of(unknown)
+    if unknown == "velocity":
+        return look.velocity
+    return look.unguided if unknown == "unguided" else look.of(unknown)
 
 
 @dataclass(frozen=True)

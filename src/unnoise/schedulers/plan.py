@@ -44,6 +44,12 @@ class Plan:
         return (self.steps[0].start, *(step.to for step in self.steps))
 
     @cached_property
+    def halves(self) -> bool:
+        """Whether a move follows what the network says without the prompt (CFG++)."""
+        moves = (move for step in self.steps for move in step.moves if isinstance(move, Move))
+        return any(move.unknown == "unguided" for move in moves)
+
+    @cached_property
     def looks(self) -> tuple[Level, ...]:
         """The level of every network call, in order."""
         return tuple(move.level for step in self.steps for move in step.moves if isinstance(move, Look))

@@ -42,6 +42,11 @@ class Stepper:
                 "this scheduler adds noise before the network's first look, where a loop of one's own has none to "
                 "give; use plan.run, or no churn at the first level."
             )
+        if plan.halves:
+            raise InputError(
+                "CFG++ needs what the network says without the prompt beside the guided residual, and a loop of one's "
+                "own hands in one; use plan.run with a denoise whose estimates have both, or another scheduler."
+            )
         self._plan = plan
         self._prediction = prediction
         self._noise = noise

@@ -57,8 +57,8 @@ class Round:
     """What is known after a round.
 
     number: 0 is the base itself. error, checked: distance to the converged result, root mean square of the fitted
-    trajectories, and mean of the root mean squares of those that are only watched. calls: network calls so far. tuned: the best so far on the
-    watched ones.
+    trajectories, and mean of the root mean squares of those that are only watched. calls: network calls so far.
+    tuned: the best so far on the watched ones.
     """
 
     number: int
@@ -219,7 +219,7 @@ class _Problem:
         return torch.stack(columns, dim=1)
 
     def weights(self, residual: Tensor) -> Tensor:
-        """Roots of the trajectories' weights, one each number: less for those that miss by much more than the middle one.
+        """Roots of the weights, one a number: less for trajectories that miss by much more than the middle one.
 
         Where few steps lead to another picture altogether no small change helps, and squares would count nothing else.
         """

@@ -281,6 +281,41 @@ TABLE = (
         ),
     ),
     *_family(
+        "Guidance on the data's surface (CFG++)",
+        (
+            "Euler CFG++",
+            "euler_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(),
+            _ODE,
+            "guided x0, noised by what is said without the prompt",
+        ),
+        (
+            "Euler a CFG++",
+            "euler_ancestral_cfg_pp euler_a_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(),
+            Ancestral(),
+            "the same with the posterior's noise",
+        ),
+        (
+            "DPM++ 2M CFG++",
+            "dpmpp_2m_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(_2M),
+            _ODE,
+            "the unguided part as DPM++ 2M",
+        ),
+        (
+            "Res multistep CFG++",
+            "res_multistep_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(_AB2),
+            _ODE,
+            "the unguided part as Res multistep",
+        ),
+    ),
+    *_family(
         "Distilled models",
         ("LCM", "", Distilled(), Adams(1), Renoise(), "x0, noised anew to each level"),
         (

@@ -4,6 +4,7 @@ from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
 from unnoise.schedulers.solvers.adjusted import Adjusted
 from unnoise.schedulers.solvers.base import Leg, Solver
 from unnoise.schedulers.solvers.corrected import Corrected, adams_moulton, sa_solver, unipc
+from unnoise.schedulers.solvers.plusplus import CFGPlusPlus
 from unnoise.schedulers.solvers.runge_kutta import (
     ExponentialHeun,
     Heun,
@@ -18,6 +19,7 @@ from unnoise.schedulers.solvers.runge_kutta import (
 __all__ = [
     "Adams",
     "Adjusted",
+    "CFGPlusPlus",
     "Corrected",
     "ExponentialAB2",
     "ExponentialHeun",
