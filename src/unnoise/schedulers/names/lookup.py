@@ -109,6 +109,11 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
     plain = plain if plain in known else plain.removesuffix("scheduler")
     if plain in known:
         return known[plain], None
+    if plain in ("dpmadaptive", "kdpmadaptive", "kdpmad"):
+        raise InputError(
+            "DPM adaptive takes as many steps as its tolerance needs and is no plan; from Python use "
+            "schedulers.Adaptive().run(schedule, denoise, x), here DPM fast."
+        )
     for stem, grid in words.endings(plain):
         if stem in known:
             return known[stem], grid

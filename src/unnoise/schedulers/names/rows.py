@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unnoise.schedulers import solvers
-from unnoise.schedulers.grids import Arcsinh, Distilled, Grid, Karras, Leading, Linspace, Trailing
-from unnoise.schedulers.heuristics import HeunPlusPlus, gradient_estimation, ipndm, lms_late
+from unnoise.schedulers.grids import (
+    Arcsinh,
+    BlockLevels,
+    Distilled,
+    Grid,
+    Karras,
+    Leading,
+    Linspace,
+    Trailing,
+)
+from unnoise.schedulers.heuristics import HeunPlusPlus, MeanStep, gradient_estimation, ipndm, lms_late
 from unnoise.schedulers.noise import (
     SDE,
     TCD,
@@ -122,6 +131,14 @@ TABLE = (
             solvers.ThreeStage(),
             _ODE,
             "three looks a step, in lambda (DPM-Solver-3)",
+        ),
+        (
+            "DPM fast",
+            "dpm_fast k_dpm_fast",
+            BlockLevels(),
+            solvers.Blocks(),
+            _ODE,
+            "blocks of three looks in lambda, and what is left over",
         ),
         (
             "DPM++ 2S",
@@ -330,6 +347,14 @@ TABLE = (
     *_family(
         "Heuristic, for other programs' pictures",
         ("PLMS", "pndm", Leading(1.0), ipndm(), _ODE, "Adams' weights of equal steps on steps that are not"),
+        (
+            "DPM++ 2M v2",
+            "dpmpp_2mv2 dpm++2mv2 dpmpp2mv2",
+            _L,
+            MeanStep(),
+            _ODE,
+            "two estimates of x0, with the mean of two steps' lengths",
+        ),
         ("IPNDM", "", _L, ipndm(), _ODE, "the same from the noisiest level"),
         (
             "Heun++ 2",
