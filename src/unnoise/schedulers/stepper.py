@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -56,8 +55,7 @@ class Stepper:
         times = [_number(plan.schedule.network_time(level)) for level in plan.looks]
         whole = all(time.is_integer() for time in times)
         self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32)
-        first = plan.levels[0]
-        self.init_noise_sigma = math.hypot(_number(first.alpha), _number(first.sigma))
+        self.init_noise_sigma = plan.start_scale
 
     def step(self, residual: Tensor, t: Tensor | float, sample: Tensor) -> StepperOutput:
         """Go on from `sample` with the network's output there.
