@@ -95,10 +95,6 @@ def diffusers_peers(end: bool) -> dict:
                 diffusers.DPMSolverMultistepScheduler,
                 {"solver_order": order, **few},
             )
-            found[f"UniPC {order} {label}"] = (
-                diffusers.UniPCMultistepScheduler,
-                {"solver_order": order, **few},
-            )
             found[f"SA-Solver {order} {label}"] = (
                 diffusers.SASolverScheduler,
                 {"predictor_order": order, "corrector_order": order, "tau_func": lambda t: 0.0, **few},
@@ -107,6 +103,12 @@ def diffusers_peers(end: bool) -> dict:
                 found[f"DEIS {order} {label}"] = (
                     diffusers.DEISMultistepScheduler,
                     {"solver_order": order, **few},
+                )
+        for order in (1, 2, 3, 4):  # its third order and above are the same for bh1 and bh2
+            for unknown, data in (("x0", True), ("noise", False)):
+                found[f"UniPC {order} {unknown} {label}"] = (
+                    diffusers.UniPCMultistepScheduler,
+                    {"solver_order": order, "predict_x0": data, **few},
                 )
         found[f"LMS {label}"] = (diffusers.LMSDiscreteScheduler, {})
         for name in [name for name in found if name.endswith(label)]:

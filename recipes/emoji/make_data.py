@@ -61,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("set", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--styles", default="noto,flat,3d", help="which of the set's styles (default noto,flat,3d)")
+    parser.add_argument(
+        "--styles", default="noto,flat,3d", help="which of the set's styles (default noto,flat,3d)"
+    )
     parser.add_argument("--all", action="store_true", help="held-out pictures too, which then count double")
     options = parser.parse_args()
     folders = {name: options.out / name for name in (PLAIN, NEW, RECOLOURED)}

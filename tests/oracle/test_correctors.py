@@ -10,10 +10,11 @@ import torch
 from closed_forms import GAUSSIAN, MIXTURE, Mixture
 from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Estimate, Flow
-from unnoise.schedulers import Move, Scheduler, Step, finals, grids, noise
+from unnoise.randomness import NoiseSource
+from unnoise.schedulers import Scheduler, Step, finals, grids, noise
 from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.quadrature import bh1_weights, bh2_weights, coordinate, whole
-from unnoise.schedulers.solvers import Adams, Corrected, adams_moulton, sa_solver, unipc
+from unnoise.schedulers.solvers import Adams, Corrected, Leg, adams_moulton, sa_solver, unipc
 
 ENDS = {"sigma_min": 0.03, "sigma_max": 14.0}
 ARCSINH = Arcsinh(**ENDS)
@@ -131,13 +132,12 @@ def test_a_corrector_integrates_polynomials_through_its_own_look_exactly(variabl
     # The move of the corrector alone, on a history that is a polynomial of the degree it must integrate.
     schedule = EDM()
     solver = Corrected(Adams(4, variable, unknown), estimates)
-    plan = Scheduler(grids.Ratios((3.3, 2.9, 1.4, 0.9, 0.55)), solver, final=finals.Stop()).plan(schedule, 4)
-    plan = Scheduler(grids.Ratios((3.9, 3.3, 2.9, 1.4, 0.9, 0.55)), solver, final=finals.Stop()).plan(
-        schedule, 5
+    visited = [schedule.at_ratio(w) for w in (3.9, 3.3, 2.9, 1.4, 0.9, 0.55)]
+    levels = visited[4::-1]  # 0.9 (just looked at), 1.4, 2.9, ...
+    begin, end = visited[3], visited[4]
+    mend = solver.mend(
+        Leg(end, noise.Split(visited[5]), tuple(levels[1:]), schedule, before=(begin, noise.Split(end)))
     )
-    mend = next(m for m in plan.steps[-1].moves if isinstance(m, Move) and m.redo)
-    levels = plan.levels[4::-1]  # 0.9 (just looked at), 1.4, 2.9, ...
-    begin, end = plan.levels[3], plan.levels[4]
     fine = [
         schedule.at_ratio(float(begin.ratio) * (float(end.ratio) / float(begin.ratio)) ** (k / 1000))
         for k in range(1001)
@@ -156,10 +156,30 @@ def test_a_corrector_integrates_polynomials_through_its_own_look_exactly(variabl
         assert got == pytest.approx(want, rel=3e-6)
 
 
-def test_a_corrector_moves_the_last_step_again_from_where_it_began():
-    plan = Scheduler(ARCSINH, unipc(2), final=finals.FirstOrder()).plan(DiscreteVP.scaled_linear(), 5)
-    assert [sum(isinstance(m, Move) and m.redo for m in step.moves) for step in plan.steps] == [0, 1, 1, 1, 1]
-    assert len(plan.looks) == 5
+@pytest.mark.parametrize("rule", [noise.none(), noise.SDE(0.5)])
+@pytest.mark.parametrize(
+    "solver", [unipc(2), unipc(3), sa_solver(2, 3), Corrected(Adams(4, "lambda", "x0"), 5)]
+)
+def test_one_move_of_differences_is_the_last_step_made_again_from_where_it_began(solver, rule):
+    schedule, steps = DiscreteVP.scaled_linear(), 7
+    plan = Scheduler(ARCSINH, solver, rule, finals.Stop()).plan(schedule, steps)
+    assert [len(step.moves) for step in plan.steps] == [2] * steps  # a look and a move
+    source = NoiseSource((0,))
+    x = plan.initial(torch.linspace(-2.0, 2.0, 5).double().reshape(1, -1))
+    got = [step.x for step in plan.run(MIXTURE.denoise, x, source)]
+    levels, looks, past, before, began, drawn = plan.levels, [], (), None, x, 0.0
+    for i, (now, to) in enumerate(itertools.pairwise(levels)):
+        leg = Leg(now, rule.split(now, to, schedule), past, schedule, i, levels, before)
+        looks = [MIXTURE.denoise(x, now), *looks]
+        mended = solver.mend(leg)
+        if mended is not None:
+            x = began * mended.of_x + drawn
+            x = x + sum(f * m for f, m in zip(mended.of_estimates, looks, strict=False))
+        began, forward = x, solver.predictor.move(leg)
+        drawn = forward.noise * source("step", i, 0, like=x) if forward.noise else 0.0
+        x = x * forward.of_x + sum(f * m for f, m in zip(forward.of_estimates, looks, strict=False)) + drawn
+        past, before = (now, *past), (now, leg.split)
+        assert (x - got[i]).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 30])

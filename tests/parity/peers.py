@@ -7,6 +7,7 @@ import sys
 import types
 from contextlib import contextmanager
 
+import diffusers
 import torch
 
 from unnoise.process import Estimate
@@ -74,6 +75,8 @@ def theirs(scheduler, count, x, model=network, entry=0, scale=1.0, **options):
     module.randn_tensor = Draws()
     try:
         scheduler.set_timesteps(count)
+        if hasattr(scheduler, "noise_sampler"):
+            scheduler.noise_sampler = Draws()
         order = getattr(scheduler, "order", 1)
         times = scheduler.timesteps[entry * order :]
         if hasattr(scheduler, "set_begin_index"):  # without it, twice the same time begins at the second
@@ -87,6 +90,14 @@ def theirs(scheduler, count, x, model=network, entry=0, scale=1.0, **options):
         return told, inputs, x
     finally:
         module.randn_tensor = before
+
+
+def diffusers_class(name):
+    """A scheduler's class; the one that draws by torchsde also where that is absent, noise being handed in here."""
+    if name != "DPMSolverSDEScheduler":
+        return getattr(diffusers, name)
+    with _stand_ins([module for module in ("torchsde",) if not _installed(module)]):
+        return importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde").DPMSolverSDEScheduler
 
 
 @contextmanager

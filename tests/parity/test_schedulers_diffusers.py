@@ -9,7 +9,7 @@ import diffusers
 import pytest
 import torch
 
-from parity.peers import ours, plan_scale, start, theirs
+from parity.peers import diffusers_class, ours, plan_scale, start, theirs
 from unnoise.errors import InputError
 from unnoise.process import Flow
 from unnoise.schedulers import names
@@ -70,6 +70,7 @@ AXES = {
     "HeunDiscrete": [BETAS, SPACINGS, PREDICTED, SIGMAS, ENTRY],
     "KDPM2Discrete": [BETAS, SPACINGS, NOISE_OR_VELOCITY, SIGMAS, ENTRY],
     "KDPM2AncestralDiscrete": [BETAS[:2], SPACINGS, NOISE_OR_VELOCITY, SIGMAS],
+    "DPMSolverSDE": [BETAS, SPACINGS, NOISE_OR_VELOCITY, SIGMAS],
     "DPMSolverMultistep": [
         BETAS,
         SPACINGS,
@@ -196,13 +197,14 @@ def compare(name, count, entry, config, clip=None):
     plan = dataclasses.replace(resolved.scheduler, start=entry).plan(resolved.schedule, count)
     first = plan.levels[0]
     x = start() * plan_scale(first)
-    if name.endswith("DiscreteScheduler") and not isinstance(resolved.schedule, Flow):
+    unscaled = name.endswith("DiscreteScheduler") or name == "DPMSolverSDEScheduler"
+    if unscaled and not isinstance(resolved.schedule, Flow):
         x = x / first.alpha  # their sample is u = x / alpha
     scale = 1e-3 if isinstance(resolved.schedule, Flow) else 1.0
-    peer = getattr(diffusers, name)(**config)
+    peer = diffusers_class(name)(**config)
     times, inputs, last = ours(plan, resolved.prediction, clip=clip)
     their_times, their_inputs, their_last = theirs(peer, count, x, entry=entry, scale=scale, **options)
-    if name.endswith("DiscreteScheduler"):
+    if unscaled:
         their_last = their_last * plan.levels[-1].alpha
     assert times == pytest.approx(their_times, rel=1e-6, abs=1e-6)
     # float32 there, float64 here; a step that multiplies x by much multiplies their rounding too.
@@ -217,7 +219,7 @@ def compare(name, count, entry, config, clip=None):
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if name in dir(diffusers)])
 def test_defaults_are_those_of_the_class(name):
-    given = inspect.signature(getattr(diffusers, name).__init__).parameters
+    given = inspect.signature(diffusers_class(name).__init__).parameters
     for key, value in CLASSES[name].defaults.items():
         if key in given and key != "disable_corrector":
             assert given[key].default == value, key
@@ -230,7 +232,7 @@ def test_unipc_with_bh1_and_a_last_sigma_of_zero_is_not_a_number_in_diffusers():
 
 def test_aliases_have_the_values_of_their_class():
     for alias, name in ALIASES.items():
-        peer, same = getattr(diffusers, alias)(), getattr(diffusers, name)()
+        peer, same = diffusers_class(alias)(), diffusers_class(name)()
         assert torch.equal(peer.alphas_cumprod, same.alphas_cumprod)
 
 
@@ -248,3 +250,28 @@ def test_a_configuration_that_diffusers_refuses_or_does_not_have_is_refused():
             )
     with pytest.raises(InputError, match="EulerDiscreteScheduler"):
         names.from_config({"_class_name": "EulerDiscretScheduler"})
+
+
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize(
+    "cls",
+    [
+        "EulerDiscrete",
+        "EulerAncestralDiscrete",
+        "HeunDiscrete",
+        "LMSDiscrete",
+        "KDPM2Discrete",
+        "DPMSolverMultistep",
+    ],
+)
+def test_a_run_begins_with_noise_of_diffusers_size(cls, spacing):
+    config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    config |= {"timestep_spacing": spacing, "steps_offset": 1}
+    peer = diffusers_class(f"{cls}Scheduler")(**config)
+    peer.set_timesteps(10)
+    found = names.from_config({"_class_name": f"{cls}Scheduler", **config}, compat="diffusers")
+    plan = found.scheduler.plan(found.schedule, 10)
+    # Theirs is in units of u = x / alpha for the classes that step in sigma.
+    scale = 1.0 if cls.startswith("DPM") else float(plan.levels[0].alpha)
+    assert plan.initial(torch.ones(1)).item() == pytest.approx(scale * float(peer.init_noise_sigma), rel=1e-6)
+    assert plan.stepper().init_noise_sigma == pytest.approx(plan.start_scale)

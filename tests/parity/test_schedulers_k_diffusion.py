@@ -10,7 +10,7 @@ import torch
 from parity.peers import Draws, k_sampling, network, ours, start
 from unnoise.process import DiscreteVP
 from unnoise.process import prediction as predictions
-from unnoise.schedulers import grids, names
+from unnoise.schedulers import finals, grids, names
 from unnoise.schedulers.presets.path import FromGrid
 
 pytestmark = [
@@ -103,3 +103,22 @@ def test_the_stand_ins_are_taken_out_again():
     assert not {"torchvision", "torchsde", "k_diffusion.utils"} & {
         name for name, module in sys.modules.items() if getattr(module, "__file__", None) is None
     }
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8, 15])
+def test_dpm_fast_is_k_diffusion_s_blocks(count):
+    schedule, prediction = DiscreteVP.scaled_linear(), predictions.get("noise")
+    plan = dataclasses.replace(names.get("DPM fast"), final=finals.Stop()).plan(schedule, count)
+    *_, mine = ours(plan, prediction)
+    first, last = plan.levels[0], plan.levels[-1]
+
+    def denoiser(u, sigma):
+        level = schedule.at_ratio(float(sigma[0]))
+        x = u * level.alpha
+        return prediction.sample(network(x, level.time), x, level)
+
+    other = k.sample_dpm_fast(
+        denoiser, start() / first.alpha, float(last.ratio), float(first.ratio), count, disable=True
+    )
+    # They keep log sigmas in float32.
+    assert (mine / last.alpha - other).abs().max() < 2e-6 * other.abs().max()

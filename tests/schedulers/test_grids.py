@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ EVERY = [
     grids.Shift(grids.Simple(), 3.0),
     grids.ResolutionShift(grids.Simple(), 4096),
     grids.StretchToTerminal(grids.Karras(), 0.1),
+    grids.BlockLevels(),
+    grids.Flux2Shift(grids.Simple(), 4096),
 ]
 
 
@@ -231,3 +234,32 @@ def test_numbers_that_cannot_be_are_refused_in_a_sentence(make):
     with pytest.raises(InputError) as caught:
         make()
     assert len(str(caught.value)) > 30
+
+
+def test_flux_2_s_shift_lies_on_its_two_lines():
+    shift = grids.Flux2Shift(grids.Trailing(), 1024)
+    assert shift.mu(10) == pytest.approx(8.73809524e-05 * 1024 + 1.89833333)
+    assert shift.mu(200) == pytest.approx(0.00016927 * 1024 + 0.45666666)
+    assert shift.mu(105) == pytest.approx(0.5 * (shift.mu(10) + shift.mu(200)))
+    assert grids.Flux2Shift(grids.Trailing(), 5000).mu(10) == pytest.approx(0.00016927 * 5000 + 0.45666666)
+    levels = shift.levels(Flow(), 4)
+    moved = [float(level.sigma) for level in levels]
+    factor = math.exp(shift.mu(4))
+    assert moved == pytest.approx([factor * t / (1.0 + (factor - 1.0) * t) for t in (1.0, 0.75, 0.5, 0.25)])
+
+
+def test_logit_normal_levels_have_equal_probability_between_them():
+    levels = grids.LogitNormal(0.3, 1.5).levels(Flow(), 8)
+    assert float(levels[0].ratio) == pytest.approx(math.exp(9.0))
+    for i, level in enumerate(levels[1:], 1):
+        share = NormalDist(0.3, 1.5).cdf(math.log(float(level.ratio)))
+        assert share == pytest.approx(1.0 - i / 8)
+    on_table = grids.LogitNormal().levels(DiscreteVP.scaled_linear(), 8)
+    assert float(on_table[0].ratio) == pytest.approx(float(DiscreteVP.scaled_linear().noisiest.ratio))
+
+
+def test_blocks_are_equal_steps_in_log_snr_with_their_looks_at_equal_distances():
+    levels = grids.BlockLevels().levels(DiscreteVP.scaled_linear(), 9)  # 8 looks: blocks of 3, 3 and 2
+    whole = levels[8].log_snr - levels[0].log_snr
+    shares = [(level.log_snr - levels[0].log_snr) / whole for level in levels]
+    assert shares == pytest.approx([0, 1 / 9, 2 / 9, 3 / 9, 4 / 9, 5 / 9, 6 / 9, 5 / 6, 1])

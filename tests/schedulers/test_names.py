@@ -43,6 +43,12 @@ SAMPLERS = {
     "ER SDE": "er_sde",
     "Gradient estimation": "gradient_estimation euler_ge",
     "Exp Heun": "exp_heun_2_x0",
+    "DPM fast": "dpm_fast k_dpm_fast",
+    "DPM++ 2M v2": "dpm++2mv2 dpmpp_2mv2 dpmpp2mv2",
+    "Euler CFG++": "euler_cfg_pp",
+    "Euler a CFG++": "euler_ancestral_cfg_pp euler_a_cfg_pp",
+    "DPM++ 2M CFG++": "dpmpp_2m_cfg_pp",
+    "Res multistep CFG++": "res_multistep_cfg_pp",
 }
 JOINED = {
     "DPM++ 2M Karras": ("DPM++ 2M", grids.Karras()),
@@ -69,6 +75,10 @@ APART = {
     "gits": grids.GITS(),
     "bong_tangent": grids.BongTangent(),
     "smoothstep": grids.Smoothstep(),
+    "logit_normal": grids.LogitNormal(),
+    "flux": grids.ResolutionShift(grids.Trailing(), 4096),
+    "flux2": grids.Flux2Shift(grids.Trailing(), 4096),
+    "ltx2": grids.StretchToTerminal(grids.ResolutionShift(grids.Trailing(), 4096, 1024, 4096, 0.95, 2.05)),
     "discrete": grids.Linspace(),
     "Uniform": grids.Linspace(),
     "normal": grids.Linspace(),
@@ -249,3 +259,8 @@ def test_comfyui_extrapolates_in_log_sigma_on_flow_models():
         ours.steps[2].moves[1].of_estimates, rel=1e-3
     )
     assert len(k) == 6
+
+
+def test_dpm_adaptive_is_told_where_it_is():
+    with pytest.raises(InputError, match=r"schedulers.Adaptive\(\).run"):
+        names.get("dpm_adaptive")

@@ -121,6 +121,10 @@ def test_the_stepper_makes_the_run_s_own_steps(name):
         with pytest.raises(InputError, match="before the network's first look"):
             plan.stepper()
         return
+    if plan.halves:
+        with pytest.raises(InputError, match="hands in one"):
+            plan.stepper()
+        return
     stepper = plan.stepper(noise=NoiseSource((1, 2, 3)))
     sample = x
     for t in stepper.timesteps:

@@ -25,6 +25,19 @@ CASES = {
         lambda: Scheduler(grids.Ratios((3.0, 1.0, 2.0))).plan(SD, 3),
         "do not strictly decrease",
     ),
+    "noise inside a block": (
+        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
+        "draws no noise",
+    ),
+    "a picture of no tokens": (
+        lambda: Scheduler(grids.Flux2Shift(grids.Trailing(), 0)).plan(SD, 7),
+        "tokens is 0",
+    ),
+    "a spread of nothing": (lambda: Scheduler(grids.LogitNormal(spread=0.0)).plan(SD, 7), "spread 0.0"),
+    "levels above the noisiest": (
+        lambda: Scheduler(grids.LogitNormal(mean=9.0)).plan(SD, 7),
+        "do not fit below",
+    ),
     "an eta above one": (lambda: noise.Ancestral(1.2), "eta is 1.2"),
     "an eta below zero": (lambda: noise.SDE(-0.1), "eta is -0.1"),
     "an eta that is no number": (lambda: noise.FlowAncestral(math.nan), "eta is nan"),

@@ -67,14 +67,16 @@ def build() -> Parser:
         models,
         schedulers,
         train,
+        tune,
         verify,
     )
 
     parser = Parser(prog="unnoise", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    looking = (evaluate, compare, inspect_run, inspect, verify)
-    for command in (generate, train, *looking, convert, models, schedulers):
+    measuring = (evaluate, compare, tune)
+    looking = (inspect_run, inspect, verify)
+    for command in (generate, train, *measuring, *looking, convert, models, schedulers):
         command.add(commands)
     return parser
 

@@ -15,6 +15,7 @@ from unnoise.evaluation.pictures import pixel_features, read_array, read_folder
 from unnoise.evaluation.report import write_comparison, write_inspection
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.sets import Interval, SetDistance, distance
+from unnoise.evaluation.tuning import HeldOut, Tuning, tune
 from unnoise.evaluation.variance import fitted_variance
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Chain",
     "Encoder",
     "Flow",
+    "HeldOut",
     "InspectedStep",
     "Inspection",
     "Interval",
@@ -32,6 +34,7 @@ __all__ = [
     "Nearest",
     "Report",
     "SetDistance",
+    "Tuning",
     "bits_per_dim",
     "compare",
     "discretised_log_likelihood",
@@ -54,6 +57,7 @@ __all__ = [
     "retrieval",
     "sliced_wasserstein",
     "step_cost",
+    "tune",
     "write_comparison",
     "write_inspection",
 ]

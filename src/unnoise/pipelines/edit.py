@@ -16,7 +16,7 @@ from unnoise.networks.unet import UNet
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
 from unnoise.pipelines.given import Given
-from unnoise.pipelines.guidance import Condition
+from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
 from unnoise.pipelines.options import (
     Options,
@@ -71,8 +71,8 @@ class GivenToEdit(Given):
         return True
 
     def network(
-        self, model: Model, request: Request, condition: Condition, memory: list[Tensor]
-    ) -> Callable[..., Tensor]:
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool = False
+    ) -> Callable[..., Tensor | Halves]:
         """What a Diffuser asks."""
         assert self.beside is not None
         return TwiceGuided(model.network, condition, request.guidance, self.picture_guidance, self.beside)
@@ -141,7 +141,12 @@ class Edit:
             notes=resize_notes(sides, size),
             picture_guidance=float(picture_guidance),
         )
-        return Denoising(model, request, request.scheduler.plan(model.schedule, request.steps), given)
+        plan = request.scheduler.plan(model.schedule, request.steps)
+        if plan.halves:
+            raise InputError(
+                f"{request.scheduler_name} needs plain guidance, and an edit is guided twice; give another."
+            )
+        return Denoising(model, request, plan, given)
 
 
 def _check(value: float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.pipelines.canvas import Canvas
 from unnoise.pipelines.combining import Asked
-from unnoise.pipelines.guidance import Condition, Guided
+from unnoise.pipelines.guidance import Condition, Guided, Halves
 from unnoise.pipelines.request import Request
 from unnoise.process import Diffuser, Estimate, Level
 from unnoise.process.level import combine
@@ -62,10 +62,10 @@ class Given:
         return request.guidance != 1.0
 
     def network(
-        self, model: Model, request: Request, condition: Condition, memory: list[Tensor]
-    ) -> Callable[..., Tensor]:
-        """What a Diffuser asks. memory: of the run's guidance."""
-        return Guided(model.network, condition, request.rule, self.beside, memory)
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool = False
+    ) -> Callable[..., Tensor | Halves]:
+        """What a Diffuser asks. memory: of the run's guidance. both: as `Guided.both`."""
+        return Guided(model.network, condition, request.rule, self.beside, memory, both)
 
     def estimate(self, diffuser: Diffuser, x: Tensor, level: Level) -> Estimate:
         """What is seen in x, with the known places as they are known."""
@@ -88,7 +88,7 @@ class Given:
         eps = combine(x, 1.0 / s, clean, -a / s)
         known = seen.prediction.target(clean, eps, level)
         output = torch.where(self.fresh, seen.output, known)
-        return Estimate(x, level, output, seen.prediction, seen.variance, seen.clip)
+        return Estimate(x, level, output, seen.prediction, seen.variance, seen.clip, seen.half)
 
     @property
     def _keeps(self) -> bool:

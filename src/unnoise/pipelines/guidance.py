@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,6 +99,13 @@ def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
     return sinusoids(numbers, model.size_ids).reshape(1, -1)
 
 
+class Halves(NamedTuple):
+    """sample: the guided output. without: the network's output without the prompt."""
+
+    sample: Tensor
+    without: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Guided:
     """A network that heeds its prompt `guidance` times: a callable (x, time) that a Diffuser takes; one for each run.
@@ -107,7 +115,8 @@ class Guided:
     coefficients that sum alike, guiding the output guides them all. A learned variance is taken as the prompt gives it.
 
     condition: at scale 1 of the batch's prompts; else of its negative prompts, then its prompts. beside: (batch, more
-    channels, height, width), what the network sees beside x. memory: what the guidance remembers.
+    channels, height, width), what the network sees beside x. memory: what the guidance remembers. both: give the half
+    without the prompt too, whatever the guidance; `condition` then has the negative prompts.
     """
 
     network: UNet
@@ -115,22 +124,24 @@ class Guided:
     guidance: float | Guidance
     beside: Tensor | None = None
     memory: list[Tensor] = field(default_factory=list)
+    both: bool = False
 
-    def __call__(self, x: Tensor, time: Tensor, asked: Asked | None = None) -> Tensor:
+    def __call__(self, x: Tensor, time: Tensor, asked: Asked | None = None) -> Tensor | Halves:
         """x: (batch, channels, height, width); time: (batch,). Returns (batch, out channels, height, width).
 
         asked: where the run stands, for guidance that depends on it.
         """
         guidance, seen = as_guidance(self.guidance), self._with_beside(x)
-        if guidance.scale == 1.0:
-            return self._ask(seen, time, self.condition)
-        if not guidance.heeds(asked):
-            return self._ask(seen, time, self._prompts)
-        both = self._ask(torch.cat([seen, seen]), torch.cat([time, time]), self.condition)
-        without, heeding = both.chunk(2)
-        channels = x.shape[1]
-        guided = guidance.combine(without[:, :channels], heeding[:, :channels], asked, self.memory)
-        return guided if heeding.shape[1] == channels else torch.cat([guided, heeding[:, channels:]], dim=1)
+        guided = guidance.scale != 1.0 and guidance.heeds(asked)
+        if not guided and not self.both:
+            return self._ask(seen, time, self.condition if guidance.scale == 1.0 else self._prompts)
+        answers = self._ask(torch.cat([seen, seen]), torch.cat([time, time]), self.condition)
+        without, out = answers.chunk(2)
+        if guided:
+            pair = without[:, : x.shape[1]], out[:, : x.shape[1]]
+            made = guidance.combine(*pair, asked, self.memory)
+            out = torch.cat([made, out[:, x.shape[1] :]], dim=1) if out.shape[1] != x.shape[1] else made
+        return Halves(out, without) if self.both else out
 
     @cached_property
     def _prompts(self) -> Condition:

@@ -16,7 +16,7 @@ from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.start_noise import STARTS
-from unnoise.schedulers import Scheduler, names
+from unnoise.schedulers import Scheduler, names, tuned
 from unnoise.text import Prompt
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
@@ -102,15 +102,16 @@ def check(
     negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    usual = plain.steps or defaults.steps
     rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     request = Request(
         prompts=tuple(prompts),
         negatives=negatives,
         seeds=_seeds(seed, seeds, len(prompts)),
-        steps=whole("steps", defaults.steps if steps is None else steps, 1, STEPS),
+        steps=whole("steps", usual if steps is None else steps, 1, STEPS),
         guidance=_guidance(model, rule.scale),
         scheduler=plain if compat is None else names.get(asked, compat),
-        scheduler_name=_shown_name(plain),
+        scheduler_name=_shown_name(asked, plain),
         compat=compat or "",
         noise=_noise(noise, latents),
         width=_side(model, "width", width, model.shape[2] * model.factor),
@@ -137,8 +138,10 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def _shown_name(scheduler: Scheduler) -> str:
-    """The name under which `scheduler` is listed, whatever spelling it was asked by; else its parts."""
+def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
+    """The name under which `scheduler` is listed, whatever spelling it was asked by; a file's; else its parts."""
+    if isinstance(asked, str) and asked.startswith(tuned.PREFIX):
+        return asked
     rows = names.table()
     known = {row.scheduler: row.name for row in reversed(rows)}
     for grid in names.grid_names():

@@ -72,7 +72,7 @@ class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
     request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
-    begins from beside noise.
+    begins from beside noise. noise: the unit noise of its start.
     """
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
@@ -82,8 +82,9 @@ class Denoising(Iterator[Step]):
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
         with torch.inference_mode():
-            self._telling = Telling(model, request, len(plan), given.guided(request))
-            self._steps = plan.run(self._estimate, self._start(), given.source(request))
+            self._telling = Telling(model, request, len(plan), given.guided(request) or self._both)
+            self.noise = self._noise()
+            self._steps = plan.run(self.estimate, given.begin(plan, self.noise), given.source(request))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -122,7 +123,8 @@ class Denoising(Iterator[Step]):
         assert self._last is not None
         return self._last.x
 
-    def _estimate(self, x: Tensor, level: Level) -> Estimate:
+    def estimate(self, x: Tensor, level: Level) -> Estimate:
+        """The network as it is asked at the next step, with its prompts and guidance."""
         made = 0 if self._last is None else self._last.index + 1
         condition = self._telling.at(made)
         if self._asked is None or self._asked[0] is not condition:
@@ -140,12 +142,17 @@ class Denoising(Iterator[Step]):
             arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
         return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
+    @property
+    def _both(self) -> bool:
+        """Whether the scheduler asks for the half without the prompt."""
+        return self._plan.halves and self._model.text_encoder is not None
+
     def _diffuser(self, condition: Condition) -> Diffuser:
         model = self._model
-        network = self._given.network(model, self.request, condition, self._memory)
+        network = self._given.network(model, self.request, condition, self._memory, self._both)
         return Diffuser(network, model.schedule, model.prediction, model.variance, model.clip)
 
-    def _start(self) -> Tensor:
+    def _noise(self) -> Tensor:
         request, device = self.request, next(self._model.network.parameters()).device
         noise = request.latents
         if noise is None:
@@ -155,7 +162,7 @@ class Denoising(Iterator[Step]):
                 noise = start_noise(request.noise, request.seeds, shape)
             else:
                 noise = self._given.source(request)("start", like=torch.empty(shape))
-        return self._given.begin(self._plan, noise.to(device, torch.float32))
+        return noise.to(device, torch.float32)
 
     def _check(self, step: Step) -> None:
         if bool(torch.isfinite(step.x).all()):

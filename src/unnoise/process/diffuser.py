@@ -21,7 +21,8 @@ from unnoise.process.schedule import NoiseSchedule
 class Diffuser:
     """A network together with what its output means and how noise grows.
 
-    network: any callable (x, time, **conditioning) -> Tensor, or an object with a Tensor `sample`; x is
+    network: any callable (x, time, **conditioning) -> Tensor, or an object with a Tensor `sample`, and with one
+    named `without` where the half of guidance without the prompt is kept; x is
     (batch, channels, height, width), time (batch,) float32, the output shaped as x (with twice the channels
     where the variance is learned). schedule: the levels it was trained on. prediction: one of "noise",
     "sample", "velocity", "flow", "edm", "score", or a Prediction. variance: "fixed_small", "fixed_large",
@@ -63,7 +64,11 @@ class Diffuser:
         scale = expand(self.prediction.input_scale(level), x)
         scaled = x if isinstance(scale, float) and scale == 1.0 else x * scale
         output = self.network(scaled, time.expand(x.shape[0]), **conditioning)
-        return self.interpret(getattr(output, "sample", output), x, level)
+        estimate = self.interpret(getattr(output, "sample", output), x, level)
+        without = getattr(output, "without", None)
+        if without is not None:
+            estimate.half = self.interpret(without, x, level)
+        return estimate
 
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
         """The estimate that a given network output at x means; splits off a learned variance."""

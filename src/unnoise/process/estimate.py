@@ -22,7 +22,8 @@ class Estimate:
 
     x: (batch, ...). level: where x stands. output: the network's output, shaped as x. prediction: what that
     output means. variance: learned-range output in [-1, 1], shaped as x, or None. clip: largest magnitude
-    that x0 may have; the noise is then that of the clipped x0.
+    that x0 may have; the noise is then that of the clipped x0. half: under guidance the estimate without the prompt,
+    where it is kept for who asks for `unguided`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Estimate:
         self.prediction = prediction
         self.variance = variance
         self.clip = clip
+        self.half: Estimate | None = None
 
     @classmethod
     def from_x0(cls, x: Tensor, level: Level, x0: Tensor) -> Estimate:
@@ -77,6 +79,11 @@ class Estimate:
         if self.clip is not None:
             return _AS_VELOCITY.target(self.x0, self.noise, self.level)
         return self.prediction.velocity(self.output, self.x, self.level)
+
+    @property
+    def unguided(self) -> Tensor:
+        """The clean sample as predicted without the prompt; `x0` where no prompt was heeded."""
+        return (self if self.half is None else self.half).x0
 
     def of(self, unknown: Unknown) -> Tensor:
         """One of `x0`, `noise`, `flow` by its name."""

@@ -6,11 +6,22 @@ The solver is how we step between them.
 The noise rule is how much is drawn afresh.
 The scheduler is those last three, and the final rule that reaches the clean sample.
 
-Beside it stand transforms of the predicted clean sample, steps to a tolerance (`adaptive`), grids that rise again
-(`restart`), and rules that theory does not know (`heuristics`).
+Beside it stand transforms of the predicted clean sample, steps to a tolerance (`adaptive`), steps fitted to one model
+(`tuning`), grids that rise again (`restart`), and rules that theory does not know (`heuristics`).
 """
 
-from unnoise.schedulers import finals, grids, heuristics, names, noise, restart, solvers, transforms
+from unnoise.schedulers import (
+    finals,
+    grids,
+    heuristics,
+    names,
+    noise,
+    restart,
+    solvers,
+    transforms,
+    tuned,
+    tuning,
+)
 from unnoise.schedulers.adaptive import Adaptive
 from unnoise.schedulers.consistency import Consistency
 from unnoise.schedulers.moves import Look, Move, PlannedStep
@@ -42,4 +53,6 @@ __all__ = [
     "restart",
     "solvers",
     "transforms",
+    "tuned",
+    "tuning",
 ]

@@ -6,13 +6,14 @@ lower order than their names or numbers of estimates suggest. They work on the n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, whole
-from unnoise.schedulers.solvers import Leg, Solver
+from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import OneLook, finite_unknown, last_move
 
 _EQUAL_STEPS = (
@@ -75,6 +76,28 @@ def lms_late(shift: int = 1) -> FixedWeights:
         raise InputError(f"shift is {shift}; give 1, 2 or 3.")
     rows = [(1.0,)] + [(*[0.0] * min(k, shift), *_EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
     return FixedWeights(tuple(rows))
+
+
+@dataclass(frozen=True)
+class MeanStep(OneLook):
+    """DPM++ 2M "v2": the step's length replaced by the mean of it and the last (k-diffusion #56, stable-diffusion.cpp).
+
+    With h, h_last the steps in lambda, m = (h + h_last) / 2 and r the longer over the shorter:
+    x_to = sigma_to / sigma x + alpha_to (1 - e^-m) ((1 + 1 / 2r) x0 - 1 / 2r x0_last).
+    Wrong: the factors of x and of x0 belong to different lengths, so that even a constant x0 is missed.
+    """
+
+    order: int = 1
+
+    def move(self, leg: Leg) -> Move:
+        """The step; the first, and where an end is infinite, is first order."""
+        now, to = leg.now, leg.split.down
+        if not leg.past or to.sigma == 0.0 or leg.past[0].alpha == 0.0:
+            return Adams(1).move(leg)
+        steps = [0.5 * (float(b.log_snr) - float(a.log_snr)) for a, b in ((now, to), (leg.past[0], now))]
+        mass = -float(to.alpha) * math.expm1(-0.5 * sum(steps))
+        part = 0.5 * min(steps) / max(steps)
+        return last_move("x0", (mass * (1.0 + part), -mass * part), now, leg.split)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 from torch import Tensor
 
 from unnoise.process import Estimate, Level
 
-Unknown = Literal["x0", "noise", "flow", "velocity"]
-"""What of an estimate a solver follows: `Estimate.x0`, `.noise`, `.flow` or `.velocity`."""
+Unknown = Literal["x0", "noise", "flow", "velocity", "unguided"]
+"""What of an estimate a move follows: `Estimate.x0`, `.noise`, `.flow`, `.velocity`, or the x0 that is `.unguided`."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,22 @@ class Move:
         return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
 
 
+def joined(first: Move, second: Move) -> tuple[Move, ...]:
+    """The two moves as one, which passes over memory once, where they follow the same unknown; else as they are.
+
+    first: a settled move without noise, made from the same place as `second` is from where it ends.
+    """
+    if first.unknown != second.unknown:
+        return first, second
+    factors = zip_longest(first.of_estimates, second.of_estimates, fillvalue=0.0)
+    whole = tuple(second.of_x * before + after for before, after in factors)
+    return (replace(second, of_x=second.of_x * first.of_x, of_estimates=whole),)
+
+
 def _seen(look: Estimate, unknown: Unknown) -> Tensor:
-    return look.velocity if unknown == "velocity" else look.of(unknown)
+    if unknown == "velocity":
+        return look.velocity
+    return look.unguided if unknown == "unguided" else look.of(unknown)
 
 
 @dataclass(frozen=True)

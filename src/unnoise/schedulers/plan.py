@@ -26,7 +26,8 @@ class Plan:
     """A scheduler's work on one noise schedule for one number of steps: only numbers, shared freely.
 
     schedule: whose levels these are. steps: the moves of each step. memory, draws: how many
-    estimates and how many draws a run keeps.
+    estimates and how many draws a run keeps. pure: whether a run begins with noise alone, as some programs have it,
+    and not with noised data of unit variance.
     """
 
     schedule: NoiseSchedule
@@ -34,6 +35,7 @@ class Plan:
     memory: int
     stochastic: bool
     draws: int = 0
+    pure: bool = False
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -44,17 +46,28 @@ class Plan:
         return (self.steps[0].start, *(step.to for step in self.steps))
 
     @cached_property
+    def halves(self) -> bool:
+        """Whether a move follows what the network says without the prompt (CFG++)."""
+        moves = (move for step in self.steps for move in step.moves if isinstance(move, Move))
+        return any(move.unknown == "unguided" for move in moves)
+
+    @cached_property
     def looks(self) -> tuple[Level, ...]:
         """The level of every network call, in order."""
         return tuple(move.level for step in self.steps for move in step.moves if isinstance(move, Look))
 
     def initial(self, eps: Tensor) -> Tensor:
-        """Unit noise (batch, ...) scaled to the first level: times sqrt(alpha^2 + sigma^2), 1 for variance preserving.
+        """Unit noise (batch, ...) scaled to the first level."""
+        return eps * self.start_scale
 
-        That is the deviation of noised data of unit variance, DDPM's prior.
+    @property
+    def start_scale(self) -> float:
+        """Factor of unit noise at the start: sqrt(alpha^2 + sigma^2), 1 for variance preserving.
+
+        That is the deviation of noised data of unit variance, DDPM's prior. Where the start is `pure`, sigma alone.
         """
         first = self.levels[0]
-        return eps * math.hypot(float(first.alpha), float(first.sigma))
+        return float(first.sigma) if self.pure else math.hypot(float(first.alpha), float(first.sigma))
 
     def run(self, denoise: Denoise, x: Tensor, noise: NoiseSource | None = None) -> Iterator[Step]:
         """Make the steps one by one; the caller owns progress, preview and cancel.

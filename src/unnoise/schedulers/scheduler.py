@@ -37,6 +37,12 @@ class Scheduler:
         """Whether runs draw fresh noise."""
         return self.noise.stochastic or isinstance(self.grid, Travel)
 
+    @property
+    def steps(self) -> int | None:
+        """The one number of steps that the grid is a list for; None where any can be asked for."""
+        count = self.grid.count
+        return count if count is None or self.final.appends_clean else count - 1
+
     def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
         """Everything about a run that does not depend on the network, as host numbers in float64.
 

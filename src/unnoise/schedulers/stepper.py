@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -42,6 +41,11 @@ class Stepper:
                 "this scheduler adds noise before the network's first look, where a loop of one's own has none to "
                 "give; use plan.run, or no churn at the first level."
             )
+        if plan.halves:
+            raise InputError(
+                "CFG++ needs what the network says without the prompt beside the guided residual, and a loop of one's "
+                "own hands in one; use plan.run with a denoise whose estimates have both, or another scheduler."
+            )
         self._plan = plan
         self._prediction = prediction
         self._noise = noise
@@ -51,8 +55,7 @@ class Stepper:
         times = [_number(plan.schedule.network_time(level)) for level in plan.looks]
         whole = all(time.is_integer() for time in times)
         self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32)
-        first = plan.levels[0]
-        self.init_noise_sigma = math.hypot(_number(first.alpha), _number(first.sigma))
+        self.init_noise_sigma = plan.start_scale
 
     def step(self, residual: Tensor, t: Tensor | float, sample: Tensor) -> StepperOutput:
         """Go on from `sample` with the network's output there.

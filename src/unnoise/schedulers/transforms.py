@@ -111,5 +111,5 @@ class Boundary:
 
 def _with_x0(estimate: Estimate, x0: Tensor) -> Estimate:
     changed = Estimate.from_x0(estimate.x, estimate.level, x0)
-    changed.variance = estimate.variance
+    changed.variance, changed.half = estimate.variance, estimate.half
     return changed

@@ -12,9 +12,11 @@ from unnoise.schedulers.grids.combine import (
     Slice,
     StretchToTerminal,
 )
+from unnoise.schedulers.grids.flow_models import Flux2Shift, LogitNormal
 from unnoise.schedulers.grids.lists import GITS, AlignYourSteps, Ratios, Stretched, Times
 from unnoise.schedulers.grids.ratios import (
     BetaSigma,
+    BlockLevels,
     BongTangent,
     Exponential,
     Karras,
@@ -43,11 +45,13 @@ __all__ = [
     "Arcsinh",
     "BetaSigma",
     "BetaTime",
+    "BlockLevels",
     "BongTangent",
     "DDIMUniform",
     "Distilled",
     "DropPenultimate",
     "Exponential",
+    "Flux2Shift",
     "Grid",
     "KLOptimal",
     "Karras",
@@ -55,6 +59,7 @@ __all__ = [
     "Leading",
     "LinearQuadratic",
     "Linspace",
+    "LogitNormal",
     "Polyexponential",
     "Quadratic",
     "Ratios",

@@ -15,6 +15,11 @@ LARGEST_RATIO = 80.0  # EDM's sigma_max: a picture in [-1, 1] is lost below it
 class Grid(abc.ABC):
     """A way to place levels on a noise schedule. Subclasses are frozen dataclasses."""
 
+    @property
+    def count(self) -> int | None:
+        """How many levels there are, where they are a list; None where any number can be asked for."""
+        return None
+
     @abc.abstractmethod
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels to visit, the noisiest first; the jump to clean data is the final rule's affair.

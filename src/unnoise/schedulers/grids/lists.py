@@ -18,6 +18,11 @@ class Times(Grid):
 
     times: tuple[float, ...]
 
+    @property
+    def count(self) -> int | None:
+        """The list's length."""
+        return len(self.times)
+
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The levels at the times given; `count` must be their number."""
         check_count("times", len(self.times), count)
@@ -29,6 +34,11 @@ class Ratios(Grid):
     """An explicit list of sigma / alpha ("sigmas"), largest first."""
 
     ratios: tuple[float, ...]
+
+    @property
+    def count(self) -> int | None:
+        """The list's length."""
+        return len(self.ratios)
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The levels of the ratios given; `count` must be their number."""

@@ -47,6 +47,31 @@ class Exponential(Grid):
         )
 
 
+def block_sizes(looks: int) -> list[int]:
+    """Looks of each block of DPM-Solver-fast: threes, and at the end two and one, or what is left over."""
+    threes, rest = divmod(looks, 3)
+    if rest:
+        return [3] * threes + [rest]
+    return [3] * (threes - 1) + [2, 1] if threes else []
+
+
+@dataclass(frozen=True)
+class BlockLevels(Grid):
+    """Blocks of equal steps in log-SNR, each of three looks at equal distances (DPM-Solver-fast; Lu et al. 2022a).
+
+    The last blocks have two looks, one, or both. It ends at the cleanest level, where the jump to clean data begins.
+    """
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """`count` levels, ends included."""
+        low, high = ratio_ends(schedule, None, None)
+        sizes = block_sizes(count - 1)
+        shares = [(i + k / size) / len(sizes) for i, size in enumerate(sizes) for k in range(size)]
+        return at_ratios(
+            schedule, [high * (low / high) ** share for share in (*shares, 1.0)] if sizes else [high]
+        )
+
+
 @dataclass(frozen=True)
 class Polyexponential(Grid):
     """Log-ratios along a power of the step (k-diffusion): rho 1 is Exponential, more is denser near the clean end."""

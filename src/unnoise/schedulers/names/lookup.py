@@ -9,7 +9,7 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.process import Unknown
-from unnoise.schedulers import solvers
+from unnoise.schedulers import solvers, tuned
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.names import words
 from unnoise.schedulers.names.programs import preset
@@ -35,14 +35,20 @@ def grid_names() -> tuple[str, ...]:
 def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | None = None) -> Scheduler:
     """The scheduler of this name, such as "LMS", "euler_ancestral", "DPM++ 2M Karras" or "k_dpmpp_2m_ka".
 
-    Capitals, spaces and underscores do not matter. A Scheduler is returned as it is.
+    Capitals, spaces and underscores do not matter. A Scheduler is returned as it is. "tuned:FILE" is what
+    `unnoise tune` saved.
     grid: the grid, where it is given apart from the name ("karras"); "automatic" is the sampler's own.
     compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for the values of that program, where they differ.
 
-    Raises InputError with the three nearest names, or where a program has no such sampler.
+    Raises InputError with the three nearest names, or where a program has no such sampler, FileError for a file
+    that holds no tuned scheduler.
     """
     if isinstance(name, Scheduler):
         return name
+    if name.startswith(tuned.PREFIX):
+        tuned.check_plain(name, compat, grid)
+        kept = tuned.read(name.removeprefix(tuned.PREFIX))
+        return kept.on(get(kept.base))
     row, own = _find(words.plain(name), name)
     if grid is not None and not (isinstance(grid, str) and words.plain(grid) in words.AUTOMATIC):
         own = words.grid(grid)
@@ -103,6 +109,11 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
     plain = plain if plain in known else plain.removesuffix("scheduler")
     if plain in known:
         return known[plain], None
+    if plain in ("dpmadaptive", "kdpmadaptive", "kdpmad"):
+        raise InputError(
+            "DPM adaptive takes as many steps as its tolerance needs and is no plan; from Python use "
+            "schedulers.Adaptive().run(schedule, denoise, x), here DPM fast."
+        )
     for stem, grid in words.endings(plain):
         if stem in known:
             return known[stem], grid

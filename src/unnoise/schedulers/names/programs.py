@@ -30,6 +30,7 @@ DIFFUSERS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "Heun": ("HeunDiscreteScheduler", {}),
     "DPM2": ("KDPM2DiscreteScheduler", {}),
     "DPM2 a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "DPM++ SDE": ("DPMSolverSDEScheduler", {}),
     "DPM++ 2M": (_MULTISTEP, {}),
     "DPM++ 2M SDE": (_MULTISTEP, _SDE),
     "DPM++ 2M SDE Heun": (_MULTISTEP, {**_SDE, "solver_type": "heun"}),
@@ -151,4 +152,7 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     rule = _K[name]
     if program == "comfyui" and isinstance(rule, sigma_rules.MultistepRule) and rule.order == 2:
         rule = sigma_rules.MultistepRule(2, rule.eta, rule.kind, log_sigma=True)
-    return FromGrid(chosen, to_first=program == "a1111" and name == "DDIM"), rule
+    stepped_in_time = program == "a1111" and name == "DDIM"
+    # ComfyUI scales the noise as that of data of unit variance where a run begins at the noisiest level.
+    pure = program != "comfyui" and not stepped_in_time
+    return FromGrid(chosen, to_first=stepped_in_time, pure=pure), rule

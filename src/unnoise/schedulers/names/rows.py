@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unnoise.schedulers import solvers
-from unnoise.schedulers.grids import Arcsinh, Distilled, Grid, Karras, Leading, Linspace, Trailing
-from unnoise.schedulers.heuristics import HeunPlusPlus, gradient_estimation, ipndm, lms_late
+from unnoise.schedulers.grids import (
+    Arcsinh,
+    BlockLevels,
+    Distilled,
+    Grid,
+    Karras,
+    Leading,
+    Linspace,
+    Trailing,
+)
+from unnoise.schedulers.heuristics import HeunPlusPlus, MeanStep, gradient_estimation, ipndm, lms_late
 from unnoise.schedulers.noise import (
     SDE,
     TCD,
@@ -122,6 +131,14 @@ TABLE = (
             solvers.ThreeStage(),
             _ODE,
             "three looks a step, in lambda (DPM-Solver-3)",
+        ),
+        (
+            "DPM fast",
+            "dpm_fast k_dpm_fast",
+            BlockLevels(),
+            solvers.Blocks(),
+            _ODE,
+            "blocks of three looks in lambda, and what is left over",
         ),
         (
             "DPM++ 2S",
@@ -281,6 +298,41 @@ TABLE = (
         ),
     ),
     *_family(
+        "Guidance on the data's surface (CFG++)",
+        (
+            "Euler CFG++",
+            "euler_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(),
+            _ODE,
+            "guided x0, noised by what is said without the prompt",
+        ),
+        (
+            "Euler a CFG++",
+            "euler_ancestral_cfg_pp euler_a_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(),
+            Ancestral(),
+            "the same with the posterior's noise",
+        ),
+        (
+            "DPM++ 2M CFG++",
+            "dpmpp_2m_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(_2M),
+            _ODE,
+            "the unguided part as DPM++ 2M",
+        ),
+        (
+            "Res multistep CFG++",
+            "res_multistep_cfg_pp",
+            _L,
+            solvers.CFGPlusPlus(_AB2),
+            _ODE,
+            "the unguided part as Res multistep",
+        ),
+    ),
+    *_family(
         "Distilled models",
         ("LCM", "", Distilled(), Adams(1), Renoise(), "x0, noised anew to each level"),
         (
@@ -295,6 +347,14 @@ TABLE = (
     *_family(
         "Heuristic, for other programs' pictures",
         ("PLMS", "pndm", Leading(1.0), ipndm(), _ODE, "Adams' weights of equal steps on steps that are not"),
+        (
+            "DPM++ 2M v2",
+            "dpmpp_2mv2 dpm++2mv2 dpmpp2mv2",
+            _L,
+            MeanStep(),
+            _ODE,
+            "two estimates of x0, with the mean of two steps' lengths",
+        ),
         ("IPNDM", "", _L, ipndm(), _ODE, "the same from the noisiest level"),
         (
             "Heun++ 2",

@@ -10,6 +10,8 @@ from unnoise.errors import InputError
 from unnoise.schedulers import grids
 from unnoise.schedulers.grids import Grid
 
+_TOKENS = 4096  # of a picture of 1024 x 1024; for other sizes make the grid with its own number
+
 _GRIDS: tuple[tuple[str, str, Grid], ...] = (
     ("Karras", "ka", grids.Karras()),
     ("Exponential", "exp lambda_uniform lu", grids.Exponential()),
@@ -33,6 +35,14 @@ _GRIDS: tuple[tuple[str, str, Grid], ...] = (
     ("Laplace", "", grids.Laplace()),
     ("Bong Tangent", "bong_tangent", grids.BongTangent()),
     ("Smoothstep", "", grids.Smoothstep()),
+    ("Logit Normal", "logit_normal", grids.LogitNormal()),
+    ("Flux", "", grids.ResolutionShift(grids.Trailing(), _TOKENS)),
+    ("Flux 2", "flux2", grids.Flux2Shift(grids.Trailing(), _TOKENS)),
+    (
+        "LTX 2",
+        "ltx2",
+        grids.StretchToTerminal(grids.ResolutionShift(grids.Trailing(), _TOKENS, 1024, 4096, 0.95, 2.05)),
+    ),
     ("Arcsinh", "", grids.Arcsinh()),
     ("Distilled", "lcm", grids.Distilled()),
 )

@@ -178,6 +178,9 @@ CLASSES: dict[str, Class] = {
     "KDPM2AncestralDiscreteScheduler": Class(
         "DPM2 a", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c, True), sigma_rules.MidpointRule(1.0))
     ),
+    "DPMSolverSDEScheduler": Class(
+        "DPM++ SDE", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c), sigma_rules.SDERule())
+    ),
     "DPMSolverMultistepScheduler": Class("DPM++ 2M", {**_DPM, "euler_at_final": False}, _multistep),
     "DPMSolverSinglestepScheduler": Class("DPM++ 2S", {**_DPM, "lower_order_final": False}, _singlestep),
     "DEISMultistepScheduler": Class("DEIS", _MULTISTEP, _deis),

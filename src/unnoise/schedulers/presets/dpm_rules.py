@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unnoise.process import Unknown
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, joined
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.presets.sigma_rules import Moves, history
@@ -216,7 +216,7 @@ class UniPCRule(Rule):
             corrected[0],
             *(c - p for c, p in zip(corrected[1:], predicted, strict=True)),
         )
-        return look, linear(torch.ones(()), change, unknown), forward
+        return look, *joined(linear(torch.ones(()), change, unknown), forward)
 
     def _order(self, path: Path, i: int, known: int) -> int:
         order = min(self.order, path.steps - i) if self.lower_order_final else self.order

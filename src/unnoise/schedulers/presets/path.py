@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,7 +24,8 @@ class Path:
 
     w, alpha, sigma: (steps + 1,) in the program's precision; w is sigma / alpha and the last may be 0. levels: the
     same as host numbers. time_at: what the program tells the network at a ratio between the levels. entries: the
-    whole table, cleanest first, for programs that step to other entries than the path's; abar: its alpha^2.
+    whole table, cleanest first, for programs that step to other entries than the path's; abar: its alpha^2. pure:
+    whether the program begins with noise alone.
     """
 
     levels: tuple[Level, ...]
@@ -35,6 +36,7 @@ class Path:
     kind: Process = "vp"
     entries: tuple[Level, ...] = ()
     abar: Tensor | None = None
+    pure: bool = False
 
     @property
     def steps(self) -> int:
@@ -81,20 +83,23 @@ class Rungs(abc.ABC):
 class FromGrid(Rungs):
     """Levels of one of our grids in float64, then the clean sample: k-diffusion's users make their own lists.
 
-    to_first: whether the last level is the cleanest that was trained on (A1111's DDIM), not the clean sample.
+    to_first: whether the last level is the cleanest that was trained on (A1111's DDIM), not the clean sample. pure:
+    whether the sample begins as noise times sigma, with no share for the data.
     """
 
     grid: Grid
     to_first: bool = False
+    pure: bool = False
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """The grid's levels and the last."""
         inner = self.grid.levels(schedule, steps)
         end = schedule.cleanest if self.to_first else schedule.level(schedule.clean_time)
         levels = (*inner, end)
-        return of_levels(
+        path = of_levels(
             levels, lambda ratio: number(schedule.at_ratio(ratio).time), torch.float64, process(schedule)
         )
+        return replace(path, pure=self.pure)
 
 
 def of_levels(

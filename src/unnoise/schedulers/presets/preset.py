@@ -69,4 +69,5 @@ class Preset(Scheduler):
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         memory = max(1, *(len(move.of_estimates) for move in every))
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
-        return Plan(told, planned, memory, any(move.noise != 0.0 for move in every))
+        stochastic = any(move.noise != 0.0 for move in every)
+        return Plan(told, planned, memory, stochastic, pure=path.pure and begin == 0)

@@ -77,7 +77,8 @@ class SigmaRungs(Rungs):
             times = np.array([known.time_at(sigma) for sigma in sigmas])
             times = times.round() if self.whole and self.sigmas == "karras" else times
         last = float(known.sigmas[0]) if self.final == "sigma_min" else 0.0
-        return along(np.append(sigmas, last), times, "vp", known)
+        path = along(np.append(sigmas, last), times, "vp", known)
+        return replace(path, pure=self.spacing != "leading")
 
 
 @dataclass(frozen=True)

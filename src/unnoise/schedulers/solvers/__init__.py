@@ -1,8 +1,11 @@
 """Solvers: how a step follows the reverse process, from what the network said so far."""
 
 from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
+from unnoise.schedulers.solvers.adjusted import Adjusted
 from unnoise.schedulers.solvers.base import Leg, Solver
+from unnoise.schedulers.solvers.blocks import Blocks
 from unnoise.schedulers.solvers.corrected import Corrected, adams_moulton, sa_solver, unipc
+from unnoise.schedulers.solvers.plusplus import CFGPlusPlus
 from unnoise.schedulers.solvers.runge_kutta import (
     ExponentialHeun,
     Heun,
@@ -16,6 +19,9 @@ from unnoise.schedulers.solvers.runge_kutta import (
 
 __all__ = [
     "Adams",
+    "Adjusted",
+    "Blocks",
+    "CFGPlusPlus",
     "Corrected",
     "ExponentialAB2",
     "ExponentialHeun",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Unknown, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
@@ -51,13 +52,24 @@ class Corrected(Solver):
         if mended is None:
             return self.predictor.moves(leg)
         if not self.again:
-            return Look(leg.now), mended, self.predictor.move(leg)
+            return Look(leg.now), *joined(self.change(leg, mended), self.predictor.move(leg))
         seen_twice = replace(leg, past=(leg.now, *leg.past))
         return Look(leg.now), mended, *self.predictor.moves(seen_twice)
 
     def ending(self, jump: OneLook) -> Solver:
         """Mend, then jump."""
         return _Ending(self, jump)
+
+    def change(self, leg: Leg, mended: Move) -> Move:
+        """What `mended` adds to the predicted sample: the differences of both moves' factors, x and noise being one.
+
+        So no earlier sample has to be kept, and the next prediction is part of the same move.
+        """
+        assert leg.before is not None
+        begin, split = leg.before
+        predicted = self.predictor.move(replace(leg, now=begin, split=split, past=leg.past[1:]))
+        factors = zip_longest(mended.of_estimates, (0.0, *predicted.of_estimates), fillvalue=0.0)
+        return Move(1.0, tuple(new - old for new, old in factors), mended.unknown)
 
     def mend(self, leg: Leg) -> Move | None:
         """The last step once more, with the look at its end; None where there was none or it began at infinity."""
@@ -137,5 +149,7 @@ class _Ending(Solver):
         return 1
 
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
-        mended = self.solver.mend(leg)
-        return Look(leg.now), *((mended,) if mended else ()), self.jump.move(leg)
+        mended, jump = self.solver.mend(leg), self.jump.move(leg)
+        if mended is None:
+            return Look(leg.now), jump
+        return Look(leg.now), *joined(self.solver.change(leg, mended), jump)

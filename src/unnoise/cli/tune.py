@@ -1,0 +1,115 @@
+"""`unnoise tune`: steps fitted to one model, so that few network calls come near to what many would make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unnoise.cli import outputs, parser, values
+from unnoise.cli.telling import Telling
+from unnoise.cli.threads import fit_threads
+from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from unnoise.evaluation import HeldOut, Tuning
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser("tune", help="fit a scheduler's steps to a model", description=__doc__)
+    command.add_argument("model", metavar="MODEL", help="model name or folder, or run")
+    command.add_argument(
+        "--steps", default="8", metavar="N", help="steps to make the most of, 2 to 25 (default 8)"
+    )
+    command.add_argument(
+        "--guidance", metavar="X", help="that it will be used with; the model's own by default"
+    )
+    command.add_argument(
+        "--scheduler",
+        default="Adams-Moulton 2",
+        metavar="NAME",
+        help="whose solver is improved (default %(default)s)",
+    )
+    command.add_argument(
+        "--prompt", action="append", metavar="TEXT", help="may be given again; the model card's by default"
+    )
+    command.add_argument(
+        "--count", default="48", metavar="N", help="trajectories that it is fitted on (default 48)"
+    )
+    command.add_argument("--seed", default="0", metavar="N", help="of the first of them (default 0)")
+    command.add_argument("--rounds", default="12", metavar="N", help="at most so many (default 12)")
+    command.add_argument(
+        "--levels-only",
+        action="store_true",
+        help="leave the solver's factors: levels that other programs take too",
+    )
+    command.add_argument(
+        "-o", "--out", metavar="FILE", help="the JSON file to write (default MODEL-STEPS.json)"
+    )
+    command.add_argument("--resume", action="store_true", help="go on from the file's levels and factors")
+    command.add_argument("--json", action="store_true", help="print the file's content, and no progress")
+    parser.finish(command, "tune", run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    steps = values.whole("--steps", arguments.steps, 2, 25, 8)
+    count = values.whole("--count", arguments.count, 8, 1024, 48)
+    rounds = values.whole("--rounds", arguments.rounds, 1, 1000, 12)
+    seed = values.whole("--seed", arguments.seed, 0, 2**62, 0)
+    guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
+    out = _out(arguments, steps)
+    from unnoise import evaluation, pipelines
+    from unnoise.schedulers import tuned
+
+    start = tuned.read(out) if arguments.resume else None
+    pipe = pipelines.load(arguments.model)
+    fit_threads(pipe.model)
+    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
+    with Telling("tuning", arguments.json) as telling:
+        made = evaluation.tune(
+            pipe,
+            prompts if pipe.model.text_encoder is not None else ("",),
+            steps=steps,
+            guidance=guidance,
+            scheduler=arguments.scheduler,
+            count=count,
+            seed=seed,
+            looks=0 if arguments.levels_only else 3,
+            rounds=rounds,
+            start=start,
+            told=lambda done, whole: telling.reach(done, whole),
+        )
+        for each in made:  # kept round by round: a fit that is stopped is shorter, not lost
+            each.tuned.write(out)
+    assert each.held_out is not None
+    _tell(each, each.held_out, out, arguments.json)
+    return 0
+
+
+def _out(arguments: argparse.Namespace, steps: int) -> Path:
+    name = Path(arguments.model).expanduser().resolve().name if arguments.model else "model"
+    out = Path(arguments.out or f"{name.removesuffix('.safetensors')}-{steps}.json").expanduser()
+    outputs.check_output("--out", out, (".json",))
+    if out.is_dir() or not out.suffix:
+        raise InputError(f"--out is '{out}'; give the name of a file that ends in .json.")
+    if out.exists() and not arguments.resume:
+        raise InputError(f"'{out}' exists; give another --out, or --resume to go on from it.")
+    return out
+
+
+def _tell(made: Tuning, held: HeldOut, out: Path, plain: bool) -> None:
+    if plain:
+        sys.stdout.write(json.dumps({"file": str(out), **asdict(made.tuned)}) + "\n")
+        return
+    before, after = held.before, held.after
+    sys.stdout.write(
+        f"held-out seeds {held.seeds[0]} to {held.seeds[1]}, error to the converged pictures of the same noise:\n"
+        f"  before  {before.together:.4f}, of the middle picture {before.median:.4f}\n"
+        f"  after   {after.together:.4f}, of the middle picture {after.median:.4f}\n"
+        f"saved {out}; use it: --scheduler tuned:{out}\n"
+    )

@@ -1,0 +1,62 @@
+"""Single-step solvers told look by look: blocks of three, and what is left over (DPM-Solver "fast")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unnoise.errors import InputError
+from unnoise.process import Level
+from unnoise.schedulers.grids.ratios import block_sizes
+from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.quadrature import keep, weights
+from unnoise.schedulers.solvers.adams import Adams
+from unnoise.schedulers.solvers.base import Leg, Solver
+
+# Looks of the block through which the line leads to its k-th level after the first, by the block's size.
+_USES = {1: ((0,),), 2: ((0,), (1,)), 3: ((0,), (0, 1), (0, 2))}
+
+
+@dataclass(frozen=True)
+class Blocks(Solver):
+    """DPM-Solver-fast: third-order steps of three looks each, so that any number of looks is used up.
+
+    A step here is one look; the block's later ones begin at its first sample, told from where the sample stands.
+    Give it with `grids.BlockLevels`, whose levels are the blocks' own stages; on others the stages are the grid's.
+    """
+
+    order: int = 3
+
+    @property
+    def calls(self) -> int:
+        """One."""
+        return 1
+
+    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+        """One look, one move. Raises InputError for a noise rule: noise inside a block is not part of the method."""
+        if leg.split.fresh > 0.0 or not leg.split.exact:
+            raise InputError("DPM fast draws no noise; use noise.none().")
+        looks = len(leg.levels) - (2 if leg.levels[-1].sigma == 0.0 else 1)
+        place = leg.index
+        for size in block_sizes(looks):
+            if place < size:
+                break
+            place -= size
+        block = leg.levels[leg.index - place : leg.index - place + size + 1]
+        if block[0].alpha == 0.0:
+            return Adams(1).moves(leg)
+        kept, factors = _from_first(block, place)
+        if place:
+            before, told = _from_first(block, place - 1)
+            kept /= before
+            factors = [factor - kept * had for factor, had in zip(factors, [*told, 0.0], strict=True)]
+        return Look(leg.now), Move(kept, tuple(reversed(factors)), "noise")
+
+
+def _from_first(block: tuple[Level, ...], place: int) -> tuple[float, list[float]]:
+    """(factor of the block's first sample, factors of its looks, first look first) of the level after `place`."""
+    uses = _USES[len(block) - 1][place]
+    found = weights("noise", "lambda", [block[use] for use in uses], block[0], block[place + 1])
+    factors = [0.0] * (place + 1)
+    for use, factor in zip(uses, found, strict=True):
+        factors[use] = factor
+    return keep("noise", block[0], block[place + 1]), factors

@@ -1,0 +1,36 @@
+"""`unnoise tune`, as typed."""
+
+import json
+
+from unnoise.pipelines import Recipe
+
+
+def test_a_model_s_steps_are_tuned_and_then_used_by_name(run, tiny, tmp_path):
+    words = ("tune", tiny, "--steps", 3, "--count", 8, "--rounds", 1, "--out", "t.json")
+    status, out, _ = run(*words)
+    assert status == 0
+    assert "held-out seeds 1000000 to 1000063" in out
+    assert "saved t.json; use it: --scheduler tuned:t.json" in out
+    kept = json.loads((tmp_path / "t.json").read_text())
+    assert (len(kept["ratios"]), kept["facts"]["guidance"], kept["facts"]["trajectories"]) == (3, 2.0, 8)
+    assert kept["facts"]["held_out"]["after"]["median"] >= 0.0
+    status, _, err = run("generate", "a seven", "-m", tiny, "--scheduler", "tuned:t.json", "--seed", 1)
+    assert status == 0
+    assert "3 steps of tuned:t.json" in err  # as many as it is made for, without --steps
+    recipe = Recipe.from_png(tmp_path / "outputs" / "00001-1.png")
+    assert (recipe.steps, recipe.scheduler) == (3, "tuned:t.json")
+    status, _, err = run("generate", "a seven", "-m", tiny, "--scheduler", "tuned:t.json", "--steps", 5)
+    assert (status, "lists 3 ratios" in err) == (2, True)
+    status, _, err = run(*words)
+    assert (status, "exists" in err) == (2, True)
+    status, out, _ = run(*words, "--resume", "--json", "--levels-only")
+    assert status == 0
+    assert not any(json.loads(out)["changes"])  # one JSON object, and the factors are the solver's own
+
+
+def test_what_cannot_be_tuned_is_refused(run, tiny, tmp_path):
+    status, _, err = run("tune", tiny, "--scheduler", "Euler a", "--steps", 3)
+    assert (status, "draws noise" in err) == (2, True)
+    status, _, err = run("generate", "a seven", "-m", tiny, "--scheduler", "tuned:none.json")
+    assert (status, "cannot read 'none.json'" in err) == (1, True)
+    assert not list(tmp_path.glob("*.json"))
