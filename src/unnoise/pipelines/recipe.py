@@ -33,7 +33,8 @@ class Recipe:
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance,
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
     width, height: in pixels. model, model_hash: the model's name and the sha256 of its weights. own_noise: the
-    start was given by the caller (`latents`), so the seed alone does not make it again. version: of unnoise.
+    start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, each
+    file:weight:hash, parted by commas. version: of unnoise.
     """
 
     prompt: str
@@ -48,6 +49,7 @@ class Recipe:
     model: str = ""
     model_hash: str = ""
     own_noise: bool = False
+    adapters: str = ""
     version: str = ""
 
     def to_dict(self) -> dict[str, Any]:

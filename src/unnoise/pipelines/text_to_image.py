@@ -17,6 +17,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.guidance import Condition, Guided
 from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.recipe import Recipe
@@ -146,15 +147,12 @@ class Denoising(Iterator[Step]):
         )
 
 
-class TextToImage:
+class TextToImage(Adaptable):
     """A model that makes pictures from prompts, in pixels or in the latents of its autoencoder.
 
     Nothing is kept between calls, so threads may share one. All arguments but the prompt are optional; the
     model's card has the defaults.
     """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,

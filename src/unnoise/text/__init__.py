@@ -7,6 +7,7 @@ A `Tokenizer` turns text into numbers, a `networks.text_encoder.TextEncoder` tur
 from unnoise.text.byte_pairs import BytePairs
 from unnoise.text.compact import CompactTokenizer, tokenizer_from_config
 from unnoise.text.embed import Embedding, embed
+from unnoise.text.taught import TaughtTokenizer
 from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, Tokens
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CompactTokenizer",
     "Embedding",
     "PromptTokenizer",
+    "TaughtTokenizer",
     "Tokenizer",
     "Tokens",
     "embed",
