@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser
+from unnoise.cli import adapting, outputs, parser
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -92,6 +92,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
     )
+    adapting.add(command)
     _more_spellings(command)
     parser.finish(command, "generate", run)
 
@@ -190,6 +191,7 @@ def _check_files(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
+    adapting.loras(arguments)  # a missing file is told before anything is loaded
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write(f"loading {asked.model} ...\r")
@@ -197,7 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from unnoise.pipelines import load
 
-    pipe = load(asked.model)
+    pipe = adapting.adapted(load(asked.model), arguments)
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,7 +52,9 @@ class TaughtTokenizer(Tokenizer):
 
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
         """As `Tokenizer.pieces`; every token of a word begins where the word does."""
-        text, ids, begins, done = whole_text(prompt), [], [], 0
+        text, done = whole_text(prompt), 0
+        ids: list[int] = []
+        begins: list[int] = []
         for match in self._pattern.finditer(text):
             self._plain(text, done, match.start(), ids, begins)
             word = self._ids[match[0].lower()]
@@ -66,7 +69,7 @@ class TaughtTokenizer(Tokenizer):
         ids += found
         begins += [start + place for place in places]
 
-    def decode(self, ids: list[int]) -> str:  # type: ignore[override]
+    def decode(self, ids: Sequence[int]) -> str:
         """The text that ids spell, each word once for its row of tokens."""
         spelt = {row[0]: word for (word, _), row in zip(self.words, self._ids.values(), strict=True)}
         first, parts = len(self.vocabulary.symbols), []
@@ -81,4 +84,6 @@ class TaughtTokenizer(Tokenizer):
 
     def config(self) -> dict[str, Any]:
         """Refused: the words' vectors are in another file than the vocabulary. Raises InputError."""
-        raise InputError("a tokenizer with words of a textual inversion cannot be written; save the model without them.")
+        raise InputError(
+            "a tokenizer with words of a textual inversion cannot be written; save the model without them."
+        )

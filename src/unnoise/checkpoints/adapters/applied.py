@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,10 +16,12 @@ from unnoise.checkpoints.adapters import blocks
 from unnoise.checkpoints.adapters.asked import Lora
 from unnoise.checkpoints.adapters.fitting import Fitted, fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
-from unnoise.checkpoints.adapters.places import parts_of, places
+from unnoise.checkpoints.adapters.places import TEXT_PARTS, parts_of, places
 from unnoise.checkpoints.adapters.reading import Adapter, read
+from unnoise.checkpoints.blueprint import Config
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.networks.unet import UNetConfig
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -53,9 +55,15 @@ def adapt(
 
     Raises CheckpointError for a file that is no adapter or not one of this model's family, FileError for none.
     """
+    return apply(model.base or model, (*model.adapters, *read_all(asked, folder, live)))
+
+
+def read_all(
+    asked: Sequence[Lora | tuple[str | Path, float]], folder: str | Path | None = None, live: bool = False
+) -> tuple[Applied, ...]:
+    """The files of what is asked for. Raises as `adapt`."""
     wanted = [one if isinstance(one, Lora) else Lora(*one) for one in asked]
-    new = [Applied(read(one.find(folder)), one, live) for one in wanted]
-    return apply(model.base or model, (*model.adapters, *new))
+    return tuple(Applied(read(one.find(folder)), one, live) for one in wanted)
 
 
 def apply(base: Model, applied: Sequence[Applied]) -> Model:
@@ -64,37 +72,39 @@ def apply(base: Model, applied: Sequence[Applied]) -> Model:
         return base
     if base.base is not None:
         raise InputError("this model has adapters already; give its base.")
-    shares: dict[tuple[bool, str, str], list[Share]] = {}
-    for one in applied:
-        for place, share in _shares(base, one):
-            shares.setdefault((one.live, *place), []).append(share)
-    networks = {"network": base.network, **_encoders(base)}
-    twins = {part: twin(network) for part, network in networks.items()}
-    # merged ones first, so that live ones stand beside what is merged
-    for (live, part, name), parts in sorted(shares.items(), key=lambda item: item[0][0]):
-        _change(twins[part], name, parts, live)
-    return _with(base, twins, tuple(applied))
+    family = str(base.card.get("family", "")) or (f"'{base.name}'" if base.name else "")
+    network, towers = twin(base.network), [replace(one, encoder=twin(one.encoder)) for one in base.towers]
+    twins: dict[str, nn.Module] = {"network": network}
+    twins |= {name: tower.encoder for name, tower in zip(TEXT_PARTS, towers, strict=False)}
+    for live in (False, True):  # so that live ones stand beside what is merged
+        chosen = [one for one in applied if one.live is live]
+        for (part, name), shares in shares_in(parts_of(base), family, chosen).items():
+            _change(twins[part], name, shares, live)
+    return replace(
+        base,
+        network=network,
+        text_encoder=towers[0].encoder if towers else None,
+        more_text=tuple(towers[1:]),
+        adapters=tuple(applied),
+        base=base,
+    )
 
 
-def merged_into(model: Model, applied: Sequence[Applied]) -> dict[tuple[str, str], list[Share]]:
-    """The changes by part and tensor, for whoever holds the tensors."""
+def shares_in(
+    parts: Mapping[str, Config], family: str, applied: Sequence[Applied]
+) -> dict[tuple[str, str], list[Share]]:
+    """What these adapters change in networks of these configurations, by part and tensor. family: for messages."""
+    known, network = places(parts), parts["network"]
+    assert isinstance(network, UNetConfig)
     found: dict[tuple[str, str], list[Share]] = {}
     for one in applied:
-        for place, share in _shares(model, one):
+        fitted = fit(one.adapter, known, family, network.text_width)
+        for place, share in weighed(fitted, one.asked, network):
             found.setdefault(place, []).append(share)
     return found
 
 
-def _shares(model: Model, applied: Applied) -> list[tuple[tuple[str, str], Share]]:
-    parts = parts_of(model)
-    family = str(model.card.get("family", "")) or (f"'{model.name}'" if model.name else "")
-    fitted = fit(applied.adapter, places(parts), family, model.network.config.text_width)
-    return weighed(fitted, applied.asked, parts["network"])
-
-
-def weighed(
-    fitted: Sequence[Fitted], asked: Lora, config: blocks.Config
-) -> list[tuple[tuple[str, str], Share]]:
+def weighed(fitted: Sequence[Fitted], asked: Lora, config: UNetConfig) -> list[tuple[tuple[str, str], Share]]:
     """Each change with its strength. config: of the UNet."""
     blocks.check(asked.blocks, [one.place for one in fitted])
     found = []
@@ -108,7 +118,7 @@ def weighed(
 def twin(network: Network) -> Network:
     """A copy of the modules that shares every parameter and buffer with the original."""
     shared = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-    return copy.deepcopy(network, shared)  # type: ignore[arg-type] - the memo's own meaning
+    return copy.deepcopy(network, shared)
 
 
 @torch.no_grad()
@@ -119,28 +129,11 @@ def _change(network: nn.Module, name: str, shares: list[Share], live: bool) -> N
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)
     shares = [
-        share._replace(change=copy.deepcopy(share.change).to(weight.device)) for share in shares if share.strength
+        share._replace(change=copy.deepcopy(share.change).to(weight.device))
+        for share in shares
+        if share.strength
     ]
     if live and shares:
         setattr(network.get_submodule(parent), leaf, Adapted(layer, shares))
     elif shares:
         layer.weight = nn.Parameter(changed(weight, shares), requires_grad=False)
-
-
-def _encoders(model: Model) -> dict[str, nn.Module]:
-    names = ("text_encoder", "text_encoder_2")
-    return {name: tower.encoder for name, tower in zip(names, model.towers, strict=False)}
-
-
-def _with(base: Model, networks: dict[str, nn.Module], applied: tuple[Applied, ...]) -> Model:
-    more = tuple(
-        replace(tower, encoder=networks.get("text_encoder_2", tower.encoder)) for tower in base.more_text
-    )
-    return replace(
-        base,
-        network=networks["network"],
-        text_encoder=networks.get("text_encoder"),
-        more_text=more,
-        adapters=applied,
-        base=base,
-    )

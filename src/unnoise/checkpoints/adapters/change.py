@@ -62,7 +62,7 @@ class Change(nn.Module):
         return self.magnitude.numel() == (shape[0] if self.along == "rows" else shape[1])
 
     def delta(self, shape: Shape) -> Tensor:
-        """scale product, float32, of shape `shape`."""
+        """The scaled product, float32, of shape `shape`."""
         factors = {role: factor.float() for role, factor in self.factors.items()}
         return self.scale * _PRODUCTS[self.kind](factors).reshape(shape)
 
@@ -77,7 +77,9 @@ class Change(nn.Module):
         others = [axis for axis in range(turned.ndim) if axis != each]
         # the smallest float keeps a row of zeros zero
         norm = torch.linalg.vector_norm(turned, dim=others, keepdim=True).clamp_min(1e-30)
-        return turned * (self.magnitude.float().view_as(norm) / norm) - base
+        wanted: Tensor = self.magnitude.float().view_as(norm)
+        moved_there: Tensor = turned * (wanted / norm) - base
+        return moved_there
 
 
 def _lora(factors: Mapping[str, Tensor]) -> Tensor:

@@ -85,7 +85,7 @@ class Adapted(nn.Module):
         inner = F.conv2d(x, down, None, base.stride, base.padding, base.dilation)
         return F.conv2d(inner, up.view(*up.shape[:2], 1, 1))
 
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - nn.Module's own
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401
         """The base layer's, with the changed weight."""
         found: dict[str, Any] = self.base.state_dict(*args, **options)
         name = f"{options.get('prefix', '')}weight"
@@ -94,7 +94,7 @@ class Adapted(nn.Module):
 
 
 def changed(weight: Tensor, shares: list[Share]) -> Tensor:
-    """weight + the sum of strength effect(weight), computed in float32 and rounded once to the weight's dtype.
+    """W + the sum of strength effect(W), computed in float32 and rounded once to the weight's dtype.
 
     Each effect is that on the base weight, so the order of the changes does not matter.
     """

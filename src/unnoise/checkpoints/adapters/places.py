@@ -12,6 +12,8 @@ from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
 
+TEXT_PARTS = ("text_encoder", "text_encoder_2")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -33,8 +35,7 @@ class Place:
 
 def parts_of(model: Model) -> dict[str, Config]:
     """The configurations of a model's networks, by the name of the part."""
-    names = ("text_encoder", "text_encoder_2")
-    towers = {name: tower.encoder.config for name, tower in zip(names, model.towers, strict=False)}
+    towers = {name: tower.encoder.config for name, tower in zip(TEXT_PARTS, model.towers, strict=False)}
     return {"network": model.network.config, **towers}
 
 

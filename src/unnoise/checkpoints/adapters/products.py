@@ -1,8 +1,8 @@
 """What the small matrices of one layer multiply to, as shapes alone. Torch-free.
 
-    LoRA   up down                          (Hu et al. 2021, eq. 3); with `mid`, a Tucker product over a kernel
-    LoHa   (w1a w1b) * (w2a w2b)            element by element (Hyeon-Woo et al. 2022, proposition 1)
-    LoKr   w1 (x) w2, each w or wa wb       Kronecker's product (Yeh et al. 2024, section 3.2)
+LoRA   up down                          (Hu et al. 2021, eq. 3); with `mid`, a Tucker product over a kernel
+LoHa   (w1a w1b) * (w2a w2b)            element by element (Hyeon-Woo et al. 2022, proposition 1)
+LoKr   w1 (x) w2, each w or wa wb       Kronecker's product (Yeh et al. 2024, section 3.2)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEEDED = {
 
 
 def kind_of(roles: Mapping[str, object]) -> str:
-    """"LoRA", "LoHa" or "LoKr"; "" where the tensors of a layer are none of them, or not all there."""
+    """What multiplies the tensors of a layer: "LoRA", "LoHa" or "LoKr"; "" where they are none, or not all there."""
     for role, kind in KINDS.items():
         if role in roles:
             return kind if all(any(one in roles for one in needed) for needed in _NEEDED[kind]) else ""
@@ -62,9 +62,8 @@ def consistent(kind: str, shapes: Mapping[str, Shape]) -> bool:
     """Whether the matrices have the dimensions that their product needs."""
     if kind == "LoRA":
         up, down = shapes["up"], shapes["down"]
-        inner = shapes.get("mid", (up[1] if len(up) > 1 else 0, down[0]))
         plain = len(up) == len(down) and len(down) in (2, 4) and math.prod(up[2:]) == 1
-        return plain and inner[:2] == (up[1], down[0])
+        return plain and (shapes["mid"][:2] == (up[1], down[0]) if "mid" in shapes else up[1] == down[0])
     if kind == "LoHa":
         pairs = [("hada_w1", "hada_t1"), ("hada_w2", "hada_t2")]
         alike = len({_pair(shapes, *pair) for pair in pairs if _multiplies(shapes, *pair)}) == 1

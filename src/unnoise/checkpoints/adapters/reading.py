@@ -123,7 +123,7 @@ def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool]:
-    """alpha of a layer, and whether it stands over the rank's root."""
+    """The alpha of a layer, and whether it stands over the rank's root."""
     path = path.removeprefix("base_model.model.")
     part, _, rest = path.partition(".")
     table = settings.get("", settings.get(part))
@@ -135,5 +135,5 @@ def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool
         name = path if "" in settings else rest
         if name == pattern or name.endswith(f".{pattern}"):
             alpha = value
-    number = isinstance(alpha, int | float) and math.isfinite(alpha)
-    return (float(alpha) if number else None), bool(table.get("use_rslora", False))
+    known = isinstance(alpha, int | float) and math.isfinite(alpha)
+    return (float(str(alpha)) if known else None), bool(table.get("use_rslora", False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +17,18 @@ FAMILIES = {768: "SD 1.5", 1024: "SD 2", 2048: "SDXL", 1280: "SDXL refiner"}
 SHORT = {"Stable Diffusion 1": "SD 1.5", "Stable Diffusion 2": "SD 2", "Stable Diffusion XL": "SDXL"}
 
 _TOUCHES = {
-    "attention": ("attn", "attention", "to_q", "to_k", "to_v"),
-    "feed-forward": ("ff_net", "feed_forward", "mlp_fc"),
-    "projections": ("proj_in", "proj_out", "project_in", "project_out"),
+    "feed-forward": re.compile(r"_ff_net_|feed_forward|mlp_fc|_up$|_down$"),
+    "attention": re.compile(r"attn\d?_|(self|cross)_attention_|attention_(qkv|out)$"),
+    "projections": re.compile(r"proj(ect)?_(in|out)$"),
+    "convolutions": re.compile(r"conv|(in|out)_layers|skip_connection|_op$|shortcut"),
 }
 
 
 @dataclass(frozen=True)
 class Survey:
-    """kinds, ranks, touches: number of layers by kind, rank and sort of layer. width: of the text that the network
+    """What the header tells.
+
+    kinds, ranks, touches: number of layers by kind, rank and sort of layer. width: of the text that the network
     reads, 0 where no layer tells. family: by that width and by names; "" unknown. form: whose spelling.
     """
 
@@ -111,7 +115,7 @@ def _reads_text(key: str) -> bool:
 
 def _sort(layer: Layer) -> str:
     part = {"network": "unet", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
-    for what, words in _TOUCHES.items():
-        if any(word in layer.key for word in words):
+    for what, pattern in _TOUCHES.items():
+        if pattern.search(layer.key):
             return f"{part.get(layer.part, layer.part)} {what}"
     return f"{part.get(layer.part, layer.part)} other layers"

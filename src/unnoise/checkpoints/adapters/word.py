@@ -14,7 +14,6 @@ from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.networks.text_encoder import TextEncoder
 from unnoise.text import TaughtTokenizer, Tokenizer
 
 _MOST = 77
@@ -31,9 +30,10 @@ class Word:
 
 
 def read_word(path: str | Path) -> Word:
-    """The embedding of a file: A1111's (`emb_params`; `string_to_param` in a pickle), XL's (`clip_l`, `clip_g`) or diffusers'.
+    """The embedding of a file.
 
-    A pickle is read by torch's weights-only reader. Raises CheckpointError for anything else.
+    A1111's (`emb_params`; in a pickle `string_to_param`), XL's (`clip_l`, `clip_g`) or diffusers' are read, a pickle by
+    torch's weights-only reader. Raises CheckpointError for anything else.
     """
     place = Path(path).expanduser()
     tensors = _tensors(place)
@@ -60,18 +60,18 @@ def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
     widths = [tower.encoder.config.width for tower in towers]
     if [table.shape[1] for table in found.tables] != widths:
         raise CheckpointError(_refusal(Path(path).name, found, widths, base))
-    first, *more = (
-        _taught(tower, name, table) for tower, table in zip(towers, found.tables, strict=True)
-    )
+    first, *more = (_taught(tower, name, table) for tower, table in zip(towers, found.tables, strict=True))
     known = replace(base, text_encoder=first.encoder, tokenizer=first.tokenizer, more_text=tuple(more))
     return apply(known, model.adapters)
 
 
 def _taught(tower: Tower, word: str, table: Tensor) -> Tower:
     if not isinstance(tower.tokenizer, Tokenizer):
-        raise InputError("this model has its own small vocabulary; words can be taught to Stable Diffusion's only.")
+        raise InputError(
+            "this model has its own small vocabulary; words can be taught to Stable Diffusion's only."
+        )
     tokenizer = TaughtTokenizer.with_word(tower.tokenizer, word, len(table))
-    encoder: TextEncoder = twin(tower.encoder)
+    encoder = twin(tower.encoder)
     old = encoder.token_embedding.weight
     grown = nn.Embedding(len(old) + len(table), old.shape[1], device="meta")
     grown.weight = nn.Parameter(torch.cat([old, table.to(old)]), requires_grad=False)
@@ -117,6 +117,6 @@ def _table(path: Path, tensor: Tensor) -> Tensor:
     plain = table.ndim == 2 and table.is_floating_point() and 1 <= len(table) <= _MOST
     if not plain or not bool(torch.isfinite(table.float()).all()):
         raise CheckpointError(
-            f"'{path}' holds {list(tensor.shape)} {tensor.dtype}; 1 to {_MOST} finite vectors of one width were expected."
+            f"'{path}' holds {list(tensor.shape)} {tensor.dtype}; 1 to {_MOST} finite vectors were expected."
         )
     return table

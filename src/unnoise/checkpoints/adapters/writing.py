@@ -30,7 +30,8 @@ def write(
     target = Path(path).expanduser()
     if target.exists():
         raise FileError(f"'{target}' exists; a LoRA never replaces one. Give a name that does not exist yet.")
-    names, tensors = names_for(parts_of(model)), {}
+    names = names_for(parts_of(model))
+    tensors: dict[str, Tensor] = {}
     for place, change in changes.items():
         tensors |= _layer(names[place], change, is_convolution(place, model))
     with replacing(target) as temporary:
