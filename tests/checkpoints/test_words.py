@@ -65,7 +65,7 @@ def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
     words = r"'ink.safetensors' fits SD 1.5 \(vectors of width 768\); the loaded model is tiny \(16\)"
     with pytest.raises(CheckpointError, match=words):
         teach(model, tmp_path / "ink.safetensors")
-    with pytest.raises(CheckpointError, match="fits SDXL .*768 and 1280.*load SDXL"):
+    with pytest.raises(CheckpointError, match=r"fits SDXL .*768 and 1280.*load SDXL"):
         teach(model, tmp_path / "xl.safetensors")
     save_file({"emb_params": normal(2, 16)}, tmp_path / "tiny.safetensors")
     with pytest.raises(InputError, match="small vocabulary"):

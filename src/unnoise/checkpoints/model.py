@@ -19,6 +19,7 @@ from unnoise.text import PromptTokenizer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
+    from unnoise.checkpoints.controlnet import Control
 
 SIZES = 6
 """Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
@@ -44,7 +45,8 @@ class Model:
     text_encoder, tokenizer: both, or neither for a model that listens to no prompt. defaults: what a picture is
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
-    adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`.
+    adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
+    ControlNets that steer the network.
     """
 
     network: UNet
@@ -65,6 +67,7 @@ class Model:
     hashed: Path | None = None
     adapters: tuple[Applied, ...] = ()
     base: Model | None = None
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):

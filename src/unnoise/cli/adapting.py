@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unnoise.cli import parser
+from unnoise.cli.values import number
+from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Lora
@@ -26,6 +28,27 @@ def add(command: parser.Parser) -> None:
         metavar="FILE[=WORD]",
         help="a word from a textual inversion; may be repeated",
     )
+    command.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a ControlNet; may be repeated, as its options",
+    )
+    command.add_argument(
+        "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
+    )
+    command.add_argument(
+        "--control-strength", action="append", default=[], metavar="X", help="from 0 to 2 (1)"
+    )
+    command.add_argument(
+        "--control-range",
+        action="append",
+        default=[],
+        metavar="A-B",
+        help="shares of the steps it is heard in (0-1)",
+    )
+    parser.hidden(command, "control", "--control-net")
 
 
 def add_lora(command: parser.Parser) -> None:
@@ -55,9 +78,38 @@ def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
     return [(file, word or None) for file, _, word in pairs]
 
 
+def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
+    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ."""
+    files, pictures = arguments.control, arguments.control_image
+    if len(files) != len(pictures):
+        raise InputError(
+            f"{len(files)} --control and {len(pictures)} --control-image are given; give one for one."
+        )
+    for name in ("control_strength", "control_range"):
+        if len(getattr(arguments, name)) not in (0, len(files)):
+            raise InputError(
+                f"--{name.replace('_', '-')} is given for some of {len(files)} --control; give it for each."
+            )
+    strengths = [number("--control-strength", text, 0, 2, 0.8) for text in arguments.control_strength]
+    ranges = [_range(text) for text in arguments.control_range]
+    strengths, ranges = strengths or [1.0] * len(files), ranges or [(0.0, 1.0)] * len(files)
+    together = zip(files, pictures, strengths, ranges, strict=True)
+    return [(file, picture, strength, *share) for file, picture, strength, share in together]
+
+
+def _range(text: str) -> tuple[float, float]:
+    start, _, end = text.partition("-")
+    return (
+        number("--control-range", start, 0, 1, 0),
+        number("--control-range", end or "1", 0, 1, 0.8),
+    )
+
+
 def adapted(pipe: TextToImage, arguments: argparse.Namespace) -> TextToImage:
     """The pipeline with what was asked for."""
     for file, word in words(arguments):
         pipe = pipe.with_word(file, word)
+    for file, picture, strength, start, end in controls(arguments):
+        pipe = pipe.with_control(file, picture, strength, start=start, end=end)
     asked = loras(arguments)
     return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe

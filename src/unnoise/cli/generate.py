@@ -191,7 +191,10 @@ def _check_files(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
-    adapting.loras(arguments)  # a missing file is told before anything is loaded
+    (
+        adapting.loras(arguments),
+        adapting.controls(arguments),
+    )  # a missing file is told before anything is loaded
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write(f"loading {asked.model} ...\r")

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from PIL import Image
+
 from unnoise.checkpoints import adapters
 from unnoise.checkpoints.adapters import Lora
+from unnoise.checkpoints.controlnet import with_control
 from unnoise.checkpoints.model import Model
 
 Pipeline = TypeVar("Pipeline", bound="Adaptable")
@@ -50,6 +53,23 @@ class Adaptable:
     def without_loras(self: Pipeline) -> Pipeline:
         """The pipeline of the base weights, which no adapter ever changed."""
         return type(self)(self.model.base or self.model)
+
+    def with_control(
+        self: Pipeline,
+        file: str | Path,
+        picture: Image.Image | str | Path,
+        strength: float = 1.0,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+    ) -> Pipeline:
+        """A pipeline steered by one more ControlNet.
+
+        file: a diffusers folder, or a single file in the original layout. picture: what it steers by, ready made
+        (edges, depth, a pose); it is brought to the size of the picture to make. strength: from 0 to 2. start, end:
+        shares of the steps between which it is heard. Raises CheckpointError for one of another family.
+        """
+        return type(self)(with_control(self.model, file, picture, strength, start, end))
 
     def with_word(self: Pipeline, file: str | Path, word: str | None = None) -> Pipeline:
         """A pipeline whose text encoder knows one more word, from a textual inversion.

@@ -51,7 +51,9 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
-                adapters=", ".join(one.told for one in model.adapters),
+                adapters=", ".join(
+                    [one.told for one in model.adapters] + [one.told for one in model.controls]
+                ),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)

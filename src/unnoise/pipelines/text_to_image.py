@@ -23,6 +23,7 @@ from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
+from unnoise.pipelines.steering import steered
 from unnoise.process import Diffuser
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler
@@ -72,7 +73,7 @@ class Denoising(Iterator[Step]):
 
     def __init__(self, model: Model, request: Request, plan: Plan) -> None:
         self.request = request
-        self._model, self._plan = model, plan
+        self._model, self._plan = steered(model, plan, request.width, request.height), plan
         self._last: Step | None = None
         with torch.inference_mode():
             self._condition = self._embed()

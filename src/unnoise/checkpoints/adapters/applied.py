@@ -136,4 +136,6 @@ def _change(network: nn.Module, name: str, shares: list[Share], live: bool) -> N
     if live and shares:
         setattr(network.get_submodule(parent), leaf, Adapted(layer, shares))
     elif shares:
-        layer.weight = nn.Parameter(changed(weight, shares), requires_grad=False)
+        # in the memory order of the old one, which a sum may lose
+        merged = torch.empty_like(weight).copy_(changed(weight, shares))
+        layer.weight = nn.Parameter(merged, requires_grad=False)

@@ -9,8 +9,8 @@ from unnoise.checkpoints.adapters.names import Layer
 from unnoise.checkpoints.blueprint import Config, shapes_of
 from unnoise.checkpoints.layouts import Layout, Shape, text, unet
 from unnoise.checkpoints.model import Model
+from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
-from unnoise.networks.vae import AutoEncoderConfig
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2")
 
@@ -43,7 +43,7 @@ def places(parts: Mapping[str, Config]) -> dict[Layer, Place]:
     """By name, the layers that these configurations describe; the autoencoder has none."""
     found: dict[Layer, Place] = {}
     for part, config in parts.items():
-        if isinstance(config, AutoEncoderConfig):
+        if not isinstance(config, UNetConfig | TextEncoderConfig):
             continue
         for layout in _layouts(config):
             found.update(_of(part, layout, shapes_of(config)))
@@ -55,7 +55,7 @@ def names_for(parts: Mapping[str, Config]) -> dict[Place, str]:
     found: dict[Place, str] = {}
     several = "text_encoder_2" in parts
     for part, config in parts.items():
-        if isinstance(config, AutoEncoderConfig):
+        if not isinstance(config, UNetConfig | TextEncoderConfig):
             continue
         prefix = {"network": "lora_unet_", "text_encoder_2": "lora_te2_"}.get(
             part, "lora_te1_" if several else "lora_te_"
