@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from unnoise import checkpoints
 from unnoise.checkpoints import adapters
 from unnoise.checkpoints.adapters import Lora
 from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.networks.unet import UNetConfig
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig, published
 from unnoise.pipelines import TextToImage
 
 LAYER = "down_blocks.1.attentions.0.blocks.0.feed_forward.out"  # (16, 64)
@@ -248,6 +250,43 @@ def test_alpha_of_peft_s_own_settings(model, tmp_path):
     save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
     wanted = weight(model, LAYER) + 6 / math.sqrt(4) * b @ a
     torch.testing.assert_close(weight(with_one(model, file), LAYER), wanted)
+
+
+TRANSFORMERS = re.compile(r".*(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2)|proj_in|proj_out)")
+TEXT = re.compile(r".*(self_attn_(q|k|v|out)_proj|mlp_fc[12])")
+
+
+@pytest.mark.parametrize(
+    ("network", "texts", "counts"),
+    [
+        (published.stable_diffusion_1, [TextEncoderConfig.clip_l], [192, 72]),
+        (
+            published.stable_diffusion_xl,
+            [TextEncoderConfig.clip_l, TextEncoderConfig.open_clip_big_g],
+            [722, 72, 192],
+        ),
+    ],
+    ids=["sd1", "sdxl"],
+)
+def test_full_sizes_have_the_layers_that_kohya_trains(network, texts, counts):
+    """264 modules for Stable Diffusion 1, 722 of XL's UNet: what its tools count as they begin."""
+    config = network()
+    names = ("text_encoder", "text_encoder_2")
+    parts = {"network": config, **{name: text() for name, text in zip(names, texts, strict=False)}}
+    found = set(adapters.places.names_for(parts).values())
+    prefixes = ["lora_unet_", "lora_te_"] if len(texts) == 1 else ["lora_unet_", "lora_te1_", "lora_te2_"]
+    patterns = [TRANSFORMERS, TEXT, TEXT]
+    each = [
+        sum(name.startswith(prefix) and pattern.fullmatch(name) is not None for name in found)
+        for prefix, pattern in zip(prefixes, patterns, strict=False)
+    ]
+    assert each == counts
+    if config.pooled_width:
+        assert "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q" in found
+        assert "lora_unet_middle_block_1_transformer_blocks_9_attn2_to_out_0" in found
+    else:
+        assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q" in found
+        assert "lora_te_text_model_encoder_layers_11_mlp_fc2" in found
 
 
 def sdxl_keys(path, width):

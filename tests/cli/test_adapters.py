@@ -38,6 +38,20 @@ def test_refusals_are_one_sentence_each(run, tiny, tmp_path):
     assert (status, err.count("\n")) == (1, 1)
 
 
+def test_controls_are_given_with_a_picture_each(run, tiny):
+    words = ("generate", "a seven", "-m", tiny, "--control", "net")
+    assert (
+        run(*words)[2] == "unnoise: error: 1 --control and 0 --control-image are given; give one for one.\n"
+    )
+    status, _, err = run(*words, "--control-image", "edges.png", "--control-range", "0-2")
+    assert (status, err) == (
+        2,
+        "unnoise: error: --control-range is 2; give a number from 0 to 1, for example 0.8.\n",
+    )
+    status, _, err = run(*words, "--control-image", "edges.png")
+    assert (status, err.count("\n")) == (1, 1)
+
+
 def test_inspect_and_convert(run, tiny, tmp_path):
     path = adapter_files.kohya(
         checkpoints.load(tiny), tmp_path / "ink.safetensors", metadata={"ss_steps": "300"}

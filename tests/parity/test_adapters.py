@@ -94,6 +94,8 @@ def with_peft(pipe, dora=False):
 @pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
 def test_a_lora_that_peft_made_and_diffusers_saved_makes_diffusers_picture(saved, tmp_path, dora):
     family, folder = saved
+    if dora and family != "sd1":
+        pytest.skip("as sd1")
     pipe = fresh(folder)
     made = with_peft(pipe, dora)
     layers = {f"{part}_lora_layers": peft.get_peft_model_state_dict(one) for part, one in made.items()}
@@ -131,7 +133,7 @@ def attention(name):
 
 def test_two_at_once_are_what_diffusers_makes_of_two(saved, tmp_path):
     family, folder = saved
-    if family == "sd2":
+    if family != "sd1":
         pytest.skip("as sd1")
     model = checkpoints.load(folder)
     one = adapter_files.kohya(model, tmp_path / "ink.safetensors", only=attention)
@@ -145,7 +147,9 @@ def test_two_at_once_are_what_diffusers_makes_of_two(saved, tmp_path):
 
 
 def test_a_folder_that_peft_wrote_is_the_same_adapter(saved, tmp_path):
-    _, folder = saved
+    family, folder = saved
+    if family != "sd1":
+        pytest.skip("as sd1")
     unet = fresh(folder).unet
     config = peft.LoraConfig(r=4, lora_alpha=3, target_modules=["to_q", "to_v"], use_rslora=True)
     wrapped = peft.get_peft_model(unet, config)

@@ -49,7 +49,7 @@ def saved(request, tmp_path_factory):
 
 
 def test_what_it_adds_is_what_diffusers_adds(saved):
-    family, pipe, folder, ((theirs, place), _) = saved
+    family, _, folder, ((theirs, place), _) = saved
     model = controlnet.with_control(checkpoints.load(folder), place, picture())
     network = model.controls[0].network
     generator = torch.Generator().manual_seed(1)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from unnoise import images
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
@@ -157,8 +155,9 @@ def _check_family(path: str | Path, part: Part, model: Model) -> None:
     family = FAMILIES.get(theirs.text_width, "another model")
     loaded = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
     raise CheckpointError(
-        f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); the "
-        f"loaded model is {loaded} ({ours.text_width}, {ours.widths}). Use a ControlNet for {loaded} or load {family}."
+        f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); "
+        f"the loaded model is {loaded} ({ours.text_width}, {ours.widths}). "
+        f"Use a ControlNet for {loaded} or load {family}."
     )
 
 

@@ -10,11 +10,11 @@ from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 __all__ = [
     "ControlNet",
     "ControlNetConfig",
+    "DownBlock",
     "Guide",
+    "MidBlock",
     "Residuals",
     "Steered",
-    "DownBlock",
-    "MidBlock",
     "TextMemory",
     "UNet",
     "UNetConfig",

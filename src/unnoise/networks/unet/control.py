@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ class ControlNet(UNet):
         self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
         picture, *widths = config.hints
         hint = [nn.Conv2d(picture, widths[0], 3, padding=1)]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             hint += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.Conv2d(narrow, wide, 3, padding=1, stride=2)]
         self.hint = nn.ModuleList([*hint, zero(nn.Conv2d(widths[-1], config.unet.widths[0], 3, padding=1))])
         left = [config.unet.widths[0]]
