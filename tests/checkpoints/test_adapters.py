@@ -55,7 +55,7 @@ def check(model, tmp_path, layer, delta, **tensors):
 
 def test_lora_adds_alpha_over_rank_times_b_a(model, tmp_path):
     a, b = normal(4, 64), normal(16, 4, seed=1)
-    check(model, tmp_path, LAYER, lambda w: 8 / 4 * b @ a, lora_down__weight=a, lora_up__weight=b, alpha=8.0)
+    check(model, tmp_path, LAYER, lambda w: 8 / 4 * b @ a, lora_down__weight=a, lora_up__weight=b, alpha=8)
 
 
 def test_lora_of_a_convolution_sums_over_the_rank(model, tmp_path):
@@ -335,8 +335,12 @@ def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
             "oft_blocks",
         ),
         ({"weight": normal(4, 64)}, "no LoRA, LoHa or LoKr"),
+        (
+            {"lora_down__weight": normal(4, 64), "lora_up__weight": normal(16, 4), "alpha": normal(2)},
+            "one number",
+        ),
     ],
-    ids=["half", "misfit", "nan", "unknown", "none"],
+    ids=["half", "misfit", "nan", "unknown", "none", "alpha"],
 )
 def test_what_cannot_be_accounted_for_is_refused(model, tmp_path, tensors, words):
     path = one_layer(tmp_path / "bad.safetensors", LAYER, **tensors)

@@ -186,11 +186,11 @@ def test_a_checkpoint_with_a_lora_merged_in_loads_in_diffusers_in_both_layouts(s
 
 FORMS = {
     "a1111.pt": lambda table, path: torch.save(
-        {"string_to_param": {"*": table}, "name": "ink", "step": 3}, path
+        {"string_to_param": {"*": table}, "name": "inkstyle", "step": 3}, path
     ),
-    "ink.safetensors": lambda table, path: save_file({"emb_params": table}, path),
-    "diffusers.safetensors": lambda table, path: save_file({"ink": table}, path),
-    "learned_embeds.bin": lambda table, path: torch.save({"ink": table}, path),
+    "inkstyle.safetensors": lambda table, path: save_file({"emb_params": table}, path),
+    "diffusers.safetensors": lambda table, path: save_file({"inkstyle": table}, path),
+    "learned_embeds.bin": lambda table, path: torch.save({"inkstyle": table}, path),
 }
 
 
@@ -202,15 +202,15 @@ def test_a_word_of_two_vectors_is_embedded_as_diffusers_does(tmp_path_factory, t
     table = adapter_files.normal(2, 64, scale=0.5)
     FORMS[name](table, tmp_path / name)
     pipe = fresh(folder)
-    pipe.load_textual_inversion({"ink": table}, token="ink")
-    text = pipe.maybe_convert_prompt("a drawing in ink, blurry", pipe.tokenizer)
+    pipe.load_textual_inversion({"inkstyle": table}, token="inkstyle")
+    text = pipe.maybe_convert_prompt("a drawing in inkstyle, blurry", pipe.tokenizer)
     ids = pipe.tokenizer(text, padding="max_length", return_tensors="pt").input_ids
     wanted = pipe.text_encoder(ids).last_hidden_state
     taught = load(folder).with_word(tmp_path / name)
     tower = taught.model.towers[0]
-    found = embed(tower.encoder, tower.tokenizer, "A drawing in Ink, blurry")
+    found = embed(tower.encoder, tower.tokenizer, "A drawing in Inkstyle, blurry")
     torch.testing.assert_close(found.hidden, wanted, rtol=0, atol=2e-5)
     plain = load(folder).model.towers[0]
     assert (
-        embed(plain.encoder, plain.tokenizer, "a drawing in ink, blurry").hidden - wanted
+        embed(plain.encoder, plain.tokenizer, "a drawing in inkstyle, blurry").hidden - wanted
     ).abs().max() > 0.01

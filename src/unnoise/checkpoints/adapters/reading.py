@@ -73,8 +73,13 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
             "which are not understood here. Ask for it as a plain LoRA."
         )
     for name, info in weights.infos.items():
-        if info.dtype not in DTYPES and not name.endswith(".alpha"):
+        number = name.endswith(".alpha") and info.count == 1
+        if info.dtype not in DTYPES and not (number and info.dtype in ("I64", "I32")):
             raise CheckpointError(f"'{path}': tensor {name!r} is {info.dtype}, no type that weights have.")
+        if name.endswith(".alpha") and not number:
+            raise CheckpointError(
+                f"'{path}': {name!r} has the shape {list(info.shape)}; one number was expected."
+            )
 
 
 def _change(
