@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints.adapters.names import is_adapter
-from unnoise.checkpoints.adapters.survey import survey
+from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.header import BYTES, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
@@ -67,8 +67,9 @@ def inspect(path: str | Path) -> Summary:
     header = read_header(place)
     if is_original(header.tensors):
         return _single_file(place, header)
-    if is_adapter(header.tensors):
-        return _adapter(place, header)
+    found = _adapter(header)
+    if found is not None:
+        return replace(_weights(place, header), kind="adapter", details={**found.facts(), **header.metadata})
     summary = _weights(place, header)
     what = other(header.tensors)
     return summary if what is None else replace(summary, details={"what": what, **summary.details})
@@ -111,10 +112,12 @@ def _single_file(path: Path, header: Header) -> Summary:
     return replace(_weights(path, header), kind="checkpoint", details=_recognised(path) | header.metadata)
 
 
-def _adapter(path: Path, header: Header) -> Summary:
-    shapes = {name: info.shape for name, info in header.tensors.items()}
-    facts = survey(shapes, header.metadata).facts()
-    return replace(_weights(path, header), kind="adapter", details={**facts, **header.metadata})
+def _adapter(header: Header) -> Survey | None:
+    """What an adapter tells; None for a file without any layer of one."""
+    if not is_adapter(header.tensors):
+        return None
+    found = survey({name: info.shape for name, info in header.tensors.items()}, header.metadata)
+    return found if found.layers else None
 
 
 def _folder(folder: Path) -> Summary:
