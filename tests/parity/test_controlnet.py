@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import miniature_sd
 from unnoise import checkpoints
 from unnoise.checkpoints import controlnet, layouts
+from unnoise.cli import main
 from unnoise.errors import CheckpointError, InputError
 from unnoise.pipelines import load
 from unnoise.schedulers import names
@@ -139,3 +140,20 @@ def test_numbers_out_of_range_are_refused(saved):
         pipe.with_control(place, picture(), 3)
     with pytest.raises(InputError, match="start and end"):
         pipe.with_control(place, picture(), start=0.5, end=0.5)
+
+
+def test_the_command_line_steers_and_knows_a_new_word(saved, tmp_path):
+    family, _, folder, ((_, place), _) = saved
+    if family != "sd1":
+        pytest.skip("as sd1")
+    picture().save(tmp_path / "edges.png")
+    save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inkstyle.safetensors")
+    words = ["generate", "a house in inkstyle", "-m", folder, "-s", 7, "--steps", 3, "--size", "32x32"]
+    words += ["--control", place, "--control-image", tmp_path / "edges.png", "--control-strength", 0.5]
+    words += ["--control-range", "0-0.7", "--embedding", tmp_path / "inkstyle.safetensors"]
+    assert main([str(word) for word in [*words, "-o", tmp_path / "out.png"]]) == 0
+    pipe = load(folder).with_word(tmp_path / "inkstyle.safetensors")
+    pipe = pipe.with_control(place, tmp_path / "edges.png", 0.5, end=0.7)
+    wanted = pipe("a house in inkstyle", seed=7, steps=3, width=32, height=32).images[0]
+    made = np.asarray(Image.open(tmp_path / "out.png"), dtype=int)
+    assert np.abs(made - np.asarray(wanted, dtype=int)).max() <= 1
