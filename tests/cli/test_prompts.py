@@ -27,7 +27,7 @@ REFUSED = [
     # "LoRA loads with zero keys": nothing is ever passed over in silence
     (
         ("a <lora:ink:0.8>",),
-        "asks for the LoRA 'ink' ('<lora:ink:0.8>'), but this model takes none. Remove the tag.",
+        "asks for the LoRA 'ink' ('<lora:ink:0.8>'); say where it is with --lora-dir FOLDER, or remove the tag.",
     ),
 ]
 

@@ -168,7 +168,7 @@ def test_recipes_say_in_which_style_a_prompt_is_written(pipe):
 
 def test_a_lora_that_nothing_loads_is_refused(pipe):
     with pytest.raises(
-        InputError, match=r"asks for the LoRA 'ink' \('<lora:ink:0.8>'\), but this model takes none"
+        InputError, match=r"asks for the LoRA 'ink' \('<lora:ink:0.8>'\), which is not loaded"
     ):
         pipe("a seven <lora:ink:0.8>", steps=2)
 

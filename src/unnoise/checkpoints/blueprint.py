@@ -20,12 +20,12 @@ from unnoise.checkpoints.model import SIZES, Model, Tower, beside
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
-from unnoise.networks.unet import UNet, UNetConfig
+from unnoise.networks.unet import ControlNet, ControlNetConfig, UNet, UNetConfig
 from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
 from unnoise.process import NoiseSchedule
 from unnoise.text import PromptTokenizer
 
-Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig
+Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig | ControlNetConfig
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def build(config: Config) -> nn.Module:
     """The network of a configuration, with whatever weights it starts from."""
     if isinstance(config, UNetConfig):
         return UNet(config)
+    if isinstance(config, ControlNetConfig):
+        return ControlNet(config)
     return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
 
 
@@ -157,6 +159,18 @@ class Blueprint:
         except InputError as error:
             raise CheckpointError(f"the parts of '{self.hashed}' do not fit together: {error}") from error
         return model
+
+
+def fill(part: Part, dtype: torch.dtype, device: torch.device | str, unused: str = "(?!)") -> nn.Module:
+    """The network of one part alone, every tensor accounted for and read straight into its place.
+
+    unused: pattern of names that are no fault. Raises CheckpointError as `Blueprint.load`.
+    """
+    weights = open_weights(part.files)
+    _account([part], weights, unused)
+    network = unfilled(partial(build, part.config), dtype, device)
+    _fill(network, part, weights)
+    return network
 
 
 def _account(parts: Sequence[Part], weights: Weights, unused: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unnoise.checkpoints import layouts
+from unnoise.checkpoints.adapters import Lora
+from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
+from unnoise.checkpoints.adapters.live import Share, changed
 from unnoise.checkpoints.blueprint import Blueprint, Part, shapes_of, sinusoid_width
 from unnoise.checkpoints.families import SD2, SDXL
+from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
@@ -27,6 +31,8 @@ from unnoise.networks.vae import AutoEncoderConfig
 from unnoise.process import DiscreteVP
 from unnoise.text import Tokenizer
 
+Changes = Mapping[tuple[str, str], list[Share]]
+
 _FOLDERS = {
     "network": ("unet", "diffusion_pytorch_model"),
     "autoencoder": ("vae", "diffusion_pytorch_model"),
@@ -35,22 +41,30 @@ _FOLDERS = {
 }
 
 
-def convert(source: str | Path, destination: str | Path, prediction: str | None = None) -> Path:
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    prediction: str | None = None,
+    loras: Sequence[Lora | tuple[str | Path, float]] = (),
+) -> Path:
     """Write the model at `source` in the other layout, whole or not at all; returns its path.
 
     A single file becomes a diffusers folder; a folder becomes the file `destination`, which ends in .safetensors.
     Every number that the model computes with keeps its bits and its type; what no network reads (averages of
     training, tables, the last layer of Stable Diffusion 2's text encoder) is left out. prediction: as
-    `checkpoints.load` takes it. Raises CheckpointError as loading does, FileError where `destination` exists, and
-    InputError for a pair of places that is no conversion.
+    `checkpoints.load` takes it. loras: merged into the weights, as `adapters.adapt` takes them; then the layout may
+    stay the same, and a model folder of ours is taken too. Raises CheckpointError as loading does, FileError where
+    `destination` exists, and InputError for a pair of places that is no conversion.
     """
     target, found = Path(destination).expanduser(), recognise(source, prediction)
+    if found is None and loras:
+        return save(adapt(load(source), loras), target)
     if found is None:
         raise InputError(
             f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
         )
     single = target.suffix == ".safetensors"
-    if single != Path(source).expanduser().is_dir():
+    if single != Path(source).expanduser().is_dir() and not loras:
         wanted = (
             "a new folder" if not Path(source).expanduser().is_dir() else "a file that ends in .safetensors"
         )
@@ -60,11 +74,13 @@ def convert(source: str | Path, destination: str | Path, prediction: str | None 
             f"'{target}' exists; a model never replaces one. Give a name that does not exist yet."
         )
     found.check()
-    (_to_file if single else _to_folder)(found, target)
+    configs = {name: part.config for name, part in found.parts.items()}
+    changes = shares_in(configs, found.family, read_all(loras))
+    (_to_file if single else _to_folder)(found, target, changes)
     return target
 
 
-def _to_folder(found: Blueprint, target: Path) -> None:
+def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
     tables = {
         "unet": unet_table(_unet(found), not _convolutions(found), found.size[0], _size_ids(found)),
         "vae": autoencoder_table(_autoencoder(found)),
@@ -75,7 +91,7 @@ def _to_folder(found: Blueprint, target: Path) -> None:
             if isinstance(part.config, TextEncoderConfig):
                 tables[folder] = text_table(part.config)
             (temporary / folder).mkdir()
-            tensors = dict(_moved(part, _diffusers(found, part)))
+            tensors = dict(_moved(name, part, _diffusers(found, part), changes))
             save_file(tensors, temporary / folder / f"{base}.safetensors", metadata={"format": "pt"})
             _write(temporary / folder / "config.json", tables[folder])
         for place, tokenizer in enumerate(found.tokenizers):
@@ -91,10 +107,10 @@ def _to_folder(found: Blueprint, target: Path) -> None:
             path.chmod(0o644)
 
 
-def _to_file(found: Blueprint, target: Path) -> None:
+def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
     tensors: dict[str, Tensor] = {}
     for name, part in found.parts.items():
-        tensors |= _moved(part, _original(found, name, part))
+        tensors |= _moved(name, part, _original(found, name, part), changes)
     plain = DiscreteVP.scaled_linear()
     if found.schedule == plain.zero_terminal_snr():
         tensors["ztsnr"] = torch.zeros(0)
@@ -112,13 +128,15 @@ def _to_file(found: Blueprint, target: Path) -> None:
         save_file(tensors, temporary, metadata={"format": "pt", "modelspec.prediction_type": kind})
 
 
-def _moved(part: Part, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iterator[tuple[str, Tensor]]:
     """The part's tensors in another layout, each in the type that it has in the file."""
     weights = open_weights(part.files)
     for name, shape in shapes_of(part.config).items():
         source = part.layout.source(name)
         ours = torch.empty(shape, dtype=_dtype(weights, source.names))
         layouts.pour(source, ours, weights.take)
+        if (part_name, name) in changes:
+            ours = changed(ours, changes[part_name, name]).detach()
         yield from layouts.spread(layout, {name: ours}).items()
 
 

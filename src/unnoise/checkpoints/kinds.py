@@ -12,6 +12,7 @@ REFINER = "conditioner.embedders.0.model."
 
 _OTHERS = {
     r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
+    r"emb_params|clip_l|clip_g": "a word of a textual inversion, for --embedding",
     r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
     r"model\.diffusion_model\.joint_blocks\..*|joint_blocks\..*": "Stable Diffusion 3",
     r"(model\.diffusion_model\.)?double_blocks\..*": "Flux",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.checkpoints.summary import sha256_of
@@ -16,6 +16,10 @@ from unnoise.networks.unet import UNet
 from unnoise.networks.vae import AutoEncoder
 from unnoise.process import Diffuser, NoiseSchedule
 from unnoise.text import PromptTokenizer
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints.adapters import Applied
+    from unnoise.checkpoints.controlnet import Control
 
 SIZES = 6
 """Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
@@ -46,6 +50,8 @@ class Model:
     text_encoder, tokenizer: both, or neither for a model that listens to no prompt. defaults: what a picture is
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
+    adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
+    ControlNets that steer the network.
     """
 
     network: UNet
@@ -64,6 +70,9 @@ class Model:
     text_skip: int = 0
     more_text: tuple[Tower, ...] = ()
     hashed: Path | None = None
+    adapters: tuple[Applied, ...] = ()
+    base: Model | None = None
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):

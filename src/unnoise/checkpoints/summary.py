@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unnoise.checkpoints.adapters.names import is_adapter
+from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.header import BYTES, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
@@ -21,12 +23,12 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 class Summary:
     """Facts about one file or folder.
 
-    kind: "model", "checkpoint" (a whole model of another program), "weights" or "picture". For weights:
+    kind: "model", "checkpoint" (a whole model of another program), "adapter", "weights" or "picture". For weights:
     `tensors`, `parameters` (numbers in all), `dtypes` (numbers of each type), `size` in bytes, `sha256`, and
     `short_hash`, its first ten digits, which A1111 shows. details: the description of a model (of `model.json`);
     of a checkpoint the family, what it predicts, its size in pixels and the numbers in each part, or in "problem"
-    why it cannot be used; the metadata of a
-    file, with "what" it is where that is known; or the recipe and the other text of a picture.
+    why it cannot be used; of an adapter what it is, its ranks, family and what it touches; the metadata of a file,
+    with "what" it is where that is known; or the recipe and the other text of a picture.
     """
 
     path: str
@@ -65,6 +67,9 @@ def inspect(path: str | Path) -> Summary:
     header = read_header(place)
     if is_original(header.tensors):
         return _single_file(place, header)
+    found = _adapter(header)
+    if found is not None:
+        return replace(_weights(place, header), kind="adapter", details={**found.facts(), **header.metadata})
     summary = _weights(place, header)
     what = other(header.tensors)
     return summary if what is None else replace(summary, details={"what": what, **summary.details})
@@ -105,6 +110,14 @@ def _weights(path: Path, header: Header) -> Summary:
 
 def _single_file(path: Path, header: Header) -> Summary:
     return replace(_weights(path, header), kind="checkpoint", details=_recognised(path) | header.metadata)
+
+
+def _adapter(header: Header) -> Survey | None:
+    """What an adapter tells; None for a file without any layer of one."""
+    if not is_adapter(header.tensors):
+        return None
+    found = survey({name: info.shape for name, info in header.tensors.items()}, header.metadata)
+    return found if found.layers else None
 
 
 def _folder(folder: Path) -> Summary:

@@ -23,6 +23,9 @@ DTYPES = {
 }
 """The types that weights may have; others (counters, flags) are never weights."""
 
+_COUNTERS = {"I64": torch.int64, "I32": torch.int32}
+"""Types of single numbers beside weights, such as a LoRA's alpha."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
@@ -63,6 +66,7 @@ def _mapped(path: Path) -> Weights:
         # A private mapping: torch asks for memory that it may write; nothing here does, and the file never changes.
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     last: list[TensorInfo] = []
+    known = DTYPES | _COUNTERS
 
     def take(name: str) -> Tensor:
         info = header.tensors[name]
@@ -71,10 +75,10 @@ def _mapped(path: Path) -> Weights:
             _advise(mapping, "MADV_DONTNEED", header.begin, last.pop())
         last.append(info)
         if not info.count:
-            return torch.empty(info.shape, dtype=DTYPES[info.dtype])
+            return torch.empty(info.shape, dtype=known[info.dtype])
         _advise(mapping, "MADV_WILLNEED", header.begin, info)
         flat = torch.frombuffer(
-            mapping, dtype=DTYPES[info.dtype], count=info.count, offset=header.begin + info.start
+            mapping, dtype=known[info.dtype], count=info.count, offset=header.begin + info.start
         )
         return flat.view(info.shape)
 

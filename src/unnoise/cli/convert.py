@@ -1,4 +1,4 @@
-"""`unnoise convert`: a Stable Diffusion checkpoint from a single file to a diffusers folder, or back."""
+"""`unnoise convert`: a Stable Diffusion checkpoint single file <-> diffusers folder, with LoRAs merged in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from unnoise.cli import parser
+from unnoise.cli import adapting, parser
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -19,6 +19,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--prediction", metavar="KIND", help="noise or velocity, where the file does not tell it rightly"
     )
+    adapting.add_lora(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "convert", run)
 
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     from unnoise.checkpoints import convert
 
-    path = convert(arguments.source, arguments.destination, arguments.prediction)
+    path = convert(arguments.source, arguments.destination, arguments.prediction, adapting.loras(arguments))
     told = json.dumps({"path": str(path)}) if arguments.json else f"saved {path}"
     sys.stdout.write(told + "\n")
     return 0

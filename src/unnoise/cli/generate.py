@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import again, outputs, parser, variants
+from unnoise.cli import adapting, again, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -21,6 +21,7 @@ from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Recipe, Result, TextToImage, TwoPasses
+    from unnoise.text import LoraTag
 
 _DEFAULT_MODEL = "digits"
 _LITTLE = 10_000_000  # numbers in the network times pictures
@@ -107,6 +108,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
     )
+    adapting.add(command)
     _more_spellings(command)
     variants.add(command)
     parser.finish(command, "generate", run)
@@ -207,6 +209,13 @@ def _check_prompts(asked: Request) -> None:
     Prompt.read(asked.options["negative"] or "", style, negative=True)
 
 
+def _tags(asked: Request) -> tuple[LoraTag, ...]:
+    """The LoRAs that the prompt asks for."""
+    from unnoise.text.prompts import Prompt
+
+    return Prompt.read(asked.prompt or "", asked.options["prompt_style"] or "a1111").loras
+
+
 def _check_files(asked: Request) -> None:
     if asked.json and asked.show_every:
         raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
@@ -224,6 +233,10 @@ def _check_files(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
+    # a missing file is told before anything is loaded
+    tags = _tags(asked)
+    adapting.loras(arguments, tags)
+    adapting.controls(arguments)
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write(f"loading {asked.model} ...\r")
@@ -231,7 +244,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from unnoise.pipelines import load
 
-    pipe = load(asked.model)
+    pipe = adapting.adapted(load(asked.model), arguments, tags)
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")

@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, .safetensors file, or PNG picture",
+        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, .safetensors file, or PNG picture",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "inspect", run)
@@ -48,7 +48,7 @@ def _weights(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "holds", f"{summary.parameters:,} numbers in {summary.tensors:,} tensors ({types})"
     yield "sha256", summary.sha256
     yield "short hash", summary.short_hash
-    if summary.kind == "weights":
+    if summary.kind in ("weights", "adapter"):
         yield from ((name, " ".join(str(value).split())[:200]) for name, value in summary.details.items())
 
 
@@ -105,7 +105,13 @@ def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
 
 
-_ROWS = {"model": _model, "checkpoint": _checkpoint, "weights": _weights, "picture": _picture}
+_ROWS = {
+    "model": _model,
+    "checkpoint": _checkpoint,
+    "weights": _weights,
+    "adapter": _weights,
+    "picture": _picture,
+}
 
 
 def _line(table: dict[str, Any]) -> str:

@@ -88,7 +88,9 @@ class Given:
         eps = combine(x, 1.0 / s, clean, -a / s)
         known = seen.prediction.target(clean, eps, level)
         output = torch.where(self.fresh, seen.output, known)
-        return Estimate(x, level, output, seen.prediction, seen.variance, seen.clip, seen.half)
+        made = Estimate(x, level, output, seen.prediction, seen.variance, seen.clip)
+        made.half = seen.half
+        return made
 
     @property
     def _keeps(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -93,13 +94,14 @@ def stacked(rows: Sequence[Embedding]) -> tuple[Tensor, Tensor | None]:
     return hidden, torch.cat([_longer(mask, length) for mask in masks])
 
 
-def check_loras(prompts: Sequence[Prompt]) -> None:
-    """Raises InputError for a prompt that asks for a LoRA, which is not loaded."""
-    for prompt in prompts:
-        if prompt.loras:
-            tag = prompt.loras[0]
+def check_loras(prompts: Sequence[Prompt], model: Model) -> None:
+    """Raises InputError for a prompt that asks for a LoRA which the model does not have."""
+    known = {Path(one.adapter.name).stem for one in model.adapters}
+    for tag in (tag for prompt in prompts for tag in prompt.loras):
+        if tag.name not in known:
             raise InputError(
-                f"the prompt asks for the LoRA '{tag.name}' ('{tag.shown}'), but this model takes none. Remove the tag."
+                f"the prompt asks for the LoRA '{tag.name}' ('{tag.shown}'), which is not loaded. Load it with "
+                "pipe.with_lora(file, weight), or on the command line with --lora-dir FOLDER; or remove the tag."
             )
 
 

@@ -34,8 +34,8 @@ class Recipe:
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
     noise: the generator of the start, "torch" or "cuda", if not ours. width, height: in pixels. model,
     model_hash: the model's name and the sha256 of its weights. own_noise: the
-    start was given by the caller (`latents`), so the seed alone does not make it again. prompt_style: how the
-    prompts' weights are written. version: of unnoise.
+    start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, each
+    file:weight:hash, parted by commas. prompt_style: how the prompts' weights are written. version: of unnoise.
 
     guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). variant: "" for text to image,
     else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
@@ -57,6 +57,7 @@ class Recipe:
     model: str = ""
     model_hash: str = ""
     own_noise: bool = False
+    adapters: str = ""
     prompt_style: str = "a1111"
     version: str = ""
     guidance_rule: str = ""

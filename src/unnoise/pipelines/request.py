@@ -65,6 +65,9 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
+                adapters=", ".join(
+                    [one.told for one in model.adapters] + [one.told for one in model.controls]
+                ),
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
                 version=version,
@@ -123,7 +126,7 @@ def check(
         rule=rule,
     )
     _check_words(model, request)
-    check_loras(request.said)
+    check_loras(request.said, model)
     _check_latents(request, model)
     return request
 

@@ -18,6 +18,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
@@ -27,6 +28,7 @@ from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
 from unnoise.pipelines.show import show
 from unnoise.pipelines.start_noise import start_noise
+from unnoise.pipelines.steering import steered
 from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
 from unnoise.schedulers import Plan, Scheduler
@@ -77,7 +79,8 @@ class Denoising(Iterator[Step]):
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
         self.request = request
-        self._model, self._plan, self._given = model, plan, given
+        self._model, self._plan = steered(model, plan, request.width, request.height), plan
+        self._given = given
         self._last: Step | None = None
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
@@ -177,15 +180,12 @@ class Denoising(Iterator[Step]):
         )
 
 
-class TextToImage:
+class TextToImage(Adaptable):
     """A model that makes pictures from prompts, in pixels or in the latents of its autoencoder.
 
     Nothing is kept between calls, so threads may share one. All arguments but the prompt are optional; the
     model's card has the defaults.
     """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,

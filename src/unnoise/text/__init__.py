@@ -10,6 +10,7 @@ from unnoise.text.compact import CompactTokenizer
 from unnoise.text.embed import Embedding, embed, embed_phrase
 from unnoise.text.kinds import tokenizer_from_config
 from unnoise.text.prompts import STYLES, LoraTag, Phrase, Piece, Prompt
+from unnoise.text.taught import TaughtTokenizer
 from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, Tokens
 from unnoise.text.words import WordTokenizer
 
@@ -23,6 +24,7 @@ __all__ = [
     "Piece",
     "Prompt",
     "PromptTokenizer",
+    "TaughtTokenizer",
     "Tokenizer",
     "Tokens",
     "WordTokenizer",

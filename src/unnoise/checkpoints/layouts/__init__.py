@@ -1,7 +1,7 @@
 """How other programs name the tensors of our networks: rules, both ways, without loss."""
 
-from unnoise.checkpoints.layouts import autoencoder, text, unet
+from unnoise.checkpoints.layouts import autoencoder, control, text, unet
 from unnoise.checkpoints.layouts.layout import Layout, Shape, Source
 from unnoise.checkpoints.layouts.transfer import pour, spread
 
-__all__ = ["Layout", "Shape", "Source", "autoencoder", "pour", "spread", "text", "unet"]
+__all__ = ["Layout", "Shape", "Source", "autoencoder", "control", "pour", "spread", "text", "unet"]

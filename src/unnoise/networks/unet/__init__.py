@@ -4,6 +4,21 @@ from unnoise.networks.unet import published
 from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
-from unnoise.networks.unet.unet import UNet, UNetOutput
+from unnoise.networks.unet.control import ControlNet, ControlNetConfig, Guide, Steered
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
-__all__ = ["DownBlock", "MidBlock", "TextMemory", "UNet", "UNetConfig", "UNetOutput", "UpBlock", "published"]
+__all__ = [
+    "ControlNet",
+    "ControlNetConfig",
+    "DownBlock",
+    "Guide",
+    "MidBlock",
+    "Residuals",
+    "Steered",
+    "TextMemory",
+    "UNet",
+    "UNetConfig",
+    "UNetOutput",
+    "UpBlock",
+    "published",
+]

@@ -23,6 +23,16 @@ class UNetOutput(NamedTuple):
     sample: Tensor
 
 
+class Residuals(NamedTuple):
+    """What is added to a UNet's feature maps by a network beside it (ControlNet).
+
+    skips: one for each that the way down leaves, the first that of `conv_in`. middle: for the middle block's output.
+    """
+
+    skips: tuple[Tensor, ...]
+    middle: Tensor
+
+
 class UNet(nn.Module):
     """Predicts, from a noisy picture and its time, what it was trained for: noise, velocity, or the picture.
 
@@ -78,6 +88,7 @@ class UNet(nn.Module):
         text_mask: Tensor | None = None,
         pooled: Tensor | None = None,
         labels: Tensor | None = None,
+        residuals: Residuals | None = None,
     ) -> UNetOutput:
         """One prediction.
 
@@ -85,24 +96,38 @@ class UNet(nn.Module):
         time: (batch,) or one number, as the noise schedule gives it.
         text: (batch, tokens, text width), or what `remember` made of it.
         text_mask: (batch, tokens) bool, True where a token counts; a TextMemory has its own.
-        pooled: (batch, pooled width). labels: (batch,) int64.
+        pooled: (batch, pooled width). labels: (batch,) int64. residuals: added to the skips and the middle.
         Raises InputError for a size that the levels cannot halve, or a condition missing or unknown.
         """
         self._check(x, text, pooled, labels)
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
         emb = F.silu(self._embed(x, time, pooled, labels))
+        h, skips = self.descend(x, emb, memory)
+        if residuals is not None:
+            skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
+            h = h + residuals.middle
         patch = self.config.patch
-        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
-        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
-        skips = [h]
-        for down in self.down_blocks:
-            h, left = down(h, emb, memory)
-            skips += left
-        h = self.mid_block(h, emb, memory)
         for up in self.up_blocks:
             h = up(h, skips, emb, memory)
         h = self.conv_out(F.silu(self.norm_out(h)))
         return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(x.dtype))
+
+    def descend(
+        self, x: Tensor, emb: Tensor, memory: TextMemory | None, hint: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The way down and through the middle: its output, and the skips, finest first.
+
+        emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map.
+        """
+        patch = self.config.patch
+        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
+        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        h = h if hint is None else h + hint
+        skips = [h]
+        for down in self.down_blocks:
+            h, left = down(h, emb, memory)
+            skips += left
+        return self.mid_block(h, emb, memory), skips
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of a prompt for every cross-attention: made once, then used at every step.

@@ -1,0 +1,97 @@
+"""What is asked for: a LoRA file, how strongly, and where. Torch-free."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unnoise.errors import FileError, InputError
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """One adapter: its file, its strength, and factors of single parts of the model.
+
+    file: a file, a PEFT folder, or a name in the folder of LoRAs. weight: 0 changes nothing, 1 is what it was trained
+    for. blocks: factors of the weight by the beginning of a layer's name ("text_encoder", "down_blocks.1", "mid_block",
+    "up_blocks", ...; the longest that fits counts), or a list of 17 or 26 (12 or 20 for XL) numbers in the order of
+    Stable Diffusion's blocks, the first for the text encoders.
+    """
+
+    file: str | Path
+    weight: float = 1.0
+    blocks: Mapping[str, float] | Sequence[float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        number("weight", self.weight)
+        for factor in self.blocks.values() if isinstance(self.blocks, Mapping) else self.blocks:
+            number("blocks", factor)
+
+    @classmethod
+    def parse(cls, text: str) -> Lora:
+        """From FILE[:WEIGHT[:BLOCKS]], BLOCKS being `name=factor` or numbers, parted by commas. Raises InputError."""
+        file, *rest = _parts(text)
+        weight = _number(text, rest[0]) if rest else 1.0
+        return cls(file, weight, _blocks(text, rest[1]) if len(rest) > 1 else {})
+
+    def find(self, folder: str | Path | None = None) -> Path:
+        """The file. Raises FileError, with the nearest names of the folder, when there is none."""
+        path = Path(self.file).expanduser()
+        if path.exists():
+            return path
+        known = [] if folder is None else sorted(_files(Path(folder).expanduser()))
+        for place in known:
+            if str(self.file) in (place.name, place.stem):
+                return place
+        near = difflib.get_close_matches(Path(self.file).stem, [place.stem for place in known], n=3)
+        if near:
+            raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; did you mean {', '.join(near)}?")
+        where = f" in '{folder}'" if folder is not None else ""
+        raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
+    return [path for path in folder.rglob("*") if path.suffix in SUFFIXES]
+
+
+def number(name: str, value: object) -> None:
+    """Refuse, with an InputError, what is no finite number of at most 100."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not plain or not math.isfinite(value) or abs(value) > 100:  # type: ignore[arg-type]
+        raise InputError(f"{name} is {value!r}; give a number from -100 to 100, for example 0.8.")
+
+
+def _parts(text: str) -> list[str]:
+    """FILE, WEIGHT, BLOCKS; a path may hold colons, what follows the last ones may not look like one."""
+    left, colon, last = text.rpartition(":")
+    if not colon or not left or Path(text).exists():
+        return [text]
+    if "=" in last or "," in last:
+        file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")
+        return [file, weight, last]
+    looks_like_path = "/" in last or "\\" in last or last.endswith(SUFFIXES)
+    return [text] if looks_like_path else [left, last]
+
+
+def _blocks(text: str, words: str) -> dict[str, float] | list[float]:
+    each = [word.strip() for word in words.split(",")]
+    if "=" not in words:
+        return [_number(text, word) for word in each]
+    pairs = [word.partition("=") for word in each]
+    return {name: _number(text, value) for name, _, value in pairs}
+
+
+def _number(text: str, word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(
+            f"LoRA '{text}': {word!r} is no number; give FILE:0.8, or FILE:0.8:mid_block=0.5,text_encoder=0."
+        ) from None

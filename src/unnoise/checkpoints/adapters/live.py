@@ -1,0 +1,109 @@
+"""A layer with its adapters beside it: the base weight is untouched, the change is computed at every call."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.checkpoints.adapters.change import Change
+
+
+class Share(NamedTuple):
+    """One change, its strength, and the first and last row (exclusive) of the weight that it changes."""
+
+    change: Change
+    strength: float
+    start: int
+    stop: int
+
+
+class Adapted(nn.Module):
+    """A linear layer or convolution with changes beside it.
+
+        y = W x + sum of strength scale up(down(x))        where every change is a plain LoRA
+        y = (W + sum of strength effect(W)) x              otherwise
+
+    In a state dict it is the plain layer with the changed weight, so that what is saved needs no adapter.
+    """
+
+    def __init__(self, base: nn.Module, shares: list[Share]) -> None:
+        super().__init__()
+        self.base = base
+        self.changes = nn.ModuleList(share.change for share in shares)
+        self.shares = [(share.strength, share.start, share.stop) for share in shares]
+        self.plain = all(
+            share.change.kind == "LoRA"
+            and share.change.magnitude is None
+            and "mid" not in share.change.factors
+            for share in shares
+        )
+
+    @property
+    def weight(self) -> Tensor:
+        """The changed weight, in the base's dtype."""
+        weight: Tensor = self.base.weight  # type: ignore[assignment]
+        return changed(weight, self._shares())
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Of the base layer."""
+        bias: Tensor | None = self.base.bias  # type: ignore[assignment]
+        return bias
+
+    def _shares(self) -> list[Share]:
+        return [
+            Share(change, *share)  # type: ignore[arg-type]
+            for change, share in zip(self.changes, self.shares, strict=True)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the base layer's."""
+        if not self.plain:
+            out: Tensor = functional_call(self.base, {"weight": self.weight}, (x,))
+            return out
+        out = self.base(x)
+        channel = 1 if isinstance(self.base, nn.Conv2d) else out.ndim - 1
+        for change, strength, start, stop in self._shares():
+            added = (strength * change.scale) * self._through(change, x)
+            if (start, stop) == (0, out.shape[channel]):
+                out = out + added
+                continue
+            behind = [0, 0] * (out.ndim - 1 - channel)
+            out = out + F.pad(added, [*behind, start, out.shape[channel] - stop])
+        return out
+
+    def _through(self, change: Change, x: Tensor) -> Tensor:
+        down, up = (change.factors[role].to(x.dtype) for role in ("down", "up"))
+        if not isinstance(self.base, nn.Conv2d):
+            return F.linear(F.linear(x, down.flatten(1)), up.flatten(1))
+        base = self.base
+        down = down.view(*down.shape[:2], *(base.kernel_size if down.ndim == 2 else down.shape[2:]))
+        inner = F.conv2d(x, down, None, base.stride, base.padding, base.dilation)
+        return F.conv2d(inner, up.view(*up.shape[:2], 1, 1))
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401
+        """The base layer's, with the changed weight."""
+        found: dict[str, Any] = self.base.state_dict(*args, **options)
+        name = f"{options.get('prefix', '')}weight"
+        found[name] = self.weight if options.get("keep_vars") else self.weight.detach()
+        return found
+
+
+def changed(weight: Tensor, shares: list[Share]) -> Tensor:
+    """W + the sum of strength effect(W), computed in float32 and rounded once to the weight's dtype.
+
+    Each effect is that on the base weight, so the order of the changes does not matter.
+    """
+    total = weight.float()
+    for change, strength, start, stop in shares:
+        added = strength * change.effect(weight[start:stop])
+        if (start, stop) == (0, weight.shape[0]):
+            total = total + added
+        else:
+            rows = [torch.zeros_like(total[:start]), added, torch.zeros_like(total[stop:])]
+            total = total + torch.cat(rows)
+    return total.to(weight.dtype)

@@ -1,0 +1,144 @@
+"""An adapter in memory, from a file in any of its spellings or from a PEFT folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unnoise.checkpoints.adapters.change import Change
+from unnoise.checkpoints.adapters.names import Layer, listing
+from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
+from unnoise.checkpoints.adapters.survey import Survey, survey
+from unnoise.checkpoints.configs import read_table
+from unnoise.checkpoints.kinds import other
+from unnoise.checkpoints.summary import sha256_of
+from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
+from unnoise.errors import CheckpointError
+
+_SETTINGS, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_STATED = "lora_adapter_metadata"
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """name: of the file. changes: by layer. facts: what its header tells. sha256: of the file."""
+
+    name: str
+    changes: Mapping[Layer, Change]
+    facts: Survey
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def read(path: str | Path) -> Adapter:
+    """The adapter of a .safetensors file (or a pickle of nothing but tensors), or of a folder that PEFT wrote.
+
+    Every tensor is accounted for. Raises CheckpointError, naming the file and the tensors, for one that plays no part
+    here, is of a type or has numbers that no weight has, and for a file that is no adapter.
+    """
+    place = Path(path).expanduser()
+    settings: dict[str, Any] = {}
+    if place.is_dir():
+        settings = {"": read_table(place / _SETTINGS)}
+        place = place / _WEIGHTS
+    weights = open_weights([place])
+    settings = settings or _stated(weights.metadata)
+    shapes = {name: info.shape for name, info in weights.infos.items()}
+    facts = survey(shapes, weights.metadata)
+    _check(place, weights, facts)
+    found = listing(shapes)
+    changes = {
+        layer: _change(place, weights, roles, _scaling(settings, found.paths[layer]))
+        for layer, roles in found.layers.items()
+    }
+    return Adapter(place.name, changes, facts, weights.metadata, sha256_of(place))
+
+
+def _check(path: Path, weights: Weights, facts: Survey) -> None:
+    if not facts.layers:
+        what = other(weights.infos)
+        told = f"it is {what}" if what is not None else f"none of its {len(weights.infos)} tensors is known"
+        raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")
+    if facts.others:
+        more = f" and {len(facts.others) - 3} more" if len(facts.others) > 3 else ""
+        raise CheckpointError(
+            f"'{path}' is a {facts.kind} of {facts.layers} layers that also has {', '.join(facts.others[:3])}{more}, "
+            "which are not understood here. Ask for it as a plain LoRA."
+        )
+    for name, info in weights.infos.items():
+        number = name.endswith(".alpha") and info.count == 1
+        if info.dtype not in DTYPES and not (number and info.dtype in ("I64", "I32")):
+            raise CheckpointError(f"'{path}': tensor {name!r} is {info.dtype}, no type that weights have.")
+        if name.endswith(".alpha") and not number:
+            raise CheckpointError(
+                f"'{path}': {name!r} has the shape {list(info.shape)}; one number was expected."
+            )
+
+
+def _change(
+    path: Path, weights: Weights, roles: Mapping[str, str], scaling: tuple[float | None, bool]
+) -> Change:
+    taken = {role: _taken(path, weights, name) for role, name in roles.items()}
+    kind = kind_of(taken)
+    factors = {role: t for role, t in taken.items() if role not in ("alpha", "dora", "magnitude")}
+    alpha, stabilised = scaling
+    if "alpha" in taken:
+        alpha = float(taken["alpha"])
+    magnitude, along = taken.get("magnitude"), "rows"
+    if "dora" in taken:
+        magnitude = taken["dora"]
+        # LyCORIS keeps one number for each input, (1, in), or for each output, (out, 1)
+        along = "columns" if magnitude.ndim > 1 and magnitude.shape[0] == 1 else "rows"
+    shapes = {role: tuple(factor.shape) for role, factor in factors.items()}
+    if not consistent(kind, shapes):
+        raise CheckpointError(
+            f"'{path}': the matrices of {next(iter(roles.values()))!r} cannot be multiplied; fetch the file again."
+        )
+    rank, scale = rank_of(kind, shapes), 1.0
+    if alpha is not None and rank:
+        scale = alpha / (math.sqrt(rank) if stabilised else rank)
+    return Change(kind, factors, scale, magnitude, along)
+
+
+def _taken(path: Path, weights: Weights, name: str) -> Tensor:
+    tensor = weights.take(name).clone()
+    if not bool(torch.isfinite(tensor.float()).all()):
+        raise CheckpointError(f"'{path}': {name!r} holds numbers that are not finite. Fetch the file again.")
+    return tensor
+
+
+def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that diffusers writes beside PEFT's matrices, by part; a file without them has alpha = rank."""
+    try:
+        table = json.loads(metadata.get(_STATED, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    found: dict[str, Any] = {}
+    for name, value in table.items() if isinstance(table, dict) else ():
+        part, _, setting = str(name).partition(".")
+        found.setdefault(part, {})[setting] = value
+    return found
+
+
+def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool]:
+    """The alpha of a layer, and whether it stands over the rank's root."""
+    path = path.removeprefix("base_model.model.")
+    part, _, rest = path.partition(".")
+    table = settings.get("", settings.get(part))
+    if not isinstance(table, dict):
+        return None, False
+    alpha = table.get("lora_alpha", table.get("alpha"))
+    patterns = table.get("alpha_pattern")
+    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
+        name = path if "" in settings else rest
+        if name == pattern or name.endswith(f".{pattern}"):
+            alpha = value
+    known = isinstance(alpha, int | float) and math.isfinite(alpha)
+    return (float(str(alpha)) if known else None), bool(table.get("use_rslora", False))

@@ -1,0 +1,123 @@
+"""Textual inversion (Gal et al. 2023): vectors that a text encoder reads where a new word stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.checkpoints.adapters.applied import apply, twin
+from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.model import Model, Tower
+from unnoise.checkpoints.weights import open_weights
+from unnoise.errors import CheckpointError, InputError
+from unnoise.text import TaughtTokenizer, Tokenizer
+
+_MOST = 77
+_TOWERS = ("clip_l", "clip_g")
+_NAMELESS = ("*", "emb_params", "")
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """A word and its vectors, a table (vectors, width) for each text encoder."""
+
+    word: str
+    tables: tuple[Tensor, ...]
+
+
+def read_word(path: str | Path) -> Word:
+    """The embedding of a file.
+
+    A1111's (`emb_params`; in a pickle `string_to_param`), XL's (`clip_l`, `clip_g`) or diffusers' are read, a pickle by
+    torch's weights-only reader. Raises CheckpointError for anything else.
+    """
+    place = Path(path).expanduser()
+    tensors = _tensors(place)
+    if set(tensors) == set(_TOWERS):
+        return Word(place.stem, tuple(_table(place, tensors[name]) for name in _TOWERS))
+    if len(tensors) != 1:
+        raise CheckpointError(
+            f"'{place}' is no embedding: it has {len(tensors)} tensors where one, or clip_l and clip_g, were expected."
+        )
+    ((name, tensor),) = tensors.items()
+    return Word(place.stem if name in _NAMELESS else name, (_table(place, tensor),))
+
+
+def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
+    """The model with one more word in its prompts; the one given stays as it is.
+
+    word: the file's own, or its name, when None; found in a prompt whole and in any case. Raises CheckpointError for
+    vectors of another width than the model's text encoders have, InputError for a word that is taken or a model
+    without CLIP's tokenizer.
+    """
+    base, found = model.base or model, read_word(path)
+    name = found.word if word is None else word
+    towers = base.towers
+    widths = [tower.encoder.config.width for tower in towers]
+    if [table.shape[1] for table in found.tables] != widths:
+        raise CheckpointError(_refusal(Path(path).name, found, widths, base))
+    first, *more = (_taught(tower, name, table) for tower, table in zip(towers, found.tables, strict=True))
+    known = replace(base, text_encoder=first.encoder, tokenizer=first.tokenizer, more_text=tuple(more))
+    return apply(known, model.adapters)
+
+
+def _taught(tower: Tower, word: str, table: Tensor) -> Tower:
+    if not isinstance(tower.tokenizer, Tokenizer):
+        raise InputError(
+            "this model has its own small vocabulary; words can be taught to Stable Diffusion's only."
+        )
+    tokenizer = TaughtTokenizer.with_word(tower.tokenizer, word, len(table))
+    encoder = twin(tower.encoder)
+    assert isinstance(encoder.token_embedding, nn.Embedding)  # CLIP's tokenizer comes with CLIP's table
+    old = encoder.token_embedding.weight
+    grown = nn.Embedding(len(old) + len(table), old.shape[1], device="meta")
+    grown.weight = nn.Parameter(torch.cat([old, table.to(old)]), requires_grad=False)
+    encoder.token_embedding = grown
+    encoder.config = replace(encoder.config, vocabulary=len(grown.weight))
+    return replace(tower, encoder=encoder, tokenizer=tokenizer)
+
+
+def _refusal(name: str, found: Word, widths: list[int], model: Model) -> str:
+    theirs = [table.shape[1] for table in found.tables]
+    family = "SDXL" if len(theirs) > 1 else FAMILIES.get(theirs[0], "another model")
+    ours = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
+    return (
+        f"embedding '{name}' fits {family} (vectors of width {_and(theirs)}); the loaded model is {ours} "
+        f"({_and(widths)}). Use an embedding for {ours} or load {family}."
+    )
+
+
+def _and(numbers: list[int]) -> str:
+    return " and ".join(map(str, numbers)) or "no text"
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix not in (".pt", ".bin", ".ckpt", ".pth"):
+        weights = open_weights([path])
+        return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for the "
+            "embedding as .safetensors."
+        ) from error
+    table = content.get("string_to_param", content) if isinstance(content, Mapping) else {}
+    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
+    if list(tensors) == ["*"] and isinstance(content.get("name"), str):
+        return {content["name"]: tensors["*"]}
+    return tensors
+
+
+def _table(path: Path, tensor: Tensor) -> Tensor:
+    table = tensor.detach()[None] if tensor.ndim == 1 else tensor.detach()
+    plain = table.ndim == 2 and table.is_floating_point() and 1 <= len(table) <= _MOST
+    if not plain or not bool(torch.isfinite(table.float()).all()):
+        raise CheckpointError(
+            f"'{path}' holds {list(tensor.shape)} {tensor.dtype}; 1 to {_MOST} finite vectors were expected."
+        )
+    return table

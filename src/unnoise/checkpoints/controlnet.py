@@ -1,0 +1,166 @@
+"""A ControlNet from a diffusers folder, or from a single file in the original layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unnoise import images
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints import shapes as told
+from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.blueprint import Part, fill
+from unnoise.checkpoints.configs import read_table, unet_config
+from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.shapes import Shapes, inside
+from unnoise.checkpoints.weights import open_weights
+from unnoise.errors import CheckpointError, InputError
+from unnoise.networks.unet import ControlNet, ControlNetConfig, UNetConfig
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from unnoise.checkpoints.model import Model
+
+_PREFIX, _STRONGEST = "control_model.", 2.0
+_CLASS = "ControlNetModel"
+# Settings of a ControlNet that no UNet has, with the only value that is computed here.
+_FIXED = {
+    "controlnet_conditioning_channel_order": "rgb",
+    "global_pool_conditions": False,
+    "conditioning_channels": 3,
+}
+_HINTS = "conditioning_embedding_out_channels"
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A ControlNet, the picture that it steers by, and how much of it is heard.
+
+    strength: factor of all that it adds. start, end: shares of the steps before which and after which it is silent.
+    """
+
+    network: ControlNet
+    picture: Image.Image
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    name: str = ""
+
+    @property
+    def told(self) -> str:
+        """As recipes keep it."""
+        return f"control {self.name}:{self.strength:g}"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= _STRONGEST:
+            raise InputError(f"strength is {self.strength!r}; give a number from 0 to 2, for example 0.8.")
+        if not 0 <= self.start < self.end <= 1:
+            raise InputError(
+                f"start and end are {self.start!r} and {self.end!r}; give shares of the steps, such as 0 and 0.8."
+            )
+
+
+def with_control(
+    model: Model,
+    path: str | Path,
+    picture: Image.Image | str | Path,
+    strength: float = 1.0,
+    start: float = 0.0,
+    end: float = 1.0,
+) -> Model:
+    """The model with one more ControlNet beside its UNet, in the UNet's type and place.
+
+    Raises CheckpointError for a file that is no ControlNet or one of another family.
+    """
+    part = read(path)
+    _check_family(path, part, model)
+    weight = next(model.network.parameters())
+    network = fill(part, weight.dtype, weight.device)
+    assert isinstance(network, ControlNet)
+    picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
+    control = Control(network, picture, strength, start, end, Path(path).name)
+    base = None if model.base is None else replace(model.base, controls=(*model.controls, control))
+    return replace(model, controls=(*model.controls, control), base=base)
+
+
+def read(path: str | Path) -> Part:
+    """What the folder or file is, not yet loaded. Raises CheckpointError for anything but a ControlNet."""
+    place = Path(path).expanduser()
+    if place.is_file() and (place.parent / "config.json").is_file():
+        place = place.parent
+    return _folder(place) if place.is_dir() else _file(place)
+
+
+def _folder(folder: Path) -> Part:
+    table = read_table(folder / "config.json")
+    if table.get("_class_name") != _CLASS:
+        raise CheckpointError(
+            f"'{folder}' holds a {str(table.get('_class_name'))[:80]!r}; a {_CLASS} was expected."
+        )
+    try:
+        config, linear = unet_config(_as_unet(table))
+    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
+        ) from error
+    hints = (3, *table.get(_HINTS, (16, 32, 96, 256)))
+    files = weight_files(folder, "diffusion_pytorch_model")
+    layout = layouts.control.diffusers(linear, 2 * len(hints) - 2)
+    return Part(ControlNetConfig(config, hints), layout, files, folder)
+
+
+def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in _FIXED.items():
+        if table.get(name, value) != value:
+            raise InputError(f"{name} is {table[name]!r}; only {value!r} is computed here.")
+    own = {name: value for name, value in table.items() if name not in (*_FIXED, _HINTS)}
+    up = [kind.replace("Down", "Up") for kind in reversed(table["down_block_types"])]
+    return {**own, "up_block_types": up, "out_channels": table["in_channels"]}
+
+
+def _file(path: Path) -> Part:
+    weights = open_weights([path])
+    shapes = {name: info.shape for name, info in weights.infos.items()}
+    prefix = _PREFIX if any(name.startswith(_PREFIX) for name in shapes) else ""
+    own = inside(shapes, prefix)
+    if "input_hint_block.0.weight" not in own:
+        raise CheckpointError(
+            f"'{path}' is no ControlNet in the original layout; give one, or the folder that diffusers wrote."
+        )
+    entry = own.get("input_blocks.0.0.weight", (0, 4))
+    try:
+        config = told.unet_config({**own, "out.2.weight": (entry[1], 0)})
+    except (InputError, IndexError) as error:
+        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
+    layout = layouts.control.original(config, told.linear_projection(own), prefix)
+    return Part(ControlNetConfig(config, _hints(own)), layout, (path,), path)
+
+
+def _hints(shapes: Shapes) -> tuple[int, ...]:
+    """Channels of the picture and of each level; every second convolution makes it smaller."""
+    widths: list[tuple[int, ...]] = []
+    while (name := f"input_hint_block.{2 * len(widths)}.weight") in shapes:
+        widths.append(shapes[name])
+    return (widths[0][1], widths[0][0], *(shape[0] for shape in widths[2:-1:2]))
+
+
+def _check_family(path: str | Path, part: Part, model: Model) -> None:
+    assert isinstance(part.config, ControlNetConfig)
+    theirs, ours = part.config.unet, model.network.config
+    if _shape(theirs) == _shape(ours):
+        return
+    family = FAMILIES.get(theirs.text_width, "another model")
+    loaded = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
+    raise CheckpointError(
+        f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); "
+        f"the loaded model is {loaded} ({ours.text_width}, {ours.widths}). "
+        f"Use a ControlNet for {loaded} or load {family}."
+    )
+
+
+def _shape(config: UNetConfig) -> tuple[object, ...]:
+    each = [config.blocks_at(level) for level in range(len(config.widths))]
+    return config.text_width, config.widths, each, config.attention, config.pooled_width, config.in_channels

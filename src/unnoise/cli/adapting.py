@@ -1,0 +1,134 @@
+"""Options of adapters: LoRAs and words of textual inversion. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from unnoise.cli import parser
+from unnoise.cli.values import number
+from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints.adapters import Lora
+    from unnoise.pipelines import TextToImage
+    from unnoise.text import LoraTag
+
+
+def add(command: parser.Parser) -> None:
+    """The options of a command that makes pictures."""
+    add_lora(command)
+    command.add_argument(
+        "--lora-live", action="store_true", help="keep LoRAs beside the weights: less memory, a little slower"
+    )
+    command.add_argument(
+        "--embedding",
+        action="append",
+        default=[],
+        metavar="FILE[=WORD]",
+        help="a word from a textual inversion; may be repeated",
+    )
+    command.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a ControlNet; may be repeated, as its options",
+    )
+    command.add_argument(
+        "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
+    )
+    command.add_argument(
+        "--control-strength", action="append", default=[], metavar="X", help="from 0 to 2 (1)"
+    )
+    command.add_argument(
+        "--control-range",
+        action="append",
+        default=[],
+        metavar="A-B",
+        help="shares of the steps it is heard in (0-1)",
+    )
+    parser.hidden(command, "control", "--control-net")
+
+
+def add_lora(command: parser.Parser) -> None:
+    """The option of LoRAs, and of their folder."""
+    command.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:WEIGHT]",
+        help="LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; FILE:0.8:mid_block=0.5 for parts",
+    )
+    command.add_argument("--lora-dir", metavar="FOLDER", help="where LoRAs are looked for by name")
+    parser.hidden(command, "lora_dir", "--lora-model-dir")
+
+
+def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
+    """What is asked for, by option or by a tag in the prompt, each file found. Raises InputError and FileError."""
+    from unnoise.checkpoints.adapters import Lora
+
+    if tags and arguments.lora_dir is None:
+        raise InputError(
+            f"the prompt asks for the LoRA '{tags[0].name}' ('{tags[0].shown}'); say where it is with --lora-dir FOLDER, "
+            "or remove the tag."
+        )
+    asked = [Lora.parse(text) for text in arguments.lora] + [_tagged(tag) for tag in tags]
+    return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
+
+
+def _tagged(tag: LoraTag) -> Lora:
+    from unnoise.checkpoints.adapters import Lora
+
+    if tag.text == tag.network:
+        return Lora(tag.name, tag.network)
+    if not tag.network:
+        raise InputError(
+            f"the tag '{tag.shown}' is for the text alone; use --lora FILE:1:text_encoder=1,unet=0."
+        )
+    return Lora(tag.name, tag.network, {"text_encoder": tag.text / tag.network})
+
+
+def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """Files of embeddings, and the word that was chosen for each."""
+    pairs = [text.partition("=") for text in arguments.embedding]
+    return [(file, word or None) for file, _, word in pairs]
+
+
+def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
+    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ."""
+    files, pictures = arguments.control, arguments.control_image
+    if len(files) != len(pictures):
+        raise InputError(
+            f"{len(files)} --control and {len(pictures)} --control-image are given; give one for one."
+        )
+    for name in ("control_strength", "control_range"):
+        if len(getattr(arguments, name)) not in (0, len(files)):
+            raise InputError(
+                f"--{name.replace('_', '-')} is given for some of {len(files)} --control; give it for each."
+            )
+    strengths = [number("--control-strength", text, 0, 2, 0.8) for text in arguments.control_strength]
+    ranges = [_range(text) for text in arguments.control_range]
+    strengths, ranges = strengths or [1.0] * len(files), ranges or [(0.0, 1.0)] * len(files)
+    together = zip(files, pictures, strengths, ranges, strict=True)
+    return [(file, picture, strength, *share) for file, picture, strength, share in together]
+
+
+def _range(text: str) -> tuple[float, float]:
+    start, _, end = text.partition("-")
+    return (
+        number("--control-range", start, 0, 1, 0),
+        number("--control-range", end or "1", 0, 1, 0.8),
+    )
+
+
+def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[LoraTag]) -> TextToImage:
+    """The pipeline with what was asked for."""
+    for file, word in words(arguments):
+        pipe = pipe.with_word(file, word)
+    for file, picture, strength, start, end in controls(arguments):
+        pipe = pipe.with_control(file, picture, strength, start=start, end=end)
+    asked = loras(arguments, tags)
+    return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe

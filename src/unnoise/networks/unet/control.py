@@ -1,0 +1,152 @@
+"""ControlNet (Zhang et al. 2023): a copy of a UNet's way down that reads a picture and steers the UNet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.networks.unet.attention import CrossAttention, TextMemory
+from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+
+
+@dataclass(frozen=True)
+class ControlNetConfig:
+    """What a ControlNet is made of.
+
+    unet: of the network that it steers. hints: channels of the picture that it reads, and of each level that makes
+    the picture as small as the latents; each level but the last halves it.
+    """
+
+    unet: UNetConfig
+    hints: tuple[int, ...] = (3, 16, 32, 96, 256)
+
+
+class ControlNet(UNet):
+    """The way down of `UNet`, from x plus a picture's features to what is added to the UNet's skips and middle.
+
+    Every addition goes through a 1x1 convolution that begins as zero, so that an untrained one steers nothing.
+    """
+
+    def __init__(self, config: ControlNetConfig) -> None:
+        super().__init__(config.unet)
+        del self.up_blocks, self.norm_out, self.conv_out
+        self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
+        picture, *widths = config.hints
+        hint = [nn.Conv2d(picture, widths[0], 3, padding=1)]
+        for narrow, wide in pairwise(widths):
+            hint += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.Conv2d(narrow, wide, 3, padding=1, stride=2)]
+        self.hint = nn.ModuleList([*hint, zero(nn.Conv2d(widths[-1], config.unet.widths[0], 3, padding=1))])
+        left = [config.unet.widths[0]]
+        for level, width in enumerate(config.unet.widths):
+            left += [width] * (config.unet.blocks_at(level) + (level < len(config.unet.widths) - 1))
+        self.zero = nn.ModuleList(zero(nn.Conv2d(width, width, 1)) for width in left)
+        self.zero_middle = zero(nn.Conv2d(config.unet.widths[-1], config.unet.widths[-1], 1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def residuals(
+        self, x: Tensor, time: Tensor | float, picture: Tensor, text: TextMemory | None, pooled: Tensor | None
+    ) -> Residuals:
+        """What is added to the UNet.
+
+        x, time, pooled: as the UNet's. picture: (1 or batch, 3, height, width) in [0, 1], in pixels. text: this
+        network's own `remember` of the prompts.
+        """
+        hint = picture.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        for layer in self.hint[:-1]:
+            hint = F.silu(layer(hint))
+        emb = F.silu(self._embed(x, time, pooled, None))
+        middle, skips = self.descend(x, emb, text, self.hint[-1](hint))
+        added = tuple(layer(skip) for layer, skip in zip(self.zero, skips, strict=True))
+        return Residuals(added, self.zero_middle(middle))
+
+
+class Guide(NamedTuple):
+    """One ControlNet at work: its picture, its strength, and the times (after, up to) between which it is heard."""
+
+    network: ControlNet
+    picture: Tensor
+    strength: float
+    after: float = -math.inf
+    until: float = math.inf
+
+
+class Steered(UNet):
+    """A UNet with ControlNets beside it, to be called as the UNet alone."""
+
+    def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:
+        nn.Module.__init__(self)  # the UNet is there already
+        self.config = unet.config
+        self.unet = unet
+        self.networks = nn.ModuleList(guide.network for guide in guides)
+        self.guides = list(guides)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.unet.dtype
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """Keys and values of the UNet's layers, then of each ControlNet's."""
+        each = [
+            network.remember(text, text_mask) for network in (self.unet, *(g.network for g in self.guides))
+        ]
+        return TextMemory(tuple(layer for one in each for layer in one.layers), each[0].mask)
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        text: Tensor | TextMemory | None = None,
+        text_mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        labels: Tensor | None = None,
+        residuals: Residuals | None = None,
+    ) -> UNetOutput:
+        """As the UNet's, steered."""
+        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
+        shares = self._shares(memory)
+        now = float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
+        for guide, share in zip(self.guides, shares[1:], strict=True):
+            if not guide.after < now <= guide.until:
+                continue
+            found = guide.network.residuals(x, time, guide.picture, share, pooled)
+            residuals = added(residuals, found, guide.strength)
+        out: UNetOutput = self.unet(x, time, shares[0], None, pooled, labels, residuals)
+        return out
+
+    def _shares(self, memory: TextMemory | None) -> list[TextMemory | None]:
+        """Each network's part of `memory`."""
+        shares: list[TextMemory | None] = []
+        done = 0
+        for network in (self.unet, *(guide.network for guide in self.guides)):
+            count = len(network.cross_attentions)
+            shares.append(
+                None if memory is None else TextMemory(memory.layers[done : done + count], memory.mask)
+            )
+            done += count
+        return shares
+
+
+def added(sum_: Residuals | None, more: Residuals, strength: float) -> Residuals:
+    """The sum, with `more` strength times."""
+    scaled = Residuals(tuple(strength * skip for skip in more.skips), strength * more.middle)
+    if sum_ is None:
+        return scaled
+    skips = tuple(a + b for a, b in zip(sum_.skips, scaled.skips, strict=True))
+    return Residuals(skips, sum_.middle + scaled.middle)
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer, its numbers zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,80 @@
+"""What a pipeline with adapters is: a new pipeline, which shares with the old one all that they leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from unnoise.checkpoints import adapters
+from unnoise.checkpoints.adapters import Lora
+from unnoise.checkpoints.controlnet import with_control
+from unnoise.checkpoints.model import Model
+
+Pipeline = TypeVar("Pipeline", bound="Adaptable")
+
+
+class Adaptable:
+    """A pipeline over one model, whose adapters can be changed."""
+
+    model: Model
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def with_lora(
+        self: Pipeline,
+        file: str | Path,
+        weight: float = 1.0,
+        *,
+        blocks: Mapping[str, float] | Sequence[float] = (),
+        live: bool = False,
+    ) -> Pipeline:
+        """A pipeline with one more LoRA, LoHa or LoKr, with DoRA or without; this one stays as it is.
+
+        file: in the names of kohya's tools, LyCORIS, PEFT or diffusers, or a PEFT folder. weight: 0 changes nothing, 1
+        is what it was trained for. blocks: factors of the weight in parts of the model, see `adapters.Lora`. live: keep
+        the small matrices beside the weights, instead of a changed copy of every weight that they touch.
+        Raises CheckpointError, with counts, for a file that does not belong to this model.
+        """
+        return self.with_loras([Lora(file, weight, blocks)], live=live)
+
+    def with_loras(
+        self: Pipeline,
+        loras: Sequence[Lora | tuple[str | Path, float]],
+        folder: str | Path | None = None,
+        live: bool = False,
+    ) -> Pipeline:
+        """A pipeline with several more: `Lora`s, or pairs of a file (or its name in `folder`) and a weight."""
+        return type(self)(adapters.adapt(self.model, loras, folder, live))
+
+    def without_loras(self: Pipeline) -> Pipeline:
+        """The pipeline of the base weights, which no adapter ever changed."""
+        return type(self)(self.model.base or self.model)
+
+    def with_control(
+        self: Pipeline,
+        file: str | Path,
+        picture: Image.Image | str | Path,
+        strength: float = 1.0,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+    ) -> Pipeline:
+        """A pipeline steered by one more ControlNet.
+
+        file: a diffusers folder, or a single file in the original layout. picture: what it steers by, ready made
+        (edges, depth, a pose); it is brought to the size of the picture to make. strength: from 0 to 2. start, end:
+        shares of the steps between which it is heard. Raises CheckpointError for one of another family.
+        """
+        return type(self)(with_control(self.model, file, picture, strength, start, end))
+
+    def with_word(self: Pipeline, file: str | Path, word: str | None = None) -> Pipeline:
+        """A pipeline whose text encoder knows one more word, from a textual inversion.
+
+        file: an embedding of A1111 (.pt, .safetensors) or diffusers. word: what stands for it in a prompt; the file's
+        own word, or its name, when None. Raises CheckpointError for an embedding of another family.
+        """
+        return type(self)(adapters.teach(self.model, file, word))

@@ -1,0 +1,49 @@
+"""ControlNets of a model, made ready for one run: its size in pixels, its steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unnoise.checkpoints.controlnet import Control
+from unnoise.checkpoints.model import Model
+from unnoise.networks.unet import Guide, Steered
+from unnoise.schedulers import Plan
+
+
+def steered(model: Model, plan: Plan, width: int, height: int) -> Model:
+    """The model whose network hears its ControlNets. width, height: of the picture, in pixels."""
+    if not model.controls:
+        return model
+    device = next(model.network.parameters()).device
+    guides = [
+        Guide(one.network, hint(one.picture, width, height).to(device), one.strength, *_times(one, plan))
+        for one in model.controls
+    ]
+    return replace(model, network=Steered(model.network, guides))
+
+
+def hint(picture: Image.Image, width: int, height: int) -> Tensor:
+    """A picture as ControlNets read it: (1, 3, height, width) float32 in [0, 1]."""
+    picture = picture.convert("RGB")
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+    return pixels.permute(2, 0, 1)[None]
+
+
+def _times(control: Control, plan: Plan) -> tuple[float, float]:
+    """The times (after, until) of the steps of the share that the control asks for, as diffusers counts them."""
+    steps = len(plan)
+    heard = [i for i in range(steps) if i / steps >= control.start and (i + 1) / steps <= control.end]
+    if not heard:
+        return math.inf, -math.inf
+    times = [float(plan.schedule.network_time(level)) for level in plan.levels[:-1]]
+    slack = 1e-6 * max(times)  # times reach the network in float32
+    after = times[heard[-1] + 1] + slack if heard[-1] + 1 < steps else -math.inf
+    return after, times[heard[0]] + slack if heard[0] else math.inf

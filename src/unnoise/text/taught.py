@@ -1,0 +1,89 @@
+"""CLIP's tokenizer with words of one's own, each of which is one new token or several in a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.text.tokenizer import Tokenizer, whole_text
+
+
+@dataclass(frozen=True)
+class TaughtTokenizer(Tokenizer):
+    """words: each with its number of tokens; their ids follow those of the vocabulary, in this order.
+
+    A word is found where it stands whole, in any case, the longest first; what stands between words is read as by
+    `Tokenizer`.
+    """
+
+    words: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def with_word(cls, tokenizer: Tokenizer, word: str, tokens: int) -> TaughtTokenizer:
+        """The tokenizer with one more word. Raises InputError for one that it has, or one without a letter or digit."""
+        before = tokenizer.words if isinstance(tokenizer, TaughtTokenizer) else ()
+        if not re.search(r"\w", word):
+            raise InputError(f"the word is {word!r}; give one with a letter or a digit, such as '<cat-toy>'.")
+        if word.lower() in (known.lower() for known, _ in before):
+            raise InputError(f"the word {word!r} is taken; give another with word=...")
+        return cls(tokenizer.vocabulary, tokenizer.padding, (*before, (word, tokens)))
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the words' included."""
+        return len(self.vocabulary.symbols) + sum(tokens for _, tokens in self.words)
+
+    @cached_property
+    def _ids(self) -> dict[str, list[int]]:
+        first, found = len(self.vocabulary.symbols), {}
+        for word, tokens in self.words:
+            found[word.lower()] = list(range(first, first + tokens))
+            first += tokens
+        return found
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted((word for word, _ in self.words), key=len, reverse=True)
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+
+    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
+        """As `Tokenizer.pieces`; every token of a word begins where the word does."""
+        text, done = whole_text(prompt), 0
+        ids: list[int] = []
+        begins: list[int] = []
+        for match in self._pattern.finditer(text):
+            self._plain(text, done, match.start(), ids, begins)
+            word = self._ids[match[0].lower()]
+            ids += word
+            begins += [match.start()] * len(word)
+            done = match.end()
+        self._plain(text, done, len(text), ids, begins)
+        return ids, begins
+
+    def _plain(self, text: str, start: int, stop: int, ids: list[int], begins: list[int]) -> None:
+        found, places = super().pieces(text[start:stop])
+        ids += found
+        begins += [start + place for place in places]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids spell, each word once for its row of tokens."""
+        spelt = {row[0]: word for (word, _), row in zip(self.words, self._ids.values(), strict=True)}
+        first, parts = len(self.vocabulary.symbols), []
+        run: list[int] = []
+        for number in ids:
+            if number < first:
+                run.append(number)
+            elif number in spelt:
+                parts += [super().decode(run), spelt[number]]
+                run = []
+        return " ".join(part for part in [*parts, super().decode(run)] if part)
+
+    def config(self) -> dict[str, Any]:
+        """Refused: the words' vectors are in another file than the vocabulary. Raises InputError."""
+        raise InputError(
+            "a tokenizer with words of a textual inversion cannot be written; save the model without them."
+        )

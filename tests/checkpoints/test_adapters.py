@@ -1,0 +1,388 @@
+"""Adapters against the published formulas, written out; removal to the bit; refusals."""
+
+import json
+import math
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import adapter_files
+from adapter_files import normal
+from tiny_model import tiny_model
+from unnoise import checkpoints
+from unnoise.checkpoints import adapters
+from unnoise.checkpoints.adapters import Lora
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.networks.text_encoder import TextEncoderConfig
+from unnoise.networks.unet import UNetConfig, published
+from unnoise.pipelines import TextToImage
+
+LAYER = "down_blocks.1.attentions.0.blocks.0.feed_forward.out"  # (16, 64)
+KERNEL = "down_blocks.1.residuals.0.conv1"  # (16, 8, 3, 3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def weight(model, layer):
+    return model.network.state_dict()[f"{layer}.weight"]
+
+
+def one_layer(path, layer, **tensors):
+    name = "lora_unet_" + layer.replace(".", "_")
+    values = {f"{name}.{role.replace('__', '.')}": torch.as_tensor(t) for role, t in tensors.items()}
+    save_file({name: t.contiguous() for name, t in values.items()}, path)
+    return path
+
+
+def with_one(model, path, strength=1.0, live=False):
+    return adapters.adapt(model, [(path, strength)], live=live)
+
+
+def check(model, tmp_path, layer, delta, **tensors):
+    """Merged and live: the weight is W + 0.7 delta."""
+    path = one_layer(tmp_path / "one.safetensors", layer, **tensors)
+    wanted = weight(model, layer) + 0.7 * delta(weight(model, layer))
+    for live in (False, True):
+        found = weight(with_one(model, path, 0.7, live), layer)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    assert (wanted - weight(model, layer)).abs().max() > 1e-3
+
+
+def test_lora_adds_alpha_over_rank_times_b_a(model, tmp_path):
+    a, b = normal(4, 64), normal(16, 4, seed=1)
+    check(model, tmp_path, LAYER, lambda w: 8 / 4 * b @ a, lora_down__weight=a, lora_up__weight=b, alpha=8)
+
+
+def test_lora_of_a_convolution_sums_over_the_rank(model, tmp_path):
+    a, b = normal(4, 8, 3, 3), normal(16, 4, 1, 1, seed=1)
+    delta = sum(b[:, r, 0, 0][:, None, None, None] * a[r][None] for r in range(4)) * (2 / 4)
+    check(model, tmp_path, KERNEL, lambda w: delta, lora_down__weight=a, lora_up__weight=b, alpha=2.0)
+
+
+def test_lora_with_a_middle_is_tucker_s_product(model, tmp_path):
+    a, mid, b = normal(4, 8, 1, 1, scale=0.5), normal(4, 4, 3, 3, seed=1), normal(16, 4, 1, 1, seed=2)
+    delta = torch.zeros(16, 8, 3, 3)
+    for i in range(4):
+        for j in range(4):
+            delta += b[:, i, 0, 0].view(16, 1, 1, 1) * mid[i, j] * a[j, :, 0, 0].view(1, 8, 1, 1)
+    tensors = {"lora_down__weight": a, "lora_mid__weight": mid, "lora_up__weight": b}
+    check(model, tmp_path, KERNEL, lambda w: delta, **tensors)
+
+
+def test_loha_is_the_product_of_two_products_number_by_number(model, tmp_path):
+    w1a, w1b, w2a, w2b = normal(16, 3), normal(3, 64, seed=1), normal(16, 3, seed=2), normal(3, 64, seed=3)
+    tensors = {"hada_w1_a": w1a, "hada_w1_b": w1b, "hada_w2_a": w2a, "hada_w2_b": w2b}
+    tensors = {name: t * 5 for name, t in tensors.items()}
+    delta = (w1a @ w1b) * (w2a @ w2b) * 5**4 * (6 / 3)
+    check(model, tmp_path, LAYER, lambda w: delta, alpha=6.0, **tensors)
+
+
+def test_loha_of_a_convolution_with_cores(model, tmp_path):
+    t1, t2 = normal(3, 3, 3, 3, scale=1), normal(3, 3, 3, 3, seed=1, scale=1)
+    a1, b1, a2, b2 = normal(3, 16), normal(3, 8, seed=1), normal(3, 16, seed=2), normal(3, 8, seed=3)
+    a1, b1, a2, b2 = (t * 10 for t in (a1, b1, a2, b2))
+    one, two = torch.zeros(16, 8, 3, 3), torch.zeros(16, 8, 3, 3)
+    for i in range(3):
+        for j in range(3):
+            one += a1[i].view(16, 1, 1, 1) * b1[j].view(1, 8, 1, 1) * t1[i, j]
+            two += a2[i].view(16, 1, 1, 1) * b2[j].view(1, 8, 1, 1) * t2[i, j]
+    tensors = {"hada_w1_a": a1, "hada_w1_b": b1, "hada_w2_a": a2, "hada_w2_b": b2}
+    check(model, tmp_path, KERNEL, lambda w: one * two, hada_t1=t1, hada_t2=t2, **tensors)
+
+
+def test_lokr_puts_the_second_matrix_into_every_number_of_the_first(model, tmp_path):
+    w1, w2a, w2b = normal(4, 8, scale=1), normal(4, 2, seed=1), normal(2, 8, seed=2)
+    w2, delta = w2a @ w2b, torch.zeros(16, 64)
+    for i in range(4):
+        for j in range(8):
+            delta[4 * i : 4 * i + 4, 8 * j : 8 * j + 8] = w1[i, j] * w2
+    tensors = {"lokr_w1": w1, "lokr_w2_a": w2a * 10, "lokr_w2_b": w2b}
+    check(model, tmp_path, LAYER, lambda w: delta * 10 * (1 / 2), alpha=1.0, **tensors)
+
+
+def test_lokr_of_two_whole_matrices_has_scale_one_and_takes_kernels(model, tmp_path):
+    w1, w2 = normal(4, 2), normal(4, 4, 3, 3, seed=1, scale=1)
+    delta = torch.zeros(16, 8, 3, 3)
+    for i in range(4):
+        for j in range(2):
+            delta[4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = w1[i, j] * w2
+    check(model, tmp_path, KERNEL, lambda w: delta, lokr_w1=w1, lokr_w2=w2, alpha=9.0)
+
+
+@pytest.mark.parametrize("shape", [(16, 1), (1, 64)], ids=["outputs", "inputs"])
+def test_dora_turns_the_weight_and_gives_it_the_magnitude(model, tmp_path, shape):
+    a, b, magnitude = normal(4, 64), normal(16, 4, seed=1), normal(*shape, seed=2).abs() + 0.5
+
+    def delta(w):
+        turned = w + b @ a
+        norm = torch.sqrt((turned**2).sum(dim=1 if shape[0] == 16 else 0, keepdim=True))
+        return magnitude * turned / norm - w
+
+    tensors = {"lora_down__weight": a, "lora_up__weight": b, "dora_scale": magnitude}
+    check(model, tmp_path, LAYER, delta, **tensors)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_removal_restores_every_weight_to_the_bit_and_shares_what_is_untouched(tmp_path, live):
+    model = tiny_model()
+    before = {name: t.clone() for name, t in model.network.state_dict().items()}
+    path = adapter_files.kohya(model, tmp_path / "ink.safetensors", only=lambda name: "attn1_to_" in name)
+    pipe = TextToImage(model)
+    adapted = pipe.with_lora(path, 0.8, live=live)
+    removed = adapted.without_loras()
+    assert removed.model is model
+    state = removed.model.network.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+    changed = adapted.model.network.state_dict()
+    different = {name for name, tensor in before.items() if not torch.equal(changed[name], tensor)}
+    assert different
+    assert all(".self_attention." in name for name in different)
+    untouched = "up_blocks.0.residuals.0.conv1.weight"
+    assert changed[untouched].data_ptr() == state[untouched].data_ptr()
+    picture, again = (one("a seven", steps=2, seed=1).arrays[0] for one in (pipe, removed))
+    assert (picture == again).all()
+    assert abs(picture - adapted("a seven", steps=2, seed=1).arrays[0]).max() > 1e-3
+
+
+def test_live_and_merged_make_one_picture_and_the_order_does_not_matter(model, tmp_path):
+    one = adapter_files.kohya(model, tmp_path / "ink.safetensors")
+    other = adapter_files.kohya(
+        model, tmp_path / "light.safetensors", rank=2, only=lambda name: "conv" in name
+    )
+    pipe = TextToImage(model)
+    merged = pipe.with_loras([(one, 0.5), (other, 1.0)])
+    swapped = pipe.with_lora(other).with_lora(one, 0.5)
+    live = pipe.with_lora(one, 0.5, live=True).with_lora(other, live=True)
+    first, *others = (each("a seven", steps=3, seed=1).arrays[0] for each in (merged, swapped, live))
+    for picture in others:
+        assert abs(picture - first).max() <= 2e-5
+    recipe = merged("a seven", steps=1, seed=1).recipes[0]
+    assert recipe.adapters.startswith("ink.safetensors:0.5:")
+    assert ", light.safetensors:1:" in recipe.adapters
+
+
+def test_factors_of_blocks_multiply_the_weight_where_they_say(model, tmp_path):
+    path = adapter_files.kohya(model, tmp_path / "ink.safetensors")
+    full = adapters.adapt(model, [Lora(path, 1.0)])
+    some = adapters.adapt(
+        model, [Lora(path, 1.0, {"down_blocks": 0.0, "down_blocks.1.residuals": 0.5, "text_encoder": 0})]
+    )
+    base, whole, part = (each.network.state_dict() for each in (model, full, some))
+    for name, tensor in base.items():
+        factor = (
+            0.5
+            if name.startswith("down_blocks.1.residuals")
+            else 0.0
+            if name.startswith("down_blocks")
+            else 1.0
+        )
+        torch.testing.assert_close(part[name], tensor + factor * (whole[name] - tensor), rtol=0, atol=1e-6)
+    encoder = some.text_encoder.state_dict()
+    assert all(torch.equal(encoder[name], t) for name, t in model.text_encoder.state_dict().items())
+    with pytest.raises(InputError, match="'middle' has no layer"):
+        adapters.adapt(model, [Lora(path, 1.0, {"middle": 0.5})])
+    with pytest.raises(InputError, match="5 factors of blocks are given"):
+        adapters.adapt(model, [Lora(path, 1.0, [1, 1, 1, 1, 1])])
+
+
+def test_a_list_of_factors_has_the_order_of_the_original_blocks(model, tmp_path):
+    """Two levels of one block: base, i0 to i3, m, o0 to o3."""
+    path = adapter_files.kohya(model, tmp_path / "ink.safetensors")
+    factors = [0.0] * 10
+    factors[1 + 3] = 1.0  # i3: the block of the coarser level
+    found = adapters.adapt(model, [Lora(path, 1.0, factors)]).network.state_dict()
+    moved = {name for name, t in model.network.state_dict().items() if not torch.equal(found[name], t)}
+    assert moved
+    assert all(name.startswith(("down_blocks.1.residuals", "down_blocks.1.attentions")) for name in moved)
+
+
+def test_a_half_precision_weight_is_rounded_once(tmp_path):
+    model = tiny_model()
+    model.network.bfloat16()
+    paths = [
+        adapter_files.kohya(model, tmp_path / f"{n}.safetensors", alpha=a)
+        for n, a in (("a", 3.0), ("b", 0.1))
+    ]
+    found = weight(adapters.adapt(model, [(path, 1.0) for path in paths]), LAYER)
+    exact = weight(model, LAYER).double()
+    for path in paths:
+        key = "down_blocks_1_attentions_0_transformer_blocks_0_ff_net_2"
+        change = adapters.read(path).changes[adapters.names.Layer("network", key)]
+        exact += change.scale * change.factors["up"].double() @ change.factors["down"].double()
+    assert torch.equal(found, exact.float().bfloat16())
+
+
+def test_own_names_kohya_peft_and_old_diffusers_names_mean_the_same_layer(model, tmp_path):
+    a, b = normal(4, 16), normal(16, 4, seed=1)
+    theirs = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
+    spellings = [
+        (f"lora_unet_{theirs.replace('.', '_')}_to_v.lora_down.weight", ".lora_down.", ".lora_up."),
+        (f"unet.{theirs}.to_v.lora_A.weight", ".lora_A.", ".lora_B."),
+        (f"base_model.model.{theirs}.to_v.lora_A.weight", ".lora_A.", ".lora_B."),
+        (f"unet.{theirs}.to_v.lora.down.weight", ".lora.down.", ".lora.up."),
+        (f"{theirs}.processor.to_v_lora.down.weight", "_lora.down.", "_lora.up."),
+        (
+            "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_v.lora_down.weight",
+            ".lora_down.",
+            ".lora_up.",
+        ),
+    ]
+    base = weight(model, "down_blocks.1.attentions.0.blocks.0.self_attention.qkv")
+    for place, (name, down, up) in enumerate(spellings):
+        path = tmp_path / f"{place}.safetensors"
+        save_file({name: a, name.replace(down, up): b}, path)
+        found = weight(with_one(model, path), "down_blocks.1.attentions.0.blocks.0.self_attention.qkv")
+        assert torch.equal(found[:32], base[:32]), name
+        torch.testing.assert_close(found[32:], base[32:] + b @ a)
+
+
+def test_alpha_of_peft_s_own_settings(model, tmp_path):
+    a, b = normal(4, 64), normal(16, 4, seed=1)
+    path = LAYER.replace("feed_forward.out", "ff.net.2").replace(".blocks.", ".transformer_blocks.")
+    stated = {"unet.r": 4, "unet.lora_alpha": 6, "unet.use_rslora": True}
+    tensors = {f"unet.{path}.lora_A.weight": a, f"unet.{path}.lora_B.weight": b}
+    file = tmp_path / "peft.safetensors"
+    save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
+    wanted = weight(model, LAYER) + 6 / math.sqrt(4) * b @ a
+    torch.testing.assert_close(weight(with_one(model, file), LAYER), wanted)
+
+
+TRANSFORMERS = re.compile(r".*(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2)|proj_in|proj_out)")
+TEXT = re.compile(r".*(self_attn_(q|k|v|out)_proj|mlp_fc[12])")
+
+
+@pytest.mark.parametrize(
+    ("network", "texts", "counts"),
+    [
+        (published.stable_diffusion_1, [TextEncoderConfig.clip_l], [192, 72]),
+        (
+            published.stable_diffusion_xl,
+            [TextEncoderConfig.clip_l, TextEncoderConfig.open_clip_big_g],
+            [722, 72, 192],
+        ),
+    ],
+    ids=["sd1", "sdxl"],
+)
+def test_full_sizes_have_the_layers_that_kohya_trains(network, texts, counts):
+    """264 modules for Stable Diffusion 1, 722 of XL's UNet: what its tools count as they begin."""
+    config = network()
+    names = ("text_encoder", "text_encoder_2")
+    parts = {"network": config, **{name: text() for name, text in zip(names, texts, strict=False)}}
+    found = set(adapters.places.names_for(parts).values())
+    prefixes = ["lora_unet_", "lora_te_"] if len(texts) == 1 else ["lora_unet_", "lora_te1_", "lora_te2_"]
+    patterns = [TRANSFORMERS, TEXT, TEXT]
+    each = [
+        sum(name.startswith(prefix) and pattern.fullmatch(name) is not None for name in found)
+        for prefix, pattern in zip(prefixes, patterns, strict=False)
+    ]
+    assert each == counts
+    if config.pooled_width:
+        assert "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q" in found
+        assert "lora_unet_middle_block_1_transformer_blocks_9_attn2_to_out_0" in found
+    else:
+        assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q" in found
+        assert "lora_te_text_model_encoder_layers_11_mlp_fc2" in found
+
+
+def sdxl_keys(path, width):
+    name = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{name}.lora_down.weight": normal(4, width), f"{name}.lora_up.weight": normal(640, 4)}
+    save_file({**tensors, f"{name}.alpha": torch.tensor(4.0)}, path)
+    return path
+
+
+def test_another_family_is_refused_with_counts_and_both_names(tmp_path):
+    config = UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        widths=(32, 64),
+        blocks=1,
+        attention=(1, 0),
+        text_width=768,
+        norm_groups=8,
+    )
+    places = adapters.places.places({"network": config})
+    adapter = adapters.read(sdxl_keys(tmp_path / "ink.safetensors", 2048))
+    with pytest.raises(CheckpointError) as caught:
+        adapters.fitting.fit(adapter, places, "Stable Diffusion 1", 768)
+    assert str(caught.value) == (
+        "LoRA 'ink.safetensors' fits SDXL (unet keys of width 2048); the loaded model is SD 1.5 (768), and 0 of the "
+        "1 layers fit. Use an SD 1.5 LoRA or load an SDXL checkpoint."
+    )
+
+
+def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
+    path = one_layer(
+        tmp_path / "ink.safetensors", LAYER, lora_down__weight=normal(4, 32), lora_up__weight=normal(16, 4)
+    )
+    with pytest.raises(CheckpointError, match=r"0 of the 1 layers fit, 1 are of another shape .*\[16, 64\]"):
+        with_one(model, path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"lora_down__weight": normal(4, 64)}, "no LoRA, LoHa or LoKr"),
+        ({"lora_down__weight": normal(4, 64), "lora_up__weight": normal(16, 3)}, "cannot be multiplied"),
+        ({"lora_down__weight": normal(4, 64) * math.nan, "lora_up__weight": normal(16, 4)}, "not finite"),
+        (
+            {"lora_down__weight": normal(4, 64), "lora_up__weight": normal(16, 4), "oft_blocks": normal(2)},
+            "oft_blocks",
+        ),
+        ({"weight": normal(4, 64)}, "no LoRA, LoHa or LoKr"),
+        (
+            {"lora_down__weight": normal(4, 64), "lora_up__weight": normal(16, 4), "alpha": normal(2)},
+            "one number",
+        ),
+    ],
+    ids=["half", "misfit", "nan", "unknown", "none", "alpha"],
+)
+def test_what_cannot_be_accounted_for_is_refused(model, tmp_path, tensors, words):
+    path = one_layer(tmp_path / "bad.safetensors", LAYER, **tensors)
+    with pytest.raises(CheckpointError, match=words):
+        with_one(model, path)
+
+
+def test_what_was_asked_for_is_parsed_and_found(tmp_path):
+    (tmp_path / "ink.safetensors").touch()
+    assert Lora.parse("ink:0.8") == Lora("ink", 0.8)
+    assert Lora.parse("a/ink.safetensors") == Lora("a/ink.safetensors", 1.0)
+    assert Lora.parse("c:/ink.safetensors:-1:mid_block=0.5,down_blocks=0") == Lora(
+        "c:/ink.safetensors", -1.0, {"mid_block": 0.5, "down_blocks": 0.0}
+    )
+    assert Lora.parse("ink:1,0,0.5").blocks == [1.0, 0.0, 0.5]
+    assert Lora("ink").find(tmp_path) == tmp_path / "ink.safetensors"
+    with pytest.raises(FileError, match="did you mean ink"):
+        Lora("inc").find(tmp_path)
+    for words in ("ink:much", "ink:inf", "ink:1:mid_block=x"):
+        with pytest.raises(InputError):
+            Lora.parse(words)
+
+
+def test_a_written_lora_is_read_as_it_was(model, tmp_path):
+    known = adapters.places.places(adapters.places.parts_of(model))
+    place = known[adapters.names.Layer("network", LAYER.replace(".", "_"))]
+    change = adapters.change.Change("LoRA", {"down": normal(4, 64), "up": normal(16, 4, seed=1)}, 0.5)
+    path = adapters.writing.write(tmp_path / "new.safetensors", model, {place: change}, {"ss_steps": "7"})
+    found = adapters.read(path)
+    (again,) = found.changes.values()
+    assert torch.equal(again.delta((16, 64)), change.delta((16, 64)))
+    assert (found.metadata["ss_network_dim"], found.metadata["ss_network_alpha"]) == ("4", "2")
+    assert found.metadata["ss_steps"] == "7"
+    assert with_one(model, path).adapters[0].told == f"new.safetensors:1:{found.sha256[:10]}"
+    with pytest.raises(FileError, match="never replaces"):
+        adapters.writing.write(path, model, {place: change})
+
+
+def test_inspect_tells_kind_rank_family_and_what_is_touched(tmp_path):
+    path = sdxl_keys(tmp_path / "ink.safetensors", 2048)
+    summary = checkpoints.inspect(path)
+    assert summary.kind == "adapter"
+    facts = summary.details
+    assert (facts["what"], facts["ranks"], facts["family"]) == ("LoRA", "4 (1)", "SDXL")
+    assert (facts["names"], facts["touches"]) == ("kohya", "unet attention (1)")
