@@ -72,8 +72,8 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
 
     if tags and arguments.lora_dir is None:
         raise InputError(
-            f"the prompt asks for the LoRA '{tags[0].name}' ('{tags[0].shown}'); say where it is with --lora-dir FOLDER, "
-            "or remove the tag."
+            f"the prompt asks for the LoRA '{tags[0].name}' ('{tags[0].shown}'); say where it is with --lora-dir "
+            "FOLDER, or remove the tag."
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [_tagged(tag) for tag in tags]
     return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
