@@ -208,7 +208,7 @@ class RunConfig:
     "cpu" or "cuda". keep: checkpoints kept, 0 for all. log_every, checkpoint_every, sample_every,
     validate_every: in steps, 0 for never (validation needs held-out pictures: data.held_out). sample_prompts:
     pictures of the sample grid; empty: captions of the data. patience: non-finite steps in a row before the
-    run stops.
+    run stops. tensorboard: write events for TensorBoard as well (the extra `unnoise[tensorboard]`).
     """
 
     steps: int = 10_000
@@ -226,6 +226,7 @@ class RunConfig:
     validate_every: int = 500
     sample_prompts: tuple[str, ...] = ()
     patience: int = 10
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _number("run.steps", self.steps, 1, math.inf, "10000")
