@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser
+from unnoise.cli import many, outputs, parser
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -92,6 +92,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
     )
+    many.add(command)
     _more_spellings(command)
     parser.finish(command, "generate", run)
 
@@ -115,6 +116,7 @@ def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
 
+    many.check(arguments)
     options: dict[str, Any] = {
         "negative": arguments.negative,
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
@@ -168,7 +170,7 @@ def _prompt(arguments: argparse.Namespace, foreign: bool) -> str:
             f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
-    if prompt is None and heeds:
+    if prompt is None and heeds and arguments.prompts is None:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
     return prompt or ""
 
@@ -190,6 +192,7 @@ def _check_files(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
+    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write(f"loading {asked.model} ...\r")
@@ -201,6 +204,8 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")
+    if arguments.prompts:
+        return many.run(asked, pipe, rows)
     loaded = time.monotonic()
     denoising = pipe.denoise(asked.prompt, **asked.options)
     for note in denoising.notes:
