@@ -89,7 +89,7 @@ def test_an_archive_is_the_folder_that_was_packed(request, plain, kind, changes)
 
 def test_a_run_on_tars_is_the_run_on_the_folder_and_resumes_to_the_bit(plain, tars, tmp_path):
     words = ["model.size=8", "model.network.widths=8,16", "model.network.blocks=1", "run.device=cpu"]
-    words += ["run.batch=8", "run.log_every=1", "run.sample_every=0", "data.cache_mb=0", "run.workers=1"]
+    words += ["run.batch=8", "run.log_every=1", "run.sample_every=0", "data.cache_mb=0", "run.workers=0"]
     words += [
         "model.text.width=8",
         "model.text.heads=2",
