@@ -8,6 +8,7 @@ decoded. A picture that left the finite numbers is an error here, never a black 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import math
@@ -218,12 +219,13 @@ def write_animation(
         )
 
 
-def open_picture(path: Path, limit: int = PIXEL_LIMIT) -> Image.Image:
+def open_picture(path: Path, limit: int = PIXEL_LIMIT, content: bytes | None = None) -> Image.Image:
     """The decoded picture of a PNG, JPEG or WebP file, turned upright as its EXIF says.
 
-    Raises FileError, naming the file: missing, of another kind, damaged, or of more than `limit` pixels.
+    content: its bytes, where they are known already. Raises FileError, naming the file: missing, of another kind,
+    damaged, or of more than `limit` pixels.
     """
-    with _opened(path, limit) as picture:
+    with _opened(path, limit, content) as picture:
         picture.load()
         return ImageOps.exif_transpose(picture)
 
@@ -277,9 +279,9 @@ def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, limit: int) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path, limit: int, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
             head = file.read(32)
             file.seek(0)
             if head[8:16] == b"WEBPVP8X":  # PIL reserves the whole canvas as it opens a WebP: look before

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, outputs, parser, variants
+from unnoise.cli import adapting, again, many, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -109,6 +109,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
     )
     adapting.add(command)
+    many.add(command)
     _more_spellings(command)
     variants.add(command)
     parser.finish(command, "generate", run)
@@ -133,6 +134,7 @@ def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
 
+    many.check(arguments)
     source = arguments.source and Path(arguments.source).expanduser()
     model = again.model_of(source, arguments.model) if source else arguments.model or _DEFAULT_MODEL
     options: dict[str, Any] = {
@@ -193,7 +195,7 @@ def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | N
             f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
-    if prompt is None and heeds and arguments.source is None:
+    if prompt is None and heeds and arguments.source is None and arguments.prompts is None:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
     return prompt
 
@@ -237,6 +239,7 @@ def run(arguments: argparse.Namespace) -> int:
     tags = _tags(asked)
     adapting.loras(arguments, tags)
     adapting.controls(arguments)
+    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write(f"loading {asked.model} ...\r")
@@ -248,6 +251,8 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")
+    if arguments.prompts:
+        return many.run(asked, pipe, rows)
     loaded = time.monotonic()
     options, notes = _whole(asked, pipe)
     denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)

@@ -80,6 +80,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--strict", action="store_true", help="refuse a corrupt picture instead of skipping it"
     )
     command.add_argument(
+        "--plan", action="store_true", help="tell pictures, steps, memory and time, and train nothing"
+    )
+    command.add_argument(
         "--json", action="store_true", help="print each event as a line of JSON, and no progress"
     )
     for target, flags in {
@@ -130,10 +133,45 @@ def run(arguments: argparse.Namespace) -> int:
     # Of processes that train as one, the first tells.
     quiet = arguments.json or os.environ.get("RANK", "0") != "0"
     with _Reading(quiet) as reading:
+        if arguments.plan:
+            return _tell_plan(data, out, asked, reading, arguments.json)
         events = train(data, out, asked, arguments.resume, reading)
     if os.environ.get("RANK", "0") != "0":
         return _tell_nothing(events)
     return _tell_json(events) if arguments.json else _tell(events, out)
+
+
+def _tell_plan(
+    data: Path, out: Path, asked: TrainConfig | None, reading: Callable[[int, int], None], as_json: bool
+) -> int:
+    from unnoise.training.plan import plan
+
+    found = plan(data, out, asked, reading)
+    if as_json:
+        sys.stdout.write(json.dumps(vars(found)) + "\n")
+        return 0
+    for note in found.notes:
+        sys.stderr.write(f"unnoise: note: {note}\n")
+    shapes = ", ".join(f"{count:,} of {width}x{height}" for height, width, count in found.buckets)
+    told = "tried" if found.tried else "reckoned"
+    rows = {
+        "pictures": f"{shapes}{'' if found.captioned else ', without captions'}; {found.held_out:,} held out",
+        "network": f"{found.parameters:,} parameters on {found.device}",
+        "steps": f"{found.steps:,}, each picture {found.epochs:,.1f} times",
+        "memory": f"about {found.memory / 2**30:.2f} GiB ({told})",
+        "time": "unknown",
+    }
+    if found.seconds is not None:
+        each = f"{found.seconds_per_step:.3f} s a step, without what is saved"
+        rows["time"] = f"about {_duration(found.seconds)} ({each})"
+    sys.stdout.write("".join(f"{name:<9} {text}\n" for name, text in rows.items()))
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class _Reading:

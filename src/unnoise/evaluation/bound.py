@@ -112,11 +112,11 @@ def step_cost(
     x, level = estimate.x, estimate.level
     model = diffuser.posterior(x, estimate, level, to, floor)
     kl = diffuser.true_posterior(x, x0, level, to, floor).kl(model)
-    clean = torch.as_tensor(to.sigma).to(x.device) == 0.0
+    clean = torch.as_tensor(to.sigma) == 0.0  # asked where levels are: a GPU is not waited for
     if not bool(clean.any()):
         return kl
     log = model.log_prob(x0) if bins is None else discretised_log_likelihood(x0, model, bins, cdf)
-    return torch.where(clean.reshape(-1, *[1] * (x.dim() - 1)), -log, kl)
+    return torch.where(clean.to(x.device).reshape(-1, *[1] * (x.dim() - 1)), -log, kl)
 
 
 def prior_cost(x0: Tensor, level: Level) -> Tensor:

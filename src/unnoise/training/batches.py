@@ -13,6 +13,7 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.process import Level, NoiseSchedule
 from unnoise.training import buckets, order, times
+from unnoise.training.augmentation import augmented
 from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
 
@@ -81,9 +82,7 @@ def draw(
     positions = range(batch) if positions is None else positions
     indices = _indices(seed, step, batch, pictures, positions)
     x0 = pictures.read(indices).float() / 127.5 - 1.0
-    if config.data.mirror:
-        flips = [randomness.uniform(seed, "mirror", step, position) < 0.5 for position in positions]
-        x0[flips] = x0[flips].flip(-1)
+    x0 = augmented(x0, config.data, seed, step, positions, [pictures.captions[i] for i in indices])
     noise, seen = _noise(config.loss, seed, step, positions, x0.shape[1:])
     fraction = times.fractions(seed, step, positions, batch, config.loss.stratified)
     captions = tuple(

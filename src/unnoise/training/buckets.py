@@ -7,6 +7,7 @@ often, none is left out, and a batch is never mixed.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from unnoise import randomness
 from unnoise.errors import InputError
+from unnoise.training import archives
 from unnoise.training.order import permutation
 
 Size = tuple[int, int]
@@ -46,7 +48,8 @@ def nearest(sizes: Sequence[Size], height: int, width: int) -> Size:
 def size_for(path: Path, sizes: Sequence[Size], default: Size) -> Size:
     """The bucket of a picture by its header; `default` where it cannot be read (decoding will say why)."""
     try:
-        with Image.open(path) as picture:
+        content = archives.content(path)
+        with Image.open(path if content is None else io.BytesIO(content)) as picture:
             width, height = picture.size
             if picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
                 width, height = height, width

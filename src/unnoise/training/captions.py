@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unnoise.errors import DataError
+from unnoise.training import archives
 from unnoise.training.repeats import count_and_words
 
 METADATA = "metadata.jsonl"
@@ -53,7 +54,11 @@ def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
                 return tables[folder][name]
         return ()
 
-    return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data, repeats)}
+    return {
+        "metadata": metadata,
+        "text": _beside,
+        "folders": lambda picture: _folder(picture, data, repeats),
+    }
 
 
 def _first(readers: list[_Reader], picture: Path) -> Captions:
@@ -61,10 +66,10 @@ def _first(readers: list[_Reader], picture: Path) -> Captions:
 
 
 def _beside(picture: Path) -> Captions:
-    """Each line of the text file that is not empty is one caption."""
+    """Each line of the text file that is not empty is one caption; in an archive, what it says of the picture."""
     path = picture.with_suffix(".txt")
     if not path.is_file():
-        return ()
+        return archives.captions(picture)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -75,6 +80,8 @@ def _beside(picture: Path) -> Captions:
 
 
 def _folder(picture: Path, data: Path, repeats: bool) -> Captions:
+    if archives.archive_of(picture) == picture.parent:
+        return ()  # an archive is named by its place in a row
     name = count_and_words(picture.parent)[1] if repeats else picture.parent.name
     words = name.replace("_", " ").strip()
     return (words,) if picture.parent != data and words else ()

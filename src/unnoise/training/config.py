@@ -69,8 +69,10 @@ class DataConfig:
 
     captions: where the words come from: "text" (.txt beside the picture), "metadata" (metadata.jsonl),
     "folders" (the folder's name), "none", or "auto": the first of these that a folder has. mirror: flip half
-    of the pictures left to right. strict: refuse a corrupt picture instead of skipping it. cache_mb: decoded
-    pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
+    of the pictures left to right, but none whose captions have a word of `mirror_guard`. shift: move each picture by
+    up to this part of its side across and down; scale: make it up to this part larger or smaller; fill: "white" or
+    "edge" where that leaves the picture empty. strict: refuse a corrupt picture instead of skipping it. cache_mb:
+    decoded pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
     pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's
     layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
     held_out_from: a folder of such pictures instead. bucket_step: pictures keep their aspect ratio, in batches of
@@ -79,6 +81,10 @@ class DataConfig:
 
     captions: str = "auto"
     mirror: bool = False
+    mirror_guard: tuple[str, ...] = ("left", "right")
+    shift: float = 0.0
+    scale: float = 0.0
+    fill: str = "white"
     strict: bool = False
     cache_mb: int = 2048
     repeats: bool = False
@@ -88,6 +94,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
+        _choice("data.fill", self.fill, ("white", "edge"))
+        _number("data.shift", self.shift, 0, 0.5, "0.05")
+        _number("data.scale", self.scale, 0, 1, "0.1")
         _number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
         _number("data.bucket_step", self.bucket_step, 0, 4096, "64")
         _number("data.held_out", self.held_out, 0, 0.9, "0.1")
@@ -208,7 +217,7 @@ class RunConfig:
     "cpu" or "cuda". keep: checkpoints kept, 0 for all. log_every, checkpoint_every, sample_every,
     validate_every: in steps, 0 for never (validation needs held-out pictures: data.held_out). sample_prompts:
     pictures of the sample grid; empty: captions of the data. patience: non-finite steps in a row before the
-    run stops.
+    run stops. tensorboard: write events for TensorBoard as well (the extra `unnoise[tensorboard]`).
     """
 
     steps: int = 10_000
@@ -226,6 +235,7 @@ class RunConfig:
     validate_every: int = 500
     sample_prompts: tuple[str, ...] = ()
     patience: int = 10
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _number("run.steps", self.steps, 1, math.inf, "10000")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import DataError
-from unnoise.training import buckets
+from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
@@ -156,8 +156,10 @@ def _find(data: Path) -> tuple[list[Path], int]:
         what = "is a file" if data.exists() else "does not exist"
         raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
     entries = sorted(entry for entry in data.rglob("*") if entry.is_file() and not entry.name.startswith("."))
+    packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]
-    ignored = sum(entry.suffix.lower() not in _QUIET for entry in entries) - len(pictures)
+    ignored = sum(entry.suffix.lower() not in _QUIET for entry in entries) - len(pictures) - len(packed)
+    pictures = sorted([*pictures, *(member for entry in packed for member in archives.members(entry))])
     if not pictures:
         have = f"{len(entries)} files, none of them a picture" if entries else "no files"
         raise DataError(f"'{data}' holds {have}; put PNG, JPEG or WebP pictures there.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unnoise import images
 from unnoise.errors import DataError, FileError
+from unnoise.training import archives
 
 
 def looks_like_picture(path: Path) -> bool:
@@ -36,7 +37,7 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     """
     channels, height, width = shape
     try:
-        upright = images.open_picture(path)
+        upright = images.open_picture(path, content=archives.content(path))
     except FileError as error:
         raise DataError(f"{error} Remove it, or save it again.") from error
     flat = _opaque(upright).convert("L" if channels == 1 else "RGB")

@@ -33,6 +33,7 @@ FREE_ON_RESUME = frozenset(
         "validate_every",
         "sample_prompts",
         "patience",
+        "tensorboard",
     )
 ) | {"data.cache_mb", "data.strict"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Generator, Iterator, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +17,17 @@ import torch
 
 from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.training import batches, checkpoints, held_out, profiles, run_folder, samples, state
+from unnoise.training import (
+    batches,
+    checkpoints,
+    held_out,
+    profiles,
+    report,
+    run_folder,
+    samples,
+    state,
+    tensorboard,
+)
 from unnoise.training.build import build_model, check_step
 from unnoise.training.config import ModelConfig, TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
@@ -74,6 +84,8 @@ class Trainer:
         self.resume = resume
         self.world = join()
         self.config = self.world.led(lambda: run_folder.agree(self.out, config, resume))
+        if self.config.run.tensorboard:
+            tensorboard.check()
         device = pick_device(self.config.run.device, self.world)
         run = self.config.run
         self.positions = self.world.stretch(run.batch)
@@ -89,6 +101,21 @@ class Trainer:
 
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
+        with contextlib.ExitStack() as open_until_the_end:
+            events = open_until_the_end.enter_context(contextlib.closing(self._run()))
+            boards: list[tensorboard.Board] = []
+            for event in events:
+                if self.world.leads:
+                    if isinstance(event, Started) and self.config.run.tensorboard:
+                        boards = [tensorboard.Board(self.out, self.step)]
+                        open_until_the_end.callback(boards[0].close)
+                    for board in boards:
+                        board.see(event)
+                    if isinstance(event, Validated | Finished | Stopped):
+                        report.write(self.out)
+                yield event
+
+    def _run(self) -> Generator[Event, None, None]:
         with self._held(), stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
             saved = self._take_up()

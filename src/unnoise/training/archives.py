@@ -1,0 +1,156 @@
+"""Pictures inside tars (as webdataset packs them) and parquet files, found and read as if each were a file of its own.
+
+A picture is named by the archive's path and its own name in it: `shards/000.tar/cat/17.jpg`, `part.parquet/000017`.
+Nothing is unpacked: a tar's index says where each member lies.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from unnoise.errors import DataError
+
+ENDINGS = (".tar", ".parquet")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_WORDS = ("text", "caption", "txt")
+"""Names under which a table or a JSON member keeps the words of a picture."""
+
+
+def archive_of(path: Path) -> Path | None:
+    """The archive that a picture lies in; None for a file of its own."""
+    return next(
+        (parent for parent in path.parents if parent.suffix.lower() in ENDINGS and parent.is_file()), None
+    )
+
+
+def members(archive: Path) -> list[Path]:
+    """The pictures in an archive in the order of their names. Raises DataError when it cannot be read."""
+    if archive.suffix.lower() == ".parquet":
+        return [archive / f"{row:09d}" for row in range(_Table.of(archive).rows)]
+    return [archive / name for name in sorted(_index(archive)) if Path(name).suffix.lower() in _PICTURES]
+
+
+def content(path: Path) -> bytes | None:
+    """The bytes of a picture inside an archive; None for a file of its own. Raises DataError."""
+    archive = archive_of(path)
+    if archive is None:
+        return None
+    if archive.suffix.lower() == ".parquet":
+        return _Table.of(archive).picture(int(path.name))
+    return _member(archive, path.relative_to(archive).as_posix())
+
+
+def captions(path: Path) -> tuple[str, ...]:
+    """The words that the archive has for a picture; empty for a file of its own.
+
+    A member `a.txt` (each line one caption) or `a.json` beside `a.png`; a column named text or caption.
+    """
+    archive = archive_of(path)
+    if archive is None:
+        return ()
+    if archive.suffix.lower() == ".parquet":
+        return _Table.of(archive).captions(int(path.name))
+    stem = path.relative_to(archive).with_suffix("").as_posix()
+    for ending in (".txt", ".json"):
+        if f"{stem}{ending}" in _index(archive):
+            text = _member(archive, f"{stem}{ending}").decode("utf-8", "replace")
+            return _lines(text if ending == ".txt" else _in_json(text, path))
+    return ()
+
+
+def _lines(words: object) -> tuple[str, ...]:
+    lines = words.splitlines() if isinstance(words, str) else words
+    if not isinstance(lines, list):
+        return ()
+    return tuple(line.strip() for line in lines if isinstance(line, str) and line.strip())
+
+
+def _in_json(text: str, path: Path) -> object:
+    try:
+        table = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"the JSON beside '{path}' cannot be read: {error}. Pack it again.") from error
+    return next((table[name] for name in _WORDS if isinstance(table, dict) and name in table), None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _index(archive: Path) -> dict[str, tuple[int, int]]:
+    """Where each file of a tar begins, and its length."""
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            return {entry.name: (entry.offset_data, entry.size) for entry in tar if entry.isreg()}
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(
+            f"'{archive}' cannot be read as a tar: {error}. Pack it again, uncompressed."
+        ) from error
+
+
+def _member(archive: Path, name: str) -> bytes:
+    start, size = _index(archive)[name]
+    try:
+        with archive.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(size)
+    except OSError as error:
+        raise DataError(f"'{archive}' cannot be read: {error.strerror}.") from error
+
+
+class _Table:
+    """A parquet file with a column of pictures: bytes, or the records {bytes, path} that data set hubs write."""
+
+    def __init__(self, archive: Path) -> None:
+        try:
+            from pyarrow import ArrowException, parquet
+        except ImportError as error:
+            raise DataError(
+                f"'{archive}' needs pyarrow to be read: pip install 'unnoise[parquet]', or unpack the pictures."
+            ) from error
+        self.archive = archive
+        try:
+            self._file: Any = parquet.ParquetFile(archive)
+        except (OSError, ArrowException) as error:
+            raise DataError(f"'{archive}' cannot be read: {error}. Remove it, or write it again.") from error
+        names = self._file.schema_arrow.names
+        self.column = next((name for name in ("image", "picture", "png", "jpg", "webp") if name in names), "")
+        self.words = next((name for name in _WORDS if name in names), "")
+        if not self.column:
+            raise DataError(
+                f"'{archive}' has the columns {', '.join(names)}; name the one with the pictures 'image'."
+            )
+        self.rows: int = self._file.metadata.num_rows
+        self._group = functools.lru_cache(maxsize=2)(self._read)
+
+    @staticmethod
+    @functools.lru_cache(maxsize=256)
+    def of(archive: Path) -> _Table:
+        """The table of a file, opened once."""
+        return _Table(archive)
+
+    def picture(self, row: int) -> bytes:
+        """The encoded picture of a row; empty where the row has none."""
+        value = self._value(self.column, row)
+        found = value.get("bytes") if isinstance(value, dict) else value
+        return found if isinstance(found, bytes) else b""
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """The words of a row."""
+        return _lines(self._value(self.words, row)) if self.words else ()
+
+    def _value(self, column: str, row: int) -> object:
+        for group in range(self._file.num_row_groups):
+            count = self._file.metadata.row_group(group).num_rows
+            if row < count:
+                return self._group(column, group)[row].as_py()
+            row -= count
+        raise DataError(f"'{self.archive}' has no such row.")
+
+    def _read(self, column: str, group: int) -> Any:  # noqa: ANN401 - of a package without types
+        # A reader of its own: threads may ask at once.
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(self.archive) as file:
+            return file.read_row_group(group, columns=[column]).column(0)

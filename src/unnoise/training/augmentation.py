@@ -1,0 +1,67 @@
+"""Pictures moved, scaled and mirrored a little, so that a small set teaches more.
+
+How, is a function of (seed, step, position).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise import randomness
+from unnoise.training.config import DataConfig
+
+
+def augmented(
+    x0: Tensor,
+    config: DataConfig,
+    seed: int,
+    step: int,
+    positions: Sequence[int],
+    captions: Sequence[Sequence[str]],
+) -> Tensor:
+    """The pictures (positions, C, H, W), in [-1, 1], as this step shows them; the same shape.
+
+    captions: all that each picture has: one with a word of `config.mirror_guard` is not mirrored.
+    """
+    if config.mirror:
+        flips = [
+            randomness.uniform(seed, "mirror", step, position) < 0.5 and not _says(words, config.mirror_guard)
+            for position, words in zip(positions, captions, strict=True)
+        ]
+        x0 = x0.clone()
+        x0[flips] = x0[flips].flip(-1)
+    if not config.shift and not config.scale:
+        return x0
+    return _moved(x0, torch.tensor([_placed(config, seed, step, position) for position in positions]), config)
+
+
+def _says(captions: Sequence[str], guard: Sequence[str]) -> bool:
+    return any(word in re.findall(r"\w+", caption.lower()) for caption in captions for word in guard)
+
+
+def _placed(config: DataConfig, seed: int, step: int, position: int) -> tuple[float, float, float]:
+    """Size of a picture beside its own, and its shift to the right and down in sides."""
+
+    def drawn(purpose: str) -> float:
+        return 2.0 * randomness.uniform(seed, purpose, step, position) - 1.0
+
+    size = (1.0 + config.scale) ** drawn("scale")  # as often so much larger as so much smaller
+    return size, config.shift * drawn("shift-x"), config.shift * drawn("shift-y")
+
+
+def _moved(x0: Tensor, placed: Tensor, config: DataConfig) -> Tensor:
+    """Bilinear; what comes into the picture is white, or repeats its edge. placed: (positions, 3)."""
+    size, right, down = placed.unbind(1)
+    matrix = torch.zeros(len(x0), 2, 3)
+    # The grid says where each point comes from, in halves of a side: the move backwards.
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1.0 / size
+    matrix[:, 0, 2], matrix[:, 1, 2] = -2.0 * right / size, -2.0 * down / size
+    grid = F.affine_grid(matrix, list(x0.shape), align_corners=False)
+    if config.fill == "edge":
+        return F.grid_sample(x0, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(x0 - 1.0, grid, padding_mode="zeros", align_corners=False) + 1.0

@@ -1,0 +1,109 @@
+"""RUN/report.html: the run so far as one page, written again whenever something was measured.
+
+It is made from `log.jsonl` alone, so that it can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unnoise import files
+from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
+from unnoise.evaluation.report.page import page, table
+from unnoise.training.run_folder import LOG
+
+NAME = "report.html"
+_MOST = 400  # points of a curve: more cannot be told apart
+
+Entry = Mapping[str, Any]
+
+
+def write(run: Path) -> Path:
+    """Write the page of the run in this folder; returns its path. Raises FileError."""
+    entries = _read(run / LOG)
+    steps = [entry for entry in entries if "images_per_second" in entry]
+    held = [entry for entry in entries if entry.get("event") == "held out"]
+    last = steps[-1] if steps else {"step": 0, "steps": 0}
+    body = f"""<h1>{html.escape(run.name)}</h1>
+<p class="soft">Step {last["step"]:,} of {last["steps"]:,}.</p>
+{_verdict(held)}
+<div class="pair"><div class="card"><h2>Loss</h2><p class="soft">Of the batches, as they came, and of pictures that
+training does not see.</p>{_losses(steps, held)}</div>
+<div class="card"><h2>Held-out loss by noise level</h2><p class="soft">Eighths of the law of noise levels, 1 the
+cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div></div>
+{_numbers(held)}"""
+    path = run / NAME
+    files.write_text(path, page(f"Training {run.name}", body))
+    return path
+
+
+def _read(path: Path) -> list[Entry]:
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # the torn last line of a killed process
+            continue
+    return found
+
+
+def _verdict(held: Sequence[Entry]) -> str:
+    if not held:
+        return '<p class="say">No pictures are held out; data.held_out=0.1 measures on some.</p>'
+    last, best = held[-1], min(held, key=lambda entry: float(entry["loss"]))
+    said = f"Held-out loss {last['loss']:.4f} ± {last['error']:.4f}"
+    said += f"; lowest {best['loss']:.4f} at step {best['step']:,}."
+    if last["overfitting_since"] is not None:
+        said += f" Over-fitting since step {last['overfitting_since']:,}."
+    return f'<p class="say">{said}</p>'
+
+
+def _losses(steps: Sequence[Entry], held: Sequence[Entry]) -> str:
+    curves = [
+        _curve("batches", [(entry["step"], entry["loss"]) for entry in steps], COLOURS[8]),
+        _curve("held out", [(entry["step"], entry["loss"]) for entry in held], COLOURS[0]),
+    ]
+    return _chart([curve for curve in curves if curve.points])
+
+
+def _bands(held: Sequence[Entry]) -> str:
+    count = len(held[0]["bands"]) if held else 0
+    return _chart(
+        [
+            _curve(str(band + 1), [(entry["step"], entry["bands"][band]) for entry in held], COLOURS[band])
+            for band in range(count)
+        ]
+    )
+
+
+def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series:
+    every = max(1, -(-len(pairs) // _MOST))
+    kept = [pair for pair in pairs[::every] if pair[1] > 0.0]
+    return Series(
+        name, tuple(Point(step, loss, f"{name}, step {step:,}: {loss:.4g}") for step, loss in kept), colour
+    )
+
+
+def _chart(curves: Sequence[Series]) -> str:
+    points = [point for curve in curves for point in curve.points]
+    if not points:
+        return "<p>Nothing has been measured yet.</p>"
+    across = axis("step", [point.x for point in points], False)
+    return chart(curves, across, axis("loss", [point.y for point in points], True))
+
+
+def _numbers(held: Sequence[Entry]) -> str:
+    if not held:
+        return ""
+    head = ["step", "loss", "±", *(f"band {band + 1}" for band in range(len(held[0]["bands"])))]
+    rows = []
+    for entry in held[-20:]:
+        numbers = (entry["loss"], entry["error"], *entry["bands"])
+        rows.append(("rule", [f"{entry['step']:,}", *(f"{number:.4g}" for number in numbers)]))
+    return f'<h2>The last measurements</h2><div class="card">{table(head, rows)}</div>'
