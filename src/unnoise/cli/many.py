@@ -49,7 +49,8 @@ def check(arguments: argparse.Namespace) -> None:
         f"--output is '{folder}'; with --prompts give a folder.": folder.suffix or folder.is_file(),
     }
     for name in _ALONE:
-        about = f"--{name.replace('source', 'from').replace('_', '-')} looks at one picture; leave it out with --prompts."
+        option = "from" if name == "source" else name.replace("_", "-")
+        about = f"--{option} looks at one picture; leave it out with --prompts."
         faults[about] = getattr(arguments, name) is not None
     for sentence, wrong in faults.items():
         if wrong:
