@@ -9,24 +9,16 @@ The card then tells the recipe's settings, the seed, the hash of the set, the st
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from build_set import stored_hash
 
 from unnoise import checkpoints
 from unnoise.training import settings
 
 SHIPPED = Path(__file__).parents[2] / "src" / "unnoise" / "checkpoints" / "models" / "emoji"
-
-
-def set_hash(folder: Path) -> str:
-    """sha256 of the set's captions and pictures, as they lie on the disk."""
-    digest = hashlib.sha256()
-    for name in ("captions.jsonl", "images.webpz"):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def main() -> None:
@@ -40,7 +32,7 @@ def main() -> None:
     model = checkpoints.load(options.run / options.average)
     card = {
         **model.card,
-        "set": f"sha256 {set_hash(options.set)}",
+        "set": f"sha256 {stored_hash(options.set)}",
         "seed": config.run.seed,
         "steps": config.run.steps,
         "batch": config.run.batch,

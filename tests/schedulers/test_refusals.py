@@ -7,8 +7,8 @@ import torch
 
 from closed_forms import MIXTURE
 from unnoise.errors import InputError
-from unnoise.process import EDM, DiscreteVP, Estimate
-from unnoise.schedulers import Scheduler, finals, grids, noise, restart, solvers
+from unnoise.process import EDM, Cosine, DiscreteVP, Estimate
+from unnoise.schedulers import Scheduler, finals, grids, names, noise, restart, solvers
 from unnoise.schedulers.solvers import Adams, adams_moulton
 
 SD = DiscreteVP.scaled_linear()
@@ -99,3 +99,8 @@ def test_inversion_with_a_corrector_leads_back_to_the_noise_it_came_from():
     *_, data = down.run(MIXTURE.denoise, start)
     *_, back = up.run(MIXTURE.denoise, data.x)
     assert (back.x - start).abs().max() / start.abs().max() < 1e-4
+
+
+def test_values_in_sigma_are_refused_where_the_schedule_begins_without_signal():
+    with pytest.raises(InputError, match="infinite where this model's schedule begins; leave compat out"):
+        names.get("Euler", "a1111").plan(Cosine(), 5)

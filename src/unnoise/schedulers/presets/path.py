@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unnoise.errors import InputError
 from unnoise.process import EDM, Flow, Level, NoiseSchedule, Unknown
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.moves import Move
@@ -64,6 +65,11 @@ class Path:
         keep: object = 1.0,
     ) -> Move:
         """A move whose numbers are those of u = x / alpha, in which k-diffusion and others compute."""
+        if float(now.alpha) == 0.0:
+            raise InputError(
+                "compat values are computed in sigma / alpha, which is infinite where this model's schedule begins; "
+                "leave compat out, or use a schedule with some signal at its end."
+            )
         alpha = float(to.alpha)
         scaled = tuple(alpha * number(factor) for factor in factors)
         return Move(
