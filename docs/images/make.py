@@ -11,6 +11,15 @@ import torch
 import unnoise
 from unnoise import images
 
+EMOJI = (
+    "a red apple, 3d", "a banana, flat", "a strawberry, noto", "a pizza, 3d", "a hamburger, noto", "a cookie, flat",
+    "a dog, 3d", "a cat, noto", "a panda, flat", "a fox, noto", "a frog, 3d", "a penguin, 3d",
+    "an owl, noto", "a whale, noto", "an octopus, 3d", "a turtle, flat", "a butterfly, 3d", "a bee, noto",
+    "a sunflower, 3d", "a cactus, flat", "a tree, 3d", "a sun, noto", "a star, flat", "a rainbow, noto",
+    "a house, noto", "a castle, 3d", "a car, flat", "a rocket, 3d", "an airplane, noto", "a boat, flat",
+    "a happy face, noto", "a sad face, 3d", "a ghost, 3d", "a robot, 3d", "a red heart, flat", "a blue heart, 3d",
+)  # fmt: skip
+
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -27,7 +36,14 @@ def sheet(pipe: unnoise.TextToImage) -> list:
     return pipe(prompts * 6, seed=0).images
 
 
+def emoji() -> list:
+    """Thirty-six prompts, seeds 0 to 35."""
+    return unnoise.load("emoji")(EMOJI, seed=0).images
+
+
 def main(folder: Path) -> None:
+    big = [images.enlarge(picture, 2) for picture in emoji()]
+    images.write_png(folder / "emoji.png", images.grid(big, 12, gap=6))
     pipe = unnoise.load("digits")
     for name, pictures, columns in (("denoising", denoising(pipe), 8), ("digits", sheet(pipe), 10)):
         big = [images.enlarge(picture, 8) for picture in pictures]

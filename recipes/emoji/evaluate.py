@@ -51,14 +51,15 @@ class Real:
         return [place for place, own_split in enumerate(self.splits) if own_split == split]
 
 
-def read(folder: Path) -> Real:
-    """The recipe's part of the set."""
+def read(folder: Path, styles: Sequence[str], side: int) -> Real:
+    """The recipe's part of the set, in the size that the model makes."""
     rows, pictures = [], []
-    for row, picture in read_set(folder):
+    for row, picture in ((row, picture) for row, picture in read_set(folder) if row["style"] in styles):
         rows.append(row)
         pictures.append(torch.from_numpy(np.array(on_white(picture))).permute(2, 0, 1))
-    names, styles, splits = (tuple(str(row[key]) for row in rows) for key in ("name", "style", "split"))
-    return Real(names, styles, splits, torch.stack(pictures).float() / 127.5 - 1.0)
+    names, kinds, splits = (tuple(str(row[key]) for row in rows) for key in ("name", "style", "split"))
+    pixels = F.interpolate(torch.stack(pictures).float() / 127.5 - 1.0, (side, side), mode="area")
+    return Real(names, kinds, splits, pixels)
 
 
 def retrieval(
@@ -96,7 +97,7 @@ def style(features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor) -
 
 def small(pictures: Tensor) -> Tensor:
     """Pictures at 16x16 in [0, 1], flattened."""
-    return F.avg_pool2d(pictures.clamp(-1, 1) * 0.5 + 0.5, 4).flatten(1)
+    return F.avg_pool2d(pictures.clamp(-1, 1) * 0.5 + 0.5, pictures.shape[-1] // 16).flatten(1)
 
 
 def nearest(pictures: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,9 +124,9 @@ def draw(
     return torch.cat(parts)
 
 
-def sheet(pictures: Tensor, labels: Sequence[str], path: Path, across: int = 8, scale: int = 2) -> None:
+def sheet(pictures: Tensor, labels: Sequence[str], path: Path, across: int = 8, side: int = 128) -> None:
     """A labelled sheet."""
-    side, foot = 64 * scale, 14
+    foot = 14
     rows = -(-len(labels) // across)
     paper = Image.new("RGB", (across * (side + 6), rows * (side + foot + 6)), "white")
     pen = ImageDraw.Draw(paper)
@@ -165,13 +166,15 @@ def main() -> None:
     parser.add_argument("set", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--encoder", default="emoji")
+    parser.add_argument("--styles", default="noto,flat,3d")
     parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
     parser.add_argument("--rows", type=int, default=100, help="training rows asked for")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--scheduler")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    real, pipe = read(options.set), unnoise.load(options.model)
+    pipe = unnoise.load(options.model)
+    real = read(options.set, options.styles.split(","), pipe.model.shape[-1])
     judges = {
         name: (judge, judge(real.pixels))
         for name, judge in (("lite0", lite0()), ("own", own(options.encoder)))
