@@ -66,7 +66,11 @@ class Loop:
         return self.sample
 
 
-@pytest.mark.parametrize("row", names.table(), ids=lambda row: row.name)
+ALONE = [row for row in names.table() if not row.scheduler.plan(DiscreteVP.linear(), steps=8).halves]
+"""CFG++ needs two answers of the network a step; a loop of one's own hands in one and is refused."""
+
+
+@pytest.mark.parametrize("row", ALONE, ids=lambda row: row.name)
 def test_two_interleaved_loops_equal_two_sequential_ones_to_the_bit(row):
     plan = row.scheduler.plan(DiscreteVP.linear(), steps=8)
     apart = [Loop(plan, seeds).finish() for seeds in ((1, 2), (3, 4))]
