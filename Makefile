@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/.run
-	$(BIN)/unnoise generate "a seven" --seed 7 --output outputs/demo.png --enlarge 32 --show-every 10
+	$(BIN)/unnoise generate "a red apple, 3d" --seed 7 --output outputs/demo.png --enlarge 8 --show-every 10
 
 # The networks of most tests are tiny: threads would wait for each other longer than they compute.
 test: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""Put a trained run's averaged model into the package, in half precision, with what made it.
+"""Put a trained run's averaged model into the package, in eight bits a weight, with what made it.
 
     python recipes/emoji/export.py RUN SET [FOLDER] [--average model-0.9997]
 
@@ -38,7 +38,7 @@ def main() -> None:
         "batch": config.run.batch,
         "started_from": "another run of this recipe" if config.model.start else "nothing",
     }
-    saved = checkpoints.save(replace(model, card=card), options.folder, dtype=torch.float16)
+    saved = checkpoints.save(replace(model, card=card), options.folder, dtype=torch.int8)
     size = sum(entry.stat().st_size for entry in saved.iterdir())
     print(f"{saved}: {size / 1e6:.2f} MB, weights sha256 {checkpoints.load(saved).sha256}")
 

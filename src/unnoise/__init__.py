@@ -2,8 +2,8 @@
 
     import unnoise
 
-    pipe = unnoise.load("digits")
-    image = pipe("a seven", seed=7).images[0]
+    pipe = unnoise.load("emoji")
+    image = pipe("a red apple", seed=7).images[0]
 
 Names are imported when they are first used, so `import unnoise` is quick and torch is not loaded by it.
 """

@@ -10,6 +10,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import Unfilled
+from unnoise.checkpoints.eight_bit import layout, pack, unpack
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.locations import find
@@ -27,7 +28,8 @@ from unnoise.text import tokenizer_from_config
 def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write a model folder, whole or not at all, and return its path.
 
-    dtype: of the stored weights, for instance torch.float16 for half the size; None keeps the networks' own.
+    dtype: of the stored weights, for instance torch.float16 for half the size, or torch.int8 for a quarter (with a
+    scale for each output channel); None keeps the networks' own.
     Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not
     finite.
     """
@@ -41,7 +43,11 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
         raise FileError(
             f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
         )
-    state = {name: stored(tensor, dtype) for name, tensor in _state(model).items()}
+    state = _state(model)
+    check_finite(state, f"the model for '{folder}'")
+    state = (
+        pack(state) if dtype == torch.int8 else {name: stored(each, dtype) for name, each in state.items()}
+    )
     check_finite(state, f"the model for '{folder}'")
     weights = to_safetensors({name: t.detach().cpu().contiguous() for name, t in state.items()})
     manifest = _describe(model, hashlib.sha256(weights).hexdigest())
@@ -78,8 +84,8 @@ def load(
     header = read_header(path)
     try:
         # Without memory for the weights first: nothing is taken before the file has been compared with it.
-        check_header(path, header, _state(_build(manifest, "meta")), FILE)
-        tensors = read_tensors(path, manifest.sha256, FILE)
+        check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
+        tensors = unpack(read_tensors(path, manifest.sha256, FILE))
         model = _build(manifest, device or "cpu", dtype or torch.float32, _title(name_or_path, folder))
     except (InputError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error

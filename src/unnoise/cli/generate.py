@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Recipe, Result, TextToImage, TwoPasses
     from unnoise.text import LoraTag
 
-_DEFAULT_MODEL = "digits"
+_DEFAULT_MODEL = "emoji"
 _LITTLE = 10_000_000  # numbers in the network times pictures
 
 
@@ -196,7 +196,7 @@ def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | N
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
     if prompt is None and heeds and arguments.source is None and arguments.prompts is None:
-        raise InputError('a prompt is missing; give it in quotes: unnoise generate "a seven".')
+        raise InputError('a prompt is missing; give it in quotes: unnoise generate "a red apple".')
     return prompt
 
 

@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what the picture shows")
     command.add_argument(
-        "-m", "--model", default="digits", metavar="MODEL", help="name or folder (default digits)"
+        "-m", "--model", default="emoji", metavar="MODEL", help="name or folder (default emoji)"
     )
     command.add_argument("--steps", metavar="N", help="the model's own by default")
     command.add_argument("--guidance", metavar="X", help="the model's own by default")

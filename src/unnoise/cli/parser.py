@@ -10,7 +10,7 @@ from typing import NoReturn
 
 ABOUT = "Turn noise into pictures, and see how: generate from a prompt, train on your own pictures."
 EXAMPLES = """examples:
-  unnoise generate "a seven" --show-every 10
+  unnoise generate "a red apple, 3d" --show-every 10
   unnoise train pictures/ --out run/ --steps 2000
   unnoise generate "my prompt" -m run/
   unnoise inspect outputs/00001-7.png"""
