@@ -19,6 +19,8 @@ from unnoise import checkpoints
 from unnoise.training import settings
 
 SHIPPED = Path(__file__).parents[2] / "src" / "unnoise" / "checkpoints" / "models" / "emoji"
+RECIPE = Path(__file__).with_name("emoji.toml")
+"""Whose defaults and card the model gets: they are chosen by looking at what was trained."""
 
 
 def main() -> None:
@@ -29,16 +31,17 @@ def main() -> None:
     parser.add_argument("--average", default="model", help="which moving average of the run")
     options = parser.parse_args()
     config = settings.read(options.run / "config.toml")
+    recipe = settings.read(RECIPE).model
     model = checkpoints.load(options.run / options.average)
     card = {
-        **model.card,
+        **recipe.card,
         "set": f"sha256 {stored_hash(options.set)}",
         "seed": config.run.seed,
         "steps": config.run.steps,
         "batch": config.run.batch,
         "started_from": "another run of this recipe" if config.model.start else "nothing",
     }
-    saved = checkpoints.save(replace(model, card=card), options.folder, dtype=torch.int8)
+    saved = checkpoints.save(replace(model, card=card, defaults=recipe.defaults), options.folder, dtype=torch.int8)
     size = sum(entry.stat().st_size for entry in saved.iterdir())
     print(f"{saved}: {size / 1e6:.2f} MB, weights sha256 {checkpoints.load(saved).sha256}")
 
