@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -193,3 +194,27 @@ def test_a_model_that_sees_more_says_which_pipeline_it_is_for(inpainting, editin
         ImageToImage(change.model)("a red apple", picture())
     with pytest.raises(InputError, match="a plain model"):
         Edit(ours)("a red apple", picture())
+
+
+def test_the_command_line_finds_the_pipeline_that_a_model_is_for(inpainting, editing, tmp_path, capsys):
+    from unnoise.cli import main
+
+    picture().save(tmp_path / "init.png")
+    mask().save(tmp_path / "mask.png")
+    paint, change = (
+        str(miniature_sd.save(pipe, tmp_path / name))
+        for pipe, name in ((inpainting, "paint"), (editing, "change"))
+    )
+    common = ["generate", "make it snow", "--steps", "2", "-o", str(tmp_path / "out"), "--json"]
+    init, covered = ["--init", str(tmp_path / "init.png")], ["--mask", str(tmp_path / "mask.png")]
+    for model, words, variant in (
+        (paint, [*init, *covered], "inpaint"),
+        (change, [*init, "--image-guidance", "2"], "edit"),
+    ):
+        capsys.readouterr()
+        assert main([*common, "-m", model, *words]) == 0
+        assert json.loads(capsys.readouterr().out)["images"][0]["recipe"]["variant"] == variant
+    assert main([*common, "-m", paint, *init]) == 2
+    assert "use Inpaint (--init and --mask)" in capsys.readouterr().err
+    assert main([*common, "-m", change, *init, *covered]) == 2
+    assert "leave --mask out" in capsys.readouterr().err
