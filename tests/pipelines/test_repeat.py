@@ -111,6 +111,7 @@ def test_a1111_s_picture_has_its_scheduler_and_the_card_s_noise(pipe, tmp_path):
     assert repeat.options == {
         "prompt": "a seven", "negative": "two", "seed": 5, "steps": 3, "guidance": 2.0, "width": 8, "height": 8,
         "noise": "cuda", "scheduler": "DPM++ 2M Karras", "compat": "a1111",
+        "prompt_style": "a1111",
     }  # fmt: skip
     pipe(**repeat.options)
 
@@ -136,7 +137,11 @@ SAID = [
     (a1111(", Model hash: 6ce0161689, Model: v1-5"), "the picture's model is 'v1-5' (hash 6ce0161689), not"),
     (a1111(", Model hash: 7460a6fa, Model: v1-5"), "its hash 7460a6fa is of the old kind"),
     (a1111(", Denoising strength: 0.6"), "it was made from another picture (denoising strength 0.6)"),
-    (a1111(", Denoising strength: 0.6, Hires upscale: 2"), "passes after the first are not made (Hires upscale 2)"),
+    (a1111(", Denoising strength: 0.6, Hires upscale: 20"), "passes after the first are not made (Hires upscale 20)"),
+    (a1111(", Denoising strength: 0.6, Hires upscale: 2, Hires upscaler: ESRGAN"), "its upscaler, ESRGAN, is not here"),
+    (a1111(", Hires upscale: 2, Hires prompt: a dog"), "not honoured in the second pass: Hires prompt a dog"),
+    (a1111().replace("a seven", "a <hypernet:ink:1> seven"), "<hypernet:ink:1> is not applied"),
+    (a1111().replace("a seven", "(a:900)"), "its prompt is taken word for word: the weight in '(a:900)' is 900"),
     (a1111(", VAE: own.safetensors"), "VAE 'own.safetensors' is not loaded"),
     (a1111(", Tiling: True, Token merging ratio: 0.5"), "not honoured: Tiling True; Token merging ratio 0.5"),
     (a1111().replace("a seven", "a seven <lora:ink:0.8>"), "LoRA 'ink' at 0.8 is not applied"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network.
+    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
     """
 
     network: UNet
@@ -73,6 +73,7 @@ class Model:
     adapters: tuple[Applied, ...] = ()
     base: Model | None = None
     controls: tuple[Control, ...] = ()
+    clip_skip: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):
@@ -132,7 +133,25 @@ class Model:
         """The text encoders in order; empty for a model that listens to no prompt."""
         if self.text_encoder is None or self.tokenizer is None:
             return ()
-        return (Tower(self.text_encoder, self.tokenizer, self.text_skip), *self.more_text)
+        skip = self.clip_skip - 1 if self.clip_skip else self.text_skip
+        return (Tower(self.text_encoder, self.tokenizer, skip), *self.more_text)
+
+    def with_clip_skip(self, skip: int) -> Model:
+        """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
+
+        Raises InputError for a model without a text encoder or with two, and for a layer that is not there.
+        """
+        if self.text_encoder is None or self.more_text:
+            encoders = "has two text encoders" if self.more_text else "heeds no prompt"
+            raise InputError(f"this model {encoders}, so clip skip says nothing to it; leave it out.")
+        layers = self.text_encoder.config.layers
+        if isinstance(skip, bool) or not isinstance(skip, int) or not 1 <= skip <= layers:
+            raise InputError(
+                f"clip skip is {skip!r}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
+                f"whole number from 1 to {layers}."
+            )
+        base = None if self.base is None else self.base.with_clip_skip(skip)
+        return replace(self, clip_skip=skip, base=base)
 
     @property
     def size_ids(self) -> int:

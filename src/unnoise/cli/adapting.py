@@ -69,26 +69,15 @@ def add_lora(command: parser.Parser) -> None:
 def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
     """What is asked for, by option or by a tag in the prompt, each file found. Raises InputError and FileError."""
     from unnoise.checkpoints.adapters import Lora
+    from unnoise.checkpoints.adapters.asked import of_tag
 
     if tags and arguments.lora_dir is None:
         raise InputError(
             f"the prompt asks for the LoRA '{tags[0].name}' ('{tags[0].shown}'); say where it is with --lora-dir "
             "FOLDER, or remove the tag."
         )
-    asked = [Lora.parse(text) for text in arguments.lora] + [_tagged(tag) for tag in tags]
+    asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
     return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
-
-
-def _tagged(tag: LoraTag) -> Lora:
-    from unnoise.checkpoints.adapters import Lora
-
-    if tag.text == tag.network:
-        return Lora(tag.name, tag.network)
-    if not tag.network:
-        raise InputError(
-            f"the tag '{tag.shown}' is for the text alone; use --lora FILE:1:text_encoder=1,unet=0."
-        )
-    return Lora(tag.name, tag.network, {"text_encoder": tag.text / tag.network})
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:

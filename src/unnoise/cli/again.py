@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from unnoise.checkpoints import Model
+    from unnoise.pipelines import Repeat
 
 
 def model_of(path: Path, typed: str | None) -> str:
@@ -40,13 +40,15 @@ def model_of(path: Path, typed: str | None) -> str:
     )
 
 
-def options(path: Path, model: Model, typed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Arguments of `pipe.denoise` for the picture again, changed by what was typed (not None); and notes."""
-    from unnoise.pipelines import Repeat
+def options(repeat: Repeat, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `pipe.denoise` for the picture again, changed by what was typed (not None)."""
+    from unnoise.pipelines.combining import Guidance, from_text, to_text
 
-    repeat = Repeat.of(path, model)
     given = {name: value for name, value in typed.items() if value is not None}
     kept = dict(repeat.options)
     if "scheduler" in given:  # the values of a program are those of its own schedulers
         kept.pop("compat", None)
-    return kept | given, repeat.notes
+    rule = kept.get("guidance")
+    if "guidance" in given and isinstance(rule, Guidance):  # another scale, within what lies around it
+        given["guidance"] = from_text(given["guidance"], to_text(rule))
+    return kept | given

@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from unnoise.cli.watch import Watch
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
-    from unnoise.pipelines import Denoising, Recipe, Result, TextToImage, TwoPasses
+    from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
     from unnoise.text import LoraTag
 
 _DEFAULT_MODEL = "emoji"
@@ -254,17 +254,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prompts:
         return many.run(asked, pipe, rows)
     loaded = time.monotonic()
-    options, notes = _whole(asked, pipe)
+    repeat = _repeat(asked, pipe, arguments.lora_dir)
+    if repeat is not None:
+        asked = replace(asked, variant=variants.again(asked.variant, repeat))
+        pipe = repeat.adapted(pipe, arguments.lora_live)
+    options = _whole(asked, repeat)
     denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
+    notes = () if repeat is None else (*repeat.notes, *repeat.differences(denoising.recipes[0]))
     notes += denoising.notes
     for note in notes:
         sys.stderr.write(f"unnoise: note: {note}\n")
-    watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
-    with Progress(len(denoising), "denoising", quiet=asked.json) as progress:
-        for step in denoising:
-            progress.reach(step.index + 1)
-            watch.see(step, progress)
-    result = denoising.result(asked.variant.tiled)
+    result, watch = _watched(asked, denoising)
     sampled = time.monotonic()
     if not asked.json and not asked.show_every:
         _show_small(result)
@@ -278,14 +278,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(asked: Request, pipe: TextToImage) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every argument of the run, and notes on what of a picture that is to be repeated is not honoured."""
+def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:
+    """The result, and what was seen on the way to it."""
+    watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
+    with Progress(len(denoising), "denoising", quiet=asked.json) as progress:
+        for step in denoising:
+            progress.reach(step.index + 1)
+            watch.see(step, progress)
+    result = denoising.result(asked.variant.tiled)
+    return result, watch
+
+
+def _repeat(asked: Request, pipe: TextToImage, lora_dir: str | None) -> Repeat | None:
+    """What the picture that is to be repeated says of itself, if there is one."""
+    from unnoise.pipelines import Repeat
+
+    return None if asked.source is None else Repeat.of(asked.source, pipe.model, lora_dir, asked.prompt)
+
+
+def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:
+    """Every argument of the run that all pipelines have."""
     typed = {"prompt": asked.prompt, **asked.options}
-    notes: tuple[str, ...] = ()
-    if asked.source is not None:
-        typed, notes = again.options(asked.source, pipe.model, typed)
+    if repeat is not None:
+        typed = again.options(repeat, typed)
     texts = {name: typed.get(name) or "" for name in ("prompt", "negative")}
-    return typed | texts | {"prompt_style": typed.get("prompt_style") or "a1111"}, notes
+    return typed | texts | {"prompt_style": typed.get("prompt_style") or "a1111"}
 
 
 def _threads(pipe: TextToImage, asked: Request) -> int:

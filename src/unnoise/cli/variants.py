@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from unnoise.cli.values import maybe, number, whole
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from unnoise.pipelines import Denoising, TextToImage, TwoPasses
+    from unnoise.pipelines import Denoising, Repeat, TextToImage, TwoPasses
 
 _PICTURES = ("init", "mask")
 _HIRES_ONLY = ("hires_steps", "hires_strength", "hires_in")
@@ -91,16 +91,7 @@ def add(command: parser.Parser) -> None:
 
 def read(arguments: argparse.Namespace) -> Asked:
     """The values of these options. Raises InputError or FileError; torch is not needed for that."""
-    pictures = {
-        name: Path(getattr(arguments, name)).expanduser()
-        for name in _PICTURES
-        if getattr(arguments, name) is not None
-    }
-    for name, path in pictures.items():
-        if not path.is_file():
-            raise FileError(
-                f"--{name} is '{path}', and there is no such file; give a PNG, JPEG or WebP picture."
-            )
+    given = pictures(arguments)
     _check_together(arguments)
     values: dict[str, Any] = {
         "strength": maybe(number, "--strength", arguments.strength, 0, 1, 0.75),
@@ -117,7 +108,7 @@ def read(arguments: argparse.Namespace) -> Asked:
         "enlarge": maybe(_way, "--hires-in", arguments.hires_in),
     }
     return Asked(
-        pictures=pictures,
+        pictures=given,
         arguments={name: value for name, value in values.items() if value is not None},
         guidance_rule=_rule(arguments),
         hires=arguments.hires_scale is not None,
@@ -125,10 +116,49 @@ def read(arguments: argparse.Namespace) -> Asked:
     )
 
 
+def pictures(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The files given by --init and --mask. Raises FileError for one that is not there."""
+    given = {
+        name: Path(getattr(arguments, name)).expanduser()
+        for name in _PICTURES
+        if getattr(arguments, name) is not None
+    }
+    for name, path in given.items():
+        if not path.is_file():
+            raise FileError(
+                f"--{name} is '{path}', and there is no such file; give a PNG, JPEG or WebP picture."
+            )
+    return given
+
+
+def again(asked: Asked, repeat: Repeat) -> Asked:
+    """What was asked, and for the rest what a picture that is to be repeated was begun from.
+
+    Raises InputError where a picture of ours was begun from another that is not given, and for options of a second
+    pass where there is none.
+    """
+    arguments: dict[str, Any] = {}
+    variant = "second pass" if asked.hires else ""
+    if not variant and not (repeat.variant == "second pass" and asked.pictures):
+        variant, arguments = repeat.begun("init" in asked.pictures, "mask" in asked.pictures)
+    elif variant == repeat.variant:
+        arguments = dict(repeat.arguments)
+    hires = variant == "second pass"
+    if hires and "strength" in arguments:
+        arguments["second_strength"] = arguments.pop("strength")
+    if not hires and {"second_steps", "second_strength", "enlarge"} & set(asked.arguments):
+        raise InputError("this picture has no second pass; give --hires-scale beside --hires options.")
+    if {"strength", "noise_level"} & set(asked.arguments):  # one says where the run is entered
+        arguments = {
+            name: value for name, value in arguments.items() if name not in ("strength", "noise_level")
+        }
+    return replace(asked, arguments=arguments | dict(asked.arguments), hires=hires)
+
+
 def _check_together(arguments: argparse.Namespace) -> None:
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     for names, needed, flag in (
-        (_HIRES_ONLY, {"hires_scale"}, "--hires-scale"),
+        (_HIRES_ONLY, {"hires_scale", "source"}, "--hires-scale"),
         (_INPAINT_ONLY, {"mask", "outpaint"}, "--mask or --outpaint"),
         (("mask", "outpaint", "strength", "noise_level", "image_guidance"), {"init"}, "--init"),
     ):
@@ -191,35 +221,24 @@ def denoise(
 ) -> Denoising | TwoPasses:
     """The run: by the pipeline that the pictures given, and the model, call for."""
     from unnoise import images
-    from unnoise.pipelines import Edit, ImageToImage, Inpaint, SecondPass
-    from unnoise.pipelines.combining import from_text
+    from unnoise.pipelines.combining import Guidance, from_text
     from unnoise.pipelines.options import kind_of
+    from unnoise.pipelines.repeat_variant import begin
 
     model, more = pipe.model, dict(asked.arguments)
     options = dict(options)
     if asked.guidance_rule:
-        scale = options["guidance"]
-        options["guidance"] = from_text(
-            model.defaults.guidance if scale is None else scale, asked.guidance_rule
-        )
-    if asked.hires:
-        if "second_strength" in more:
-            more["strength"] = more.pop("second_strength")
-        return SecondPass(model).denoise(prompt, **more, **options)
-    if not asked.pictures:
-        return pipe.denoise(prompt, **options)
-    init, mask = (
-        images.open_picture(asked.pictures[name]) if name in asked.pictures else None for name in _PICTURES
-    )
-    assert init is not None
-    if kind_of(model) == "edit":
-        _only([*more, *(["mask"] if mask else [])], "picture_guidance")
-        return Edit(model).denoise(prompt, init, **more, **options)
-    if mask is not None or "outpaint" in more:
+        scale = model.defaults.guidance if options["guidance"] is None else options["guidance"]
+        scale = scale.scale if isinstance(scale, Guidance) else scale
+        options["guidance"] = from_text(scale, asked.guidance_rule)
+    if "second_strength" in more:
+        more["strength"] = more.pop("second_strength")
+    opened = {name: images.open_picture(path) for name, path in asked.pictures.items()}
+    if opened and kind_of(model) == "edit":
+        _only([*more, *(["mask"] if "mask" in opened else [])], "picture_guidance")
+    elif opened:
         _without(more, "picture_guidance")
-        return Inpaint(model).denoise(prompt, init, mask, **more, **options)
-    _without(more, "picture_guidance")
-    return ImageToImage(model).denoise(prompt, init, **more, **options)
+    return begin(pipe, prompt, options, more, second=asked.hires, **opened)
 
 
 _FLAGS = {"picture_guidance": "--image-guidance", "noise_level": "--noise-level"}

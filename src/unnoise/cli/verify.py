@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from unnoise.cli import again, parser
+from unnoise.cli import adapting, again, parser, variants
 from unnoise.cli.threads import fit_threads
 
 
@@ -20,6 +20,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "-m", "--model", help="its model; the one that the recipe names, where that is shipped"
     )
+    command.add_argument("-i", "--init", metavar="FILE", help="the picture that it was begun from")
+    command.add_argument("--mask", metavar="FILE", help="the mask that it was painted within")
+    adapting.add(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "verify", run)
 
@@ -28,11 +31,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status: 0 where the recipe makes the picture, else 1."""
     path = Path(arguments.image).expanduser()
     model = again.model_of(path, arguments.model)
+    files = variants.pictures(arguments)
+    adapting.loras(arguments)
+    adapting.controls(arguments)
+    from unnoise import images
     from unnoise.pipelines import load, verify
 
-    pipe = load(model)
+    pipe = adapting.adapted(load(model), arguments, ())
     fit_threads(pipe.model)
-    found = verify(pipe, path)
+    pictures = {name: images.open_picture(file) for name, file in files.items()}
+    found = verify(pipe, path, lora_dir=arguments.lora_dir, **pictures)
     if arguments.json:
         sys.stdout.write(json.dumps(found.to_dict()) + "\n")
         return 0 if found.holds else 1

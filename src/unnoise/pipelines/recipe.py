@@ -10,7 +10,9 @@ from typing import Any
 
 from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
+from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
+from unnoise.pipelines.recipe_adapters import tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 
 # Grids that A1111 writes as "Schedule type", apart from the sampler's name.
@@ -35,7 +37,8 @@ class Recipe:
     noise: the generator of the start, "torch" or "cuda", if not ours. width, height: in pixels. model,
     model_hash: the model's name and the sha256 of its weights. own_noise: the
     start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, each
-    file:weight:hash, parted by commas. prompt_style: how the prompts' weights are written. version: of unnoise.
+    file:weight:hash and then what factors parts of it have, parted by ", ". clip_skip: where the text encoder was left,
+    as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written. version: of unnoise.
 
     guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). variant: "" for text to image,
     else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
@@ -75,6 +78,7 @@ class Recipe:
     hires_scale: float = 0.0
     hires_steps: int = 0
     hires_in: str = ""
+    clip_skip: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -109,7 +113,10 @@ class Recipe:
         return cls(**values)
 
     def to_parameters(self) -> str:
-        """The text that A1111 and its kin read: prompt, negative prompt, then a line of settings."""
+        """The text that A1111 and its kin read: prompt, negative prompt, then a line of settings.
+
+        LoRAs that the prompt does not ask for stand as tags after it, and the prompt itself among the settings.
+        """
         sampler, grid = _split(self.scheduler)
         settings = {
             "Steps": self.steps,
@@ -121,11 +128,15 @@ class Recipe:
             "Model hash": self.model_hash[:10],
             "Model": self.model,
             "RNG": {"torch": "CPU", "cuda": "NV"}.get(self.noise, ""),
+            "Clip skip": self.clip_skip or "",
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
             **to_settings(self),
+            "Adapters": self.adapters,
+            "Raw prompt": self.prompt if (tags := tags_of(self)) else "",
             "Version": f"unnoise {self.version}".strip(),
         }
-        lines = [self.prompt, a1111.NEGATIVE + self.negative] if self.negative else [self.prompt]
+        lines = [f"{self.prompt} {tags}".strip() if tags else self.prompt]
+        lines += [a1111.NEGATIVE + self.negative] if self.negative else []
         line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in settings.items() if value != "")
         return "\n".join([*lines, line])
 
@@ -160,6 +171,8 @@ class Recipe:
             model=found.model,
             model_hash=found.model_hash,
             version=found.version,
+            adapters=found.more.get("Adapters", ""),
+            clip_skip=max(whole(found.more.get("Clip skip")) or 0, 0),
             **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
             **variant,
         )

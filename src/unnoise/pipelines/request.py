@@ -68,6 +68,7 @@ class Request:
                 adapters=", ".join(
                     [one.told for one in model.adapters] + [one.told for one in model.controls]
                 ),
+                clip_skip=model.clip_skip,
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
                 version=version,

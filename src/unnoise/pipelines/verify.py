@@ -41,14 +41,24 @@ class Verification:
         return asdict(self) | {"holds": self.holds}
 
 
-def verify(pipe: TextToImage, path: str | Path) -> Verification:
+def verify(
+    pipe: TextToImage,
+    path: str | Path,
+    *,
+    init: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    lora_dir: str | Path | None = None,
+) -> Verification:
     """Make the picture in a file again with `pipe` and compare.
 
-    A picture that was saved with every pixel enlarged is compared so. Raises FileError where the file holds no
-    recipe, InputError where the model cannot follow it.
+    init, mask: the pictures that it was begun from, where it was. lora_dir: where its LoRAs are, beside those that
+    `pipe` has. A picture that was saved with every pixel enlarged is compared so. Raises FileError where the file
+    holds no recipe, InputError where the model cannot follow it, or a picture is missing.
     """
-    repeat = Repeat.of(path, pipe.model)
-    made = pipe(**repeat.options).images[0]
+    repeat = Repeat.of(path, pipe.model, lora_dir)
+    run = repeat.denoise(pipe, init, mask)
+    made = run.result().images[0]
+    notes = (*repeat.notes, *repeat.differences(run.recipes[0]))
     saved = images.open_picture(Path(path))
     factor = max(1, saved.width // made.width)
     made = images.enlarge(made, factor)
@@ -56,12 +66,12 @@ def verify(pipe: TextToImage, path: str | Path) -> Verification:
         size = (
             f"the file's picture is {saved.width}x{saved.height}, its recipe makes {made.width}x{made.height}"
         )
-        return Verification("different", None, 1.0, (size, *repeat.notes))
+        return Verification("different", None, 1.0, (size, *notes))
     apart = np.abs(_numbers(saved) - _numbers(made))
     largest, share = int(apart.max()), float((apart > 0).mean())
     if largest == 0:
         return Verification("bit-equal", 0, 0.0, ())
-    reasons = (*repeat.notes, *(_own_reasons(path) if repeat.own else ()))
+    reasons = (*notes, *(_own_reasons(path) if repeat.own else ()))
     if largest == 1:
         return Verification("within 1/255", 1, share, reasons)
     unknown = ("the pixels were changed after the picture was made, or on another machine made otherwise",)

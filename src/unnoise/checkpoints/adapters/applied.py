@@ -36,8 +36,11 @@ class Applied:
 
     @property
     def told(self) -> str:
-        """File, weight and the beginning of the hash, as recipes keep them."""
-        return f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.sha256[:10]}"
+        """File, weight and the beginning of the hash, as recipes keep them; then the factors of parts, if any."""
+        blocks = self.asked.blocks
+        shares = [f"{part}={x!r}" for part, x in blocks.items()] if isinstance(blocks, Mapping) else blocks
+        told = f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.sha256[:10]}"
+        return ":".join([told, *([",".join(map(str, shares))] if shares else [])])
 
 
 def adapt(

@@ -7,8 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unnoise.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from unnoise.text.prompts import LoraTag
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
 
@@ -37,17 +41,17 @@ class Lora:
         """From FILE[:WEIGHT[:BLOCKS]], BLOCKS being `name=factor` or numbers, parted by commas. Raises InputError."""
         file, *rest = _parts(text)
         weight = _number(text, rest[0]) if rest else 1.0
-        return cls(file, weight, _blocks(text, rest[1]) if len(rest) > 1 else {})
+        return cls(file, weight, blocks_of(text, rest[1]) if len(rest) > 1 else {})
 
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
         path = Path(self.file).expanduser()
         if path.exists():
             return path
-        known = [] if folder is None else sorted(_files(Path(folder).expanduser()))
-        for place in known:
-            if str(self.file) in (place.name, place.stem):
-                return place
+        known = [] if folder is None else _files(Path(folder).expanduser())
+        found = _named(str(self.file), known)
+        if found is not None:
+            return found
         near = difflib.get_close_matches(Path(self.file).stem, [place.stem for place in known], n=3)
         if near:
             raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; did you mean {', '.join(near)}?")
@@ -55,10 +59,33 @@ class Lora:
         raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
 
 
+def of_tag(tag: LoraTag) -> Lora:
+    """What a tag asks for. Raises InputError for one that is for the text alone."""
+    if tag.text == tag.network:
+        return Lora(tag.name, tag.network)
+    if not tag.network:
+        raise InputError(
+            f"the tag '{tag.shown}' is for the text alone; use --lora FILE:1:text_encoder=1,unet=0."
+        )
+    return Lora(tag.name, tag.network, {"text_encoder": tag.text / tag.network})
+
+
+def in_folder(name: str, folder: str | Path) -> Path | None:
+    """The file of this name, with its ending or without, in a folder of LoRAs and nowhere else; None without one.
+
+    So are names looked up that a stranger's picture gives. Raises FileError for a folder that is not there.
+    """
+    return _named(name, _files(Path(folder).expanduser()))
+
+
+def _named(name: str, known: Sequence[Path]) -> Path | None:
+    return next((place for place in known if name in (place.name, place.stem)), None)
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
-    return [path for path in folder.rglob("*") if path.suffix in SUFFIXES]
+    return sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
 
 
 def number(name: str, value: object) -> None:
@@ -80,7 +107,8 @@ def _parts(text: str) -> list[str]:
     return [text] if looks_like_path else [left, last]
 
 
-def _blocks(text: str, words: str) -> dict[str, float] | list[float]:
+def blocks_of(text: str, words: str) -> dict[str, float] | list[float]:
+    """Factors of parts out of `words`; text: all that was given, for the message. Raises InputError."""
     each = [word.strip() for word in words.split(",")]
     if "=" not in words:
         return [_number(text, word) for word in each]

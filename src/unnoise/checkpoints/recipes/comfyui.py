@@ -35,7 +35,7 @@ def _read(graph: Graph, sampler: Node) -> FoundRecipe:
     model = see.made_from(sampler, "model", "guider")
     more = see.passes(sampler) | see.image(sampler) | see.clip(sampler)
     strange = sorted({node.kind for node in model if node.kind not in _CARRY and "model" in node.inputs})
-    more |= {"Nodes": ", ".join(strange)} | see.vae()
+    more |= {"Nodes": ", ".join(strange)} | see.vae() | see.text_weights(model)
     positive, negative = see.words(sampler, "positive"), see.words(sampler, "negative")
     names = [node.inputs[key] for node in model for key in _MODELS if isinstance(node.inputs.get(key), str)]
     guided = see.value(sampler, ("cfg",), "guider")
@@ -189,6 +189,16 @@ class _Sight:
                 if last is not None and last < -1:
                     return {"Clip skip": -last}
         return {}
+
+    def text_weights(self, nodes: list[Node]) -> dict[str, object]:
+        """The weights of LoRAs in the text encoder, where they are other than in the network."""
+        told: dict[str, object] = {}
+        for node in nodes:
+            weight = number(self.own(node, "strength_model")) or 0.0
+            words = number(self.own(node, "strength_clip")) or 0.0
+            if isinstance(node.inputs.get("lora_name"), str) and words != weight:
+                told[f"LoRA text weight {stem(node.inputs['lora_name'])}"] = f"{words:g}"
+        return told
 
     def vae(self) -> dict[str, object]:
         names = [text(node.inputs.get("vae_name")) for node in self.graph.nodes.values()]

@@ -18,7 +18,7 @@ _SYNTAX = '(),."+-='
 _PLAIN = re.compile(r'[^\s\\(),."+\-=]+|\s+')
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _ATTEND = re.compile(r"\.attend\(\s*(\++|-+|[0-9]+\.?[0-9]*|\.[0-9]+)\s*\)")
-_LORA = re.compile(r"(?:use|with)Lora\(\s*([\w-]+)\s*(?:,\s*(-?[0-9]*\.?[0-9]+)\s*)?\)")
+LORA = re.compile(r"(?:use|with)Lora\(\s*([\w-]+)\s*(?:,\s*(-?[0-9]*\.?[0-9]+)\s*)?\)")
 _SEVERAL = re.compile(r"\.(?:blend|and|add|swap)\(")
 _PARTNER = {")": "(", '"': '"'}
 
@@ -71,7 +71,7 @@ class _Reading:
         return self._plain(place)
 
     def _plain(self, place: int) -> int:
-        if found := _LORA.match(self.text, place):
+        if found := LORA.match(self.text, place):
             weight = weight_of(found[2] or "1", found[0])
             self.loras.append(LoraTag(found[1], *(1.0 if weight is None else weight,) * 2))
             return self._end(found.end())

@@ -1,0 +1,268 @@
+"""Another program's recipe as arguments of a pipeline, and what of it cannot be done here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unnoise.checkpoints.adapters import Lora
+from unnoise.checkpoints.adapters.asked import of_tag
+from unnoise.checkpoints.model import Model
+from unnoise.checkpoints.recipes import FoundRecipe
+from unnoise.checkpoints.recipes.found import number
+from unnoise.errors import InputError
+from unnoise.pipelines.combining import from_text
+from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.recipe_adapters import Wanted, wanted_of
+from unnoise.pipelines.repeat_loras import look, without_tags
+from unnoise.pipelines.repeat_own import clip_skip_of, other_model, scheduler_of
+from unnoise.pipelines.repeat_variant import SECOND, arguments_of
+from unnoise.pipelines.second_pass import SCALE
+from unnoise.process import DiscreteVP
+from unnoise.schedulers import Scheduler
+from unnoise.text.prompts import LoraTag, Prompt
+from unnoise.text.prompts.tags import take
+
+_COMPAT = {
+    "A1111": "a1111",
+    "Forge": "a1111",
+    "SD.Next": "diffusers",
+    "InvokeAI": "diffusers",
+    "ComfyUI": "comfyui",
+    "SwarmUI": "comfyui",
+    "Fooocus": "comfyui",
+    "NovelAI": "k-diffusion",
+}
+_STYLES = {"ComfyUI": "comfyui", "SwarmUI": "comfyui", "Fooocus": "comfyui", "InvokeAI": "compel"}
+_TAGGED = ("SwarmUI", "Fooocus")  # write weights as ComfyUI and tags as A1111
+_HYPERNET = re.compile(r"<hypernet:[^<>]{1,300}>")
+_TEXT_WEIGHT = "LoRA text weight "
+# Settings that change nothing in the picture, or that are told under another name.
+_SILENT = re.compile(
+    r"(batch (size|pos)|.*hash(es)?|created date|civitai.*|operations|parser|backend|pipeline|app|user|performance|"
+    r"lora networks|sampler spacing|template|negative template|full_.*|styles|created_by|sd_version|n_samples|"
+    r"uncond_per_vibe|legacy.*|params_hash|title|software|date|generation_time|nopreviews|image_?format|"
+    r"original_prompt|used_wildcards|aspectratio|canvas_v2_metadata|ref_images|controlnets|sampler type|"
+    r"vae encoder|vae decoder|img2img_hash|seamless_.*)"
+)
+
+
+def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The arguments that every pipeline has, but the texts; and notes."""
+    chosen, notes = _sampling(found, model)
+    rule = found.more.get("Guidance", "")
+    options: dict[str, Any] = {
+        "seed": None if found.seed is None else found.seed % 2**63,
+        "steps": found.steps,
+        "guidance": from_text(1.0 if found.guidance is None else found.guidance, rule)
+        if rule
+        else found.guidance,
+        "width": found.width,
+        "height": found.height,
+        "noise": found.noise or None,
+        **chosen,
+    }
+    notes += _model_notes(found, model)
+    return {name: value for name, value in options.items() if value is not None}, tuple(notes)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said. options: the texts and their style. loras: that they ask for. notes: what is not as it was."""
+
+    options: Mapping[str, str]
+    loras: tuple[Lora, ...]
+    notes: tuple[str, ...]
+
+
+def said(found: FoundRecipe, model: Model, folder: str | Path | None, prompt: str | None) -> Said:
+    """The prompts in the syntax of their program, and the LoRAs. prompt: what is said instead."""
+    style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
+    text, tags, notes = _read(found, style)
+    wanted, others = wanted_of(found.more.get("Adapters", ""))
+    wanted = wanted or _wanted(found, tags)
+    if prompt is not None:
+        gone = {tag.name for tag in tags}
+        text, wanted = prompt, [one for one in wanted if one.name not in gone]
+    looked = look(wanted, model, folder)
+    text = without_tags(text, style, looked.missing)
+    notes += [*looked.notes, *(f"its adapter '{one}' is not applied" for one in others)]
+    try:
+        Prompt.read(text, style)
+        Prompt.read(found.negative, style, negative=True)
+    except InputError as error:
+        notes.append(f"its prompt is taken word for word: {error}".rstrip("."))
+        style = "plain"
+    return Said(
+        {"prompt": text, "negative": found.negative, "prompt_style": style}, looked.loras, tuple(notes)
+    )
+
+
+def _read(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], list[str]]:
+    """The prompt, the LoRAs that it asks for, and notes. What nobody here can load is taken out."""
+    text, notes = found.prompt, []
+    if style == "a1111" and (tags := _HYPERNET.findall(text)):
+        notes = [f"{tag} is not applied; unnoise has no hypernetworks" for tag in tags]
+        text = _HYPERNET.sub("", text).strip()
+    if found.program == "NovelAI" and re.search(r"[\[\]{}]|\d::", text):
+        notes.append("NovelAI's weights, such as {word}, are read as A1111 reads them")
+    try:
+        if found.program in _TAGGED:
+            text, loras, _ = take(text)
+            return text.strip(), loras, notes
+        return text, Prompt.read(text, style).loras, notes
+    except InputError:
+        return text, (), notes
+
+
+def _wanted(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
+    """The LoRAs of tags, and those that are told beside the prompt."""
+    wanted = []
+    for tag in tags:
+        alone = bool(tag.text) and not tag.network
+        lora = Lora(tag.name, 1.0, {"text_encoder": tag.text, "unet": 0.0}) if alone else of_tag(tag)
+        wanted.append(Wanted(lora))
+    said = {tag.name for tag in tags}
+    for name, weight in found.loras:
+        text = number(found.more.get(_TEXT_WEIGHT + name))
+        both = text is None or not weight
+        if name not in said:
+            blocks = {} if both or text is None else {"text_encoder": text / weight}
+            wanted.append(Wanted(Lora(name, weight, blocks)))
+    return wanted
+
+
+def _sampling(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], list[str]]:
+    """The scheduler as near to the program's as can be, and what is not as there."""
+    table = isinstance(
+        model.schedule, DiscreteVP
+    )  # other programs' values are of models with a table of betas
+    compat = _COMPAT.get(found.program) if table else None
+    whole = f"{found.sampler} {found.grid}".strip()
+    tries = [(whole, compat, "")]
+    if compat is not None:
+        tries.append((whole, None, f"{compat} values of {whole} are not known here; the right ones are used"))
+    if found.grid:
+        tries.append(
+            (found.sampler, compat, f"grid {found.grid} is not known for {found.sampler}; its own is used")
+        )
+    for name, program, note in tries:
+        scheduler = scheduler_of(name, program) if found.sampler else None
+        if scheduler is not None:
+            chosen = {"scheduler": name} | ({} if program is None else {"compat": program})
+            return chosen, [*filter(None, [note]), *_noise(found, scheduler)]
+    told = f"sampler {whole} is not known" if whole else "no sampler is told"
+    return {}, [f"{told}; the model's default, {model.defaults.scheduler}, is used", *_noise(found, None)]
+
+
+def _noise(found: FoundRecipe, scheduler: Scheduler | None) -> Iterator[str]:
+    if not found.noise:
+        yield f"how {found.program} draws the noise of the start is not known; ours is drawn"
+    if scheduler is not None and scheduler.stochastic:
+        delta = f" (and ENSD {found.more['ENSD']})" if "ENSD" in found.more else ""
+        yield f"{found.sampler} draws noise at every step; that noise{delta} is ours, so the picture will differ"
+
+
+def _model_notes(found: FoundRecipe, model: Model) -> Iterator[str]:
+    given, ours = found.model_hash.lower(), model.fingerprint()
+    if len(given) >= 10:
+        if not ours.startswith(given[:64]):
+            yield other_model(found.model, given, model)
+    elif given or found.model != model.name:
+        why = f"its hash {given} is of the old kind, which says little" if given else "no hash of it is told"
+        yield f"the picture's model is '{found.model}'; whether '{model.name}' is the same is not known ({why})"
+
+
+def variant_of(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """What it was begun from, the arguments of the pipeline for that, and notes. Raises InputError for no sense."""
+    more, notes = _hires(found)
+    recipe = Recipe.from_found(found if more is None else replace(found, more=more))
+    variant, strength = recipe.variant, found.more.get("Denoising strength", "")
+    if "Further passes" in found.more:
+        notes.append(
+            f"passes after the first are not made ({found.more['Further passes']} follow); this is the first"
+        )
+    elif variant not in ("", SECOND) or "Init image" in found.more:
+        variant = variant or "image to image"
+        notes.append(
+            f"it was made from another picture (denoising strength {strength or 'unknown'}), which it does not hold; "
+            "it is begun from the one that --init gives, if any"
+        )
+    if "Steps made" in found.more:
+        notes.append(f"only steps {found.more['Steps made']} were made there; all are made here")
+    return variant, arguments_of(recipe), tuple(notes)
+
+
+def _hires(found: FoundRecipe) -> tuple[dict[str, str] | None, list[str]]:
+    """The settings with a second pass as it can be made here; None where they are that already; and notes."""
+    named = {name: value for name, value in found.more.items() if name.startswith("Hires ")}
+    if not named:
+        return None, []
+    scale = number(named.get("Hires upscale")) or _scale(named.get("Hires resize", ""), found)
+    more = {name: value for name, value in found.more.items() if name not in named}
+    if scale is None or not 1.0 <= scale <= SCALE:
+        first = next(iter(named))
+        more.pop("Denoising strength", None)  # it is that of the second pass
+        return more, [f"passes after the first are not made ({first} {named[first]}); this is the first pass"]
+    upscaler, steps = named.get("Hires upscaler", "Latent"), named.get("Hires steps", "")
+    more |= {"Hires upscale": repr(scale), "Hires upscaler": upscaler}
+    more |= {"Hires steps": steps} if steps not in ("", "0") else {}
+    notes = []
+    if upscaler != "Latent" and found.program != "unnoise":
+        way = (
+            "latents are enlarged bilinearly"
+            if upscaler.startswith("Latent")
+            else "pixels are enlarged bicubically"
+        )
+        notes.append(f"its upscaler, {upscaler}, is not here; {way}")
+    rest = [f"{name} {value[:40]}" for name, value in named.items() if name not in _HIRES]
+    return more, notes + ([f"not honoured in the second pass: {'; '.join(rest[:8])}"] if rest else [])
+
+
+def _scale(size: str, found: FoundRecipe) -> float | None:
+    """The scale of a second pass whose size is told instead, as "1024x768"; None where it has another aspect."""
+    sides = [number(part) for part in size.split("x")]
+    if len(sides) != 2 or not sides[0] or not sides[1] or not found.width or not found.height:
+        return None
+    scale = sides[0] / found.width
+    return scale if abs(scale * found.height - sides[1]) < 1.0 else None
+
+
+def parts_of(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
+    """The clip skip to be set, and notes on parts that are not loaded."""
+    notes = []
+    told = found.more.get("Clip skip", "")
+    skip = int(told) if told.isdecimal() and len(told) < 4 else 0
+    if model.text_skip:  # such models are read before the last layer by all, and A1111 heeds no other there
+        skip, plain = 0, skip in (0, 1, model.text_skip + 1)
+        notes += [] if plain else [f"clip skip {told} is not applied"]
+    skip, skipped = clip_skip_of(0 if skip == 1 and not model.clip_skip else skip, model)
+    notes += skipped
+    if found.more.get("VAE", "None") not in ("None", "Automatic"):
+        notes.append(f"VAE '{found.more['VAE']}' is not loaded; the model's own decodes")
+    return skip, tuple(notes)
+
+
+_HIRES = ("Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
+_TOLD = (
+    *("Denoising strength", "Further passes", "Init image", "Steps made", "Clip skip", "VAE", "ENSD"),
+    *("Prompt style", "Guidance", "Adapters", "Noise level", "Image CFG scale", "Mask blur", "Inpaint area"),
+    *("Masked area padding", "Outpaint"),
+)
+
+
+def unread(found: FoundRecipe) -> Iterator[str]:
+    """One sentence on the settings that nothing here reads."""
+    rest = [
+        f"{name} {value[:40]}"
+        for name, value in found.more.items()
+        if name not in _TOLD
+        and not name.startswith(("Hires ", _TEXT_WEIGHT))
+        and not _SILENT.fullmatch(name.lower())
+    ]
+    if rest:
+        shown = "; ".join(rest[:8]) + (f"; and {len(rest) - 8} more" if len(rest) > 8 else "")
+        yield f"not honoured: {shown}"
