@@ -160,8 +160,8 @@ def test_twelve_steps_equal_five_and_seven_to_the_bit(place, tmp_path):
     for file, held in one.items():
         assert held.keys() == other[file].keys()
         assert all(torch.equal(held[name], other[file][name]) for name in held)
-    files = [(tmp_path / run / "lora.safetensors").read_bytes() for run in ("whole", "cut")]
-    assert files[0] == files[1]
+    files = [load_file(tmp_path / run / "lora.safetensors") for run in ("whole", "cut")]
+    assert all(torch.equal(files[0][name], files[1][name]) for name in one["lora.safetensors"])
 
 
 def test_a_run_does_not_go_on_beside_another_base(place, tmp_path):
@@ -249,7 +249,7 @@ def test_what_a_lora_cannot_be_is_refused_where_it_is_made(values, said):
 
 def test_bases_that_cannot_be_trained_are_refused(place, tmp_path):
     folder = save_tiny(tmp_path / "plain", text=False)
-    with pytest.raises(InputError, match="reads no text, so lora.text_encoder has nothing to change"):
+    with pytest.raises(InputError, match=r"reads no text, so lora.text_encoder has nothing to change"):
         Trainer(
             place / "data", tmp_path / "run", config(place, f"lora.model={folder}", "lora.text_encoder=true")
         )
@@ -262,7 +262,7 @@ def test_bases_that_cannot_be_trained_are_refused(place, tmp_path):
     folder = save_tiny(tmp_path / "four", channels=4)
     with pytest.raises(InputError, match="makes samples of 4 channels"):
         Trainer(place / "data", tmp_path / "run", config(place, f"lora.model={folder}"))
-    with pytest.raises(InputError, match="optimizer.profile_every makes profiles of whole models"):
+    with pytest.raises(InputError, match=r"optimizer.profile_every makes profiles of whole models"):
         config(place, "optimizer.profile_every=5")
 
 

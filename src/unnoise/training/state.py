@@ -55,8 +55,12 @@ def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
 def read(learner: Learner, folder: Path) -> dict[str, Any]:
     """Take up what `write` wrote; returns the content of its state file.
 
-    Raises CheckpointError when the files do not fit the learner.
+    Raises CheckpointError when the files do not fit the learner, InputError for a LoRA beside another base.
     """
+    state: dict[str, Any]
+    if learner.tuning is not None:  # first, for its matrices fit no other network
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        lora.check_base(state["base"], learner.tuning.base)
     try:
         learner.modules.load_state_dict(load_file(folder / WEIGHTS))
         numbers: dict[int, dict[str, Tensor]] = {}
@@ -65,7 +69,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
             numbers.setdefault(int(index), {})[key] = _laid_out(tensor, learner.parameters[int(index)])
         groups = learner.optimizer.state_dict()["param_groups"]
         learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
-        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
         for average in learner.averages if learner.tuning is None else ():
             average.restore(load_file(folder / model_name(learner, average) / WEIGHTS), updates)

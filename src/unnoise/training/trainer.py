@@ -170,8 +170,6 @@ class Trainer:
         if found is None:
             return None
         saved = state.read(self.learner, found.folder)
-        if self.tuning is not None:
-            lora.check_base(saved["base"], self.tuning.base)
         self.step, self.skipped, self.bad = found.step, saved["skipped"], saved.get("bad", 0)
         self.curve = held_out.Curve.from_dict(saved.get("held_out", {}))
         self.world.led(lambda: profiles.sweep(self.out, self.step))
