@@ -7,6 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
+from tiny_model import save_tiny
 from unnoise import checkpoints
 from unnoise.training import settings
 
@@ -87,3 +88,43 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(pictures, tmp_path):
     assert process.returncode == 130, err
     assert json.loads(out.splitlines()[-1])["event"] == "stopped"
     assert checkpoints.load(tmp_path / "run").shape == (1, 8, 8)
+
+
+def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
+    save_tiny(tmp_path / "base")
+    words = (
+        "train",
+        "pictures",
+        "--lora",
+        "base",
+        "--rank",
+        2,
+        "--steps",
+        2,
+        "--batch",
+        2,
+        "--sample-every",
+        0,
+    )
+    status, out, err = run(*words, "--out", "run")
+    assert status == 0
+    assert "the base model never saw" in err
+    assert "done: the LoRA is in run/lora.safetensors" in out
+    assert out.endswith("try it: unnoise generate PROMPT -m base --lora run/lora.safetensors\n")
+    assert run("generate", "a seven", "-m", "base", "--lora", "run/lora.safetensors", "--steps", 2)[0] == 0
+    assert run("train", "pictures", "--out", "run", "--resume", "--steps", 3)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--lora", "base", "--size", 16), "model.size=16 is asked for, but a LoRA is learned beside 'base'"),
+        (("--lora", "base", "--rank", 0), "--rank is 0; give a whole number from 1"),
+        (("--lora", " ",), "--lora is empty"),
+        (("--rank", 4), "lora.rank=4 is asked for without a model; give one with --lora"),
+    ],
+)  # fmt: skip
+def test_words_that_a_lora_cannot_have_are_refused(run, pictures, words, said):
+    status, _, err = run("train", "pictures", "--out", "run", *words)
+    assert status == 2
+    assert said in err

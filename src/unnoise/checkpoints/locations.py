@@ -69,6 +69,11 @@ def _in_folder(path: Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / FILE).is_file():
             return folder
+    loras = (path / "lora.safetensors", *sorted(path.glob("checkpoints/*/lora.safetensors"), reverse=True))
+    if found := [file for file in loras if file.is_file()]:
+        raise CheckpointError(
+            f"the run '{path}' made a LoRA, no model; give the model that it was made for, and --lora {found[0]}."
+        )
     steps = (path / "checkpoints").iterdir() if (path / "checkpoints").is_dir() else ()
     numbered = [(int(match[1]), step) for step in steps if (match := _STEP.fullmatch(step.name))]
     for _, step in sorted(numbered, reverse=True):

@@ -6,14 +6,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.progress import Progress
-from unnoise.errors import DataError
+from unnoise.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
 _whole = partial(values.whole, high=10**9)
 _WIDTHS = "model.network.widths"
+_METAVARS = {"--channels": "N,N", "--lora": "MODEL"}
 
 # Option -> the setting it stands for, how its text is checked, and its help.
 _SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
@@ -43,6 +44,8 @@ _SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
         partial(_whole, low=0, example=1000),
         "steps between sample sheets",
     ),
+    "--lora": ("lora.model", values.word, "learn a LoRA for this model, which stays as it is"),
+    "--rank": ("lora.rank", partial(values.whole, low=1, high=4096, example=8), "rank of the LoRA"),
     "--seed": ("run.seed", partial(_whole, low=0, example=0), "of every random draw"),
     "--workers": (
         "run.workers",
@@ -63,9 +66,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--config", metavar="FILE", help="settings in TOML; options below change single ones"
     )
     for flag, (setting, _, about) in _SETTINGS.items():
-        command.add_argument(
-            flag, metavar="N" if flag != "--channels" else "N,N", help=f"{about} ({setting})"
-        )
+        command.add_argument(flag, metavar=_METAVARS.get(flag, "N"), help=f"{about} ({setting})")
     command.add_argument(
         "--set",
         action="append",
@@ -116,8 +117,23 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
     else:
         base = TrainConfig()
     asked = settings.override(base, changes)
+    _check_lora(asked, changes)
     agreed: TrainConfig = run_folder.agree(Path(arguments.out), asked, arguments.resume)
     return agreed
+
+
+def _check_lora(asked: TrainConfig, changes: Sequence[str]) -> None:
+    """Raises InputError for words about the model where that is given, or about a LoRA where there is none."""
+    said = {change.partition(".")[0]: change for change in changes}
+    if asked.lora.model and "model" in said:
+        raise InputError(
+            f"{said['model']} is asked for, but a LoRA is learned beside '{asked.lora.model}', whose size, network and "
+            "schedule hold; leave it out."
+        )
+    if "lora" in said and not asked.lora.model:
+        raise InputError(
+            f"{said['lora']} is asked for without a model; give one with --lora, for example digits."
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         events = train(data, out, asked, arguments.resume, reading)
     if os.environ.get("RANK", "0") != "0":
         return _tell_nothing(events)
-    return _tell_json(events) if arguments.json else _tell(events, out)
+    return _tell_json(events) if arguments.json else _tell(events, out, asked)
 
 
 def _tell_plan(
@@ -211,7 +227,7 @@ def _tell_json(events: Iterator[Event]) -> int:
     return 130 if name == "stopped" else 0
 
 
-def _tell(events: Iterator[Event], out: Path) -> int:
+def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
     from unnoise.training import Progress as Figures
     from unnoise.training import Started
 
@@ -228,7 +244,9 @@ def _tell(events: Iterator[Event], out: Path) -> int:
                 progress.write(_sentence(event) + "\n")
     if type(event).__name__ == "Stopped":
         return 130
-    sys.stdout.write(f"try it: unnoise generate {'PROMPT ' if started.captioned else ''}-m {out}\n")
+    made = asked.lora.model if asked is not None else ""
+    model = f"{made} --lora {out / 'lora.safetensors'}" if made else f"{out}"
+    sys.stdout.write(f"try it: unnoise generate {'PROMPT ' if started.captioned else ''}-m {model}\n")
     return 0
 
 
@@ -249,7 +267,8 @@ def _sentence(event: Event) -> str:
         case Stopped():
             return f"stopped at step {event.step}; go on with the same command and --resume"
         case Finished():
-            return f"done: the model is in {event.model}"
+            what = "LoRA" if event.model.suffix == ".safetensors" else "model"
+            return f"done: the {what} is in {event.model}"
     return str(event)
 
 

@@ -51,6 +51,13 @@ def size(flag: str, text: str) -> tuple[int, int]:
     return width, height
 
 
+def word(flag: str, text: str) -> str:
+    """A name or a path."""
+    if not text.strip():
+        raise InputError(f"{flag} is empty; give a name or a path, for example digits.")
+    return text
+
+
 def widths(flag: str, text: str) -> tuple[int, ...]:
     """Whole numbers parted by commas."""
     return tuple(whole(flag, part.strip(), 1, 65_536, 64) for part in text.split(","))

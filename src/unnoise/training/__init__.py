@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unnoise.training import settings
 from unnoise.training.config import (
     DataConfig,
+    LoraConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "DataConfig",
     "Event",
     "Finished",
+    "LoraConfig",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",

@@ -1,4 +1,4 @@
-"""What a training run is: five small tables, checked when they are made.
+"""What a training run is: six small tables, checked when they are made.
 
 `TrainConfig` is plain frozen data. How it becomes TOML, and how `--set section.key=value` changes it, stands
 in `settings.py`.
@@ -252,12 +252,46 @@ class RunConfig:
         _choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
 
 
+_SORTS = ("attention", "feed-forward", "projections", "convolutions")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """A LoRA: small matrices learned beside a model that stays as it is. Off while `model` is "".
+
+    model: one of unnoise's own, by shipped name, folder or run; its pictures' size, network, words, schedule and
+    prediction hold, and the table of the model stays at its defaults. rank: inner dimension of the matrices. alpha:
+    they count alpha / rank; 0 takes the rank. targets: sorts of layers that get them: "attention", "feed-forward",
+    "projections" (into and out of the attention blocks), "convolutions". text_encoder: whether its layers do too.
+    """
+
+    model: str = ""
+    rank: int = 8
+    alpha: float = 0.0
+    targets: tuple[str, ...] = _SORTS
+    text_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        _number("lora.rank", self.rank, 1, 4096, "8")
+        _number("lora.alpha", self.alpha, 0, math.inf, "8")
+        for target in self.targets or ("",):
+            _choice("lora.targets", target, _SORTS)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run: what is learned, from what, by which loss and optimizer, for how long."""
+    """A whole run: what is learned, from what, by which loss and optimizer, for how long; or beside which model."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        if self.lora.model and self.optimizer.profile_every:
+            raise InputError(
+                "optimizer.profile_every makes profiles of whole models, and lora.model asks for a LoRA; leave "
+                "one of them out (optimizer.more_ema works with both)."
+            )

@@ -89,7 +89,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Finished:
-    """All steps are done; `model` is the folder of the averaged model."""
+    """All steps are done; `model` is the folder of the averaged model, or the file of the LoRA."""
 
     step: int
     model: Path

@@ -17,6 +17,7 @@ from unnoise.networks import fast_dtype
 from unnoise.training.batches import Batch
 from unnoise.training.config import OptimizerConfig, TrainConfig
 from unnoise.training.ema import MovingAverage, PowerAverage
+from unnoise.training.lora import Tuning
 from unnoise.training.objective import Objective
 from unnoise.training.precision import LossScale
 from unnoise.training.profiles import average_of
@@ -55,15 +56,22 @@ class Learner:
     rate are functions of (seed, step), so a run may be cut anywhere and put together again.
 
     averages: by decay, the first is the one that is exported as the model. profiles: power-function averages.
-    moments: what importance sampling has learned. scale: of the loss in float16.
+    moments: what importance sampling has learned. scale: of the loss in float16. tuning: the LoRA that is learned
+    instead of the networks; `model` then is the one that has it.
     """
 
     def __init__(
-        self, config: TrainConfig, model: Model, device: torch.device, world: World | None = None
+        self,
+        config: TrainConfig,
+        model: Model,
+        device: torch.device,
+        world: World | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self.config = config
         self.model = model
         self.device = device
+        self.tuning = tuning
         self.world = world or World()
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
@@ -71,7 +79,7 @@ class Learner:
         if config.run.recompute:
             forget_inside(model.network)
         self.shared = self.world.shared(self.objective, device)
-        self.modules = self.objective.parts
+        self.modules = self.objective.parts if tuning is None else tuning.changes
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -95,7 +103,7 @@ class Learner:
         return self.averages[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Live weights and buffers of the model by name, prefixed `network.` and `text_encoder.`."""
+        """Live weights and buffers of what learns by name, of networks prefixed `network.` and `text_encoder.`."""
         return dict(self.modules.state_dict())
 
     def advance(self, step: int, batch: Batch) -> StepResult:
@@ -138,6 +146,8 @@ class Learner:
     def averaged(self, average: MovingAverage | None = None) -> Model:
         """A copy of the model with averaged weights (None: the first average's), ready to sample from."""
         tensors = (average or self.average).average
+        if self.tuning is not None:
+            return self.tuning.averaged(tensors)
         network, encoder = copy.deepcopy((self.model.network, self.model.text_encoder))
         for prefix, module in (("network.", network), ("text_encoder.", encoder)):
             if module is not None:

@@ -18,6 +18,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unnoise.checkpoints import Model
 from unnoise.training import times
 from unnoise.training.batches import Batch
 from unnoise.training.learner import Learner
@@ -102,7 +103,8 @@ def estimate(learner: Learner) -> Memory:
     """The memory that the learner's device needs while it trains."""
     weights, moments = _weights(learner), _moments(learner)
     averages = (len(learner.averages) + len(learner.profiles)) * weights
-    return Memory(weights, moments, averages, _step(learner), saving(learner))
+    frozen = 0 if learner.tuning is None else _held(learner.tuning.base)
+    return Memory(weights + frozen, moments, averages, _step(learner), saving(learner))
 
 
 def saving(learner: Learner) -> int:
@@ -112,6 +114,12 @@ def saving(learner: Learner) -> int:
 
 def _weights(learner: Learner) -> int:
     return sum(tensor.nbytes for tensor in learner.modules.state_dict().values())
+
+
+def _held(base: Model) -> int:
+    """Bytes of a model beside which something is learned."""
+    encoders = [tower.encoder for tower in base.towers]
+    return sum(tensor.nbytes for part in (base.network, *encoders) for tensor in part.state_dict().values())
 
 
 def _moments(learner: Learner) -> int:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
+from unnoise.training import lora
+from unnoise.training.checkpoints import discard
 from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
 
@@ -43,7 +45,7 @@ def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
     if more := _more(learner):
         save_file(_contiguous(more), folder / MORE)
     for average in learner.averages:
-        models.save(learner.averaged(average), folder / model_name(learner, average))
+        export(learner, average, folder, facts["pictures"])
     state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
     if learner.scale is not None:
         state["loss_scale"] = [learner.scale.value, learner.scale.good]
@@ -53,8 +55,12 @@ def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
 def read(learner: Learner, folder: Path) -> dict[str, Any]:
     """Take up what `write` wrote; returns the content of its state file.
 
-    Raises CheckpointError when the files do not fit the learner.
+    Raises CheckpointError when the files do not fit the learner, InputError for a LoRA beside another base.
     """
+    state: dict[str, Any]
+    if learner.tuning is not None:  # first, for its matrices fit no other network
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        lora.check_base(state["base"], learner.tuning.base)
     try:
         learner.modules.load_state_dict(load_file(folder / WEIGHTS))
         numbers: dict[int, dict[str, Tensor]] = {}
@@ -63,9 +69,9 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
             numbers.setdefault(int(index), {})[key] = _laid_out(tensor, learner.parameters[int(index)])
         groups = learner.optimizer.state_dict()["param_groups"]
         learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
-        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
-        for average in learner.averages:
+        for average in learner.averages if learner.tuning is None else ():
             average.restore(load_file(folder / model_name(learner, average) / WEIGHTS), updates)
         _take_more(learner, folder / MORE, updates)
         if learner.scale is not None:
@@ -75,9 +81,19 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
     return state
 
 
+def export(learner: Learner, average: MovingAverage, folder: Path, pictures: int) -> Path:
+    """Write an averaged model into `folder`, or of a LoRA its file; returns the path. One that is there gives way."""
+    path = folder / model_name(learner, average)
+    if learner.tuning is not None:
+        return learner.tuning.write(path, average.average, learner.config, pictures)
+    discard(path)
+    return models.save(learner.averaged(average), path)
+
+
 def model_name(learner: Learner, average: MovingAverage) -> str:
-    """Folder of an exported average: `model` for the first, `model-0.9999` for one more decay."""
-    return MODEL if average is learner.average else f"{MODEL}-{average.decay:g}"
+    """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; of a LoRA, the file."""
+    name, ending = (MODEL, "") if learner.tuning is None else (Path(lora.FILE).stem, Path(lora.FILE).suffix)
+    return f"{name}{'' if average is learner.average else f'-{average.decay:g}'}{ending}"
 
 
 def _more(learner: Learner) -> dict[str, Tensor]:
@@ -87,6 +103,9 @@ def _more(learner: Learner) -> dict[str, Tensor]:
         found |= {f"uncertainty.{name}": t for name, t in learner.objective.uncertainty.state_dict().items()}
     if learner.moments is not None:
         found |= {"moments.losses": learner.moments.losses, "moments.counts": learner.moments.counts}
+    # The averages of networks are models; those of a LoRA would lose their form in its file.
+    for place, average in enumerate(learner.averages if learner.tuning is not None else ()):
+        found |= {f"average.{place}.{name}": tensor for name, tensor in average.average.items()}
     for place, profile in enumerate(learner.profiles):
         found |= {f"profile.{place}.{name}": tensor for name, tensor in profile.average.items()}
     return found
@@ -98,8 +117,8 @@ def _take_more(learner: Learner, path: Path, updates: int) -> None:
     saved = load_file(path) if wanted else {}
     for name, tensor in wanted.items():
         tensor.copy_(saved[name])
-    for profile in learner.profiles:
-        profile.updates = updates
+    for average in (*learner.averages, *learner.profiles):
+        average.updates = updates
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

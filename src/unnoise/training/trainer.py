@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from unnoise import checkpoints as models
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.training import (
     batches,
     checkpoints,
     held_out,
+    lora,
     profiles,
     report,
     run_folder,
@@ -89,15 +89,20 @@ class Trainer:
         device = pick_device(self.config.run.device, self.world)
         run = self.config.run
         self.positions = self.world.stretch(run.batch)
-        self.pictures, self.unseen = open_data(Path(data), self.config, reading)
+        tuned = self.config.lora
+        base = lora.open_base(tuned, device) if tuned.model else None
+        known = self.config.model if base is None else lora.settled(self.config.model, base)
+        self.pictures, self.unseen = open_data(Path(data), replace(self.config, model=known), reading)
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
-        self.model = build_model(self._first_model(), words, run.seed)
+        self.tuning = None if base is None else lora.begin(tuned, base, run.seed)
+        self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
-        self.learner = Learner(self.config, self.model, device, self.world)
+        self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
         self.notes = _data_notes(self.pictures, run.batch)
+        self.notes += [] if base is None else lora.notes(base, words)
 
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
@@ -182,6 +187,8 @@ class Trainer:
             "skipped": self.skipped,
             "bad": self.bad,
             "data": self.pictures.digest(),
+            "pictures": len(self.pictures),
+            "base": "" if self.tuning is None else self.tuning.base.fingerprint(),
             "held_out": self.curve.to_dict(),
         }
         write = functools.partial(state.write, self.learner, facts=facts)
@@ -221,12 +228,12 @@ class Trainer:
             yield Sampled(self.step, path)
 
     def _export(self) -> Path:
-        """The averaged model as `RUN/model`; one that an earlier, shorter run left gives way to it."""
-        for average in self.learner.averages:
-            folder = self.out / state.model_name(self.learner, average)
-            checkpoints.discard(folder)
-            models.save(self.learner.averaged(average), folder)
-        return self.out / state.MODEL
+        """The averaged model as `RUN/model`, or the LoRA; one that an earlier, shorter run left gives way to it."""
+        found = [
+            state.export(self.learner, average, self.out, len(self.pictures))
+            for average in self.learner.averages
+        ]
+        return found[0]
 
     def _started(self) -> Started:
         weights = sum(weight.numel() for weight in self.learner.parameters)

@@ -115,7 +115,9 @@ def _reads_text(key: str) -> bool:
 
 def _sort(layer: Layer) -> str:
     part = {"network": "unet", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
-    for what, pattern in _TOUCHES.items():
-        if pattern.search(layer.key):
-            return f"{part.get(layer.part, layer.part)} {what}"
-    return f"{part.get(layer.part, layer.part)} other layers"
+    return f"{part.get(layer.part, layer.part)} {sort_of(layer.key) or 'other layers'}"
+
+
+def sort_of(key: str) -> str:
+    """The sort of a layer: "feed-forward", "attention", "projections", "convolutions", or "" for another."""
+    return next((what for what, pattern in _TOUCHES.items() if pattern.search(key)), "")
