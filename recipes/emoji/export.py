@@ -39,9 +39,11 @@ def main() -> None:
         "seed": config.run.seed,
         "steps": config.run.steps,
         "batch": config.run.batch,
-        "started_from": "another run of this recipe" if config.model.start else "nothing",
+        "started": "another run of this recipe" if config.model.start else "nothing",
     }
-    saved = checkpoints.save(replace(model, card=card, defaults=recipe.defaults), options.folder, dtype=torch.int8)
+    saved = checkpoints.save(
+        replace(model, card=card, defaults=recipe.defaults), options.folder, dtype=torch.int8
+    )
     size = sum(entry.stat().st_size for entry in saved.iterdir())
     print(f"{saved}: {size / 1e6:.2f} MB, weights sha256 {checkpoints.load(saved).sha256}")
 

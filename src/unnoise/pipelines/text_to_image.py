@@ -85,7 +85,7 @@ class Denoising(Iterator[Step]):
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
         with torch.inference_mode():
-            self._telling = Telling(model, request, len(plan), given.guided(request) or self._both)
+            self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
             self.noise = self._noise()
             self._steps = plan.run(self.estimate, given.begin(plan, self.noise), given.source(request))
 
