@@ -11,7 +11,7 @@ demo: $(VENV)/.run
 
 # The networks of most tests are tiny: threads would wait for each other longer than they compute.
 test: $(VENV)/.test
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

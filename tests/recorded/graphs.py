@@ -145,7 +145,7 @@ COMFYUI = [
         ),
         prompt="a heron",
         loras=(("ink", 0.75),),
-        more={"Clip skip": "2"},
+        more={"Clip skip": "2", "LoRA text weight ink": "1"},
         model="v1-5",
     ),
     run(
