@@ -109,20 +109,31 @@ def test_captions_are_what_the_tokenizer_reads_and_nearly_all_name_the_style():
         assert all(re.fullmatch(r"[a-z0-9 ]+(, [a-z0-9]+)?", line.replace("’", " ")) for line in lines), lines
 
 
-@pytest.mark.parametrize(("flags", "splits"), [([], {"train"}), (["--all"], {"train", "pair", "concept"})])
-def test_the_data_command_writes_what_the_split_allows(tmp_path, flags, splits):
+ALL = {"train", "pair", "concept"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "splits", "styles"),
+    [
+        ([], {"train"}, {"noto", "flat", "3d"}),
+        (["--all"], ALL, {"noto", "flat", "3d"}),
+        (["--all", "--styles", "noto-v1,3d"], ALL, {"noto-v1", "3d"}),
+    ],
+)
+def test_the_data_command_writes_what_split_and_styles_allow(tmp_path, flags, splits, styles):
     script = emoji_recipe.RECIPE / "make_data.py"
     done = subprocess.run(
         [sys.executable, script, emoji_recipe.SAMPLE, tmp_path / "out", *flags], capture_output=True, text=True
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    wanted = {f"{row['index']:06d}" for row in ROWS if row["split"] in splits}
+    rows = [row for row in ROWS if row["style"] in styles]
+    wanted = {f"{row['index']:06d}" for row in rows if row["split"] in splits}
     written = {path.stem for path in tmp_path.glob("out/*/*.png")}
     assert {stem for stem in written if "-" not in stem} == wanted
     assert {stem.partition("-")[0] for stem in written} == wanted
     assert {path.stem for path in tmp_path.glob("out/*/*.txt")} == written
     new = {path.stem for path in tmp_path.glob("out/12_new/*.png")}
-    assert new == {f"{row['index']:06d}" for row in ROWS if row["split"] in splits - {"train"}}
+    assert new == {f"{row['index']:06d}" for row in rows if row["split"] in splits - {"train"}}
     assert f"{len(wanted)} pictures and {len(written - wanted)} recoloured ones" in done.stdout
 
 
