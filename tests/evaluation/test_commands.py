@@ -130,3 +130,29 @@ def test_refusals(run, tiny, folder, tmp_path):
         assert (found, out) == (status, ""), words
         assert sentence in err, (words, err)
         assert err.count("\n") == 1
+
+
+def test_distance_by_the_shipped_encoder(run, tmp_path):
+    source = np.random.default_rng(1)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            picture = Image.fromarray(source.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+            picture.save(tmp_path / name / f"{number:02d}.png")
+    status, out, _ = run("evaluate", "distance", "one", "two", "--features", "emoji", "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert told["features"].startswith("encoder emoji ")
+    assert "brought to 64x64" in told["features"]
+    status, same, _ = run("evaluate", "distance", "one", "one", "--features", "emoji", "--json")
+    energy, own = (json.loads(text)["values"]["energy"]["value"] for text in (out, same))
+    assert own < energy
+
+
+def test_compare_tells_how_well_pictures_show_their_prompts(run, tiny, tmp_path):
+    words = ("compare", tiny, "--schedulers", "Euler", "--steps", "2", "--count", "4", "--encoder", "emoji")
+    status, out, _ = run(*words, "--prompt", "a seven", "--out", "report", "--json")
+    assert status == 0
+    (cell,) = json.loads(out)["cells"]
+    assert -1.0 <= cell["alignment"] <= 1.0
+    assert "Asked for" in (tmp_path / "report" / "report.html").read_text()

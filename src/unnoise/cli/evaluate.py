@@ -89,8 +89,8 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--features",
         default="pixels",
         metavar="WHAT",
-        help="pixels; a folder or .safetensors file of a CLIP picture tower or DINOv2 (config.json beside it); or "
-        "MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
+        help="pixels; emoji (our encoder); a folder or .safetensors file of a CLIP picture tower or DINOv2 (config.json "
+        "beside it); or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
     )
     part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
     part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
@@ -249,11 +249,19 @@ def _encoder(features: str) -> Encode:
     import numpy as np
 
     from unnoise import evaluation
+    from unnoise.checkpoints.encoder_folder import shipped_encoders
 
     if features == "pixels":
         return lambda pixels, size: (
             evaluation.pixel_features(pixels),
             f"pixels {size}, from 0 to 1, not resized",
+        )
+    if features in shipped_encoders():
+        judge = evaluation.Alignment.load(features)
+        side = judge.encoder.network.picture.config.size
+        return lambda pixels, size: (
+            judge.features(pixels.float() / 127.5 - 1.0),
+            f"encoder {judge.name}, of {size}, brought to {side}x{side} by area-aware bilinear resizing",
         )
     if Path(features).expanduser().exists() or Path(features).suffix:
         network = evaluation.load_encoder(features)

@@ -39,7 +39,9 @@ class Alignment:
 
     @torch.inference_mode()
     def pictures(self, pictures: Tensor) -> Tensor:
-        """Unit vectors of pictures (pictures, 3, height, width) in [-1, 1]: (pictures, features)."""
+        """Unit vectors of pictures (pictures, 3 or 1, height, width) in [-1, 1]: (pictures, features)."""
+        if pictures.dim() == 4 and pictures.shape[1] == 1:
+            pictures = pictures.expand(-1, 3, -1, -1)
         starts = range(0, len(pictures), _ROWS)
         return torch.cat([self.encoder.network.picture(pictures[i : i + _ROWS].float()) for i in starts])
 
