@@ -89,8 +89,8 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--features",
         default="pixels",
         metavar="WHAT",
-        help="pixels; emoji (our encoder); a folder or .safetensors file of a CLIP picture tower or DINOv2 (config.json "
-        "beside it); or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
+        help="pixels; emoji (our encoder); a folder or .safetensors file of a CLIP picture tower or DINOv2 "
+        "(config.json beside it); or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
     )
     part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
     part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
