@@ -23,11 +23,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise.checkpoints.encoder_folder import PictureText, save_encoder
+from unnoise.checkpoints.picture_text import PictureText, save_picture_text
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig, WordEmbedding
 from unnoise.text import WordTokenizer
-from unnoise.training.words import SPECIAL, WordVectors
+from unnoise.training.words import WordVectors
 
 WORDS = STYLES | {"fluent": "fluent"}
 SKIPPED = ("flags", "component")
@@ -78,11 +78,23 @@ def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 def build(words: WordVectors) -> PictureTextEncoder:
     """The untrained pair."""
-    text = TextEncoderConfig(
-        vocabulary=words.tokenizer.size, width=128, layers=1, heads=4, positions=16, expansion=2, activation="gelu",
-        causal=False, pooling="mean", end_token=3, projection=128, attend_padding=False,
-        vectors=words.vectors.shape[1], learned=words.learned + SPECIAL, token_dropout=0.3,
-    )  # fmt: skip
+    shape = {
+        "vocabulary": words.tokenizer.size,
+        "width": 128,
+        "layers": 1,
+        "heads": 4,
+        "positions": 16,
+        "expansion": 2,
+        "activation": "gelu",
+        "causal": False,
+        "pooling": "mean",
+        "end_token": words.tokenizer.end,
+        "projection": 128,
+        "attend_padding": False,
+        **words.settings(),
+        "token_dropout": 0.3,
+    }
+    text = TextEncoderConfig.from_dict(shape)
     model = PictureTextEncoder(PictureEncoderConfig(widths=(24, 48, 96, 160)), text)
     assert isinstance(model.text.token_embedding, WordEmbedding)
     words.fill(model.text.token_embedding)
@@ -126,7 +138,7 @@ def main() -> None:
                 flush=True,
             )
     card = {"recipe": "recipes/emoji", "steps": options.steps, "batch": options.batch, "split": "train"}
-    save_encoder(PictureText(model.eval(), words.tokenizer, card), options.out, torch.float16)
+    save_picture_text(PictureText(model.eval(), words.tokenizer, card), options.out, torch.float16)
 
 
 if __name__ == "__main__":

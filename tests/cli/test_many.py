@@ -114,3 +114,39 @@ def test_a_shard_without_a_file_and_a_file_of_another_kind_are_refused(run, tiny
     assert "give --prompts FILE as well" in run("generate", "a seven", "-m", tiny, "--shard", "1/2")[2]
     assert "ends in .txt, .csv, .jsonl, .parquet" in run("generate", "--prompts", "a.doc", "-m", tiny)[2]
     assert "cannot read 'a.txt'" in run("generate", "--prompts", "a.txt", "-m", tiny)[2]
+
+
+def test_guidance_around_the_scale_is_heeded_in_every_row(run, tiny, file, tmp_path):
+    words = (
+        "generate",
+        "--prompts",
+        file,
+        "-m",
+        tiny,
+        "--steps",
+        2,
+        "--guidance-rescale",
+        "0.7",
+        "-o",
+        "all",
+        "--json",
+    )
+    status, out, _ = run(*words)
+    assert status == 0
+    paths = [tmp_path / json.loads(line)["path"] for line in out.splitlines()]
+    assert {Recipe.from_png(path).guidance_rule for path in paths} == {"rescale 0.7"}
+    words = ("generate", "the number two", "-n", "a seven", "--guidance", 3, "--guidance-rescale", "0.7")
+    run(*words, "-m", tiny, "--steps", 2, "-s", 0, "-o", "alone.png")
+    with Image.open(tmp_path / "alone.png") as alone, Image.open(paths[3]) as row:
+        assert alone.tobytes() == row.tobytes()
+
+
+def test_every_row_may_begin_from_one_picture(run, tiny, file, tmp_path):
+    Image.new("L", (8, 8), 120).save(tmp_path / "init.png")
+    begun = ("--init", "init.png", "--strength", "0.5")
+    status, out, _ = run(
+        "generate", "--prompts", file, "-m", tiny, "--steps", 4, *begun, "-o", "all", "--json"
+    )
+    assert status == 0
+    recipes = [Recipe.from_png(tmp_path / json.loads(line)["path"]) for line in out.splitlines()]
+    assert {recipe.variant for recipe in recipes} == {"image to image"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unnoise.checkpoints.encoder_folder import PictureText, load_encoder, save_encoder
+from unnoise.checkpoints.picture_text import PictureText, load_picture_text, save_picture_text
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.evaluation import Alignment, retrieval
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
@@ -57,8 +57,8 @@ def test_agreement_is_the_cosine_of_each_pair(encoder):
 
 
 def test_an_encoder_comes_back_from_disk_with_its_hash_and_exact_vectors(encoder, tmp_path):
-    saved = save_encoder(encoder, tmp_path / "judge", torch.float16)
-    loaded = load_encoder(saved)
+    saved = save_picture_text(encoder, tmp_path / "judge", torch.float16)
+    loaded = load_picture_text(saved)
     half = {
         name: t.half().float() if t.is_floating_point() else t
         for name, t in encoder.network.state_dict().items()
@@ -68,22 +68,22 @@ def test_an_encoder_comes_back_from_disk_with_its_hash_and_exact_vectors(encoder
     assert loaded.tokenizer == encoder.tokenizer
     assert loaded.sha256[:10] in Alignment(loaded).name
     with pytest.raises(FileError, match="exists"):
-        save_encoder(encoder, saved)
+        save_picture_text(encoder, saved)
 
 
 def test_damage_is_refused_by_name(encoder, tmp_path):
-    folder = save_encoder(encoder, tmp_path / "judge")
+    folder = save_picture_text(encoder, tmp_path / "judge")
     weights = (folder / "weights.safetensors").read_bytes()
     (folder / "weights.safetensors").write_bytes(weights[:-4] + b"abcd")
     with pytest.raises(CheckpointError, match="was altered or damaged"):
-        load_encoder(folder)
+        load_picture_text(folder)
     description = json.loads((folder / "encoder.json").read_text())
     description["picture"]["features"] = 9
     (folder / "encoder.json").write_text(json.dumps(description))
     with pytest.raises(CheckpointError, match="does not describe an encoder"):
-        load_encoder(folder)
+        load_picture_text(folder)
     with pytest.raises(CheckpointError, match="is no picture-text encoder"):
-        load_encoder(tmp_path)
+        load_picture_text(tmp_path)
 
 
 def test_the_shipped_encoder_finds_the_name_of_a_picture():

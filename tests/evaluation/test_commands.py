@@ -153,6 +153,8 @@ def test_compare_tells_how_well_pictures_show_their_prompts(run, tiny, tmp_path)
     words = ("compare", tiny, "--schedulers", "Euler", "--steps", "2", "--count", "4", "--encoder", "emoji")
     status, out, _ = run(*words, "--prompt", "a seven", "--out", "report", "--json")
     assert status == 0
-    (cell,) = json.loads(out)["cells"]
+    told = json.loads(out)
+    (cell,) = told["cells"]
+    assert f"shows best with Euler and 2 steps: agreement {cell['alignment']:.2f}" in told["sentence"]
     assert -1.0 <= cell["alignment"] <= 1.0
     assert "Asked for" in (tmp_path / "report" / "report.html").read_text()

@@ -249,7 +249,7 @@ def _encoder(features: str) -> Encode:
     import numpy as np
 
     from unnoise import evaluation
-    from unnoise.checkpoints.encoder_folder import shipped_encoders
+    from unnoise.checkpoints.picture_text import shipped_encoders
 
     if features == "pixels":
         return lambda pixels, size: (

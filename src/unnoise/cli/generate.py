@@ -164,7 +164,6 @@ def request(arguments: argparse.Namespace) -> Request:
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
     )
-    _check_prompts(asked)
     _check_files(asked)
     return asked
 
@@ -200,22 +199,15 @@ def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | N
     return prompt
 
 
-def _check_prompts(asked: Request) -> None:
-    """Brackets, weights and tags are read here already, before anything is loaded."""
+def _tags(asked: Request) -> tuple[LoraTag, ...]:
+    """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
     from unnoise.text.prompts import STYLES, Prompt
 
     style = asked.options["prompt_style"] or "a1111"
     if style not in STYLES:
         raise InputError(f"--prompt-style is '{style}'; give one of {', '.join(STYLES)}.")
-    Prompt.read(asked.prompt or "", style)
     Prompt.read(asked.options["negative"] or "", style, negative=True)
-
-
-def _tags(asked: Request) -> tuple[LoraTag, ...]:
-    """The LoRAs that the prompt asks for."""
-    from unnoise.text.prompts import Prompt
-
-    return Prompt.read(asked.prompt or "", asked.options["prompt_style"] or "a1111").loras
+    return Prompt.read(asked.prompt or "", style).loras
 
 
 def _check_files(asked: Request) -> None:

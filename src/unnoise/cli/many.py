@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import requests
+from unnoise.cli import requests, variants
 from unnoise.cli.progress import Progress
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from unnoise.cli.generate import Request
-    from unnoise.pipelines import Denoising, Recipe, TextToImage
+    from unnoise.pipelines import Denoising, Recipe, TextToImage, TwoPasses
 
-_ALONE = ("show_every", "frames", "animate", "source", "init", "mask", "hires_scale")
+_ALONE = ("show_every", "frames", "animate", "source")
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -78,7 +78,8 @@ def run(asked: Request, pipe: TextToImage, rows: list[requests.Row]) -> int:
     made, notes = 0, set[str]()
     with Progress(len(rows), "pictures", quiet=asked.json) as progress:
         for done, row in enumerate(rows, 1):
-            denoising = pipe.denoise(**_settings(asked.options, row))
+            options = _settings(asked.options, row)
+            denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
             for note in set(denoising.notes) - notes:
                 sys.stderr.write(f"unnoise: note: {note}\n")
             notes |= set(denoising.notes)
@@ -99,7 +100,7 @@ def _settings(options: Mapping[str, Any], row: requests.Row) -> dict[str, Any]:
     return known | row
 
 
-def _one(denoising: Denoising, asked: Request) -> tuple[Path, bool]:
+def _one(denoising: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:
     """The picture's file, and whether it had to be made."""
     from unnoise import images
 
@@ -107,7 +108,7 @@ def _one(denoising: Denoising, asked: Request) -> tuple[Path, bool]:
     path = asked.output / f"{name_of(recipe, asked.enlarge)}.png"
     if _is_there(path, recipe):
         return path, False
-    picture = images.enlarge(denoising.result().images[0], asked.enlarge)
+    picture = images.enlarge(denoising.result(asked.variant.tiled).images[0], asked.enlarge)
     # Whoever writes this name writes this picture: one that is torn may be replaced.
     images.write_png(path, picture, recipe.png_text())
     return path, True

@@ -228,7 +228,8 @@ def denoise(
     model, more = pipe.model, dict(asked.arguments)
     options = dict(options)
     if asked.guidance_rule:
-        scale = model.defaults.guidance if options["guidance"] is None else options["guidance"]
+        asked_scale = options.get("guidance")
+        scale = model.defaults.guidance if asked_scale is None else asked_scale
         scale = scale.scale if isinstance(scale, Guidance) else scale
         options["guidance"] = from_text(scale, asked.guidance_rule)
     if "second_strength" in more:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unnoise.checkpoints.encoder_folder import PictureText, load_encoder
+from unnoise.checkpoints.picture_text import PictureText, load_picture_text
 from unnoise.errors import InputError
 from unnoise.text import embed
 
@@ -30,7 +30,7 @@ class Alignment:
     @classmethod
     def load(cls, name_or_path: str | Path) -> Alignment:
         """With a shipped encoder ("emoji") or one from a folder. Raises CheckpointError."""
-        return cls(load_encoder(name_or_path))
+        return cls(load_picture_text(name_or_path))
 
     @property
     def name(self) -> str:

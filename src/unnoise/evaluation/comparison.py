@@ -102,7 +102,22 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        """What to use, in plain words."""
+        """What to use, in plain words; where an encoder judged, what shows the prompts best is told beside it."""
+        return f"{self._by_coherence} {self._by_alignment}".rstrip()
+
+    @property
+    def _by_alignment(self) -> str:
+        judged = [cell for cell in self.cells if cell.alignment is not None]
+        if not judged or self.converged_alignment is None:
+            return ""
+        best = max(judged, key=lambda cell: cell.alignment or -1.0)
+        return (
+            f"What was asked for shows best with {best.scheduler} and {best.steps} steps: agreement "
+            f"{best.alignment:.2f}, the converged pictures have {self.converged_alignment:.2f}."
+        )
+
+    @property
+    def _by_coherence(self) -> str:
         best = self.best
         if best.similarity is None:
             return (

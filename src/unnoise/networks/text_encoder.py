@@ -220,16 +220,19 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        words = nn.Embedding(config.vocabulary, config.width)
-        self.token_embedding = WordEmbedding(config) if config.vectors else words
+        self.token_embedding: nn.Embedding | WordEmbedding
+        if config.vectors:
+            self.token_embedding = WordEmbedding(config)
+        else:
+            self.token_embedding = nn.Embedding(config.vocabulary, config.width)
         self.position_embedding = nn.Parameter(torch.empty(config.positions, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)
         self.projection = (
             nn.Linear(config.width, config.projection, bias=False) if config.projection else None
         )
-        if not config.vectors:
-            nn.init.normal_(words.weight, std=0.02)
+        if isinstance(self.token_embedding, nn.Embedding):
+            nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.position_embedding, std=0.01)
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=config.width**-0.5)

@@ -48,8 +48,7 @@ class Telling:
     def _condition(self, unsaid: tuple[Said, ...], said: tuple[Said, ...]) -> Condition:
         size = self._request.height, self._request.width
         made = Condition.of(self._model, said, unsaid, size, self._embedder)
-        if (
-            unsaid and not self._guided
-        ):  # joined prompts lean on the negative ones; only their own answers are wanted
+        # joined prompts lean on the negative ones; only their own answers are wanted
+        if unsaid and not self._guided:
             made = made.rows(range(len(unsaid), len(unsaid) + len(said)))
         return made

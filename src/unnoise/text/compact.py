@@ -8,14 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.text.tokenizer import Tokenizer, Tokens, left_over, prompt_list, rows_to_batch
-
-PADDING, UNKNOWN, START, END = range(4)
-_SPECIAL = 4
+from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
+from unnoise.text.tokenizer import Tokenizer, Tokens, check_ids, left_over, prompt_list, rows_to_batch
 
 
 @dataclass(frozen=True)
-class CompactTokenizer:
+class CompactTokenizer(OwnVocabulary):
     """CLIP's tokenizer restricted to the tokens that a training set's captions use.
 
     A model of ten words needs no table of 49,408 embeddings. The text is split as CLIP splits it; then each
@@ -47,19 +45,9 @@ class CompactTokenizer:
         tokenizer = tokenizer or Tokenizer()
         return cls(tokenizer, {number for caption in set(captions) for number in tokenizer.encode(caption)})
 
-    @property
-    def size(self) -> int:
-        """Number of ids: the known tokens and the four special ones."""
-        return len(self.known) + _SPECIAL
-
-    padding = PADDING
-    unknown = UNKNOWN
-    start = START
-    end = END
-
     @cached_property
     def _compact(self) -> dict[int, int]:
-        return {number: place + _SPECIAL for place, number in enumerate(self.known)}
+        return {number: place + SPECIAL for place, number in enumerate(self.known)}
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -79,13 +67,12 @@ class CompactTokenizer:
 
         Raises InputError for an id outside the vocabulary.
         """
+        check_ids(ids, self.size, "id")
         parts: list[str] = []
         run: list[int] = []
         for number in ids:
-            if not 0 <= number < self.size:
-                raise InputError(f"id is {number}; the vocabulary has the ids 0 to {self.size - 1}.")
-            if number >= _SPECIAL:
-                run.append(self.known[number - _SPECIAL])
+            if number >= SPECIAL:
+                run.append(self.known[number - SPECIAL])
             elif number == UNKNOWN:
                 parts += [self.tokenizer.decode(run), "[unknown]"]
                 run = []

@@ -88,7 +88,7 @@ class Tokenizer:
     def __post_init__(self) -> None:
         if self.padding == -1:
             object.__setattr__(self, "padding", self.end)
-        _check_ids([self.padding], self.size, "padding")
+        check_ids([self.padding], self.size, "padding")
 
     @property
     def size(self) -> int:
@@ -127,7 +127,7 @@ class Tokenizer:
 
         Raises InputError for an id outside the vocabulary.
         """
-        _check_ids(ids, self.size, "id")
+        check_ids(ids, self.size, "id")
         return self.vocabulary.text([number for number in ids if number not in (self.start, self.end)])
 
     def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
@@ -260,7 +260,8 @@ def rows_to_batch(
     return ids, mask
 
 
-def _check_ids(ids: Sequence[int], size: int, name: str) -> None:
+def check_ids(ids: Sequence[int], size: int, name: str) -> None:
+    """Raises InputError for one that is no id of a vocabulary of this size."""
     for number in ids:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < size:
             raise InputError(f"{name} is {number!r}; the vocabulary has the ids 0 to {size - 1}.")

@@ -10,16 +10,15 @@ from functools import cached_property
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.text.compact import END, PADDING, START, UNKNOWN
-from unnoise.text.tokenizer import Tokens, left_over, prompt_list, rows_to_batch, whole_text
+from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
+from unnoise.text.tokenizer import Tokens, check_ids, left_over, prompt_list, rows_to_batch, whole_text
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")  # letters with accents of their own too
-_SPECIAL = 4
 _ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
 
 
 @dataclass(frozen=True)
-class WordTokenizer:
+class WordTokenizer(OwnVocabulary):
     """A fixed list of words; ids: 0 padding, 1 unknown, 2 start, 3 end, 4 and on the words in their order.
 
     Text is brought to Unicode form NFKD without its accents and to lower case; a word is a run of letters and
@@ -42,19 +41,9 @@ class WordTokenizer:
         if len(self._ids) != len(self.known):
             raise InputError("known holds a word twice; give each word once.")
 
-    @property
-    def size(self) -> int:
-        """Number of ids: the words and the four special ones."""
-        return len(self.known) + _SPECIAL
-
-    padding = PADDING
-    unknown = UNKNOWN
-    start = START
-    end = END
-
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {word: place + _SPECIAL for place, word in enumerate(self.known)}
+        return {word: place + SPECIAL for place, word in enumerate(self.known)}
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -79,10 +68,8 @@ class WordTokenizer:
 
         Raises InputError for an id outside the vocabulary.
         """
-        for number in ids:
-            if not 0 <= number < self.size:
-                raise InputError(f"id is {number}; the vocabulary has the ids 0 to {self.size - 1}.")
-        return " ".join(self._word(number) for number in ids if number >= _SPECIAL or number == UNKNOWN)
+        check_ids(ids, self.size, "id")
+        return " ".join(self._word(number) for number in ids if number >= SPECIAL or number == UNKNOWN)
 
     def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
         """Prompts as one batch, as `Tokenizer.__call__`; `Tokens.unknown` tells what the list lacks."""
@@ -106,7 +93,7 @@ class WordTokenizer:
         return UNKNOWN
 
     def _word(self, number: int) -> str:
-        return "[unknown]" if number == UNKNOWN else self.known[number - _SPECIAL]
+        return "[unknown]" if number == UNKNOWN else self.known[number - SPECIAL]
 
     def _missing(self, text: str) -> tuple[str, ...]:
         words = (match.group() for match in _WORD.finditer(text))

@@ -18,7 +18,7 @@ from unnoise.process import NoiseSchedule, schedule_from_config
 from unnoise.text import CompactTokenizer, WordTokenizer
 from unnoise.training.config import ModelConfig
 from unnoise.training.losses import chain_length
-from unnoise.training.words import SPECIAL, WordVectors
+from unnoise.training.words import WordVectors
 
 _DEFAULT_WIDTHS = (64, 128, 256)
 
@@ -64,7 +64,7 @@ def begin_with(model: Model, start: str) -> None:
     other = checkpoints.load(start)
     pairs: dict[str, tuple[object, object]] = {
         "network": (model.network.config, other.network.config),
-        "text encoder": (_frozen(model.text_encoder), _frozen(other.text_encoder)),
+        "text encoder": (_shape_of(model.text_encoder), _shape_of(other.text_encoder)),
         "vocabulary": (model.tokenizer, other.tokenizer),
     }
     for name, (own, given) in pairs.items():
@@ -78,7 +78,7 @@ def begin_with(model: Model, start: str) -> None:
         model.text_encoder.load_state_dict(other.text_encoder.state_dict())
 
 
-def _frozen(encoder: TextEncoder | None) -> TextEncoderConfig | None:
+def _shape_of(encoder: TextEncoder | None) -> TextEncoderConfig | None:
     return None if encoder is None else encoder.config
 
 
@@ -102,8 +102,7 @@ def _text(
         return tokenizer, TextEncoder(_text_config(config, tokenizer))
     known = WordVectors.read(config.words)
     known.check_captions(words)
-    values = {"vectors": known.vectors.shape[1], "learned": known.learned + SPECIAL, "token_dropout": 0.15}
-    encoder = TextEncoder(_text_config(replace(config, text=values | config.text), known.tokenizer))
+    encoder = TextEncoder(_text_config(replace(config, text=known.settings() | config.text), known.tokenizer))
     assert isinstance(encoder.token_embedding, WordEmbedding)
     known.fill(encoder.token_embedding)
     return known.tokenizer, encoder

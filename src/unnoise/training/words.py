@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,9 +18,10 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import WordEmbedding
 from unnoise.text import WordTokenizer
+from unnoise.text.special import SPECIAL
 
-SPECIAL = 4
-"""Ids before the first word: padding, unknown, start, end."""
+TOKEN_DROPOUT = 0.15
+"""How often training hides a word's learned vector, so that the frozen one is learned to be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,11 @@ class WordVectors:
             ) from error
         found._check(path)
         return found
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of a text encoder's configuration that make it one of these words."""
+        learned = self.learned + SPECIAL
+        return {"vectors": self.vectors.shape[1], "learned": learned, "token_dropout": TOKEN_DROPOUT}
 
     def check_captions(self, captions: Iterable[str]) -> None:
         """Raises InputError for a caption with a word that the file lacks."""

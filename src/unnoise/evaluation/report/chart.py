@@ -20,7 +20,7 @@ COLOURS = (
     "#5c8a1e",
 )
 _WIDE, _HIGH = 560, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 122, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 168, 14, 44
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _number(value: float | None) -> str:
 
 
 def _notes(report: Report) -> str:
-    fewest = ", ".join(f"{name} {steps or 'none tried'}" for name, steps in report.fewest.items())
+    fewest = ", ".join(f"{name} {steps or 'none of those tried'}" for name, steps in report.fewest.items())
     prompts = ", ".join(f"“{html.escape(prompt)}”" for prompt in report.prompts if prompt) or "none"
     gap = f"{report.reference_gap:.2g}"
     judged = (

@@ -28,7 +28,7 @@ p { margin:6px 0; max-width:75ch; } .soft { color:var(--soft); }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:14px; overflow-x:auto; }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums; }
 th { text-align:left; font-weight:600; color:var(--soft); font-size:13px; }
-td,th { padding:4px 12px 4px 0; white-space:nowrap; }
+td,th { padding:4px 8px 4px 0; white-space:nowrap; font-size:14px; }
 td.n, th.n { text-align:right; } tr.rule td { border-top:1px solid var(--line); } tr.front td { font-weight:650; }
 td.name { font-weight:600; } .tag { font-size:11px; color:var(--soft); border:1px solid var(--line); border-radius:9px;
  padding:0 7px; font-weight:400; } img { image-rendering:pixelated; display:block; border-radius:3px; background:#888; }

@@ -27,7 +27,7 @@ FILE, WEIGHTS = "encoder.json", "weights.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class PictureText:
-    """A picture-text encoder with its tokenizer. card: facts for people. name, sha256: set by `load_encoder`."""
+    """A picture-text encoder with its tokenizer. card: facts for people. name, sha256: set by `load_picture_text`."""
 
     network: PictureTextEncoder
     tokenizer: PromptTokenizer
@@ -42,7 +42,7 @@ def shipped_encoders() -> dict[str, Path]:
     return {folder.name: folder for folder in folders if (folder / FILE).is_file()}
 
 
-def save_encoder(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
+def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write the folder, whole or not at all, and return its path. dtype: of the stored weights.
 
     Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite.
@@ -70,7 +70,7 @@ def save_encoder(encoder: PictureText, folder: str | Path, dtype: torch.dtype | 
     return folder
 
 
-def load_encoder(name_or_path: str | Path) -> PictureText:
+def load_picture_text(name_or_path: str | Path) -> PictureText:
     """An encoder by its shipped name or from its folder, in float32, its hash compared and every tensor accounted for.
 
     Raises CheckpointError, naming the file, for one that is damaged or does not fit its description.
