@@ -79,6 +79,8 @@ class Denoising(Iterator[Step]):
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
         self.request = request
+        if request.clip_skip is not None:
+            model = model.with_clip_skip(request.clip_skip)
         self._model, self._plan = steered(model, plan, request.width, request.height), plan
         self._given = given
         self._last: Step | None = None
@@ -204,6 +206,7 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -216,7 +219,9 @@ class TextToImage(Adaptable):
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
-        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain".
+        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of the
+        text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
+        that clip_skip=1); the model's own when None.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
@@ -237,6 +242,7 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
         )
         return finished(run, show_every)
 
@@ -257,6 +263,7 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
@@ -279,6 +286,7 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
