@@ -162,7 +162,9 @@ def test_hashes_of_loras_are_a1111_s_and_find_a_renamed_file(tiny, tmp_path):
     for place in ("a.png", "b.png"):
         assert verify(tiny, tmp_path / place, lora_dir=tmp_path).verdict == "bit-equal"
         repeat = Repeat.of(tmp_path / place, tiny.model, tmp_path)
-        assert repeat.adapted(tiny)("a <lora:ink:0.8>", seed=1, steps=1).images  # it is called as the prompt has it
+        assert repeat.adapted(tiny)(
+            "a <lora:ink:0.8>", seed=1, steps=1
+        ).images  # it is called as the prompt has it
 
 
 THEIRS = (
@@ -178,7 +180,8 @@ def test_a1111_s_hashes_are_heeded(tiny, tmp_path):
     repeat = Repeat.of(tmp_path / "a.png", tiny.model, tmp_path)
     assert [(one.file, one.name, one.weight) for one in repeat.loras] == [(path, "ink", 0.8)]
     assert any(
-        note == "the word 'wash', of the embedding 'wash' (hash 0123456789ab), is not applied; its folder is not given "
+        note
+        == "the word 'wash', of the embedding 'wash' (hash 0123456789ab), is not applied; its folder is not given "
         "(--embedding-dir)"
         for note in repeat.notes
     )
@@ -186,7 +189,9 @@ def test_a1111_s_hashes_are_heeded(tiny, tmp_path):
     wrong = THEIRS.format(lora="ba9876543210", word="0123456789ab")
     images.write_png(tmp_path / "b.png", Image.new("L", (8, 8)), {"parameters": wrong})
     said = Repeat.of(tmp_path / "b.png", tiny.model, tmp_path).notes
-    assert any("LoRA 'ink' had the hash ba9876543210; the file 'ink.safetensors' is another" in n for n in said)
+    assert any(
+        "LoRA 'ink' had the hash ba9876543210; the file 'ink.safetensors' is another" in n for n in said
+    )
 
 
 @pytest.mark.parametrize("chunk", ["unnoise", "parameters"])
@@ -221,9 +226,7 @@ def test_clip_skip_is_an_option_that_counts_as_a1111_does(made, tmp_path, monkey
     model = ["-m", str(folder / "mini.safetensors")]
     words = ["--size", "16x16", "--steps", "2", "-s", "3"]
     assert main(["generate", "a house", *model, *words, "--clip-skip", "2", "-o", "a.png"]) == 0
-    assert np.array_equal(
-        np.asarray(images.open_picture(tmp_path / "a.png")), np.asarray(before.images[0])
-    )
+    assert np.array_equal(np.asarray(images.open_picture(tmp_path / "a.png")), np.asarray(before.images[0]))
     assert main(["verify", "a.png", *model]) == 0
     # what is typed has the last word
     assert main(["generate", "--from", "a.png", *model, "--clip-skip", "1", "-o", "b.png"]) == 0

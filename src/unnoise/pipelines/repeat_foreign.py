@@ -168,7 +168,7 @@ def _sampling(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], list[st
 
 
 def _noise(found: FoundRecipe, scheduler: Scheduler | None) -> Iterator[str]:
-    if not found.noise:
+    if not found.noise and found.program != "unnoise":
         yield f"how {found.program} draws the noise of the start is not known; ours is drawn"
     if scheduler is not None and scheduler.stochastic:
         delta = f" (and ENSD {found.more['ENSD']})" if "ENSD" in found.more else ""

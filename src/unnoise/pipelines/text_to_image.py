@@ -17,12 +17,13 @@ from unnoise import checkpoints, images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
-from unnoise.networks.hardware import fast_dtype
+from unnoise.networks.hardware import fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.options import check_kind
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
@@ -176,9 +177,11 @@ class Denoising(Iterator[Step]):
         mend = (
             "lower the guidance, or check the model" if exact else "load the model with dtype=torch.float32"
         )
+        seen = step.estimate
+        layer = first_layer(self._model.network, lambda: self.estimate(seen.x, seen.level))
         raise NonFiniteError(
             f"the network left the finite numbers at step {step.index + 1} of {len(self)} (sigma "
-            f"{float(step.start.sigma):.4g}); no picture was made. One way on: {mend}."
+            f"{float(step.start.sigma):.4g}){layer}; no picture was made. One way on: {mend}."
         )
 
 
@@ -342,6 +345,7 @@ def _suited(
     parameters: int, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> tuple[torch.device | str, torch.dtype]:
     """Where a network of that many numbers runs best, and in what."""
+    usable(device)
     small = parameters < SMALL
     if device is None:
         device = "cuda" if not small and torch.cuda.is_available() else "cpu"
