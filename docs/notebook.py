@@ -43,7 +43,9 @@ def _lines(text: str) -> list[str]:
 
 def notebook() -> str:
     """The whole file."""
-    made = [{"id": f"flow-{place}", **cell} for place, cell in enumerate(cells(PAGE.read_text(encoding="utf-8")))]
+    made = [
+        {"id": f"flow-{place}", **cell} for place, cell in enumerate(cells(PAGE.read_text(encoding="utf-8")))
+    ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     whole = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

@@ -4,6 +4,7 @@ python docs/images/make.py [FOLDER]
 """
 
 import contextlib
+import os
 import re
 import sys
 import tempfile
@@ -47,23 +48,26 @@ def emoji() -> list:
 
 
 def latents() -> list:
-    """Four columns, steps 1, 7, 14 and 20 of the flow's page; rows: channels of the latent, its look, its decoding."""
+    """Four columns: the channels of the last latent; looks at steps 1, 7, 14 and 20 of the flow's page; decodings."""
     page = (Path(__file__).parents[1] / "words" / "flow.md").read_text(encoding="utf-8")
     code = "".join(re.findall(r"^```python\n(.*?)^```\n", page, re.MULTILINE | re.DOTALL))
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(None):
-        names: dict = {}
-        exec(code, names)  # its last part is the walk on a checkpoint
-    run = names["pipe"].denoise(
-        names["prompt"], scheduler="DPM++ 2M", steps=20, guidance=5.0, seed=names["seed"], **names["size"]
-    )
-    seen = [step.x0 for step in run if step.index in (0, 6, 13, 19)]
-    rows = []
-    for channel in range(4):
-        grey = [images.to_pil(x0[:, channel : channel + 1] / 3)[0].convert("RGB") for x0 in seen]
-        rows += [picture.resize((128, 128), Image.Resampling.NEAREST) for picture in grey]
-    rows += [names["look"](x0)[0] for x0 in seen]
+    here, names = Path.cwd(), {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        os.chdir(folder)
+        try:
+            exec(code, names)  # its last part is the walk on a checkpoint
+        finally:
+            os.chdir(here)
+    options = {"scheduler": "DPM++ 2M", "steps": 20, "guidance": 5.0, "seed": names["seed"], **names["size"]}
+    seen = [
+        step.x0 for step in names["pipe"].denoise(names["prompt"], **options) if step.index in (0, 6, 13, 19)
+    ]
+    grey = [images.to_pil(channel / 3)[0].convert("RGB") for channel in seen[-1].split(1, dim=1)]
+    looks = [names["look"](x0)[0] for x0 in seen]
     with torch.inference_mode():
-        return rows + [images.to_pil(decode(names["model"], x0))[0] for x0 in seen]
+        decoded = [images.to_pil(decode(names["model"], x0))[0] for x0 in seen]
+    nearest = [picture.resize((80, 80), Image.Resampling.NEAREST) for picture in grey]
+    return nearest + [picture.resize((80, 80), Image.Resampling.BOX) for picture in looks + decoded]
 
 
 def main(folder: Path) -> None:

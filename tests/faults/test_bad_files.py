@@ -41,14 +41,23 @@ def contents():
     return {
         "truncated": (good[:-1000], "it is cut short or altered. Fetch it again."),
         "cut in its header": (good[:500], "is not a whole safetensors file; fetch it again"),
-        "zero-filled": (bytes(100_000), "it begins with zeros, as space that no download filled; fetch it again"),
+        "zero-filled": (
+            bytes(100_000),
+            "it begins with zeros, as space that no download filled; fetch it again",
+        ),
         "zeros at its end": (good[:-4096] + bytes(4096), None),
         "a web page": (page, "it is a web page, such as a site's page for errors or for signing in"),
         "a pointer of Git LFS": (pointer, "fetch the file itself with `git lfs pull`"),
-        "GGUF": (b"GGUF" + bytes(200), "it is a GGUF file, which is not read here; give the model as .safetensors"),
+        "GGUF": (
+            b"GGUF" + bytes(200),
+            "it is a GGUF file, which is not read here; give the model as .safetensors",
+        ),
         "a flipped header": (good[:20] + b"\xff" + good[21:], "it does not begin with a header"),
         "a flipped length": (b"\xff" * 8 + good[8:], "is not a whole safetensors file; fetch it again"),
-        "200,000 empty tensors": (with_header(json.dumps(empty).encode()), "200,000 tensors; at most 50,000 are read"),
+        "200,000 empty tensors": (
+            with_header(json.dumps(empty).encode()),
+            "200,000 tensors; at most 50,000 are read",
+        ),
         "a name twice": (with_header(twice.encode()) + good[8 + length :], f"holds '{BIAS}' twice"),
         "a pickle renamed": (pickle.dumps(Trap()), "is a pickled file, which can run code as it is read"),
         "nothing": (b"", "is not a whole safetensors file; fetch it again"),
@@ -100,10 +109,16 @@ def test_every_way_in_refuses_it_and_leaves_nothing(here, capsys, fault):
 
 WRONG = {
     "Flux": ({"double_blocks.0.img_attn.qkv.weight": torch.zeros(3, 1)}, "is Flux"),
-    "Stable Diffusion 3": ({"joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(3, 1)}, "is Stable Diffusion 3"),
+    "Stable Diffusion 3": (
+        {"joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(3, 1)},
+        "is Stable Diffusion 3",
+    ),
     "a LoRA": ({"lora_unet_x.lora_up.weight": torch.zeros(1, 1)}, "is a LoRA, which changes a model"),
     "an autoencoder": ({"decoder.conv_in.weight": torch.zeros(1)}, "is an autoencoder alone"),
-    "an embedding": ({"emb_params": torch.zeros(1, 768)}, "is a word of a textual inversion, for --embedding"),
+    "an embedding": (
+        {"emb_params": torch.zeros(1, 768)},
+        "is a word of a textual inversion, for --embedding",
+    ),
 }
 
 

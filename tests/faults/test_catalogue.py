@@ -127,8 +127,8 @@ CATALOGUE = [
     Row(
         11,
         "A tensor with all NaNs was produced in VAE (or a black picture, and no message)",
-        "the autoencoder left the finite numbers, in float32 too, first in its layer 'decoder.conv_out'; no picture was "
-        "made.",
+        "the autoencoder left the finite numbers, in float32 too, first in its layer 'decoder.conv_out'; no picture "
+        "was made.",
         lambda: pipe("burnt.safetensors")("a house", **SMALL),
         ("generate", "a house", "-m", "burnt.safetensors", *WORDS),
     ),
@@ -222,7 +222,7 @@ CATALOGUE = [
     Row(
         19,
         "(nothing: the weight is read as text, or the picture is burnt)",
-        "the weight in '(red:5000)' is 5000; give one from -100 to 100",
+        "the weight in 'a (red:5000)' is 5000; give one from -100 to 100",
         lambda: pipe()("a (red:5000) house", **SMALL),
         ("generate", "a (red:5000) house", "-m", "mini.safetensors", *WORDS),
     ),
@@ -286,7 +286,9 @@ def test_8_half_precision_runs_on_the_processor(here):
 
 
 def test_11_a_layer_is_named_and_a_way_on(here):
-    with pytest.raises(UnnoiseError, match=r"\(sigma .*\), first in its layer 'conv_in'; no picture .* way on"):
+    with pytest.raises(
+        UnnoiseError, match=r"\(sigma .*\), first in its layer 'conv_in'; no picture .* way on"
+    ):
         made(name="loud.safetensors")
 
 
