@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import read_table, unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
@@ -40,6 +42,7 @@ class Control:
     """A ControlNet, the picture that it steers by, and how much of it is heard.
 
     strength: factor of all that it adds. start, end: shares of the steps before which and after which it is silent.
+    name: of its file or folder. files: of its weights.
     """
 
     network: ControlNet
@@ -48,11 +51,26 @@ class Control:
     start: float = 0.0
     end: float = 1.0
     name: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def told(self) -> str:
-        """As recipes keep it."""
-        return f"control {self.name}:{self.strength:g}"
+        """As recipes keep it: name, strength, the beginnings of two hashes, and the share of steps if not all."""
+        share = "" if (self.start, self.end) == (0.0, 1.0) else f":{self.start:g}-{self.end:g}"
+        return f"control {self.name}:{self.strength:g}:{self.sha256[:DIGITS]}:{self.picture_sha256[:DIGITS]}{share}"
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights' files, read when asked for; "" where they are gone."""
+        try:
+            return sha256_of(*self.files) if self.files else ""
+        except OSError:
+            return ""
+
+    @cached_property
+    def picture_sha256(self) -> str:
+        """Of the picture's pixels."""
+        return picture_sha256(self.picture)
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= _STRONGEST:
@@ -81,7 +99,7 @@ def with_control(
     network = fill(part, weight.dtype, weight.device)
     assert isinstance(network, ControlNet)
     picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
-    control = Control(network, picture, strength, start, end, Path(path).name)
+    control = Control(network, picture, strength, start, end, Path(path).name, part.files)
     base = None if model.base is None else replace(model.base, controls=(*model.controls, control))
     return replace(model, controls=(*model.controls, control), base=base)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
-from unnoise.checkpoints.summary import sha256_of
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
@@ -19,6 +18,7 @@ from unnoise.text import PromptTokenizer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
+    from unnoise.checkpoints.adapters.word import Taught
     from unnoise.checkpoints.controlnet import Control
 
 SIZES = 6
@@ -51,7 +51,8 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    ControlNets that steer the network. taught: words of textual inversions that its text encoders know. clip_skip: as
+    `with_clip_skip` set it; 0 where `text_skip` stands.
     """
 
     network: UNet
@@ -73,6 +74,7 @@ class Model:
     adapters: tuple[Applied, ...] = ()
     base: Model | None = None
     controls: tuple[Control, ...] = ()
+    taught: tuple[Taught, ...] = ()
     clip_skip: int = 0
 
     def __post_init__(self) -> None:
@@ -118,8 +120,7 @@ class Model:
         if self.sha256 or self.hashed is None:
             return self.sha256
         try:
-            stat = self.hashed.stat()
-            return _sha256(self.hashed, stat.st_size, stat.st_mtime_ns)
+            return sha256_of(self.hashed)
         except OSError:
             return ""
 
@@ -138,6 +139,8 @@ class Model:
 
     def with_clip_skip(self, skip: int) -> Model:
         """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
+
+        diffusers counts the layers left out: its clip_skip=1 is 2 here, and its None is 1.
 
         Raises InputError for a model without a text encoder or with two, and for a layer that is not there.
         """
@@ -166,8 +169,3 @@ class Model:
     def diffuser(self) -> Diffuser:
         """The network with the meaning of its output."""
         return Diffuser(self.network, self.schedule, self.prediction, self.variance, self.clip)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    return sha256_of(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from unnoise.checkpoints.adapters.names import is_adapter
 from unnoise.checkpoints.adapters.survey import Survey, survey
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
@@ -182,14 +183,3 @@ def _found(text: Mapping[str, str]) -> dict[str, Any]:
     except InputError as error:
         return {"problem": str(error)}
     return {} if found is None else {"recipe": found.to_dict()}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
 from unnoise.cli.values import number
@@ -31,6 +31,9 @@ def add(command: parser.Parser) -> None:
         help="a word from a textual inversion; may be repeated",
     )
     command.add_argument(
+        "--embedding-dir", metavar="FOLDER", help="where those of a recipe are looked for, by name and hash"
+    )
+    command.add_argument(
         "--control",
         action="append",
         default=[],
@@ -50,7 +53,13 @@ def add(command: parser.Parser) -> None:
         metavar="A-B",
         help="shares of the steps it is heard in (0-1)",
     )
+    command.add_argument(
+        "--control-dir",
+        metavar="FOLDER",
+        help="where ControlNets of a recipe, and their pictures, are looked for",
+    )
     parser.hidden(command, "control", "--control-net")
+    parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
 
 
 def add_lora(command: parser.Parser) -> None:
@@ -78,6 +87,11 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
     return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
+
+
+def folders(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
+    return {name: getattr(arguments, name) for name in ("lora_dir", "embedding_dir", "control_dir")}
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:

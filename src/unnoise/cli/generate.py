@@ -75,6 +75,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         metavar="NAME",
         help="how weights are written: a1111 (the default), comfyui, compel, plain",
     )
+    command.add_argument(
+        "--clip-skip",
+        metavar="N",
+        help="layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
+        "(in diffusers clip_skip=1)",
+    )
     command.add_argument("--steps", metavar="N", help="steps from noise to picture")
     command.add_argument(
         "--guidance", metavar="X", help="how strongly the prompt is heeded; 1 is not at all more"
@@ -122,6 +128,7 @@ def _more_spellings(command: parser.Parser) -> None:
         "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
         "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
         "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
+        "clip_skip": ("--clip_skip",),
         "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
         "width": ("--W", "--image_width"),
         "height": ("--H", "--image_height"),
@@ -145,6 +152,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "compat": arguments.compat,
         "prompt_style": arguments.prompt_style,
         "noise": arguments.noise,
+        "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
@@ -246,7 +254,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prompts:
         return many.run(asked, pipe, rows)
     loaded = time.monotonic()
-    repeat = _repeat(asked, pipe, arguments.lora_dir)
+    repeat = _repeat(asked, pipe, adapting.folders(arguments))
     if repeat is not None:
         asked = replace(asked, variant=variants.again(asked.variant, repeat))
         pipe = repeat.adapted(pipe, arguments.lora_live)
@@ -281,11 +289,13 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
     return result, watch
 
 
-def _repeat(asked: Request, pipe: TextToImage, lora_dir: str | None) -> Repeat | None:
+def _repeat(asked: Request, pipe: TextToImage, folders: Mapping[str, Any]) -> Repeat | None:
     """What the picture that is to be repeated says of itself, if there is one."""
     from unnoise.pipelines import Repeat
 
-    return None if asked.source is None else Repeat.of(asked.source, pipe.model, lora_dir, asked.prompt)
+    return (
+        None if asked.source is None else Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **folders)
+    )
 
 
 def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.summary import sha256_of
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
 from unnoise.evaluation.distances import Features
 

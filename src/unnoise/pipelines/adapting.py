@@ -74,7 +74,8 @@ class Adaptable:
     def with_clip_skip(self: Pipeline, skip: int) -> Pipeline:
         """A pipeline that reads text after another layer of its encoder: 1 is the last, 2 the one before.
 
-        Pictures of many anime models are made with 2. Raises InputError where the model has no such layer.
+        That is A1111's count; diffusers' clip_skip=1 is 2 here. Pictures of many anime models are made with 2. Raises
+        InputError where the model has no such layer.
         """
         return type(self)(self.model.with_clip_skip(skip))
 

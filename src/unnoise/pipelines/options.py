@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     noise: str | None
     latents: Tensor | None
     prompt_style: str
+    clip_skip: int | None
 
 
 def requested(
@@ -60,6 +61,7 @@ def requested(
         noise=options.get("noise"),
         latents=options.get("latents"),
         prompt_style=options.get("prompt_style", "a1111"),
+        clip_skip=options.get("clip_skip"),
     )
 
 

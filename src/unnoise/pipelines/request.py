@@ -15,6 +15,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.recipe_adapters import told_of
 from unnoise.pipelines.start_noise import STARTS
 from unnoise.schedulers import Scheduler, names, tuned
 from unnoise.text import Prompt
@@ -28,7 +29,7 @@ class Request:
     """A checked request: one entry of prompts, negatives and seeds for each picture.
 
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
-    `prompt_style`.
+    `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it.
     """
 
     prompts: tuple[str, ...]
@@ -44,6 +45,7 @@ class Request:
     height: int
     latents: Tensor | None
     prompt_style: str
+    clip_skip: int | None
     said: tuple[Prompt, ...]
     unsaid: tuple[Prompt, ...]
     rule: Guidance
@@ -65,9 +67,7 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
-                adapters=", ".join(
-                    [one.told for one in model.adapters] + [one.told for one in model.controls]
-                ),
+                adapters=told_of(model, f"{prompt}\n{negative}"),
                 clip_skip=model.clip_skip,
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
@@ -94,6 +94,7 @@ def check(
     noise: str | None,
     latents: Tensor | None,
     prompt_style: str,
+    clip_skip: int | None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -122,6 +123,7 @@ def check(
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
         prompt_style=prompt_style,
+        clip_skip=_clip_skip(model, clip_skip),
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
@@ -222,6 +224,12 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
 def _check_words(model: Model, request: Request) -> None:
     if model.text_encoder is None and any((*request.prompts, *request.negatives)):
         raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
+
+
+def _clip_skip(model: Model, skip: int | None) -> int | None:
+    if skip is not None:
+        model.with_clip_skip(skip)  # refuses a layer that is not there
+    return skip
 
 
 def _noise(noise: str | None, latents: Tensor | None) -> str:

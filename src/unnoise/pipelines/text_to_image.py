@@ -17,12 +17,13 @@ from unnoise import checkpoints, images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
-from unnoise.networks.hardware import fast_dtype
+from unnoise.networks.hardware import fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.options import check_kind
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
@@ -79,6 +80,8 @@ class Denoising(Iterator[Step]):
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
         self.request = request
+        if request.clip_skip is not None:
+            model = model.with_clip_skip(request.clip_skip)
         self._model, self._plan = steered(model, plan, request.width, request.height), plan
         self._given = given
         self._last: Step | None = None
@@ -174,9 +177,11 @@ class Denoising(Iterator[Step]):
         mend = (
             "lower the guidance, or check the model" if exact else "load the model with dtype=torch.float32"
         )
+        seen = step.estimate
+        layer = first_layer(self._model.network, lambda: self.estimate(seen.x, seen.level))
         raise NonFiniteError(
             f"the network left the finite numbers at step {step.index + 1} of {len(self)} (sigma "
-            f"{float(step.start.sigma):.4g}); no picture was made. One way on: {mend}."
+            f"{float(step.start.sigma):.4g}){layer}; no picture was made. One way on: {mend}."
         )
 
 
@@ -204,6 +209,7 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -216,7 +222,9 @@ class TextToImage(Adaptable):
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
-        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain".
+        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of the
+        text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
+        that clip_skip=1); the model's own when None.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
@@ -237,6 +245,7 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
         )
         return finished(run, show_every)
 
@@ -257,6 +266,7 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
@@ -279,6 +289,7 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
@@ -334,6 +345,7 @@ def _suited(
     parameters: int, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> tuple[torch.device | str, torch.dtype]:
     """Where a network of that many numbers runs best, and in what."""
+    usable(device)
     small = parameters < SMALL
     if device is None:
         device = "cuda" if not small and torch.cuda.is_available() else "cpu"
