@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unnoise.checkpoints.building import outline, unfilled
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
-from unnoise.checkpoints.model import SIZES, Model, Tower, beside
+from unnoise.checkpoints.model import Model, Tower, beside
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
@@ -237,12 +237,12 @@ def check_channels(where: Path, config: UNetConfig) -> None:
         )
 
 
-def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig) -> int:
-    """Width of the sinusoids of each size that XL is told; InputError where the widths leave none."""
+def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig, sizes: int) -> int:
+    """Width of the sinusoids of each of the numbers that XL is told; InputError where the widths leave none."""
     left = network.pooled_width - (encoder.projection or encoder.width)
-    if left <= 0 or left % (2 * SIZES):
+    if left <= 0 or left % (2 * sizes):
         raise InputError(
             f"the network reads a vector of {network.pooled_width} beside the time; the text encoder's "
-            f"{encoder.projection or encoder.width} and six sizes cannot make it up."
+            f"{encoder.projection or encoder.width} and {sizes} numbers cannot make it up."
         )
-    return left // SIZES
+    return left // sizes

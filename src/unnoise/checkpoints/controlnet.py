@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise import images
-from unnoise.checkpoints import layouts
+from unnoise.checkpoints import hub, layouts
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
@@ -87,8 +87,11 @@ def with_control(
 
 
 def read(path: str | Path) -> Part:
-    """What the folder or file is, not yet loaded. Raises CheckpointError for anything but a ControlNet."""
-    place = Path(path).expanduser()
+    """What the folder, file or address of the hub is, not yet loaded.
+
+    Raises CheckpointError for anything but a ControlNet.
+    """
+    place = hub.located(path) or Path(path).expanduser()
     if place.is_file() and (place.parent / "config.json").is_file():
         place = place.parent
     return _folder(place) if place.is_dir() else _file(place)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
-REFINER = "conditioner.embedders.0.model."
+REFINER_BIG_G = "conditioner.embedders.0.model."
 
 _OTHERS = {
     r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",

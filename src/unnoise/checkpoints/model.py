@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
     from unnoise.checkpoints.controlnet import Control
 
-SIZES = 6
-"""Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
-
 
 def beside(channels: int) -> tuple[int, int, int]:
     """What a network of samples with so many channels may see more: nothing, a picture, or a mask and a picture."""
@@ -154,13 +151,21 @@ class Model:
         return replace(self, clip_skip=skip, base=base)
 
     @property
+    def told(self) -> int:
+        """Numbers that Stable Diffusion XL is told: height and width, top and left of the crop, then again a size.
+
+        Its refiner, which has one text encoder, is told a score of beauty in place of the last two.
+        """
+        return 6 if self.more_text else 5
+
+    @property
     def size_ids(self) -> int:
-        """Width of the sinusoids of each of the six sizes and offsets that XL is told; 0 where it is not."""
+        """Width of the sinusoids of each of the numbers that XL is told; 0 where it is not."""
         wanted = self.network.config.pooled_width
         if not wanted or not self.towers:
             return 0
         config = self.towers[-1].encoder.config
-        return (wanted - (config.projection or config.width)) // SIZES
+        return (wanted - (config.projection or config.width)) // self.told
 
     @property
     def diffuser(self) -> Diffuser:

@@ -313,7 +313,8 @@ def load(
 ) -> TextToImage:
     """A pipeline from a shipped model's name, a model folder, a training run, or a Stable Diffusion checkpoint.
 
-    The checkpoint is a diffusers folder, a .safetensors file, or a .ckpt that holds nothing but tensors. dtype,
+    The checkpoint is a diffusers folder, a .safetensors file, a .ckpt that holds nothing but tensors, or on the Hugging
+    Face hub: `owner/name[/file][@revision][:variant]`, fetched (extra `hub`) where its cache does not have it. dtype,
     device: what suits the model's size and this machine when None. prediction: as `checkpoints.load` takes it.
     Raises InputError for an unknown name, CheckpointError for files that cannot be accounted for.
     """
