@@ -43,13 +43,14 @@ def of_model(index: Mapping[str, Any], names: Collection[str], variant: str = ""
     words = [part.replace("text_encoder", "tokenizer") for part in parts if part.startswith("text_encoder")]
     files, lacks = [INDEX], []
     for folder, required in (
-        ("scheduler", "scheduler_config.json"),
-        *((each, "vocab.json") for each in words),
-        *((each, "config.json") for each in parts),
+        ("scheduler", "scheduler_config"),
+        *((each, "vocab|tokenizer") for each in words),
+        *((each, "config") for each in parts),
     ):
         inside = [name for name in names if re.fullmatch(rf"{folder}/[^/]+\.(json|txt)", name)]
         files += [name for name in inside if ".index" not in name]
-        lacks += [] if f"{folder}/{required}" in inside else [folder]
+        if not any(re.fullmatch(rf"{folder}/({required})\.json", name) for name in inside):
+            lacks.append(folder)
     return _with_weights(files, lacks, {f"{part}/": PARTS[part] for part in parts}, names, variant)
 
 
