@@ -20,12 +20,19 @@ from unnoise.checkpoints.model import Model, Tower, beside
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
-from unnoise.networks.unet import ControlNet, ControlNetConfig, UNet, UNetConfig
+from unnoise.networks.unet import (
+    ControlNet,
+    ControlNetConfig,
+    PictureAdapter,
+    PictureAdapterConfig,
+    UNet,
+    UNetConfig,
+)
 from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
 from unnoise.process import NoiseSchedule
 from unnoise.text import PromptTokenizer
 
-Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig | ControlNetConfig
+Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig | ControlNetConfig | PictureAdapterConfig
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ def build(config: Config) -> nn.Module:
         return UNet(config)
     if isinstance(config, ControlNetConfig):
         return ControlNet(config)
+    if isinstance(config, PictureAdapterConfig):
+        return PictureAdapter(config)
     return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
 
 

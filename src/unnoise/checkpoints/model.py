@@ -20,6 +20,7 @@ from unnoise.text import PromptTokenizer
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
     from unnoise.checkpoints.controlnet import Control
+    from unnoise.checkpoints.refiner import Refiner
 
 
 def beside(channels: int) -> tuple[int, int, int]:
@@ -48,7 +49,8 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    ControlNets and T2I-Adapters that steer the network. refiner: the model that ends a run. clip_skip: as
+    `with_clip_skip` set it; 0 where `text_skip` stands.
     """
 
     network: UNet
@@ -70,6 +72,7 @@ class Model:
     adapters: tuple[Applied, ...] = ()
     base: Model | None = None
     controls: tuple[Control, ...] = ()
+    refiner: Refiner | None = None
     clip_skip: int = 0
 
     def __post_init__(self) -> None:
@@ -104,6 +107,11 @@ class Model:
                 f"the network reads text of width {config.text_width}; its text encoders give "
                 f"{' + '.join(map(str, widths))}. Give the encoders that it was trained with."
             )
+
+    @property
+    def companions(self) -> tuple[Control | Refiner, ...]:
+        """The other networks that take part in a run."""
+        return self.controls if self.refiner is None else (*self.controls, self.refiner)
 
     @property
     def beside(self) -> int:

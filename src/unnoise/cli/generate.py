@@ -233,6 +233,7 @@ def run(arguments: argparse.Namespace) -> int:
     tags = _tags(asked)
     adapting.loras(arguments, tags)
     adapting.controls(arguments)
+    adapting.refiner(arguments)
     rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():

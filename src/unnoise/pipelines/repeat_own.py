@@ -75,9 +75,11 @@ def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:
 
 
 def _controls(told: list[str], model: Model) -> Iterator[str]:
-    here = {control.told for control in model.controls}
+    here = {one.told for one in model.companions}
     for one in told:
-        if one not in here:
+        if one.startswith("refiner ") and one not in here:
+            yield f"its {one} is not applied; give it again (--refiner)"
+        elif one not in here:
             kind = "ControlNet" if one.startswith("control ") else "adapter"
             yield f"its {kind} '{one.removeprefix('control ')}' is not applied; give it again (--control)"
 

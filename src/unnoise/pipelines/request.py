@@ -65,9 +65,7 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
-                adapters=", ".join(
-                    [one.told for one in model.adapters] + [one.told for one in model.controls]
-                ),
+                adapters=", ".join(one.told for one in (*model.adapters, *model.companions)),
                 clip_skip=model.clip_skip,
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
