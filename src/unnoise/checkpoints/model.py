@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
     from unnoise.checkpoints.adapters.word import Taught
     from unnoise.checkpoints.controlnet import Control
-
-SIZES = 6
-"""Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
+    from unnoise.checkpoints.refiner import Refiner
 
 
 def beside(channels: int) -> tuple[int, int, int]:
@@ -51,8 +49,8 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network. taught: words of textual inversions that its text encoders know. clip_skip: as
-    `with_clip_skip` set it; 0 where `text_skip` stands.
+    ControlNets and T2I-Adapters that steer the network. taught: words of textual inversions that its text encoders
+    know. refiner: the model that ends a run. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
     """
 
     network: UNet
@@ -75,6 +73,7 @@ class Model:
     base: Model | None = None
     controls: tuple[Control, ...] = ()
     taught: tuple[Taught, ...] = ()
+    refiner: Refiner | None = None
     clip_skip: int = 0
 
     def __post_init__(self) -> None:
@@ -109,6 +108,11 @@ class Model:
                 f"the network reads text of width {config.text_width}; its text encoders give "
                 f"{' + '.join(map(str, widths))}. Give the encoders that it was trained with."
             )
+
+    @property
+    def companions(self) -> tuple[Control | Refiner, ...]:
+        """The other networks that take part in a run."""
+        return self.controls if self.refiner is None else (*self.controls, self.refiner)
 
     @property
     def beside(self) -> int:
@@ -157,13 +161,21 @@ class Model:
         return replace(self, clip_skip=skip, base=base)
 
     @property
+    def told(self) -> int:
+        """Numbers that Stable Diffusion XL is told: height and width, top and left of the crop, then again a size.
+
+        Its refiner, which has one text encoder, is told a score of beauty in place of the last two.
+        """
+        return 6 if self.more_text else 5
+
+    @property
     def size_ids(self) -> int:
-        """Width of the sinusoids of each of the six sizes and offsets that XL is told; 0 where it is not."""
+        """Width of the sinusoids of each of the numbers that XL is told; 0 where it is not."""
         wanted = self.network.config.pooled_width
         if not wanted or not self.towers:
             return 0
         config = self.towers[-1].encoder.config
-        return (wanted - (config.projection or config.width)) // SIZES
+        return (wanted - (config.projection or config.width)) // self.told
 
     @property
     def diffuser(self) -> Diffuser:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import sha256_of
@@ -54,10 +55,11 @@ class Summary:
 def inspect(path: str | Path) -> Summary:
     """What a shipped model's name, a model folder, a run, a checkpoint, a .safetensors file or a picture says.
 
-    Raises FileError when there is no such file, or it is none of these.
+    path: may be an address of the hub (see `hub.Address`), which is fetched where it is not in the cache. Raises
+    FileError when there is no such file, or it is none of these.
     """
-    place = Path(path).expanduser()
-    if place.is_dir() and find_foreign(path) is not None:
+    place = hub.located(path) or Path(path).expanduser()
+    if place.is_dir() and find_foreign(place) is not None:
         return _folder(place)
     if place.is_dir() or str(path) in shipped() or place.name == FILE:
         return _model(find(path))

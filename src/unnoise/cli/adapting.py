@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import number
+from unnoise.cli.values import maybe, number
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add(command: parser.Parser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a ControlNet; may be repeated, as its options",
+        help="a ControlNet or T2I-Adapter; may be repeated, as its options",
     )
     command.add_argument(
         "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
@@ -58,8 +58,23 @@ def add(command: parser.Parser) -> None:
         metavar="FOLDER",
         help="where ControlNets of a recipe, and their pictures, are looked for",
     )
-    parser.hidden(command, "control", "--control-net")
     parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
+    command.add_argument(  # one of a list, as parser.hidden's are not
+        "--control-net",
+        "--t2i-adapter",
+        dest="control",
+        action="append",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--refiner", metavar="MODEL", help="a second model that ends the run, such as SDXL's refiner"
+    )
+    command.add_argument(
+        "--refine-from", metavar="SHARE", help="of the model's times, after which it is asked (0.8)"
+    )
+    for flag in ("--denoising-end", "--denoising_end", "--refiner-switch-at"):
+        parser.hidden(command, "refine_from", flag)
 
 
 def add_lora(command: parser.Parser) -> None:
@@ -73,6 +88,16 @@ def add_lora(command: parser.Parser) -> None:
     )
     command.add_argument("--lora-dir", metavar="FOLDER", help="where LoRAs are looked for by name")
     parser.hidden(command, "lora_dir", "--lora-model-dir")
+
+
+def refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
+    """The model that is to end the run, and the share of times after which. Raises InputError for a share alone."""
+    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
+    if arguments.refiner is None:
+        if share is not None:
+            raise InputError("--refine-from is given without --refiner; give both, or neither.")
+        return None
+    return arguments.refiner, 0.8 if share is None else share
 
 
 def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
@@ -133,5 +158,8 @@ def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[Lor
         pipe = pipe.with_word(file, word)
     for file, picture, strength, start, end in controls(arguments):
         pipe = pipe.with_control(file, picture, strength, start=start, end=end)
+    second = refiner(arguments)
+    if second is not None:
+        pipe = pipe.with_refiner(*second)
     asked = loras(arguments, tags)
     return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe

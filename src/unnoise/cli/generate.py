@@ -55,7 +55,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
     command.add_argument("-p", "--prompt", help="the same as PROMPT")
     command.add_argument(
-        "-m", "--model", help=f"name, folder, training run, or .safetensors file ({_DEFAULT_MODEL})"
+        "-m",
+        "--model",
+        help=f"name, folder, training run, .safetensors file, or OWNER/NAME on the hub ({_DEFAULT_MODEL})",
     )
     command.add_argument(
         "--from",
@@ -158,7 +160,7 @@ def request(arguments: argparse.Namespace) -> Request:
         **_size(arguments),
     }
     asked = Request(
-        prompt=_prompt(arguments, model, checkpoints.find_foreign(model) is not None),
+        prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
         model=model,
         source=source,
         output=Path(arguments.output).expanduser(),
@@ -239,6 +241,7 @@ def run(arguments: argparse.Namespace) -> int:
     tags = _tags(asked)
     adapting.loras(arguments, tags)
     adapting.controls(arguments)
+    adapting.refiner(arguments)
     rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
     begun = time.monotonic()
     if not asked.json and sys.stderr.isatty():

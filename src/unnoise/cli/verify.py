@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = variants.pictures(arguments)
     adapting.loras(arguments)
     adapting.controls(arguments)
+    adapting.refiner(arguments)
     from unnoise import images
     from unnoise.pipelines import load, verify
 

@@ -17,6 +17,9 @@ from unnoise.pipelines.combining import Asked, Guidance, as_guidance
 from unnoise.pipelines.composing import Mix
 from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
 
+SCORES = (2.5, 6.0)
+"""Of negative prompts and of prompts: what the refiner of Stable Diffusion XL is told of a picture's beauty."""
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -44,8 +47,8 @@ class Condition:
         """The condition of the negative prompts, then of the prompts.
 
         A text is meant as it stands; for weights and AND give what `text.Prompt.at` says. size: height and width of the
-        picture in pixels, which Stable Diffusion XL is told; it was also trained with zeros for no text, so there an
-        empty negative prompt is zeros. embedder: what has been embedded before.
+        picture in pixels, which Stable Diffusion XL is told; its base model was also trained with zeros for no text, so
+        there an empty negative prompt is zeros. embedder: what has been embedded before.
         """
         if not model.towers:
             return cls(None, None)
@@ -56,10 +59,11 @@ class Condition:
         hidden, mask = stacked(rows)
         pooled = torch.cat([row.pooled for row in rows])
         if model.size_ids:
-            empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
-            hidden[empty] = 0
-            pooled[empty] = 0
-            pooled = torch.cat([pooled, _told_sizes(model, size).expand(len(rows), -1).to(pooled)], dim=1)
+            if model.more_text:
+                empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
+                hidden[empty] = 0
+                pooled[empty] = 0
+            pooled = torch.cat([pooled, _told(model, size, len(unsaid), len(rows)).to(pooled)], dim=1)
         config = model.network.config
         return cls(
             text=model.network.remember(hidden, mask) if config.text_width else None,
@@ -93,10 +97,15 @@ class Condition:
         return self.mix.join(network(spread, times, text=self.text, pooled=self.pooled).sample)
 
 
-def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
-    """(1, 6 * width): sinusoids of the size, of a crop at the corner, and of the size again (Podell et al. 2023)."""
-    numbers = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)
-    return sinusoids(numbers, model.size_ids).reshape(1, -1)
+def _told(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tensor:
+    """(rows, numbers * width): sinusoids of the size, a crop at the corner, and the size again (Podell et al. 2023).
+
+    The refiner is told a score of beauty instead of the last, another where the negative prompts stand.
+    """
+    ugly, beautiful = SCORES
+    last = [size, size] if model.more_text else [(ugly,), (beautiful,)]
+    told = [[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)]
+    return sinusoids(torch.tensor(told).flatten(), model.size_ids).reshape(rows, -1)
 
 
 class Halves(NamedTuple):

@@ -33,7 +33,7 @@ _CONTROL = re.compile(
     r"(?::(?P<start>[.\d]{1,24})-(?P<end>[.\d]{1,24}))?",
     re.DOTALL,
 )
-_OTHER = ("control ", "word ")
+_OTHER = ("control ", "word ", "refiner ")
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ def plain_name(file: str) -> str:
 def told_of(model: Model, text: str) -> str:
     """What a recipe says of a model's adapters: all of them, but of words those alone that stand in its prompts."""
     words = [one for one in model.taught if one.word.casefold() in text.casefold()]
-    adapters, controls = ([one.told for one in each] for each in (model.adapters, model.controls))
-    return ", ".join([*adapters, *(one.told for one in words), *controls])
+    return ", ".join(one.told for one in (*model.adapters, *words, *model.companions))
 
 
 def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:

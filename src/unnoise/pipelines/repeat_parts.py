@@ -55,6 +55,8 @@ def look(told: Sequence[str], model: Model, folders: Folders) -> Parts:
             found, said = _word(part, model, folders.embeddings)
         elif isinstance(part, WantedControl):
             found, said = _control(text, part, model, folders.controls)
+        elif text.startswith("refiner "):
+            said = _refiner(text, model)
         else:
             said = [f"its adapter '{text}' is not applied"]
         notes += said
@@ -96,6 +98,11 @@ def _control(
         why = f"its picture ({which}) is not in '{folder}'; give both with --control and --control-image"
         return None, [f"its {name} is not applied: {why}"]
     return Steering(file, images.open_picture(picture), part.strength, part.start, part.end), notes
+
+
+def _refiner(told: str, model: Model) -> list[str]:
+    here = model.refiner is not None and model.refiner.told == told
+    return [] if here else [f"its {told} is not applied; give it again (--refiner)"]
 
 
 def _apart(name: str, part: WantedControl, here: Control) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
     request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
-    begins from beside noise. noise: the unit noise of its start.
+    begins from beside noise. noise: the unit noise of its start. A model with a refiner hands over to it on the way.
     """
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
@@ -87,6 +87,10 @@ class Denoising(Iterator[Step]):
         self._last: Step | None = None
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
+        self._turn, self._second = len(plan), None
+        if model.refiner is not None:
+            self._turn = model.refiner.turn(plan)
+            self._second = Denoising(model.refiner.model, request, plan, given)
         with torch.inference_mode():
             self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
             self.noise = self._noise()
@@ -106,7 +110,8 @@ class Denoising(Iterator[Step]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the prompts: text that did not fit, words that the model never saw."""
-        return (*self._telling.notes, *self._given.notes)
+        more = () if self._second is None else self._second.notes
+        return tuple(dict.fromkeys((*self._telling.notes, *more, *self._given.notes)))
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -132,6 +137,9 @@ class Denoising(Iterator[Step]):
     def estimate(self, x: Tensor, level: Level) -> Estimate:
         """The network as it is asked at the next step, with its prompts and guidance."""
         made = 0 if self._last is None else self._last.index + 1
+        if self._second is not None and made >= self._turn:
+            self._second._last = self._last
+            return self._second.estimate(x, level)
         condition = self._telling.at(made)
         if self._asked is None or self._asked[0] is not condition:
             self._asked = condition, self._diffuser(condition)
@@ -324,7 +332,8 @@ def load(
 ) -> TextToImage:
     """A pipeline from a shipped model's name, a model folder, a training run, or a Stable Diffusion checkpoint.
 
-    The checkpoint is a diffusers folder, a .safetensors file, or a .ckpt that holds nothing but tensors. dtype,
+    The checkpoint is a diffusers folder, a .safetensors file, a .ckpt that holds nothing but tensors, or on the Hugging
+    Face hub: `owner/name[/file][@revision][:variant]`, fetched (extra `hub`) where its cache does not have it. dtype,
     device: what suits the model's size and this machine when None. prediction: as `checkpoints.load` takes it.
     Raises InputError for an unknown name, CheckpointError for files that cannot be accounted for.
     """

@@ -5,6 +5,7 @@ from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.control import ControlNet, ControlNetConfig, Guide, Steered
+from unnoise.networks.unet.picture_adapter import PictureAdapter, PictureAdapterConfig
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "DownBlock",
     "Guide",
     "MidBlock",
+    "PictureAdapter",
+    "PictureAdapterConfig",
     "Residuals",
     "Steered",
     "TextMemory",
