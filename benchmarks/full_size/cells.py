@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,31 +94,26 @@ class How:
 
 def measure(cell: Cell, how: How) -> list[Row]:
     """All sides of one cell. Stops early, after a round, when the time is up."""
-    rows = {who: Row(who) for who in cell.sides}
-    rounds = 1 if how.quick else cell.rounds
-    if cell.once:
-        for _ in range(rounds):
-            for who, row in rows.items():
-                with Worker(cell, who, how) as worker:
-                    worker.turn(row)
+    rows = [Row(who) for who in cell.sides]
+    with ExitStack() as ends:
+        # loaded one after the other, then kept: what a later call finds ready, the first one has made
+        workers = [] if cell.once else [ends.enter_context(Worker(cell, row.side, how)) for row in rows]
+        for worker in workers if cell.work != "picture" else ():
+            worker.turn(Row(""))
+        for _ in range(1 if how.quick else cell.rounds):
+            for place, row in enumerate(rows):
+                _turn(workers[place] if workers else Worker(cell, row.side, how), row, close=cell.once)
             if time.monotonic() > how.until:
                 break
-        return list(rows.values())
-    workers: dict[str, Worker] = {}
+    return rows
+
+
+def _turn(worker: Worker, row: Row, close: bool) -> None:
     try:
-        for who in rows:
-            workers[who] = Worker(cell, who, how)
-            if cell.work != "picture":
-                workers[who].turn(Row(who))  # the first call makes what later ones find ready
-        for _ in range(rounds):
-            for who, row in rows.items():
-                workers[who].turn(row)
-            if time.monotonic() > how.until:
-                break
+        worker.turn(row)
     finally:
-        for worker in workers.values():
+        if close:
             worker.close()
-    return list(rows.values())
 
 
 class Worker:
@@ -131,6 +127,7 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
         )
+        self._answer()
 
     def __enter__(self) -> Worker:
         return self
@@ -141,19 +138,20 @@ class Worker:
     def turn(self, row: Row) -> None:
         """One call, into the row."""
         assert self.process.stdin
-        assert self.process.stdout
-        try:
+        with suppress(BrokenPipeError):
             print("go", file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise RuntimeError(f"the process of '{self.who}' ended with {self.process.wait()}")
-        found = json.loads(line)
+        found = self._answer()
         row.seconds.append(found["seconds"])
         if found["others"] is not None:
             row.others.append(found["others"])
         row.peak, row.imports = max(row.peak, found["peak"]), found["imports"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process of '{self.who}' ended with {self.process.wait()}")
+        return json.loads(line)
 
     def close(self) -> None:
         """Ends the process."""
@@ -178,6 +176,7 @@ def work(asked: dict[str, Any]) -> None:
     call = getattr(who, asked["work"])
     if not asked["once"]:
         call = call(**steps)
+    os.write(out, b"{}\n")
     since = asked["since"] if asked["work"] == "first_step" else None
     for _ in sys.stdin:
         with torch.inference_mode() if asked["work"] != "load" else torch.no_grad():

@@ -36,7 +36,7 @@ class Made:
     prediction: str = "epsilon"
 
 
-def unet(widths: tuple[int, ...], heads: Any, text: int, deep: str = "1110", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def unet(widths: tuple[int, ...], heads: Any, text: int, deep: str = "1110", **more: Any) -> dict[str, Any]:
     """deep: whether each level reads the text, the finest first."""
     kinds = [CROSS if each == "1" else PLAIN for each in deep]
     return {
@@ -212,7 +212,7 @@ def _text(settings: dict[str, Any], projected: bool) -> torch.nn.Module:
 
 
 @torch.no_grad()
-def _filled(kind: Any, *args: Any, **settings: Any) -> torch.nn.Module:  # noqa: ANN401
+def _filled(kind: Any, *args: Any, **settings: Any) -> torch.nn.Module:
     """A network in float16, never in more memory than that."""
     with torch.device("meta"):
         outline = kind(*args, **settings)

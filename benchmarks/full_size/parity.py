@@ -138,7 +138,7 @@ def _pooled(where: Place) -> int:
     return int(where.made.text_2["projection_dim"])
 
 
-def _sizes(where: Place, config: Any) -> Tensor:  # noqa: ANN401
+def _sizes(where: Place, config: Any) -> Tensor:
     from unnoise.networks.unet.embedding import sinusoids
 
     width = (config.pooled_width - _pooled(where)) // 6

@@ -32,7 +32,7 @@ class Ours:
 
         self.where, self.dtype = where, dtype or fast_dtype()
 
-    def _part(self, name: str) -> Any:  # noqa: ANN401
+    def _part(self, name: str) -> Any:
         from unnoise import checkpoints
         from unnoise.checkpoints.blueprint import fill
 
@@ -41,6 +41,7 @@ class Ours:
         return fill(found.parts[name], self.dtype, "cpu", found.unused)
 
     def unet(self) -> Call:
+        """One step: the network asked with and without a prompt, in one batch, and the two combined."""
         from unnoise.pipelines.guidance import Condition, Guided
 
         network = self._part("network")
@@ -53,32 +54,37 @@ class Ours:
         return lambda: guided(x, time)
 
     def vae(self) -> Call:
+        """One picture of latents."""
         network, side = self._part("autoencoder"), self.where.made.side
         latents = noise(1, 4, side, side)
         return lambda: network.decode(network.unscaled(latents))
 
     def text(self) -> Call:
+        """Hidden states of two prompts."""
         network = self._part("text_encoder")
         tokens = torch.randint(0, 49406, (2, 77), generator=torch.Generator().manual_seed(0))
         return lambda: network(tokens).hidden
 
-    def _pipe(self) -> Any:  # noqa: ANN401
+    def _pipe(self) -> Any:
         import unnoise
 
         return unnoise.load(self.where.folder, dtype=self.dtype)
 
     def picture(self, steps: int) -> Call:
+        """One picture from a prompt."""
         pipe = self._pipe()
         options = {"negative": NEGATIVE, "steps": steps, "guidance": GUIDANCE, "scheduler": "DDIM", "seed": 1}
         return lambda: pipe(PROMPT, width=self.where.pixels, height=self.where.pixels, **options)
 
     def first_step(self) -> None:
+        """The whole model, loaded, and the first of twenty steps."""
         run = self._pipe().denoise(
             PROMPT, negative=NEGATIVE, steps=20, guidance=GUIDANCE, scheduler="DDIM", seed=1
         )
         next(run)
 
     def load(self) -> object:
+        """The whole model in memory."""
         import unnoise
 
         return unnoise.load(self.where.file, dtype=self.dtype)
@@ -90,16 +96,17 @@ class Theirs:
     def __init__(self, where: Place, dtype: torch.dtype, channels_last: bool) -> None:
         self.where, self.dtype, self.channels_last = where, dtype, channels_last
 
-    def _ready(self, network: Any) -> Any:  # noqa: ANN401
+    def _ready(self, network: Any) -> Any:
         return network.to(memory_format=torch.channels_last) if self.channels_last else network
 
-    def _part(self, kind: str, folder: str) -> Any:  # noqa: ANN401
+    def _part(self, kind: str, folder: str) -> Any:
         import diffusers
 
         options = {"subfolder": folder, "variant": "fp16", "torch_dtype": self.dtype}
         return self._ready(getattr(diffusers, kind).from_pretrained(self.where.folder, **options).eval())
 
     def unet(self) -> Call:
+        """One step: the network asked with and without a prompt, in one batch, and the two combined."""
         network = self._part("UNet2DConditionModel", "unet")
         config, side = network.config, self.where.made.side
         x, time = noise(1, 4, side, side).to(self.dtype), torch.tensor(500)
@@ -118,11 +125,13 @@ class Theirs:
         return call
 
     def vae(self) -> Call:
+        """One picture of latents."""
         network, side = self._part("AutoencoderKL", "vae"), self.where.made.side
         latents = noise(1, 4, side, side).to(self.dtype)
         return lambda: network.decode(latents / network.config.scaling_factor).sample
 
     def text(self) -> Call:
+        """Hidden states of two prompts."""
         import transformers
 
         options = {"subfolder": "text_encoder", "variant": "fp16", "dtype": self.dtype}
@@ -130,7 +139,7 @@ class Theirs:
         tokens = torch.randint(0, 49406, (2, 77), generator=torch.Generator().manual_seed(0))
         return lambda: network(tokens).last_hidden_state
 
-    def _pipe(self) -> Any:  # noqa: ANN401
+    def _pipe(self) -> Any:
         import diffusers
 
         pipe = diffusers.DiffusionPipeline.from_pretrained(
@@ -142,14 +151,17 @@ class Theirs:
         return pipe
 
     def picture(self, steps: int) -> Call:
+        """One picture from a prompt."""
         return self._picture(self._pipe(), steps)
 
-    def _picture(self, pipe: Any, steps: int, **more: Any) -> Call:  # noqa: ANN401
+    def _picture(self, pipe: Any, steps: int, **more: Any) -> Call:
         options = {"negative_prompt": NEGATIVE, "guidance_scale": GUIDANCE, "num_inference_steps": steps}
         return lambda: pipe(PROMPT, **options, generator=torch.Generator().manual_seed(1), **more)
 
     def first_step(self) -> None:
-        def stop(*_: Any) -> None:  # noqa: ANN401
+        """The whole model, loaded, and the first of twenty steps."""
+
+        def stop(*_: Any) -> None:
             raise Shown
 
         try:
@@ -158,6 +170,7 @@ class Theirs:
             return
 
     def load(self) -> object:
+        """The whole model in memory."""
         import diffusers
 
         kind = (
@@ -174,6 +187,7 @@ class Folder(Theirs):
     """diffusers, from its own folder."""
 
     def load(self) -> object:
+        """The whole model in memory."""
         return self._pipe()
 
 
@@ -181,6 +195,7 @@ class Plain(Ours):
     """Reading and casting alone."""
 
     def load(self) -> object:
+        """The whole model in memory."""
         from safetensors.torch import load_file
 
         return {name: tensor.to(self.dtype) for name, tensor in load_file(self.where.file).items()}

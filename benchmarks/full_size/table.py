@@ -63,15 +63,14 @@ def table(known: dict[str, Any], how: How) -> str:
         ours = statistics.median(rows[0]["seconds"]) if rows else 1.0
         for row in rows:
             work = cell.says.format(steps=how.steps) if row is rows[0] else ""
+            memory = f"{row['peak'] / 2**20:.0f}"
             if cell.name == "load":
-                peak = f"{_over_weights(row, how):.2f} x weights"
-            else:
-                peak = f"{row['peak'] / 2**20:.0f}"
+                memory += f" ({_over_weights(row, how):.2f} x weights)"
             seconds = statistics.median(row["seconds"])
             bar = BARS.get((cell.name, row["side"]))
             lines.append(
                 f"| {work} | {row['side']} | {seconds:.3g} | {seconds / ours:.2f} | "
-                f"{f'{bar:.2f}' if bar else ''} | {peak} | {_calls(row)} |"
+                f"{f'{bar:.2f}' if bar else ''} | {memory} | {_calls(row)} |"
             )
     return "\n".join(lines)
 
