@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -42,4 +42,11 @@ def unfilled(build: Callable[[], Network], dtype: torch.dtype, device: torch.dev
 
     Memory for another dtype is never taken.
     """
-    return outline(build).to(dtype).to_empty(device=device)
+
+    def taken(tensor: Tensor) -> Tensor:
+        # not Module.to_empty: on the meta device its empty_like imports a computer algebra system, for half a second
+        if tensor.is_floating_point():
+            return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device)
+        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
+
+    return outline(build)._apply(taken)

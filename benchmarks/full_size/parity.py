@@ -1,0 +1,150 @@
+"""Each network alone against diffusers' and transformers', float32, the same weights out of the same files.
+
+A process for each side of each network, so that one network is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from full_size.cells import How
+from full_size.models import MODELS, Place, place, ready
+from full_size.sides import noise
+
+BOUND = 1e-5
+"""Largest difference over the largest number."""
+
+
+def compare(families: list[str], how: How, side: int | None) -> int:
+    """Prints a line for each output of each network; returns 1 if one is out of bounds."""
+    worst = 0.0
+    print("| family | network | output | largest difference / largest number |\n|---|---|---|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        for family in families:
+            made = MODELS[how.size][family]
+            ready(place(how.root, how.size, family))
+            networks = ["text_encoder", *(["text_encoder_2"] if made.text_2 else []), "vae", "unet"]
+            for network in networks:
+                ours, theirs = (
+                    _outputs(who, network, family, how, side, Path(folder))
+                    for who in ("unnoise", "diffusers")
+                )
+                for name, expected in theirs.items():
+                    apart = float((ours[name] - expected).abs().max() / expected.abs().max())
+                    worst = max(worst, apart)
+                    print(f"| {family} | {network} | {name} | {apart:.1e} |", flush=True)
+    print(f"\nworst {worst:.1e}, bound {BOUND:.0e}: {'kept' if worst <= BOUND else 'NOT kept'}")
+    return int(not worst <= BOUND)
+
+
+def _outputs(
+    who: str, network: str, family: str, how: How, side: int | None, folder: Path
+) -> dict[str, Tensor]:
+    asked = {"who": who, "network": network, "family": family, "size": how.size, "root": str(how.root)}
+    asked |= {"threads": how.threads, "side": side, "into": str(folder / "out.safetensors")}
+    subprocess.run([sys.executable, str(how.script), "one-side", json.dumps(asked)], check=True)
+    return load_file(asked["into"])
+
+
+def one_side(asked: dict[str, Any]) -> None:
+    """In a process of its own: the outputs of one side of one network, into a file."""
+    warnings.simplefilter("ignore")  # the peers' warnings of their own internals
+    if asked["threads"]:
+        torch.set_num_threads(asked["threads"])
+    where = place(Path(asked["root"]), asked["size"], asked["family"])
+    side = asked["side"] or where.made.side
+    with torch.no_grad():
+        found = (_ours if asked["who"] == "unnoise" else _theirs)(where, asked["network"], side)
+    save_file({name: tensor.float().contiguous() for name, tensor in found.items()}, asked["into"])
+
+
+def _tokens() -> Tensor:
+    tokens = torch.randint(0, 49406, (2, 77), generator=torch.Generator().manual_seed(0))
+    tokens[:, 0], tokens[0, 76:], tokens[1, 20:] = 49406, 49407, 49407
+    return tokens
+
+
+def _ours(where: Place, name: str, side: int) -> dict[str, Tensor]:
+    from unnoise import checkpoints
+    from unnoise.checkpoints.blueprint import fill
+
+    found = checkpoints.recognise(where.folder)
+    assert found is not None
+    part = found.parts[{"unet": "network", "vae": "autoencoder"}.get(name, name)]
+    network = fill(part, torch.float32, "cpu", found.unused)
+    if name == "unet":
+        config = network.config
+        x, text = noise(2, 4, side, side), noise(2, 77, config.text_width, seed=1)
+        pooled = None
+        if config.pooled_width:
+            pooled = torch.cat([noise(2, 1, seed=2).expand(2, _pooled(where)), _sizes(where, config)], dim=1)
+        return {"sample": network(x, torch.tensor([3.0, 977.0]), text, pooled=pooled).sample}
+    if name == "vae":
+        encoded = network.encode(_pictures(where, side))
+        return {
+            "mean": encoded.mean,
+            "log variance": encoded.log_variance,
+            "picture": network.decode(noise(1, 4, side, side)),
+        }
+    skip = int(where.made.text_2 is not None)
+    made = network(_tokens(), skip=skip)
+    return {"hidden": made.hidden} | ({"pooled": made.pooled} if name == "text_encoder_2" else {})
+
+
+def _theirs(where: Place, name: str, side: int) -> dict[str, Tensor]:
+    import diffusers
+    import transformers
+
+    options = {"subfolder": name, "variant": "fp16"}
+    if name == "unet":
+        network = diffusers.UNet2DConditionModel.from_pretrained(where.folder, **options).eval().float()
+        config = network.config
+        x, text = noise(2, 4, side, side), noise(2, 77, config.cross_attention_dim, seed=1)
+        more = None
+        if config.addition_embed_type:
+            more = {
+                "text_embeds": noise(2, 1, seed=2).expand(2, _pooled(where)),
+                "time_ids": torch.tensor(SIZES),
+            }
+        return {"sample": network(x, torch.tensor([3.0, 977.0]), text, added_cond_kwargs=more).sample}
+    if name == "vae":
+        network = diffusers.AutoencoderKL.from_pretrained(where.folder, **options).eval().float()
+        encoded = network.encode(_pictures(where, side)).latent_dist
+        picture = network.decode(noise(1, 4, side, side)).sample
+        return {"mean": encoded.mean, "log variance": encoded.logvar, "picture": picture}
+    second = name == "text_encoder_2"
+    kind = transformers.CLIPTextModelWithProjection if second else transformers.CLIPTextModel
+    network = kind.from_pretrained(where.folder, **options).eval().float()
+    made = network(_tokens(), output_hidden_states=True)
+    hidden = made.hidden_states[-2] if where.made.text_2 else made.last_hidden_state
+    return {"hidden": hidden} | ({"pooled": made.text_embeds} if second else {})
+
+
+SIZES = [[512.0, 768, 0, 0, 512, 768], [1024, 512, 4, 8, 1024, 512]]
+
+
+def _pooled(where: Place) -> int:
+    assert where.made.text_2
+    return int(where.made.text_2["projection_dim"])
+
+
+def _sizes(where: Place, config: Any) -> Tensor:
+    from unnoise.networks.unet.embedding import sinusoids
+
+    width = (config.pooled_width - _pooled(where)) // 6
+    return sinusoids(torch.tensor(SIZES).flatten(), width).reshape(2, -1)
+
+
+def _pictures(where: Place, side: int) -> Tensor:
+    factor = where.pixels // where.made.side
+    return noise(1, 3, side * factor, side * factor, seed=3).clamp(-1, 1)
