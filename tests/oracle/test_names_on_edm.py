@@ -36,3 +36,9 @@ def test_a_plain_name_on_edm_is_the_name_with_karras_grid(name):
 def test_evenly_spaced_sigma_is_had_by_asking_for_it():
     even = grids.Ratios(tuple(80.0 * (50 - i) / 50 for i in range(50)))
     assert error(names.get("Euler", grid=even), GAUSSIAN, 50) > 0.3
+
+
+def test_comfyui_s_normal_grid_is_even_in_log_sigma_on_edm():
+    theirs = names.get("Euler normal", compat="comfyui").plan(EDM(), 7)
+    ours = names.get("Euler Exponential").plan(EDM(), 7)
+    assert [level.sigma for level in theirs.levels] == pytest.approx([level.sigma for level in ours.levels])

@@ -278,7 +278,9 @@ def test_a_list_of_times_on_edm_is_still_a_list_of_sigmas():
     assert ratios(grids.Times((80.0, 40.0, 0.5)), 3, EDM()) == pytest.approx([80.0, 40.0, 0.5])
 
 
-@pytest.mark.parametrize("grid", [grid for grid in EVERY if type(grid).__module__.endswith("grids.times")], ids=repr)
+@pytest.mark.parametrize(
+    "grid", [grid for grid in EVERY if type(grid).__module__.endswith("grids.times")], ids=repr
+)
 def test_no_grid_in_time_visits_levels_that_an_edm_network_has_not_seen(grid):
     for count in (1, 2, 5, 20, 50):
         levels = ratios(grid, count, EDM())

@@ -6,7 +6,7 @@ import pytest
 
 from closed_forms import GAUSSIAN
 from unnoise.errors import InputError
-from unnoise.process import EDM, DiscreteVP, Flow
+from unnoise.process import EDM, Cosine, DiscreteVP, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, grids, names, noise, solvers
 from unnoise.schedulers.names.programs import DIFFUSERS, PROGRAMS
@@ -174,6 +174,20 @@ def test_every_name_takes_every_grid_name(name):
             Scheduler(grids.Karras(), solvers.Adams(1, "sigma", "noise")),
             EDM(0.002, 700.0),
             "edm",
+        ),
+        ({"_class_name": "IPNDMScheduler"}, names.get("IPNDM"), Cosine(), "velocity"),
+        ({"_class_name": "SCMScheduler"}, names.get("LCM Trailing"), Cosine(), "velocity"),
+        (
+            {"_class_name": "CMStochasticIterativeScheduler", "sigma_max": 40.0},
+            names.get("LCM", grid=grids.Distilled(40)),
+            EDM(0.002, 40.0),
+            "consistency",
+        ),
+        (
+            {"_class_name": "SASolverScheduler", "predictor_order": 3, "corrector_order": 4},
+            names.get("SA-Solver SGM Uniform"),
+            DiscreteVP.linear(),
+            "noise",
         ),
         (
             {"_class_name": "DDPMScheduler", "variance_type": "learned_range", "beta_schedule": "sigmoid"},

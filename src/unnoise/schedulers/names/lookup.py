@@ -80,6 +80,8 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
     if name == "UniPCMultistepScheduler":
         unknown: Unknown = "x0" if config["predict_x0"] else "noise"
         return replace(near, solver=solvers.unipc(order, unknown, config["solver_type"]))
+    if name == "SASolverScheduler":
+        return replace(near, solver=solvers.sa_solver(config["predictor_order"], config["corrector_order"]))
     if name == "DEISMultistepScheduler":
         return replace(near, solver=Adams(order, "lambda", "noise"))
     if name.endswith("DPMSolverMultistepScheduler"):
