@@ -12,8 +12,8 @@ PLAIN = [row.name for row in names.table() if not row.stochastic]
 def error(scheduler, data, steps):
     """RMS distance to the exact transport, to clean data."""
     plan = scheduler.plan(EDM(), steps)
-    *_, last = plan.run(data.denoise, data.quantiles(plan.levels[0]))
-    return (last.x - data.quantiles(plan.levels[-1])).pow(2).mean().sqrt().item()
+    *_, last = plan.run(data.denoise, data.quantiles(plan.levels[0]).reshape(1, -1))
+    return (last.x[0] - data.quantiles(plan.levels[-1])).pow(2).mean().sqrt().item()
 
 
 # Bounds: the heuristic rules are of first order at best. Evenly spaced sigma leaves 0.35 (Euler) to 5 (UniPC) at 50.

@@ -44,6 +44,7 @@ SAMPLERS = {
     "Gradient estimation": "gradient_estimation euler_ge",
     "Exp Heun": "exp_heun_2_x0",
     "DPM fast": "dpm_fast k_dpm_fast",
+    "DPM adaptive": "dpm_adaptive k_dpm_adaptive k_dpm_ad",
     "DPM++ 2M v2": "dpm++2mv2 dpmpp_2mv2 dpmpp2mv2",
     "Euler CFG++": "euler_cfg_pp",
     "Euler a CFG++": "euler_ancestral_cfg_pp euler_a_cfg_pp",
@@ -273,8 +274,3 @@ def test_comfyui_extrapolates_in_log_sigma_on_flow_models():
         ours.steps[2].moves[1].of_estimates, rel=1e-3
     )
     assert len(k) == 6
-
-
-def test_dpm_adaptive_is_told_where_it_is():
-    with pytest.raises(InputError, match=r"schedulers.Adaptive\(\).run"):
-        names.get("dpm_adaptive")

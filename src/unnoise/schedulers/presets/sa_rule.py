@@ -125,6 +125,7 @@ def _power(k: int, begin: Tensor, end: Tensor, kernel: float, data: bool) -> Ten
     part = _PARTS[k]
     if data:
         b, e = kernel * begin, kernel * end
-        return e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / float(kernel ** (k + 1))
-    sign = (-1) ** k
+        whole: Tensor = e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / kernel ** (k + 1)
+        return whole
+    sign = float((-1) ** k)
     return (-end).exp() * (sign * part(-begin) * (end - begin).exp() - sign * part(-end))
