@@ -17,7 +17,8 @@ from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
 from unnoise.pipelines.start_noise import STARTS
-from unnoise.schedulers import Scheduler, names, tuned
+from unnoise.schedulers import Scheduler, ToTolerance, names, tuned
+from unnoise.schedulers.adaptive import check_alone
 from unnoise.text import Prompt
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
@@ -107,6 +108,8 @@ def check(
     negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    if isinstance(plain, ToTolerance):
+        check_alone(len(prompts))
     usual = plain.steps or defaults.steps
     rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     request = Request(
