@@ -23,6 +23,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unnoise.errors import CheckpointError, FileError
+from unnoise.networks.unet.attention import CrossAttention
 from unnoise.training.recompute import BLOCKS
 
 
@@ -31,10 +32,16 @@ def divide(module: nn.Module, device: torch.device, processes: int) -> None:
 
     Every process must hold equal weights. Gradients then are averaged over the processes and divided likewise.
     """
+    for (
+        weight
+    ) in module.parameters():  # kernels of convolutions lie channels last, which cannot be cut into rows
+        weight.data = weight.data.contiguous()
     mesh = init_device_mesh(device.type, (processes,))
-    for block in [found for found in module.modules() if isinstance(found, BLOCKS)]:
-        fully_shard(block, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+    parts = list(module.modules())
+    # Keys and values of a text are asked for before their block is.
+    inner = [part.kv for part in parts if isinstance(part, CrossAttention)]
+    for part in (*inner, *(part for part in parts if isinstance(part, BLOCKS)), module):
+        fully_shard(part, mesh=mesh)
 
 
 def shares(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
