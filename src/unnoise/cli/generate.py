@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, many, outputs, parser, variants
+from unnoise.cli import adapting, again, cluster, many, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -31,7 +31,7 @@ _LITTLE = 10_000_000  # numbers in the network times pictures
 class Request:
     """What was asked, as values. None leaves a choice to the model.
 
-    options: those of `pipe.denoise`. variant: what it begins from, and how it is guided.
+    options: those of `pipe.denoise`. workers: of a Ray cluster. variant: what it begins from, and how it is guided.
     """
 
     prompt: str | None
@@ -44,6 +44,7 @@ class Request:
     animate: Path | None
     enlarge: int
     threads: int | None
+    workers: int | None
     json: bool
     metadata: bool
     variant: variants.Asked
@@ -170,6 +171,7 @@ def request(arguments: argparse.Namespace) -> Request:
         animate=arguments.animate and Path(arguments.animate).expanduser(),
         enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
+        workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
         json=arguments.json,
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
@@ -223,7 +225,7 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
 def _check_files(asked: Request) -> None:
     if asked.json and asked.show_every:
         raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
-    outputs.check_output("--output", asked.output, (".png",))
+    outputs.check_output("--output", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
     if asked.animate is not None:
         if not asked.animate.suffix or asked.animate.is_dir():
             raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
@@ -238,24 +240,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
     # a missing file is told before anything is loaded
-    tags = _tags(asked)
-    adapting.loras(arguments, tags)
+    adapting.loras(arguments, _tags(asked))
     adapting.controls(arguments)
     adapting.refiner(arguments)
-    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
-    begun = time.monotonic()
-    if not asked.json and sys.stderr.isatty():
-        sys.stderr.write(f"loading {asked.model} ...\r")
-    import torch
-
-    from unnoise.pipelines import load
-
-    pipe = adapting.adapted(load(asked.model), arguments, tags)
-    torch.set_num_threads(asked.threads or _threads(pipe, asked))
-    if not asked.json and sys.stderr.isatty():
-        sys.stderr.write("\x1b[K")
     if arguments.prompts:
-        return many.run(asked, pipe, rows)
+        return _many(asked, arguments)
+    begun = time.monotonic()
+    pipe = _loaded(asked, arguments)
     loaded = time.monotonic()
     repeat = _repeat(asked, pipe, adapting.folders(arguments))
     if repeat is not None:
@@ -279,6 +270,36 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _tell(denoising, paths, extra, seconds)
     return 0
+
+
+def _many(asked: Request, arguments: argparse.Namespace) -> int:
+    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"])
+    if asked.workers is None:
+        found = many.results(asked, _loaded(asked, arguments), rows)
+    else:
+        cluster.check()
+        found = cluster.results(asked, arguments, rows)
+    return many.tell(asked, found, len(rows))
+
+
+def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+    tells = not asked.json and sys.stderr.isatty()
+    if tells:
+        sys.stderr.write(f"loading {asked.model} ...\r")
+    import torch
+
+    pipe = prepared(asked, arguments)
+    torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    if tells:
+        sys.stderr.write("\x1b[K")
+    return pipe
+
+
+def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+    """The pipeline with what adapts its model."""
+    from unnoise.pipelines import load
+
+    return adapting.adapted(load(asked.model), arguments, _tags(asked))
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:

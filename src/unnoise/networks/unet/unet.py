@@ -129,7 +129,9 @@ class UNet(nn.Module):
         """
         patch = self.config.patch
         h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
-        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        last = torch.channels_last
+        # With one channel the input has no order and the kernel decides, which sharded training keeps otherwise.
+        h = self.conv_in(h.contiguous(memory_format=last)).contiguous(memory_format=last)
         h = h if hint is None else h + hint
         skips = [h]
         for down, more in zip(self.down_blocks, levels or [None] * len(self.down_blocks), strict=True):
