@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
     from unnoise.checkpoints.controlnet import Control
 
+ENGINES = ("torch", "openvino")
 SIZES = 6
 """Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
 
@@ -51,7 +52,8 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands. engine: what
+    computes the network, one of ENGINES.
     """
 
     network: UNet
@@ -74,6 +76,7 @@ class Model:
     base: Model | None = None
     controls: tuple[Control, ...] = ()
     clip_skip: int = 0
+    engine: str = "torch"
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, many, outputs, parser, variants
+from unnoise.cli import adapting, again, approximate, many, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -47,6 +47,7 @@ class Request:
     json: bool
     metadata: bool
     variant: variants.Asked
+    engine: str = "torch"
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -110,6 +111,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     adapting.add(command)
     many.add(command)
+    approximate.add(command)
     _more_spellings(command)
     variants.add(command)
     parser.finish(command, "generate", run)
@@ -145,6 +147,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "compat": arguments.compat,
         "prompt_style": arguments.prompt_style,
         "noise": arguments.noise,
+        "cache": approximate.cache(arguments),
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
@@ -163,6 +166,7 @@ def request(arguments: argparse.Namespace) -> Request:
         json=arguments.json,
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
+        engine=approximate.engine(arguments),
     )
     _check_files(asked)
     return asked
@@ -239,7 +243,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from unnoise.pipelines import load
 
-    pipe = adapting.adapted(load(asked.model), arguments, tags)
+    pipe = adapting.adapted(load(asked.model, engine=asked.engine), arguments, tags)
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
     if not asked.json and sys.stderr.isatty():
         sys.stderr.write("\x1b[K")

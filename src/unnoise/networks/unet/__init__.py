@@ -5,6 +5,7 @@ from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.control import ControlNet, ControlNetConfig, Guide, Steered
+from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Guide",
     "MidBlock",
     "Residuals",
+    "Reusing",
     "Steered",
     "TextMemory",
     "UNet",

@@ -79,7 +79,12 @@ class Guide(NamedTuple):
 
 
 class Steered(UNet):
-    """A UNet with ControlNets beside it, to be called as the UNet alone."""
+    """A UNet with ControlNets beside it, to be called as the UNet alone; one for each run.
+
+    heard: what they added at the last call.
+    """
+
+    heard: Residuals | None = None
 
     def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:
         nn.Module.__init__(self)  # the UNet is there already
@@ -119,6 +124,7 @@ class Steered(UNet):
                 continue
             found = guide.network.residuals(x, time, guide.picture, share, pooled)
             residuals = added(residuals, found, guide.strength)
+        self.heard = residuals
         out: UNetOutput = self.unet(x, time, shares[0], None, pooled, labels, residuals)
         return out
 

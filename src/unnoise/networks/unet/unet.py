@@ -106,11 +106,9 @@ class UNet(nn.Module):
         if residuals is not None:
             skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
             h = h + residuals.middle
-        patch = self.config.patch
         for up in self.up_blocks:
             h = up(h, skips, emb, memory)
-        h = self.conv_out(F.silu(self.norm_out(h)))
-        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(x.dtype))
+        return self.leave(h, x.dtype)
 
     def descend(
         self, x: Tensor, emb: Tensor, memory: TextMemory | None, hint: Tensor | None = None
@@ -119,15 +117,34 @@ class UNet(nn.Module):
 
         emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map.
         """
-        patch = self.config.patch
-        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
-        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        h = self.enter(x)
         h = h if hint is None else h + hint
         skips = [h]
         for down in self.down_blocks:
             h, left = down(h, emb, memory)
             skips += left
         return self.mid_block(h, emb, memory), skips
+
+    def shallow(self, x: Tensor, emb: Tensor, memory: TextMemory | None, count: int) -> list[Tensor]:
+        """The first `count` skips alone, at most those of the finest level."""
+        skips, first = [self.enter(x)], self.down_blocks[0]
+        blocks = list(zip(first.residuals, first.attentions, strict=True))  # type: ignore[arg-type]
+        for residual, attention in blocks[: count - 1]:
+            skips.append(attention(residual(skips[-1], emb), memory))
+        return skips
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The first feature map, (batch, first width, h, w), of a picture."""
+        patch = self.config.patch
+        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
+        out: Tensor = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        return out
+
+    def leave(self, h: Tensor, dtype: torch.dtype) -> UNetOutput:
+        """The prediction, of the last feature map."""
+        h = self.conv_out(F.silu(self.norm_out(h)))
+        patch = self.config.patch
+        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(dtype))
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of a prompt for every cross-attention: made once, then used at every step.
