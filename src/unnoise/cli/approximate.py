@@ -21,7 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cache",
         metavar="TURN",
-        help="reuse deep features until the noise level has turned by so many radians, such as 0.1",
+        help="reuse deep features until the noise level has turned by so many radians, such as 0.15",
     )
     group.add_argument("--cache-every", metavar="N", help="or for N - 1 of N network calls (DeepCache)")
     group.add_argument(
@@ -34,15 +34,24 @@ def engine(arguments: argparse.Namespace) -> str:
     name: str = arguments.engine
     if name not in ("torch", "openvino"):
         raise InputError(f"--engine is '{name[:40]}'; give torch or openvino.")
-    if name != "torch" and find_spec(name) is None:
-        raise InputError(f"--engine {name} needs a package that is not installed; pip install 'unnoise[{name}]'.")
+    if name != "torch" and not _installed(name):
+        raise InputError(
+            f"--engine {name} needs a package that is not installed; pip install 'unnoise[{name}]'."
+        )
     return name
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # someone has it marked as not to be imported
+        return False
 
 
 def cache(arguments: argparse.Namespace) -> str | None:
     """As `pipelines.FeatureCache.from_text` reads it; None for no cache. Raises InputError."""
     told = {
-        "turn": maybe(number, "--cache", arguments.cache, 0, 1.57, 0.1),
+        "turn": maybe(number, "--cache", arguments.cache, 0, 1.57, 0.15),
         "every": maybe(whole, "--cache-every", arguments.cache_every, 1, 1000, 3),
         "blocks": maybe(whole, "--cache-blocks", arguments.cache_blocks, 1, 1000, 1),
     }

@@ -11,26 +11,23 @@ from unnoise.networks.unet import Reusing
 from unnoise.process import Level
 
 MOST = 1000
-SCALE = 3.0
-"""The noise level sigma / alpha about which phi turns fastest. With 3 the error of reusing features at one look of
-`emoji` is 0.55 phi's way within a factor of two or so, from level 60 to 0.2; with 1 the factor would be 20."""
 
 
 @dataclass(frozen=True)
 class FeatureCache:
     """Deep features, and what guidance adds, are computed at some looks and used again at those between.
 
-    As noise goes from all to nothing, phi = atan(sigma / (SCALE alpha)) goes through a quarter turn, and what reusing
-    features costs grows with the way of phi since they were computed. So a look is whole where phi has moved by more
-    than `turn` since the last whole one, or where it is the `every`-th since. The others compute the finest level
-    alone, and under guidance for the prompt alone. (DeepCache, Ma et al. 2024, is `every` without `turn`.)
+    What a network sees of x = alpha x_0 + sigma eps goes through a quarter turn, by the angle phi = atan(sigma / alpha)
+    (Salimans & Ho 2022, app. D), and its features change with that. So a look is whole where phi has moved by more than
+    `turn` since the last whole one, or where it is the `every`-th since. The others compute the finest level alone, and
+    under guidance for the prompt alone. (DeepCache, Ma et al. 2024, is `every` without `turn`.)
 
     turn: radians, 0 to pi / 2; at 0 every look whose level is new is whole; None leaves it to `every`. every: 0 for no
     such rule; at 1 all looks are whole, to the bit as without a cache. blocks: how many of the last residual blocks a
     quick look computes; 0: all of the finest level.
     """
 
-    turn: float | None = 0.1
+    turn: float | None = 0.15
     every: int = 0
     blocks: int = 0
 
@@ -38,15 +35,17 @@ class FeatureCache:
         turn = self.turn
         number = turn is None or (isinstance(turn, int | float) and not isinstance(turn, bool))
         if not number or not 0.0 <= (turn or 0.0) <= math.pi / 2:
-            raise InputError(f"the cache's turn is {turn!r}; give radians from 0 to 1.57, for example 0.1.")
+            raise InputError(f"the cache's turn is {turn!r}; give radians from 0 to 1.57, for example 0.15.")
         for name, value in (("every", self.every), ("blocks", self.blocks)):
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
                 raise InputError(f"the cache's {name} is {value!r}; give a whole number from 0 to {MOST}.")
         if turn is None and not self.every:
-            raise InputError("this cache would never look again; give turn, for example 0.1, or every, such as 3.")
+            raise InputError(
+                "this cache would never look again; give turn, for example 0.15, or every, such as 3."
+            )
 
     def to_text(self) -> str:
-        """For a recipe: "turn 0.1", "every 3 blocks 1"."""
+        """For a recipe: "turn 0.15", "every 3 blocks 1"."""
         told = {"turn": self.turn, "every": self.every or None, "blocks": self.blocks or None}
         return " ".join(f"{name} {value!r}" for name, value in told.items() if value is not None)
 
@@ -63,7 +62,7 @@ class FeatureCache:
             return cls(turn, int(told.get("every", "0")), int(told.get("blocks", "0")))
         except ValueError as error:
             raise InputError(
-                f"'{text[:40]}' makes no sense as a cache; give radians such as 0.1, or 'every=3'."
+                f"'{text[:40]}' makes no sense as a cache; give radians such as 0.15, or 'every=3'."
             ) from error
 
 
@@ -95,8 +94,8 @@ class Caching:
 
 
 def angle(level: Level) -> float:
-    """phi of a level: 0 without noise, pi / 2 without signal."""
-    return math.atan2(float(level.sigma), SCALE * float(level.alpha))
+    """The angle phi of a level: 0 without noise, pi / 2 without signal."""
+    return math.atan2(float(level.sigma), float(level.alpha))
 
 
 def cached(model: Model, cache: FeatureCache | None) -> tuple[Model, Caching | None]:

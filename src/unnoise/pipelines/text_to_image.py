@@ -220,7 +220,7 @@ class TextToImage(Adaptable):
         is heeded, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
         width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
-        0.1, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
+        0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,

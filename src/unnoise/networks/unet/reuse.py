@@ -14,7 +14,6 @@ from unnoise.networks.unet.blocks import UpBlock, beside
 from unnoise.networks.unet.control import Steered
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
-
 Module = TypeVar("Module", bound=nn.Module)
 
 
