@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.controlnet import Control
     from unnoise.checkpoints.refiner import Refiner
 
+ENGINES = ("torch", "openvino")
+
 
 def beside(channels: int) -> tuple[int, int, int]:
     """What a network of samples with so many channels may see more: nothing, a picture, or a mask and a picture."""
@@ -51,6 +53,7 @@ class Model:
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
     ControlNets and T2I-Adapters that steer the network. taught: words of textual inversions that its text encoders
     know. refiner: the model that ends a run. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    engine: what computes the network, one of ENGINES.
     """
 
     network: UNet
@@ -75,6 +78,7 @@ class Model:
     taught: tuple[Taught, ...] = ()
     refiner: Refiner | None = None
     clip_skip: int = 0
+    engine: str = "torch"
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):

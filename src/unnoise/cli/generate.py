@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, cluster, many, outputs, parser, variants
+from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -48,6 +48,7 @@ class Request:
     json: bool
     metadata: bool
     variant: variants.Asked
+    engine: str = "torch"
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -119,6 +120,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     adapting.add(command)
     many.add(command)
+    approximate.add(command)
     _more_spellings(command)
     variants.add(command)
     parser.finish(command, "generate", run)
@@ -156,6 +158,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "prompt_style": arguments.prompt_style,
         "noise": arguments.noise,
         "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
+        "cache": approximate.cache(arguments),
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
@@ -175,6 +178,7 @@ def request(arguments: argparse.Namespace) -> Request:
         json=arguments.json,
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
+        engine=approximate.engine(arguments),
     )
     _check_files(asked)
     return asked
@@ -299,7 +303,7 @@ def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
-    return adapting.adapted(load(asked.model), arguments, _tags(asked))
+    return adapting.adapted(load(asked.model, engine=asked.engine), arguments, _tags(asked))
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:

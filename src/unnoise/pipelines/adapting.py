@@ -13,6 +13,7 @@ from unnoise.checkpoints import refiner as refiners
 from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.controlnet import with_control
 from unnoise.checkpoints.model import Model
+from unnoise.pipelines.engines import with_engine
 
 Pipeline = TypeVar("Pipeline", bound="Adaptable")
 
@@ -89,6 +90,14 @@ class Adaptable:
         InputError where the model has no such layer.
         """
         return type(self)(self.model.with_clip_skip(skip))
+
+    def with_engine(self: Pipeline, engine: str) -> Pipeline:
+        """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by "openvino".
+
+        OpenVINO runs on the processor. Its graph is exported when a network is first used and kept in the user's cache.
+        Raises InputError for another engine, or one that is not installed.
+        """
+        return type(self)(with_engine(self.model, engine))
 
     def with_word(self: Pipeline, file: str | Path, word: str | None = None) -> Pipeline:
         """A pipeline whose text encoder knows one more word, from a textual inversion.

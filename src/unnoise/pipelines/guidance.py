@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
-from unnoise.networks.unet import TextMemory, UNet
+from unnoise.networks.unet import Reusing, TextMemory, UNet
 from unnoise.networks.unet.embedding import sinusoids
 from unnoise.pipelines.combining import Asked, Guidance, as_guidance
 from unnoise.pipelines.composing import Mix
@@ -144,13 +144,25 @@ class Guided:
         guided = guidance.scale != 1.0 and guidance.heeds(asked)
         if not guided and not self.both:
             return self._ask(seen, time, self.condition if guidance.scale == 1.0 else self._prompts)
-        answers = self._ask(torch.cat([seen, seen]), torch.cat([time, time]), self.condition)
-        without, out = answers.chunk(2)
+        without, out = self._halves(seen, time)
         if guided:
             pair = without[:, : x.shape[1]], out[:, : x.shape[1]]
             made = guidance.combine(*pair, asked, self.memory)
             out = torch.cat([made, out[:, x.shape[1] :]], dim=1) if out.shape[1] != x.shape[1] else made
         return Halves(out, without) if self.both else out
+
+    def _halves(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers without and with the prompt; a network that reuses its features reuses their difference too."""
+        reusing = self.network if isinstance(self.network, Reusing) else None
+        if reusing is not None and reusing.change is not None and not reusing.whole:
+            change = reusing.change
+            out = self._ask(x, time, self._prompts)
+            return out - change, out
+        answers = self._ask(torch.cat([x, x]), torch.cat([time, time]), self.condition)
+        without, out = answers.chunk(2)
+        if reusing is not None:
+            reusing.change = out - without
+        return without, out
 
     @cached_property
     def _prompts(self) -> Condition:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.request import SIDE, Request, check
 from unnoise.schedulers import Scheduler
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     latents: Tensor | None
     prompt_style: str
     clip_skip: int | None
+    cache: float | str | FeatureCache | None
 
 
 def requested(
@@ -62,6 +64,7 @@ def requested(
         latents=options.get("latents"),
         prompt_style=options.get("prompt_style", "a1111"),
         clip_skip=options.get("clip_skip"),
+        cache=options.get("cache"),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import wanted_of
@@ -36,6 +37,8 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
     told["guidance"] = (
         from_text(recipe.guidance, recipe.guidance_rule) if recipe.guidance_rule else recipe.guidance
     )
+    if recipe.cache:
+        told["cache"] = FeatureCache.from_text(recipe.cache)
     notes = []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache, as_cache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
@@ -30,7 +31,8 @@ class Request:
     """A checked request: one entry of prompts, negatives and seeds for each picture.
 
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
-    `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it.
+    `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
+    features; None computes all at every look.
     """
 
     prompts: tuple[str, ...]
@@ -50,6 +52,7 @@ class Request:
     said: tuple[Prompt, ...]
     unsaid: tuple[Prompt, ...]
     rule: Guidance
+    cache: FeatureCache | None = None
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -72,6 +75,7 @@ class Request:
                 clip_skip=model.clip_skip,
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
+                cache="" if self.cache is None else self.cache.to_text(),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -96,6 +100,7 @@ def check(
     latents: Tensor | None,
     prompt_style: str,
     clip_skip: int | None,
+    cache: float | str | FeatureCache | None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -130,6 +135,7 @@ def check(
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
+        cache=as_cache(cache),
     )
     _check_words(model, request)
     check_loras(request.said, model)

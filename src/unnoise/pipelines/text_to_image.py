@@ -19,7 +19,9 @@ from unnoise.errors import NonFiniteError
 from unnoise.images import Array
 from unnoise.networks.hardware import fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
+from unnoise.pipelines.caching import FeatureCache, cached
 from unnoise.pipelines.combining import Guidance
+from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
@@ -82,7 +84,9 @@ class Denoising(Iterator[Step]):
         self.request = request
         if request.clip_skip is not None:
             model = model.with_clip_skip(request.clip_skip)
-        self._model, self._plan = steered(model, plan, request.width, request.height), plan
+        running = steered(engaged(model, request.cache), plan, request.width, request.height)
+        self._model, self._caching = cached(running, request.cache)
+        self._plan = plan
         self._given = given
         self._last: Step | None = None
         self._memory: list[Tensor] = []
@@ -141,8 +145,11 @@ class Denoising(Iterator[Step]):
             self._second._last = self._last
             return self._second.estimate(x, level)
         condition = self._telling.at(made)
-        if self._asked is None or self._asked[0] is not condition:
+        told_anew = self._asked is None or self._asked[0] is not condition
+        if self._asked is None or told_anew:
             self._asked = condition, self._diffuser(condition)
+        if self._caching is not None:
+            self._caching.look(level, told_anew)
         return self._given.estimate(self._asked[1], x, level)
 
     def result(self, tiled: bool | None = None) -> Result:
@@ -218,6 +225,7 @@ class TextToImage(Adaptable):
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
         clip_skip: int | None = None,
+        cache: float | str | FeatureCache | None = None,
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -225,7 +233,8 @@ class TextToImage(Adaptable):
         negative: what the picture should not be; one, or one for each prompt. guidance: how strongly the prompt
         is heeded, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
-        width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
+        width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
+        0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
@@ -254,6 +263,7 @@ class TextToImage(Adaptable):
             latents=latents,
             prompt_style=prompt_style,
             clip_skip=clip_skip,
+            cache=cache,
         )
         return finished(run, show_every)
 
@@ -275,6 +285,7 @@ class TextToImage(Adaptable):
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
         clip_skip: int | None = None,
+        cache: float | str | FeatureCache | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
@@ -298,6 +309,7 @@ class TextToImage(Adaptable):
             latents=latents,
             prompt_style=prompt_style,
             clip_skip=clip_skip,
+            cache=cache,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
@@ -329,25 +341,27 @@ def load(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     prediction: str | None = None,
+    engine: str = "torch",
 ) -> TextToImage:
     """A pipeline from a shipped model's name, a model folder, a training run, or a Stable Diffusion checkpoint.
 
     The checkpoint is a diffusers folder, a .safetensors file, a .ckpt that holds nothing but tensors, or on the Hugging
     Face hub: `owner/name[/file][@revision][:variant]`, fetched (extra `hub`) where its cache does not have it. dtype,
     device: what suits the model's size and this machine when None. prediction: as `checkpoints.load` takes it.
+    engine: as `TextToImage.with_engine` takes it.
     Raises InputError for an unknown name, CheckpointError for files that cannot be accounted for.
     """
     blueprint = checkpoints.recognise(name_or_path, prediction)
     if blueprint is not None:
         device, dtype = _suited(blueprint.parameters()["network"], device, dtype)
-        return TextToImage(blueprint.load(dtype, device))
+        return TextToImage(blueprint.load(dtype, device)).with_engine(engine)
     model = checkpoints.load(name_or_path, prediction=prediction)
     count = sum(tensor.numel() for tensor in model.network.parameters())
     device, dtype = _suited(count, device, dtype)
     for module in (model.network, model.text_encoder):
         if module is not None:
             module.to(device=device, dtype=dtype)
-    return TextToImage(model)
+    return TextToImage(model).with_engine(engine)
 
 
 def _suited(

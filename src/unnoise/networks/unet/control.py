@@ -80,7 +80,12 @@ class Guide(NamedTuple):
 
 
 class Steered(UNet):
-    """A UNet with ControlNets and T2I-Adapters beside it, to be called as the UNet alone; one for each run."""
+    """A UNet with ControlNets and T2I-Adapters beside it, to be called as the UNet alone; one for each run.
+
+    heard: what they added at the last call.
+    """
+
+    heard: Residuals | None = None
 
     def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:
         nn.Module.__init__(self)  # the UNet is there already
@@ -124,6 +129,7 @@ class Steered(UNet):
             else:
                 found = self._maps(guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
+        self.heard = residuals
         out: UNetOutput = self.unet(x, time, shares[self.unet], None, pooled, labels, residuals)
         return out
 

@@ -109,11 +109,9 @@ class UNet(nn.Module):
         if more.skips:
             skips = [skip + added for skip, added in zip(skips, more.skips, strict=True)]
         h = h if more.middle is None else h + more.middle
-        patch = self.config.patch
         for up in self.up_blocks:
             h = up(h, skips, emb, memory)
-        h = self.conv_out(F.silu(self.norm_out(h)))
-        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(x.dtype))
+        return self.leave(h, x.dtype)
 
     def descend(
         self,
@@ -127,17 +125,36 @@ class UNet(nn.Module):
 
         emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map. levels: as `Residuals` has.
         """
-        patch = self.config.patch
-        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
-        last = torch.channels_last
-        # With one channel the input has no order and the kernel decides, which sharded training keeps otherwise.
-        h = self.conv_in(h.contiguous(memory_format=last)).contiguous(memory_format=last)
+        h = self.enter(x)
         h = h if hint is None else h + hint
         skips = [h]
         for down, more in zip(self.down_blocks, levels or [None] * len(self.down_blocks), strict=True):
             h, left = down(h, emb, memory, more)
             skips += left
         return self.mid_block(h, emb, memory), skips
+
+    def shallow(self, x: Tensor, emb: Tensor, memory: TextMemory | None, count: int) -> list[Tensor]:
+        """The first `count` skips alone, at most those of the finest level."""
+        skips, first = [self.enter(x)], self.down_blocks[0]
+        blocks = list(zip(first.residuals, first.attentions, strict=True))  # type: ignore[arg-type]
+        for residual, attention in blocks[: count - 1]:
+            skips.append(attention(residual(skips[-1], emb), memory))
+        return skips
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The first feature map, (batch, first width, h, w), of a picture."""
+        patch = self.config.patch
+        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
+        last = torch.channels_last
+        # With one channel the input has no order and the kernel decides, which sharded training keeps otherwise.
+        out: Tensor = self.conv_in(h.contiguous(memory_format=last))
+        return out.contiguous(memory_format=last)
+
+    def leave(self, h: Tensor, dtype: torch.dtype) -> UNetOutput:
+        """The prediction, of the last feature map."""
+        h = self.conv_out(F.silu(self.norm_out(h)))
+        patch = self.config.patch
+        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(dtype))
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of a prompt for every cross-attention: made once, then used at every step.
