@@ -67,8 +67,9 @@ class Adaptable:
         """A pipeline steered by one more ControlNet or T2I-Adapter.
 
         file: a diffusers folder, a single file in the original layout, or an address of the hub. picture: what it
-        steers by, ready made (edges, depth, a pose); it is brought to the size of the picture to make. strength: from 0 to 2.
-        start, end: shares of the steps between which it is heard. Raises CheckpointError for one of another family.
+        steers by, ready made (edges, depth, a pose); it is brought to the size of the picture to make. strength: from
+        0 to 2. start, end: shares of the steps between which it is heard. Raises CheckpointError for one of another
+        family.
         """
         return type(self)(with_control(self.model, file, picture, strength, start, end))
 
