@@ -139,6 +139,8 @@ def test_a_file_without_a_description_is_told_by_its_tensors(tmp_path, kind, nam
     assert part.config == config
     read = controlnet.fill(part, torch.float32, "cpu")
     assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in network.state_dict().items())
+    torch.save(tensors, tmp_path / "adapter.pth")  # as its authors publish it
+    assert controlnet.read(tmp_path / "adapter.pth").config == config
     with pytest.raises(CheckpointError, match="is a T2I-Adapter, which steers a model"):
         checkpoints.load(tmp_path / "adapter.safetensors")
 
