@@ -68,6 +68,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
     """
     batch, heads, n, width = q.shape
     m = k.shape[2]
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # else each block is copied for its products
     out = torch.empty(batch, n, heads * width, dtype=q.dtype)
     rows = min(n, max(1, scores // m))
     some = min(heads, max(1, scores // (rows * m)))
