@@ -33,6 +33,18 @@ UNETS = {
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": 6 * 8 + 32,
     },
+    "refiner": {
+        "block_out_channels": (64, 64, 128, 128),
+        "attention_head_dim": (1, 1, 2, 2),
+        "cross_attention_dim": 64,
+        "use_linear_projection": True,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": 2,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 5 * 8 + 32,
+    },
 }
 
 
@@ -41,6 +53,7 @@ def pipeline(family: str, folder: Path, prediction: str = "epsilon"):
     import diffusers
 
     torch.manual_seed(0)
+    xl = family in ("sdxl", "refiner")
     parts = {
         "unet": diffusers.UNet2DConditionModel(
             **{
@@ -57,7 +70,7 @@ def pipeline(family: str, folder: Path, prediction: str = "epsilon"):
             up_block_types=("UpDecoderBlock2D",) * 3,
             layers_per_block=1,
             latent_channels=4,
-            scaling_factor=0.13025 if family == "sdxl" else 0.18215,
+            scaling_factor=0.13025 if xl else 0.18215,
         ),
         "scheduler": diffusers.DDIMScheduler(
             **BETAS,
@@ -69,10 +82,14 @@ def pipeline(family: str, folder: Path, prediction: str = "epsilon"):
         "tokenizer": tokenizer(folder / "words", 0 if family == "sd2" else -1),
         "text_encoder": text_encoder("gelu" if family == "sd2" else "quick_gelu"),
     }
-    if family == "sdxl":
+    if xl:
         parts["tokenizer_2"] = tokenizer(folder / "words_2", 0)
         parts["text_encoder_2"] = text_encoder("gelu", projection=32)
         kind = diffusers.StableDiffusionXLPipeline
+        if family == "refiner":
+            parts |= {"tokenizer": None, "text_encoder": None}
+            parts |= {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
+            kind = diffusers.StableDiffusionXLImg2ImgPipeline
     else:
         parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         kind = diffusers.StableDiffusionPipeline

@@ -71,6 +71,21 @@ def test_links_of_a_page_lead_to_files(page):
     assert not missing
 
 
+def test_the_notebook_is_the_page_of_the_flow():
+    made = runpy.run_path(str(ROOT / "docs" / "notebook.py"))
+    assert (ROOT / "examples" / "flow.ipynb").read_text(encoding="utf-8") == made["notebook"](), (
+        "write it again: python docs/notebook.py"
+    )
+    code = [
+        cell
+        for cell in made["cells"](made["PAGE"].read_text(encoding="utf-8"))
+        if cell["cell_type"] == "code"
+    ]
+    assert ["".join(cell["source"]) for cell in code] == [
+        text.rstrip() for language, _, text, _ in blocks(made["PAGE"]) if language == "python"
+    ]
+
+
 def test_pictures_on_the_pages_are_what_the_shipped_model_makes(tmp_path):
     shown = ROOT / "docs" / "images"
     runpy.run_path(str(shown / "make.py"))["main"](tmp_path)

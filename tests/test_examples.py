@@ -66,7 +66,11 @@ class Loop:
         return self.sample
 
 
-ALONE = [row for row in names.table() if not row.scheduler.plan(DiscreteVP.linear(), steps=8).halves]
+ALONE = [
+    row
+    for row in names.table()
+    if not row.scheduler.plan(DiscreteVP.linear(), steps=8).halves and row.name != "DPM adaptive"
+]  # the others are refused in such a loop
 """CFG++ needs two answers of the network a step; a loop of one's own hands in one and is refused."""
 
 

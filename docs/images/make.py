@@ -1,15 +1,21 @@
-"""The pictures on the pages, from the shipped model; none is selected.
+"""The pictures on the pages, from the shipped models and the flow's miniature; none is selected.
 
 python docs/images/make.py [FOLDER]
 """
 
+import contextlib
+import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 import unnoise
 from unnoise import images
+from unnoise.pipelines.latents import decode
 
 EMOJI = (
     "a red apple, 3d", "a banana, flat", "a strawberry, noto", "a pizza, 3d", "a hamburger, noto", "a cookie, flat",
@@ -41,7 +47,31 @@ def emoji() -> list:
     return unnoise.load("emoji")(EMOJI, seed=0).images
 
 
+def latents() -> list:
+    """Four columns: the channels of the last latent; looks at steps 1, 7, 14 and 20 of the flow's page; decodings."""
+    page = (Path(__file__).parents[1] / "words" / "flow.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"^```python\n(.*?)^```\n", page, re.MULTILINE | re.DOTALL))
+    here, names = Path.cwd(), {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        os.chdir(folder)
+        try:
+            exec(code, names)  # its last part is the walk on a checkpoint
+        finally:
+            os.chdir(here)
+    options = {"scheduler": "DPM++ 2M", "steps": 20, "guidance": 5.0, "seed": names["seed"], **names["size"]}
+    seen = [
+        step.x0 for step in names["pipe"].denoise(names["prompt"], **options) if step.index in (0, 6, 13, 19)
+    ]
+    grey = [images.to_pil(channel / 3)[0].convert("RGB") for channel in seen[-1].split(1, dim=1)]
+    looks = [names["look"](x0)[0] for x0 in seen]
+    with torch.inference_mode():
+        decoded = [images.to_pil(decode(names["model"], x0))[0] for x0 in seen]
+    nearest = [picture.resize((80, 80), Image.Resampling.NEAREST) for picture in grey]
+    return nearest + [picture.resize((80, 80), Image.Resampling.BOX) for picture in looks + decoded]
+
+
 def main(folder: Path) -> None:
+    images.write_png(folder / "latents.png", images.grid(latents(), 4, gap=6))
     big = [images.enlarge(picture, 2) for picture in emoji()]
     images.write_png(folder / "emoji.png", images.grid(big, 12, gap=6))
     pipe = unnoise.load("digits")

@@ -32,6 +32,7 @@ MEASURE = (
     "--levels",
     "17",
     "--fit-variance",
+    "1438",
     "--json",
 )
 

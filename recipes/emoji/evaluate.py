@@ -3,8 +3,9 @@
     python recipes/emoji/evaluate.py MODEL SET build/evaluation [--encoder emoji] [--seeds 2]
 
 Retrieval: is the right concept, of 100, the nearest to the picture, when only pictures of other drawings may vouch
-for it? Style: is the nearest real picture of another concept in the style asked for? Memorisation: root mean square
-difference to the nearest training picture at 16x16, beside that of real pictures that were held out.
+for it? Style and family: is the nearest real picture of another concept in the style asked for, and in its family (flat
+and 3d are one drawing in two finishes)? Memorisation: root mean square difference to the nearest training picture at
+16x16, beside that of real pictures that were held out.
 Writes report.json, sheets of every prompt, and the twelve pictures nearest to a training picture.
 """
 
@@ -84,15 +85,19 @@ def retrieval(
     return {"R@1": float((found < 1).mean()), "R@5": float((found < 5).mean()), "pictures": len(found)}
 
 
-def style(features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor) -> float:
-    """How often the nearest real picture of another concept is in the style asked for; flat and 3d count apart."""
+def style(features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor) -> dict[str, float]:
+    """How often the nearest real picture of another concept is in the style asked for, and in its family."""
     scores = F.normalize(features, dim=1) @ F.normalize(gallery, dim=1).T
-    hits = []
+    found = []
     for row, place in zip(scores, asked, strict=True):
         same = torch.tensor([name == real.names[place] for name in real.names])
-        nearest = int(row.masked_fill(same, -2.0).argmax())
-        hits.append(real.styles[nearest] == real.styles[place])
-    return float(np.mean(hits))
+        found.append(real.styles[int(row.masked_fill(same, -2.0).argmax())])
+    wanted = [real.styles[place] for place in asked]
+    pairs = list(zip(found, wanted, strict=True))
+    return {
+        "style": float(np.mean([got == want for got, want in pairs])),
+        "family": float(np.mean([FAMILY[got] == FAMILY[want] for got, want in pairs])),
+    }
 
 
 def small(pictures: Tensor) -> Tensor:
@@ -150,12 +155,12 @@ def judged(
     found = {}
     for name, (judge, gallery) in judges.items():
         seen, truth = judge(made), gallery[torch.tensor(asked)]
-        ceiling = retrieval(truth, asked, real, gallery)
-        found[name] = retrieval(seen, asked, real, gallery) | {
-            "R@1 of real pictures": ceiling["R@1"],
-            "R@5 of real pictures": ceiling["R@5"],
-            "style": style(seen, asked, real, gallery),
-            "style of real pictures": style(truth, asked, real, gallery),
+        figures, ceiling = (
+            retrieval(features, asked, real, gallery) | style(features, asked, real, gallery)
+            for features in (seen, truth)
+        )
+        found[name] = figures | {
+            f"{key} of real pictures": value for key, value in ceiling.items() if key != "pictures"
         }
     return found
 

@@ -28,7 +28,3 @@ class DataError(FileError):
 
 class NonFiniteError(UnnoiseError):
     """A computation left the finite numbers; the message names the stage and the step."""
-
-
-class Cancelled(UnnoiseError):  # noqa: N818 - a state, not a mistake
-    """Work was stopped on request before its end."""

@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
-from unnoise.files import replacing
+from unnoise.files import replacing, write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,11 +184,17 @@ def _half_blocks(above: list[list[int]], below: list[list[int]], code: Callable[
 
 def write_png(path: Path, picture: Image.Image, text: Mapping[str, str] | None = None) -> None:
     """Write a PNG atomically, with `text` as its text chunks (a recipe's are "parameters" and "unnoise")."""
+    write_bytes(path, png_bytes(picture, text))
+
+
+def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """What `write_png` writes."""
     chunks = PngInfo()
     for name, value in (text or {}).items():
         chunks.add_text(name, value.encode("utf-8", "replace").decode())
-    with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", pnginfo=chunks)
+    made = io.BytesIO()
+    picture.save(made, format="PNG", pnginfo=chunks)
+    return made.getvalue()
 
 
 def write_animation(

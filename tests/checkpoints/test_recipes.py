@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from recorded.extensions import EXTENDED
 from recorded.graphs import ADVANCED, COMFYUI, graph, sampler
 from recorded.tables import TABLES
 from recorded.web_ui import A1111, KIN
@@ -16,11 +17,13 @@ from unnoise.checkpoints import recipes
 from unnoise.errors import FileError, InputError
 from unnoise.pipelines import Recipe
 
-SAMPLES = [*A1111, *KIN, *COMFYUI, *TABLES]
+PARAMETERS = [*A1111, *KIN, *EXTENDED]
+SAMPLES = [*PARAMETERS, *COMFYUI, *TABLES]
 
 
-def test_there_are_fifty_samples_of_nine_programs():
-    assert len(SAMPLES) >= 50
+def test_there_are_fifty_texts_of_parameters_and_nine_programs():
+    assert len(PARAMETERS) >= 50
+    assert all(set(chunks) == {"parameters"} for _, chunks, _ in PARAMETERS)
     assert len({recipes.read_chunks(chunks).program for _, chunks, _ in SAMPLES}) >= 9
     assert len({name for name, _, _ in SAMPLES}) == len(SAMPLES)
 

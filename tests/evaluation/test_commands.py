@@ -82,14 +82,19 @@ def test_distance_of_feature_files(run, tmp_path):
     status, out, _ = run("evaluate", "distance", tmp_path / "a.npy", tmp_path / "b.npy")
     assert status == 0
     assert "frechet" in out
+    assert " to " in out
+    status, out, _ = run("evaluate", "distance", "a.npy", "b.npy", "--resamples", 0, "--json")
+    assert json.loads(out)["values"]["frechet"]["low"] is None
 
 
 def test_compare_writes_a_page_and_goes_on_where_it_stopped(run, tiny, tmp_path):
     words = ("compare", tiny, "--schedulers", "DDIM,Euler a", "--steps", "2,3", "--count", 4, "-o", "out")
+    words = (*words, "--features", "emoji")
     status, out, _ = run(*words)
     assert status == 0
     assert out.startswith("Use DDIM with ")
-    assert (tmp_path / "out" / "report.html").stat().st_size > 5000
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Kernel distance (KID) of encoder emoji " in page
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
     assert run(*words)[0] == 0
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}

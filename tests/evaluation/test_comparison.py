@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from closed_forms import GAUSSIAN
+from unnoise import evaluation
 from unnoise.errors import InputError
 from unnoise.evaluation import compare, write_comparison
 from unnoise.evaluation.similarity import relative_error, structural_similarity
@@ -106,6 +107,30 @@ def test_held_out_pictures_are_what_quality_is_measured_against():
     off = compare(Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=-0.7 + 0.1 * noise)
     assert off.cells[0].quality.low > 0.5
     assert found.against == "40 held-out pictures"
+
+
+def test_quality_is_the_kernel_distance_of_features_where_they_are_given():
+    """Half of the cells' pictures moved: the distance of a feature that sees it, and of one that does not."""
+    noise = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(9))
+    asked = {"schedulers": ("DDIM",), "steps": (20,), "count": 40, "real": 0.3 + 0.5 * noise}
+
+    def halves(pixels):
+        assert pixels.dtype == torch.uint8
+        return (
+            np.stack([pixels[..., :4].double().mean((1, 2, 3)), pixels[..., 4:].double().mean((1, 2, 3))], 1)
+            / 255
+        )
+
+    found = compare(Exact(), "", features=halves, named="halves", **asked)
+    made = halves(((found.pictures["DDIM", 20].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+    goal = halves(((asked["real"].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+    assert found.measure == "kernel distance (KID) of halves"
+    assert found.cells[0].quality.value == pytest.approx(evaluation.kernel(made, goal), rel=1e-12)
+    assert "kernel distance (KID) of halves, to 40 held-out" in found.to_dict()["quality"]
+    latents = Exact()
+    latents.model.shape = (4, 8, 8)
+    with pytest.raises(InputError, match="latents of 4 channels, which halves cannot look at"):
+        compare(latents, "", features=halves, named="halves", schedulers=("DDIM",))
 
 
 def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):

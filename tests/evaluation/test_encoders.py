@@ -72,9 +72,9 @@ def test_dinov2_features_are_transformers_own(dino):
         '{"size": {"shortest_edge": 30}, "image_std": [0.5, 0.5, 0.5]}'
     )
     encoder = evaluation.load_encoder(dino / "model.safetensors")
-    assert (encoder.size, encoder.shortest, encoder.deviation) == (28, 30, (0.5, 0.5, 0.5))
+    assert (encoder.seen.size, encoder.seen.shortest, encoder.seen.deviation) == (28, 30, (0.5, 0.5, 0.5))
     with torch.inference_mode():
-        wanted = model(pixel_values=encoder.seen(pixels)).pooler_output.double().numpy()
+        wanted = model(pixel_values=encoder.seen(pixels.expand(-1, 3, -1, -1))).pooler_output.double().numpy()
     assert np.abs(encoder(pixels) - wanted).max() < 1e-6
 
 
@@ -122,13 +122,28 @@ def test_the_command_names_encoder_weights_and_rule(clip, tmp_path, capsys):
     assert told["notes"] == ["no Frechet distance: 12 pictures for 12 features"]
 
 
-@pytest.mark.parametrize("ending", [".pt", ".pt2", ".pth", ".bin", ".onnx"])
+@pytest.mark.parametrize("ending", [".ts", ".pt2", ".bin", ".onnx"])
 def test_a_file_that_may_carry_code_is_refused_unread(tmp_path, ending, capsys):
     path = tmp_path / f"encoder{ending}"
     with pytest.raises(InputError, match="may carry code"):
         evaluation.load_encoder(path)
     assert main(["evaluate", "distance", str(tmp_path), str(tmp_path), "--features", str(path)]) == 2
     assert "may carry code" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_of_pickles_only_inception_is_read(tmp_path, capsys):
+    torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "scripted.pt")
+    for name, words in (
+        ("resnet.pth", "the only pickled encoder that is read"),
+        ("scripted.pt", "more than tensors"),
+    ):
+        asked = ["evaluate", "distance", str(tmp_path), str(tmp_path), "--features", str(tmp_path / name)]
+        assert main(asked) == 1
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
 
 
 def spoilt(clip, folder, change):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tiny_model import save_tiny
 from unnoise.cli import main
+from unnoise.schedulers import tuned
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ def prepared(tmp_path_factory):
     (folder / "occupied" / "thesis.txt").write_text("mine")
     (folder / "run").mkdir()
     (folder / "run" / "config.toml").write_text("")
+    tuned.Tuned("Euler", (3.0, 1.0, 2.0), ((), (), ())).write(folder / "rising.json")
     (folder / "bad.toml").write_text("steps = = 3")
     (folder / "odd.toml").write_text("[run]\nstesp = 3\n")
     return folder
@@ -81,6 +83,16 @@ VALUES = [
     ((*G, "--show-every", "0"), "--show-every is 0; give"),
     ((*G, "--show-every", "2", "--json"), "--show-every prints pictures and --json nothing but JSON"),
     ((*G, "--scheduler", "DPM++ 2N"), "scheduler 'DPM++ 2N' is not known; the nearest are"),
+    ((*G, "--scheduler", "DPM++ 4M"), "scheduler 'DPM++ 4M' is not known; the nearest are"),
+    (
+        (*G, "--scheduler", "LCM", "--steps", "51"),
+        "51 steps are asked of a model distilled at 50; give at most",
+    ),
+    ((*G, "--scheduler", "tuned:rising.json"), "the grid's levels do not strictly decrease; choose"),
+    (
+        (*G, "--scheduler", "dpm_adaptive", "--count", "2"),
+        "DPM adaptive fits its steps to one picture, and 2 are given; make one at a time",
+    ),
     ((*G, "--animate", "a.mp4"), "--animate is 'a.mp4'; give a name that ends in .webp or .gif"),
     ((*G, "--animate", "film"), "--animate is 'film'; give a file"),
     ((*G, "-o", "a.jpg"), "--output is 'a.jpg'; give a name that ends in .png, or a folder."),
@@ -102,6 +114,10 @@ VALUES = [
     ((*T, "--set", "run.stesp=3"), "'run.stesp' is not a setting; did you mean run.steps"),
     ((*T, "--set", "run.steps"), "has no '='"),
     ((*T, "--set", "model.prediction=magic", "--steps", "1"), "magic"),
+    (
+        (*T, "--set", "model.prediction=noise", "--steps", "1"),
+        "noise prediction cannot serve a schedule that ends without",
+    ),
     ((*T, "--config", "bad.toml"), "'bad.toml' is not TOML"),
     ((*T, "--config", "odd.toml"), "stesp"),
     (("train", "pictures", "--out", "run"), "'run' holds a run already; go on with --resume"),

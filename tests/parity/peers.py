@@ -27,25 +27,26 @@ def start():
 
 
 class Draws:
-    """The k-th draw is the same whoever asks."""
+    """The k-th draw is the same whoever asks; by_step: that of step k, for peers that draw where nothing is added."""
 
-    def __init__(self):
+    def __init__(self, by_step=False):
         self.seeds = tuple(range(SHAPE[0]))
+        self.by_step = by_step
         self.k = 0
 
     def __call__(self, *args, **kwargs):
-        self.k += 1
+        self.k = args[1] + 1 if self.by_step else self.k + 1
         noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(100 + self.k), dtype=torch.float64)
         like = kwargs.get("like")
         return noise if like is None else noise.to(like.dtype)
 
 
-def ours(plan, prediction, model=network, clip=None):
+def ours(plan, prediction, model=network, clip=None, by_step=False):
     """(times told, inputs shown, final sample)."""
     first = plan.levels[0]
     x = start() * plan_scale(first)
     times, inputs = [], []
-    walk = plan.walk(x, Draws())
+    walk = plan.walk(x, Draws(by_step))
     event = next(walk)
     while True:
         if isinstance(event, Request):
@@ -68,17 +69,22 @@ def plan_scale(level):
     return float(level.sigma) if level.alpha == 1.0 else 1.0
 
 
-def theirs(scheduler, count, x, model=network, entry=0, scale=1.0, **options):
-    """The same of a diffusers scheduler. scale: of the time told to the network. x: already at their first level."""
+def theirs(scheduler, count, x, model=network, entry=0, scale=1.0, setting=None, **options):
+    """The same of a diffusers scheduler. scale: of the time told to the network. x: already at their first level.
+
+    setting: of `set_timesteps`, where a last time that is not asked at is left out as SCM's pipeline does.
+    """
     module = sys.modules[type(scheduler).__module__]
     before = getattr(module, "randn_tensor", None)
     module.randn_tensor = Draws()
     try:
-        scheduler.set_timesteps(count)
+        scheduler.set_timesteps(count, **(setting or {}))
         if hasattr(scheduler, "noise_sampler"):
             scheduler.noise_sampler = Draws()
         order = getattr(scheduler, "order", 1)
         times = scheduler.timesteps[entry * order :]
+        if setting is not None:
+            times = times[:count]
         if hasattr(scheduler, "set_begin_index"):  # without it, twice the same time begins at the second
             scheduler.set_begin_index(entry * order)
         told, inputs = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -98,7 +99,8 @@ def test_two_at_once_with_strengths_and_shares_of_the_steps_make_diffusers_pictu
     made, plain = (one(PROMPT, width=32, height=32, **options) for one in (both, ours))
     assert np.abs(made.arrays[0] - wanted).max() <= 2e-4, family
     assert np.abs(plain.arrays[0] - wanted).max() > 0.01
-    assert made.recipes[0].adapters == "control control-5:0.8, control control-6:0.4"
+    told = r"control control-5:0\.8:\w{12}:\w{12}:0-0\.75, control control-6:0\.4:\w{12}:\w{12}:0\.2-1"
+    assert re.fullmatch(told, made.recipes[0].adapters)
 
 
 def test_a_single_file_is_the_folder_to_the_bit_and_another_family_is_refused(saved, tmp_path):

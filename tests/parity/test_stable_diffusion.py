@@ -185,3 +185,17 @@ def test_diffusers_makes_the_same_picture_of_what_was_converted(saved, tmp_path)
     other.set_progress_bar_config(disable=True)
     other.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     assert np.array_equal(theirs(other, [PROMPT], [NEGATIVE], **size), wanted)
+
+
+def test_diffusers_makes_the_same_picture_of_the_single_file_that_was_converted(saved, tmp_path):
+    family, pipe, folder = saved
+    single = checkpoints.convert(folder, tmp_path / "single.safetensors")
+    size = {"height": 64, "width": 64}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {} if family == "sdxl" else {"safety_checker": None}
+        other = type(pipe).from_single_file(str(single), config=str(folder), local_files_only=True, **options)
+    other.set_progress_bar_config(disable=True)
+    other.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    wanted = theirs(pipe, [PROMPT], [NEGATIVE], **size)
+    assert np.abs(theirs(other, [PROMPT], [NEGATIVE], **size) - wanted).max() <= 1e-5

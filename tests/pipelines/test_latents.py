@@ -7,6 +7,7 @@ from torch.nn import functional as F  # noqa: N812
 from latent_model import latent_model
 from unnoise import checkpoints
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.networks import AutoEncoder
 from unnoise.pipelines import TextToImage
 from unnoise.pipelines.latents import Look, decode
 
@@ -49,6 +50,14 @@ def test_the_look_is_nearly_the_best_linear_one():
     error, least = ((seen - colours).square().mean() for seen in (known @ look.map, best))
     assert error < 1.3 * least < 0.7 * colours.var()
     assert look(latents)[0].size == (32, 32)
+
+
+def test_looks_ask_the_decoder_once_a_run_and_for_a_small_latent(monkeypatch):
+    asked, plain = [], AutoEncoder.decode
+    monkeypatch.setattr(AutoEncoder, "decode", lambda self, x: (asked.append(x.shape), plain(self, x))[1])
+    for step in TextToImage(latent_model()).denoise("a seven", steps=6, seed=1, width=64, height=64):
+        assert step.preview().size == (64, 64)
+    assert [tuple(shape) for shape in asked] == [(1, 4, 16, 16)]
 
 
 def test_half_precision_that_overflows_is_asked_again_in_float32():

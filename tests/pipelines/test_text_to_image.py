@@ -38,11 +38,18 @@ def test_one_seed_is_one_picture_and_prompts_and_seeds_matter(pipe):
     assert apart(first, pipe("a seven", seed=7, negative="a red apple").arrays[0]) > 0.001
 
 
-@pytest.mark.parametrize("name", [row.name for row in names.table()])
+@pytest.mark.parametrize("name", [row.name for row in names.table() if row.name != "DPM adaptive"])
 def test_the_third_of_four_equals_the_same_seed_alone(pipe, name):
     four = pipe("a seven", seed=7, count=4, scheduler=name).arrays
     alone = pipe("a seven", seed=9, scheduler=name).arrays
     assert apart(four[2], alone[0]) <= CLOSE
+
+
+def test_adaptive_steps_are_made_for_one_picture_alone(pipe):
+    steps = list(pipe.denoise("a seven", seed=9, scheduler="DPM adaptive", steps=5))
+    assert [step.index for step in steps] == list(range(5))
+    with pytest.raises(InputError, match=r"2 are given; make one at a time \(count 1\)"):
+        pipe.denoise("a seven", count=2, scheduler="dpm_adaptive")
 
 
 def test_the_noise_itself_does_not_know_the_batch():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from closed_forms import GAUSSIAN, MIXTURE
 from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Flow
+from unnoise.schedulers import grids, names, noise
 from unnoise.schedulers.adaptive import Adaptive, Controller
-from unnoise.schedulers.solvers import Heun, Midpoint, RungeKutta, Stage, ThreeStage, TwoStage
+from unnoise.schedulers.solvers import Adams, Heun, Midpoint, RungeKutta, Stage, ThreeStage, TwoStage
 
 SCHEDULE = DiscreteVP.scaled_linear()
 
@@ -108,3 +110,63 @@ def test_the_controller_shortens_after_a_large_error_and_lengthens_after_a_small
 def test_what_cannot_be_is_refused(make):
     with pytest.raises(InputError):
         make()
+
+
+def by_name(steps, schedule=SCHEDULE, **parts):
+    """(steps, calls) of "DPM adaptive" on the mixture."""
+    calls = 0
+
+    def denoise(x, level):
+        nonlocal calls
+        calls += 1
+        return MIXTURE.denoise(x, level)
+
+    plan = replace(names.get("dpm_adaptive"), **parts).plan(schedule, steps)
+    x = MIXTURE.quantiles(plan.levels[0]).reshape(1, -1)
+    return plan, list(plan.run(denoise, x)), calls
+
+
+def test_from_end_to_end_by_name_is_the_controller_alone():
+    plan, made, calls = by_name(2)
+    start, end = plan.levels[0], plan.levels[1]
+    alone = list(Adaptive().run(SCHEDULE, MIXTURE.denoise, MIXTURE.quantiles(start).reshape(1, -1), start))
+    assert end.log_snr == pytest.approx(SCHEDULE.cleanest.log_snr)
+    assert (made[-1].x - alone[-1].x).abs().max() < 1e-9
+    assert len(made) == 2
+    assert calls > 3 * 4
+
+
+def test_a_run_by_name_has_the_steps_and_levels_of_its_plan():
+    plan, made, calls = by_name(7)
+    assert [step.index for step in made] == list(range(7))
+    assert tuple(step.level for step in made) == plan.levels[1:]
+    assert calls >= 3 * 6 + 1
+    miss = made[-1].x[0] - MIXTURE.quantiles(plan.levels[-1])
+    assert miss.pow(2).mean().sqrt() < 0.03
+
+
+def test_more_levels_cost_at_most_two_steps_each():
+    *_, few = by_name(2)
+    *_, many = by_name(12)
+    assert many <= few + 3 * 2 * 10
+
+
+@pytest.mark.parametrize("schedule", [Flow(), SCHEDULE.zero_terminal_snr()], ids=["flow", "zero_terminal"])
+def test_by_name_it_begins_without_signal_too(schedule):
+    plan, made, _ = by_name(12, schedule, grid=grids.Trailing())
+    assert plan.levels[0].alpha == 0.0
+    assert made[-1].x.isfinite().all()
+    # The first step, from no signal, leaves nothing of where the sample stood beyond first order.
+    assert (made[-1].x[0] - MIXTURE.quantiles(plan.levels[-1])).pow(2).mean().sqrt() < 0.3
+
+
+def test_times_that_nobody_knows_are_not_given_out():
+    plan = names.get("DPM adaptive").plan(SCHEDULE, 5)
+    with pytest.raises(InputError, match=r"use plan.run, or DPM fast"):
+        plan.stepper()
+
+
+def test_noise_and_multistep_solvers_are_refused_with_a_tolerance():
+    for part in ({"noise": noise.SDE()}, {"solver": Adams(2)}):
+        with pytest.raises(InputError, match="Runge-Kutta"):
+            replace(names.get("DPM adaptive"), **part).plan(SCHEDULE, 5)

@@ -263,3 +263,26 @@ def test_blocks_are_equal_steps_in_log_snr_with_their_looks_at_equal_distances()
     whole = levels[8].log_snr - levels[0].log_snr
     shares = [(level.log_snr - levels[0].log_snr) / whole for level in levels]
     assert shares == pytest.approx([0, 1 / 9, 2 / 9, 3 / 9, 4 / 9, 5 / 9, 6 / 9, 5 / 6, 1])
+
+
+def test_equal_steps_of_time_on_edm_are_karras_own():
+    edm = EDM(0.01, 50.0)
+    for count in (1, 2, 12):
+        assert ratios(grids.Linspace(), count, edm) == pytest.approx(ratios(grids.Karras(), count, edm))
+        short = ratios(grids.Karras(), count + 1, edm)[:-1]
+        for grid in (grids.SGMUniform(), grids.Trailing(), grids.Simple()):
+            assert ratios(grid, count, edm) == pytest.approx(short)
+
+
+def test_a_list_of_times_on_edm_is_still_a_list_of_sigmas():
+    assert ratios(grids.Times((80.0, 40.0, 0.5)), 3, EDM()) == pytest.approx([80.0, 40.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "grid", [grid for grid in EVERY if type(grid).__module__.endswith("grids.times")], ids=repr
+)
+def test_no_grid_in_time_visits_levels_that_an_edm_network_has_not_seen(grid):
+    for count in (1, 2, 5, 20, 50):
+        levels = ratios(grid, count, EDM())
+        assert levels.max() <= 80.0 * (1 + 1e-12)
+        assert levels.min() >= 0.002 * (1 - 1e-12)

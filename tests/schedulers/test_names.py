@@ -6,7 +6,7 @@ import pytest
 
 from closed_forms import GAUSSIAN
 from unnoise.errors import InputError
-from unnoise.process import EDM, DiscreteVP, Flow
+from unnoise.process import EDM, Cosine, DiscreteVP, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, grids, names, noise, solvers
 from unnoise.schedulers.names.programs import DIFFUSERS, PROGRAMS
@@ -44,6 +44,7 @@ SAMPLERS = {
     "Gradient estimation": "gradient_estimation euler_ge",
     "Exp Heun": "exp_heun_2_x0",
     "DPM fast": "dpm_fast k_dpm_fast",
+    "DPM adaptive": "dpm_adaptive k_dpm_adaptive k_dpm_ad",
     "DPM++ 2M v2": "dpm++2mv2 dpmpp_2mv2 dpmpp2mv2",
     "Euler CFG++": "euler_cfg_pp",
     "Euler a CFG++": "euler_ancestral_cfg_pp euler_a_cfg_pp",
@@ -175,6 +176,20 @@ def test_every_name_takes_every_grid_name(name):
             EDM(0.002, 700.0),
             "edm",
         ),
+        ({"_class_name": "IPNDMScheduler"}, names.get("IPNDM"), Cosine(), "velocity"),
+        ({"_class_name": "SCMScheduler"}, names.get("LCM Trailing"), Cosine(), "velocity"),
+        (
+            {"_class_name": "CMStochasticIterativeScheduler", "sigma_max": 40.0},
+            names.get("LCM", grid=grids.Distilled(40)),
+            EDM(0.002, 40.0),
+            "consistency",
+        ),
+        (
+            {"_class_name": "SASolverScheduler", "predictor_order": 3, "corrector_order": 4},
+            names.get("SA-Solver SGM Uniform"),
+            DiscreteVP.linear(),
+            "noise",
+        ),
         (
             {"_class_name": "DDPMScheduler", "variance_type": "learned_range", "beta_schedule": "sigmoid"},
             Scheduler(grids.Leading(), solvers.Adams(1), noise.Posterior("learned_range")),
@@ -259,8 +274,3 @@ def test_comfyui_extrapolates_in_log_sigma_on_flow_models():
         ours.steps[2].moves[1].of_estimates, rel=1e-3
     )
     assert len(k) == 6
-
-
-def test_dpm_adaptive_is_told_where_it_is():
-    with pytest.raises(InputError, match=r"schedulers.Adaptive\(\).run"):
-        names.get("dpm_adaptive")

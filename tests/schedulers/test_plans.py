@@ -12,6 +12,7 @@ from unnoise.errors import InputError, UnnoiseError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Move, Scheduler, finals, grids, names, noise, solvers
+from unnoise.schedulers.adaptive import AdaptivePlan
 from unnoise.schedulers.restart import Travel
 from unnoise.schedulers.solvers import Adams, RungeKutta, Stage
 
@@ -25,6 +26,7 @@ def result(plan, denoise, x, seeds=None):
 
 
 def start(plan, rows=3):
+    rows = 1 if isinstance(plan, AdaptivePlan) else rows
     x = torch.randn(rows, 1, 2, 2, generator=torch.Generator().manual_seed(0)).double()
     return plan.initial(x)
 
@@ -106,6 +108,10 @@ def test_nothing_in_a_scheduler_or_a_plan_can_be_set(name):
 def test_a_sample_of_a_batch_is_the_sample_alone(name):
     plan = names.get(name).plan(Cosine(), 7)
     x = start(plan, rows=4)
+    if isinstance(plan, AdaptivePlan):
+        with pytest.raises(InputError, match=r"4 are given; make one at a time \(count 1\)"):
+            result(plan, MIXTURE.denoise, x.repeat(4, 1, 1, 1))
+        return
     together = result(plan, MIXTURE.denoise, x, (10, 11, 12, 13))
     alone = result(plan, MIXTURE.denoise, x[2:3], (12,))
     assert torch.equal(together[2:3], alone)
@@ -116,6 +122,10 @@ def test_the_stepper_makes_the_run_s_own_steps(name):
     schedule = DiscreteVP.linear()
     plan = names.get(name).plan(schedule, 6)
     x = start(plan)
+    if isinstance(plan, AdaptivePlan):
+        with pytest.raises(InputError, match="nobody knows the times"):
+            plan.stepper()
+        return
     by_run = result(plan, lambda x, level: Estimate.from_noise(x, level, torch.tanh(x)), x, (1, 2, 3))
     if isinstance(plan.steps[0].moves[0], Move):
         with pytest.raises(InputError, match="before the network's first look"):

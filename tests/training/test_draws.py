@@ -154,3 +154,9 @@ def test_every_law_stays_inside_every_schedule(law, schedule):
     ratio = torch.as_tensor(level.ratio)
     assert bool((ratio <= schedule.noisiest.ratio * (1 + 1e-9)).all())
     assert bool((ratio >= schedule.cleanest.ratio * (1 - 1e-9)).all())
+
+
+def test_uniform_times_on_edm_are_uniform_in_sigma():
+    # Deliberately not the sampler's timeline: what a network is trained on is the law's affair, and a run must resume.
+    level = drawn(EDM(), times="uniform")
+    assert float(torch.as_tensor(level.sigma).median()) == pytest.approx(40.0, abs=0.5)

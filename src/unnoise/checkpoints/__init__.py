@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unnoise.checkpoints.locations import find, find_foreign, shipped
+from unnoise.checkpoints.locations import find, find_foreign, is_foreign, shipped
 from unnoise.checkpoints.manifest import Defaults, Manifest
 from unnoise.checkpoints.summary import Summary, inspect
 
@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "find_foreign",
     "inspect",
+    "is_foreign",
     "load",
     "recognise",
     "save",

@@ -16,16 +16,23 @@ from torch import Tensor, nn
 from unnoise.checkpoints.building import outline, unfilled
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
-from unnoise.checkpoints.model import SIZES, Model, Tower, beside
+from unnoise.checkpoints.model import Model, Tower, beside
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
-from unnoise.networks.unet import ControlNet, ControlNetConfig, UNet, UNetConfig
+from unnoise.networks.unet import (
+    ControlNet,
+    ControlNetConfig,
+    PictureAdapter,
+    PictureAdapterConfig,
+    UNet,
+    UNetConfig,
+)
 from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
 from unnoise.process import NoiseSchedule
 from unnoise.text import PromptTokenizer
 
-Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig | ControlNetConfig
+Config = UNetConfig | AutoEncoderConfig | TextEncoderConfig | ControlNetConfig | PictureAdapterConfig
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ def build(config: Config) -> nn.Module:
         return UNet(config)
     if isinstance(config, ControlNetConfig):
         return ControlNet(config)
+    if isinstance(config, PictureAdapterConfig):
+        return PictureAdapter(config)
     return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
 
 
@@ -237,12 +246,12 @@ def check_channels(where: Path, config: UNetConfig) -> None:
         )
 
 
-def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig) -> int:
-    """Width of the sinusoids of each size that XL is told; InputError where the widths leave none."""
+def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig, sizes: int) -> int:
+    """Width of the sinusoids of each of the numbers that XL is told; InputError where the widths leave none."""
     left = network.pooled_width - (encoder.projection or encoder.width)
-    if left <= 0 or left % (2 * SIZES):
+    if left <= 0 or left % (2 * sizes):
         raise InputError(
             f"the network reads a vector of {network.pooled_width} beside the time; the text encoder's "
-            f"{encoder.projection or encoder.width} and six sizes cannot make it up."
+            f"{encoder.projection or encoder.width} and {sizes} numbers cannot make it up."
         )
-    return left // SIZES
+    return left // sizes

@@ -1,23 +1,31 @@
-"""A ControlNet from a diffusers folder, or from a single file in the original layout."""
+"""A ControlNet or T2I-Adapter from a diffusers folder, or from a single file in the original layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise import images
-from unnoise.checkpoints import layouts
+from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import read_table, unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.networks.unet import ControlNet, ControlNetConfig, UNetConfig
+from unnoise.networks.unet import (
+    ControlNet,
+    ControlNetConfig,
+    PictureAdapter,
+    PictureAdapterConfig,
+    UNetConfig,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,22 +45,38 @@ _HINTS = "conditioning_embedding_out_channels"
 
 @dataclass(frozen=True, eq=False)
 class Control:
-    """A ControlNet, the picture that it steers by, and how much of it is heard.
+    """A ControlNet or T2I-Adapter, the picture that it steers by, and how much of it is heard.
 
     strength: factor of all that it adds. start, end: shares of the steps before which and after which it is silent.
+    name: of its file or folder. files: of its weights.
     """
 
-    network: ControlNet
+    network: ControlNet | PictureAdapter
     picture: Image.Image
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0
     name: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def told(self) -> str:
-        """As recipes keep it."""
-        return f"control {self.name}:{self.strength:g}"
+        """As recipes keep it: name, strength, the beginnings of two hashes, and the share of steps if not all."""
+        share = "" if (self.start, self.end) == (0.0, 1.0) else f":{self.start:g}-{self.end:g}"
+        return f"control {self.name}:{self.strength:g}:{self.sha256[:DIGITS]}:{self.picture_sha256[:DIGITS]}{share}"
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights' files, read when asked for; "" where they are gone."""
+        try:
+            return sha256_of(*self.files) if self.files else ""
+        except OSError:
+            return ""
+
+    @cached_property
+    def picture_sha256(self) -> str:
+        """Of the picture's pixels."""
+        return picture_sha256(self.picture)
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= _STRONGEST:
@@ -71,24 +95,27 @@ def with_control(
     start: float = 0.0,
     end: float = 1.0,
 ) -> Model:
-    """The model with one more ControlNet beside its UNet, in the UNet's type and place.
+    """The model with one more ControlNet or T2I-Adapter beside its UNet, in the UNet's type and place.
 
-    Raises CheckpointError for a file that is no ControlNet or one of another family.
+    Raises CheckpointError for a file that is neither or is of another family.
     """
     part = read(path)
     _check_family(path, part, model)
     weight = next(model.network.parameters())
     network = fill(part, weight.dtype, weight.device)
-    assert isinstance(network, ControlNet)
+    assert isinstance(network, ControlNet | PictureAdapter)
     picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
-    control = Control(network, picture, strength, start, end, Path(path).name)
+    control = Control(network, picture, strength, start, end, Path(path).name, part.files)
     base = None if model.base is None else replace(model.base, controls=(*model.controls, control))
     return replace(model, controls=(*model.controls, control), base=base)
 
 
 def read(path: str | Path) -> Part:
-    """What the folder or file is, not yet loaded. Raises CheckpointError for anything but a ControlNet."""
-    place = Path(path).expanduser()
+    """What the folder, file or address of the hub is, not yet loaded.
+
+    Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
+    """
+    place = hub.located(path) or Path(path).expanduser()
     if place.is_file() and (place.parent / "config.json").is_file():
         place = place.parent
     return _folder(place) if place.is_dir() else _file(place)
@@ -96,9 +123,12 @@ def read(path: str | Path) -> Part:
 
 def _folder(folder: Path) -> Part:
     table = read_table(folder / "config.json")
+    if table.get("_class_name") == picture_adapter.CLASS:
+        return picture_adapter.of_folder(folder, table)
     if table.get("_class_name") != _CLASS:
         raise CheckpointError(
-            f"'{folder}' holds a {str(table.get('_class_name'))[:80]!r}; a {_CLASS} was expected."
+            f"'{folder}' holds a {str(table.get('_class_name'))[:80]!r}; a {_CLASS} or {picture_adapter.CLASS} was "
+            "expected."
         )
     try:
         config, linear = unet_config(_as_unet(table))
@@ -124,11 +154,14 @@ def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
 def _file(path: Path) -> Part:
     weights = open_weights([path])
     shapes = {name: info.shape for name, info in weights.infos.items()}
+    if picture_adapter.is_adapter(shapes):
+        return picture_adapter.of_file(path, shapes)
     prefix = _PREFIX if any(name.startswith(_PREFIX) for name in shapes) else ""
     own = inside(shapes, prefix)
     if "input_hint_block.0.weight" not in own:
         raise CheckpointError(
-            f"'{path}' is no ControlNet in the original layout; give one, or the folder that diffusers wrote."
+            f"'{path}' is no ControlNet or T2I-Adapter in the original layout; give one, or the folder that diffusers "
+            "wrote."
         )
     entry = own.get("input_blocks.0.0.weight", (0, 4))
     try:
@@ -148,12 +181,20 @@ def _hints(shapes: Shapes) -> tuple[int, ...]:
 
 
 def _check_family(path: str | Path, part: Part, model: Model) -> None:
+    loaded = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
+    ours = model.network.config
+    if isinstance(part.config, PictureAdapterConfig):
+        reason = picture_adapter.misfit(part.config, ours, model.factor)
+        if reason:
+            raise CheckpointError(
+                f"T2I-Adapter '{Path(path).name}' {reason}. Use a T2I-Adapter for {loaded}."
+            )
+        return
     assert isinstance(part.config, ControlNetConfig)
-    theirs, ours = part.config.unet, model.network.config
+    theirs = part.config.unet
     if _shape(theirs) == _shape(ours):
         return
     family = FAMILIES.get(theirs.text_width, "another model")
-    loaded = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
     raise CheckpointError(
         f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); "
         f"the loaded model is {loaded} ({ours.text_width}, {ours.widths}). "

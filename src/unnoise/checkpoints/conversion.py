@@ -16,11 +16,12 @@ from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
 from unnoise.checkpoints.adapters.live import Share, changed
 from unnoise.checkpoints.blueprint import Blueprint, Part, shapes_of, sinusoid_width
-from unnoise.checkpoints.families import SD2, SDXL
+from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
-from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, XL_BIG_G, XL_CLIP_L
+from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
+from unnoise.checkpoints.needed import PARTS
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import FileError, InputError
@@ -33,12 +34,7 @@ from unnoise.text import Tokenizer
 
 Changes = Mapping[tuple[str, str], list[Share]]
 
-_FOLDERS = {
-    "network": ("unet", "diffusion_pytorch_model"),
-    "autoencoder": ("vae", "diffusion_pytorch_model"),
-    "text_encoder": ("text_encoder", "model"),
-    "text_encoder_2": ("text_encoder_2", "model"),
-}
+_FOLDERS = {"network": "unet", "autoencoder": "vae"}
 
 
 def convert(
@@ -64,10 +60,9 @@ def convert(
             f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
         )
     single = target.suffix == ".safetensors"
-    if single != Path(source).expanduser().is_dir() and not loras:
-        wanted = (
-            "a new folder" if not Path(source).expanduser().is_dir() else "a file that ends in .safetensors"
-        )
+    folder = found.parts["network"].where.is_dir()
+    if single != folder and not loras:
+        wanted = "a file that ends in .safetensors" if folder else "a new folder"
         raise InputError(f"'{source}' would be written as it is; give {wanted} instead of '{destination}'.")
     if target.exists():
         raise FileError(
@@ -87,22 +82,22 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
     }
     with building_folder(target) as temporary:
         for name, part in found.parts.items():
-            folder, base = _FOLDERS[name]
+            folder = _FOLDERS.get(name, name)
             if isinstance(part.config, TextEncoderConfig):
                 tables[folder] = text_table(part.config)
             (temporary / folder).mkdir()
             tensors = dict(_moved(name, part, _diffusers(found, part), changes))
-            save_file(tensors, temporary / folder / f"{base}.safetensors", metadata={"format": "pt"})
+            save_file(tensors, temporary / folder / f"{PARTS[folder]}.safetensors", metadata={"format": "pt"})
             _write(temporary / folder / "config.json", tables[folder])
-        for place, tokenizer in enumerate(found.tokenizers):
+        for name, tokenizer in zip(_family(found).encoders, found.tokenizers, strict=True):
             assert isinstance(tokenizer, Tokenizer)
-            tokenizer.save_pretrained(temporary / ("tokenizer_2" if place else "tokenizer"))
+            tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
         (temporary / "scheduler").mkdir()
         _write(
             temporary / "scheduler" / "scheduler_config.json",
             scheduler_table(found.schedule, found.prediction),
         )
-        _write(temporary / "model_index.json", model_index(found.family == SDXL.name, _unet(found)))
+        _write(temporary / "model_index.json", model_index(_family(found), _unet(found)))
         for path in temporary.rglob("*.safetensors"):
             path.chmod(0o644)
 
@@ -161,12 +156,19 @@ def _original(found: Blueprint, name: str, part: Part) -> Layout:
         return layouts.unet.original(config, not _convolutions(found))
     if isinstance(config, AutoEncoderConfig):
         return layouts.autoencoder.original(len(config.widths))
-    if found.family == SDXL.name:
+    family = _family(found)
+    if family is REFINER:
+        return layouts.text.open_clip(REFINER_BIG_G)
+    if family is SDXL:
         second = name == "text_encoder_2"
         return layouts.text.open_clip(XL_BIG_G) if second else layouts.text.transformers(XL_CLIP_L)
-    if found.family == SD2.name:
+    if family is SD2:
         return layouts.text.open_clip(OPEN_CLIP_H)
     return layouts.text.transformers(CLIP_L)
+
+
+def _family(found: Blueprint) -> Family:
+    return next(family for family in FAMILIES if family.name == found.family)
 
 
 def _convolutions(found: Blueprint) -> bool:
@@ -192,7 +194,7 @@ def _size_ids(found: Blueprint) -> int:
         return 0
     encoder = found.parts["text_encoder_2"].config
     assert isinstance(encoder, TextEncoderConfig)
-    return sinusoid_width(_unet(found), encoder)
+    return sinusoid_width(_unet(found), encoder, _family(found).sizes)
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.configs import autoencoder_config, read_table, text_config, unet_config
-from unnoise.checkpoints.families import SD1, SD2, SDXL, Family
+from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.layouts import Layout
+from unnoise.checkpoints.needed import INDEX, PARTS, suffix, variants
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -19,7 +21,6 @@ from unnoise.process import NoiseSchedule
 from unnoise.schedulers import names as schedulers
 from unnoise.text import Tokenizer
 
-INDEX = "model_index.json"
 UNUSED = r"(.*\.)?position_ids"
 
 _PIPELINES = (
@@ -44,14 +45,14 @@ _CLASSES = {
 # Parts that are never opened, so that it does not matter what they claim to be.
 _PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder", "scheduler")
 
-_BASES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 Value = TypeVar("Value")
 
 
-def read(folder: Path, prediction: str | None = None) -> Blueprint:
+def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blueprint:
     """What the folder is.
 
-    prediction: "noise", "velocity" or "sample" instead of what the scheduler's file says. Raises CheckpointError
+    prediction: "noise", "velocity" or "sample" instead of what the scheduler's file says. variant: the precision to
+    read where there are several. Raises CheckpointError
     for parts that are missing or of a class that is not known, and for settings that are not computed here.
     """
     _check_index(folder, read_table(folder / INDEX))
@@ -59,20 +60,24 @@ def read(folder: Path, prediction: str | None = None) -> Blueprint:
     family = _family(folder, config)
     check_channels(folder, config)
     schedule, stated = _schedule(folder)
-    names = ("text_encoder", "text_encoder_2") if family is SDXL else ("text_encoder",)
-    tokenizers = tuple(_tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in names)
-    parts = {"network": _part(folder, "unet", config, layouts.unet.diffusers(linear)), **_autoencoder(folder)}
-    for name, tokenizer in zip(names, tokenizers, strict=True):
-        parts[name] = _text(folder, name, tokenizer.end, family)
-    if family is SDXL:
-        _check_sizes(folder, config, parts["text_encoder_2"])
+    tokenizers = tuple(
+        _tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in family.encoders
+    )
+    parts = {
+        "network": _part(folder, "unet", config, layouts.unet.diffusers(linear), variant),
+        "autoencoder": _autoencoder(folder, variant),
+    }
+    for name, tokenizer in zip(family.encoders, tokenizers, strict=True):
+        parts[name] = _text(folder, name, tokenizer.end, family, variant)
+    if family.sizes:
+        _check_sizes(folder, config, parts["text_encoder_2"], family)
     side = read_table(folder / "unet" / "config.json").get("sample_size")
     prediction = prediction or stated
     return Blueprint(
         family=family.name,
         parts=parts,
         tokenizers=tokenizers,
-        skips=(1, 1) if family is SDXL else (0,),
+        skips=(family.skip,) * len(tokenizers),
         schedule=schedule,
         prediction=prediction,
         size=(side, side) if type(side) is int and 0 < side <= 512 else family.size(prediction),
@@ -106,12 +111,7 @@ def _check_index(folder: Path, index: dict[str, Any]) -> None:
 
 def _family(folder: Path, config: UNetConfig) -> Family:
     if config.pooled_width:
-        if not (folder / "text_encoder").is_dir():
-            raise CheckpointError(
-                f"'{folder}' has one text encoder, as the refiner of Stable Diffusion XL has, which this version "
-                "cannot run; give the base model."
-            )
-        return SDXL
+        return SDXL if (folder / "text_encoder").is_dir() else REFINER
     return SD2 if config.head_width or config.text_width == 1024 else SD1
 
 
@@ -127,31 +127,32 @@ def _understood(part: Path, read_config: Callable[[dict[str, Any]], Value]) -> V
         ) from error
 
 
-def _part(folder: Path, name: str, config: Any, layout: Layout) -> Part:  # noqa: ANN401 - any of the three
-    return Part(config, layout, weight_files(folder / name, _BASES.get(name, "model")), folder / name)
+def _part(folder: Path, name: str, config: Any, layout: Layout, variant: str) -> Part:  # noqa: ANN401 - any of the three
+    return Part(config, layout, weight_files(folder / name, PARTS[name], variant), folder / name)
 
 
-def _autoencoder(folder: Path) -> dict[str, Part]:
+def _autoencoder(folder: Path, variant: str) -> Part:
     config = _understood(folder / "vae", autoencoder_config)
-    part = _part(folder, "vae", config, layouts.autoencoder.diffusers())
+    part = _part(folder, "vae", config, layouts.autoencoder.diffusers(), variant)
     old = any(".query." in name for file in part.files for name in read_header(file).tensors)
-    return {"autoencoder": Part(config, layouts.autoencoder.diffusers(old), part.files, part.where)}
+    return replace(part, layout=layouts.autoencoder.diffusers(old))
 
 
-def _text(folder: Path, name: str, end_token: int, family: Family) -> Part:
+def _text(folder: Path, name: str, end_token: int, family: Family, variant: str) -> Part:
     projected = name == "text_encoder_2"
 
     def ours(table: dict[str, Any]) -> TextEncoderConfig:
-        return text_config(table, end_token, projected, normalize_skipped=family is not SDXL)
+        return text_config(table, end_token, projected, normalize_skipped=not family.sizes)
 
-    part = _part(folder, name, _understood(folder / name, ours), layouts.text.transformers())
+    config = _understood(folder / name, ours)
+    part = _part(folder, name, config, layouts.text.transformers(), variant)
     nested = any(each.startswith("text_model.") for file in part.files for each in read_header(file).tensors)
-    return Part(part.config, layouts.text.transformers(text_model=nested), part.files, part.where)
+    return replace(part, layout=layouts.text.transformers(text_model=nested))
 
 
-def _check_sizes(folder: Path, config: UNetConfig, part: Part) -> None:
+def _check_sizes(folder: Path, config: UNetConfig, part: Part, family: Family) -> None:
     assert isinstance(part.config, TextEncoderConfig)
-    width = sinusoid_width(config, part.config)
+    width = sinusoid_width(config, part.config, family.sizes)
     stated = read_table(folder / "unet" / "config.json").get("addition_time_embed_dim")
     if stated != width:
         raise CheckpointError(
@@ -178,15 +179,15 @@ def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:
     return found.schedule, found.prediction.name
 
 
-def weight_files(folder: Path, base: str) -> tuple[Path, ...]:
-    """The files of one part's weights: whole before half precision, one file before shards.
+def weight_files(folder: Path, base: str, variant: str = "") -> tuple[Path, ...]:
+    """The files of one part's weights: the variant asked for, else whole before half precision; one file before shards.
 
     Raises CheckpointError when there is none, or shards are missing or lie outside the folder.
     """
-    for variant in ("", ".fp16", ".bf16"):
+    for dotted in map(suffix, variants(variant)):
         whole, index = (
-            folder / f"{base}{variant}.safetensors",
-            folder / f"{base}.safetensors.index{variant}.json",
+            folder / f"{base}{dotted}.safetensors",
+            folder / f"{base}.safetensors.index{dotted}.json",
         )
         if whole.is_file():
             return (whole,)

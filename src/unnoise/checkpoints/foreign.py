@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from unnoise.checkpoints import hub
 from unnoise.checkpoints.blueprint import Blueprint
 from unnoise.checkpoints.locations import find_foreign
 from unnoise.errors import InputError
@@ -14,18 +16,21 @@ _PREDICTIONS = ("noise", "velocity", "sample")
 def recognise(name: str | Path, prediction: str | None = None) -> Blueprint | None:
     """What a diffusers folder or a single file is; None where `name` is a model of ours, or nothing at all.
 
+    name: a path, or an address of the hub (see `hub.Address`), which is fetched where it is not in the cache.
     prediction: what the network predicts, where the file should not be trusted to tell. Raises CheckpointError
     for a file that no known family accounts for.
     """
     if prediction not in (None, *_PREDICTIONS):
         raise InputError(f"prediction is {prediction!r}; give one of {', '.join(_PREDICTIONS)}, or none.")
-    path = find_foreign(name)
+    asked, path = hub.address(name), find_foreign(name)
     if path is None:
         return None
     if path.is_dir():
         from unnoise.checkpoints.diffusers_folder import read
 
-        return read(path, prediction)
-    from unnoise.checkpoints.single_file import read as read_single
+        found = read(path, prediction, "" if asked is None else asked.variant)
+    else:
+        from unnoise.checkpoints.single_file import read as read_single
 
-    return read_single(path, prediction)
+        found = read_single(path, prediction)
+    return found if asked is None else replace(found, name=asked.pinned(path))

@@ -22,6 +22,18 @@ BYTES |= {"U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
+# Beginnings of a file -> what it is instead of a model, and a way on.
+_IMPOSTORS: dict[tuple[bytes, ...], str] = {
+    (b"<!doctype", b"<html", b"<head", b"<?xml"): (
+        ": it is a web page, such as a site's page for errors or for signing in; fetch it again, signed in if the site "
+        "asks for that"
+    ),
+    (b"version https://git-lfs",): (
+        ": it is a pointer of Git LFS, which stands for the file; fetch the file itself with `git lfs pull`"
+    ),
+    (b"gguf",): ": it is a GGUF file, which is not read here; give the model as .safetensors",
+}
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -73,7 +85,9 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
         )
     length = int.from_bytes(head, "little")
     if len(head) < 8 or length < 2 or 8 + length > size:
-        raise CheckpointError(f"'{path}' ({size:,} bytes) is not a whole safetensors file; fetch it again.")
+        raise CheckpointError(
+            f"'{path}' ({size:,} bytes) is not a whole safetensors file{_instead(head + begins + file.read(64))}."
+        )
     if length > HEADER_LIMIT:
         raise CheckpointError(
             f"the header of '{path}' has {length:,} bytes; at most {HEADER_LIMIT:,} are read."
@@ -88,6 +102,17 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     if not isinstance(metadata, dict):
         raise CheckpointError(f"'{path}': its metadata is not a table of text; fetch it again.")
     return Header(tensors, {str(name): str(value) for name, value in metadata.items()}, 8 + length)
+
+
+def _instead(start: bytes) -> str:
+    """What a file that begins so is, of what downloads leave under a model's name, and what to do."""
+    words = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for signs, told in _IMPOSTORS.items():
+        if words.startswith(signs):
+            return told
+    if start and not any(start):
+        return ": it begins with zeros, as space that no download filled; fetch it again"
+    return "; fetch it again"
 
 
 def _check_count(path: Path, tensors: int) -> None:

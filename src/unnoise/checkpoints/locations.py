@@ -7,17 +7,17 @@ import json
 import re
 from pathlib import Path
 
+from unnoise.checkpoints import hub
 from unnoise.checkpoints.manifest import FILE
+from unnoise.checkpoints.needed import INDEX
 from unnoise.errors import CheckpointError, InputError
 
 SHIPPED = Path(__file__).parent / "models"
 
-INDEX = "model_index.json"
-"""What a diffusers folder has at its top."""
-
 READS = (
     "this version reads model folders (model.json beside weights.safetensors), training runs, Stable Diffusion "
-    "checkpoints (one .safetensors file, or a diffusers folder), and the models that `unnoise models` lists"
+    "checkpoints (one .safetensors file, a diffusers folder, or OWNER/NAME on the hub), and the models that "
+    "`unnoise models` lists"
 )
 _STEP = re.compile(r"step-(\d+)")
 
@@ -30,15 +30,24 @@ def shipped() -> dict[str, Path]:
 
 
 def find_foreign(name: str | Path) -> Path | None:
-    """The diffusers folder, or the file of weights, that this path is; None for anything else."""
-    path = Path(name).expanduser()
+    """The diffusers folder, or the file of weights, that this path or address is; None for anything else.
+
+    An address of the hub, `owner/name`, is fetched where it is not in the cache. Raises CheckpointError as
+    `hub.located`.
+    """
     if str(name) in shipped():
         return None
+    path = hub.located(name) or Path(name).expanduser()
     if path.is_dir():
         return path if (path / INDEX).is_file() and not (path / FILE).is_file() else None
     if path.is_file() and path.name == INDEX:
         return path.parent
     return path if path.is_file() and path.suffix in (".safetensors", ".ckpt") else None
+
+
+def is_foreign(name: str | Path) -> bool:
+    """Whether this is a model of another program, or an address of one: nothing is fetched to tell."""
+    return hub.address(name) is not None or find_foreign(name) is not None
 
 
 def find(name: str | Path) -> Path:

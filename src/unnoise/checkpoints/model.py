@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
-from unnoise.checkpoints.summary import sha256_of
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
@@ -19,10 +18,11 @@ from unnoise.text import PromptTokenizer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
+    from unnoise.checkpoints.adapters.word import Taught
     from unnoise.checkpoints.controlnet import Control
+    from unnoise.checkpoints.refiner import Refiner
 
-SIZES = 6
-"""Numbers that Stable Diffusion XL is told: original height and width, top and left of the crop, target size."""
+ENGINES = ("torch", "openvino")
 
 
 def beside(channels: int) -> tuple[int, int, int]:
@@ -51,7 +51,9 @@ class Model:
     made with (a mapping is taken too). card: facts for people. name, sha256: where it came from and the hash of
     its weights' file; set by `load`. hashed: that file, where reading all of it is left until its hash is asked for.
     adapters: what changed the weights, and base: the model without them; see `checkpoints.adapters`. controls:
-    ControlNets that steer the network. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    ControlNets and T2I-Adapters that steer the network. taught: words of textual inversions that its text encoders
+    know. refiner: the model that ends a run. clip_skip: as `with_clip_skip` set it; 0 where `text_skip` stands.
+    engine: what computes the network, one of ENGINES.
     """
 
     network: UNet
@@ -73,7 +75,10 @@ class Model:
     adapters: tuple[Applied, ...] = ()
     base: Model | None = None
     controls: tuple[Control, ...] = ()
+    taught: tuple[Taught, ...] = ()
+    refiner: Refiner | None = None
     clip_skip: int = 0
+    engine: str = "torch"
 
     def __post_init__(self) -> None:
         if isinstance(self.defaults, Mapping):
@@ -109,6 +114,11 @@ class Model:
             )
 
     @property
+    def companions(self) -> tuple[Control | Refiner, ...]:
+        """The other networks that take part in a run."""
+        return self.controls if self.refiner is None else (*self.controls, self.refiner)
+
+    @property
     def beside(self) -> int:
         """Channels that the network sees beside the sample: 0, or as `beside` has it."""
         return self.network.config.in_channels - self.shape[0]
@@ -118,8 +128,7 @@ class Model:
         if self.sha256 or self.hashed is None:
             return self.sha256
         try:
-            stat = self.hashed.stat()
-            return _sha256(self.hashed, stat.st_size, stat.st_mtime_ns)
+            return sha256_of(self.hashed)
         except OSError:
             return ""
 
@@ -139,6 +148,8 @@ class Model:
     def with_clip_skip(self, skip: int) -> Model:
         """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
 
+        diffusers counts the layers left out: its clip_skip=1 is 2 here, and its None is 1.
+
         Raises InputError for a model without a text encoder or with two, and for a layer that is not there.
         """
         if self.text_encoder is None or self.more_text:
@@ -154,20 +165,23 @@ class Model:
         return replace(self, clip_skip=skip, base=base)
 
     @property
+    def told(self) -> int:
+        """Numbers that Stable Diffusion XL is told: height and width, top and left of the crop, then again a size.
+
+        Its refiner, which has one text encoder, is told a score of beauty in place of the last two.
+        """
+        return 6 if self.more_text else 5
+
+    @property
     def size_ids(self) -> int:
-        """Width of the sinusoids of each of the six sizes and offsets that XL is told; 0 where it is not."""
+        """Width of the sinusoids of each of the numbers that XL is told; 0 where it is not."""
         wanted = self.network.config.pooled_width
         if not wanted or not self.towers:
             return 0
         config = self.towers[-1].encoder.config
-        return (wanted - (config.projection or config.width)) // SIZES
+        return (wanted - (config.projection or config.width)) // self.told
 
     @property
     def diffuser(self) -> Diffuser:
         """The network with the meaning of its output."""
         return Diffuser(self.network, self.schedule, self.prediction, self.variance, self.clip)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    return sha256_of(path)

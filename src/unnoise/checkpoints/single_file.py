@@ -9,11 +9,11 @@ from pathlib import Path
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
-from unnoise.checkpoints.families import FAMILIES, SD1, SD2, SDXL, Family
+from unnoise.checkpoints.families import FAMILIES, REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.kinds import (
     CLIP_L,
     OPEN_CLIP_H,
-    REFINER,
+    REFINER_BIG_G,
     UNET,
     VAE,
     XL_BIG_G,
@@ -37,6 +37,9 @@ UNUSED = (
 )
 
 
+_PREFIXES = {XL_BIG_G: SDXL, REFINER_BIG_G: REFINER, OPEN_CLIP_H: SD2, CLIP_L: SD1}
+
+
 def read(path: Path, prediction: str | None = None) -> Blueprint:
     """What the file is.
 
@@ -55,14 +58,14 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
     check_channels(path, config)
     prediction = prediction or _prediction(family, config, weights)
     parts = {"network": _unet_part(path, config, unet), **rest.parts}
-    if family is SDXL:
-        _check_sizes(path, parts)
+    if family.sizes:
+        _check_sizes(path, parts, family)
     schedule = DiscreteVP.scaled_linear()
     return Blueprint(
         family=family.name,
         parts=parts,
         tokenizers=rest.tokenizers,
-        skips=rest.skips,
+        skips=(family.skip,) * len(rest.tokenizers),
         schedule=schedule.zero_terminal_snr() if "ztsnr" in shapes else schedule,
         prediction=prediction,
         unused=f"{UNUSED}|{rest.unused}" if rest.unused else UNUSED,
@@ -75,13 +78,9 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
 
 def _family(path: Path, shapes: Shapes) -> Family:
     if is_original(shapes):
-        for prefix, family in ((XL_BIG_G, SDXL), (OPEN_CLIP_H, SD2), (CLIP_L, SD1)):
+        for prefix, family in _PREFIXES.items():
             if any(name.startswith(prefix) for name in shapes):
                 return family
-        if any(name.startswith(REFINER) for name in shapes):
-            raise CheckpointError(
-                f"'{path}' is the refiner of Stable Diffusion XL, which this version cannot run; give the base model."
-            )
         raise CheckpointError(
             f"'{path}' holds a UNet but no text encoder; give a whole model (a 'checkpoint', not 'UNet only')."
         )
@@ -102,7 +101,6 @@ class _Rest:
 
     parts: dict[str, Part]
     tokenizers: tuple[Tokenizer, ...]
-    skips: tuple[int, ...]
     unused: str = ""
 
 
@@ -132,7 +130,7 @@ def _sd1(path: Path, shapes: Shapes) -> _Rest:
         "autoencoder": _autoencoder(path, shapes, 0.18215),
         "text_encoder": _clip(path, shapes, CLIP_L, True),
     }
-    return _Rest(parts, (Tokenizer(),), (0,))
+    return _Rest(parts, (Tokenizer(),))
 
 
 def _sd2(path: Path, shapes: Shapes) -> _Rest:
@@ -146,29 +144,43 @@ def _sd2(path: Path, shapes: Shapes) -> _Rest:
         "text_encoder": _open_clip(path, OPEN_CLIP_H, config),
     }
     unused = rf"cond_stage_model\.model\.transformer\.resblocks\.{layers}\..*" if layers < held else ""
-    return _Rest(parts, (Tokenizer(padding=0),), (0,), unused)
+    return _Rest(parts, (Tokenizer(padding=0),), unused)
 
 
 def _sdxl(path: Path, shapes: Shapes) -> _Rest:
-    encoder = inside(shapes, XL_BIG_G)
+    rest = _refiner(path, shapes, XL_BIG_G)
+    parts = {
+        "autoencoder": rest.parts["autoencoder"],
+        "text_encoder": _clip(path, shapes, XL_CLIP_L, False),
+        "text_encoder_2": rest.parts["text_encoder_2"],
+    }
+    return _Rest(parts, (Tokenizer(), *rest.tokenizers))
+
+
+def _refiner(path: Path, shapes: Shapes, prefix: str = REFINER_BIG_G) -> _Rest:
+    encoder = inside(shapes, prefix)
     config = told.open_clip_config(encoder, told.open_clip_layers(encoder), projection=True)
     parts = {
         "autoencoder": _autoencoder(path, shapes, 0.13025),
-        "text_encoder": _clip(path, shapes, XL_CLIP_L, False),
-        "text_encoder_2": _open_clip(path, XL_BIG_G, config),
+        "text_encoder_2": _open_clip(path, prefix, config),
     }
-    return _Rest(parts, (Tokenizer(), Tokenizer(padding=0)), (1, 1))
+    return _Rest(parts, (Tokenizer(padding=0),))
 
 
-_READERS: dict[str, Callable[[Path, Shapes], _Rest]] = {SD1.name: _sd1, SD2.name: _sd2, SDXL.name: _sdxl}
+_READERS: dict[str, Callable[[Path, Shapes], _Rest]] = {
+    SD1.name: _sd1,
+    SD2.name: _sd2,
+    SDXL.name: _sdxl,
+    REFINER.name: _refiner,
+}
 
 
-def _check_sizes(path: Path, parts: dict[str, Part]) -> None:
+def _check_sizes(path: Path, parts: dict[str, Part], family: Family) -> None:
     network, encoder = parts["network"].config, parts["text_encoder_2"].config
     assert isinstance(network, UNetConfig)
     assert isinstance(encoder, TextEncoderConfig)
     try:
-        sinusoid_width(network, encoder)
+        sinusoid_width(network, encoder, family.sizes)
     except InputError as error:
         raise CheckpointError(f"'{path}': {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unnoise.checkpoints.families import REFINER, SDXL, Family
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -110,22 +111,34 @@ def scheduler_table(schedule: NoiseSchedule, prediction: str) -> dict[str, Any]:
     }
 
 
-def model_index(xl: bool, config: UNetConfig) -> dict[str, Any]:
+def model_index(family: Family, config: UNetConfig) -> dict[str, Any]:
     """Of a StableDiffusionPipeline, or of XL's; for inpainting and editing networks that of their own pipelines."""
     beside = config.in_channels - config.out_channels
     kind = {0: "", config.out_channels: "InstructPix2Pix"}.get(beside, "Inpaint")
-    clip = ["transformers", "CLIPTextModel"], ["transformers", "CLIPTokenizer"]
+    kind = "Img2Img" if family is REFINER else kind
+    parts = {
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+    }
+    held = (*family.encoders, *(name.replace("text_encoder", "tokenizer") for name in family.encoders))
+    absent: dict[str, Any] = {name: [None, None] for name in parts} if family.sizes else {}
     index: dict[str, Any] = {
-        "_class_name": f"StableDiffusion{'XL' if xl else ''}{kind}Pipeline",
+        "_class_name": f"StableDiffusion{'XL' if family.sizes else ''}{kind}Pipeline",
         **_VERSION,
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": clip[0],
-        "tokenizer": clip[1],
+        **absent,
+        **{name: parts[name] for name in held},
         "scheduler": ["diffusers", "DDIMScheduler"],
         "feature_extractor": [None, None],
     }
-    if xl:
-        more = {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"], "tokenizer_2": clip[1]}
-        return index | more | {"image_encoder": [None, None], "force_zeros_for_empty_prompt": True}
-    return index | {"safety_checker": [None, None], "requires_safety_checker": False}
+    if not family.sizes:
+        return index | {"safety_checker": [None, None], "requires_safety_checker": False}
+    told = {"force_zeros_for_empty_prompt": family is SDXL}
+    return (
+        index
+        | {"image_encoder": [None, None], **told}
+        | ({"requires_aesthetics_score": True} if family is REFINER else {})
+    )

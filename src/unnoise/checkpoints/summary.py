@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
 from unnoise.checkpoints.adapters.survey import Survey, survey
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
@@ -53,10 +55,11 @@ class Summary:
 def inspect(path: str | Path) -> Summary:
     """What a shipped model's name, a model folder, a run, a checkpoint, a .safetensors file or a picture says.
 
-    Raises FileError when there is no such file, or it is none of these.
+    path: may be an address of the hub (see `hub.Address`), which is fetched where it is not in the cache. Raises
+    FileError when there is no such file, or it is none of these.
     """
-    place = Path(path).expanduser()
-    if place.is_dir() and find_foreign(path) is not None:
+    place = hub.located(path) or Path(path).expanduser()
+    if place.is_dir() and find_foreign(place) is not None:
         return _folder(place)
     if place.is_dir() or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
@@ -182,14 +185,3 @@ def _found(text: Mapping[str, str]) -> dict[str, Any]:
     except InputError as error:
         return {"problem": str(error)}
     return {} if found is None else {"recipe": found.to_dict()}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import number
+from unnoise.cli.values import maybe, number
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ def add(command: parser.Parser) -> None:
         help="a word from a textual inversion; may be repeated",
     )
     command.add_argument(
+        "--embedding-dir", metavar="FOLDER", help="where those of a recipe are looked for, by name and hash"
+    )
+    command.add_argument(
         "--control",
         action="append",
         default=[],
         metavar="FILE",
-        help="a ControlNet; may be repeated, as its options",
+        help="a ControlNet or T2I-Adapter; may be repeated, as its options",
     )
     command.add_argument(
         "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
@@ -50,7 +53,28 @@ def add(command: parser.Parser) -> None:
         metavar="A-B",
         help="shares of the steps it is heard in (0-1)",
     )
-    parser.hidden(command, "control", "--control-net")
+    command.add_argument(
+        "--control-dir",
+        metavar="FOLDER",
+        help="where ControlNets of a recipe, and their pictures, are looked for",
+    )
+    parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
+    command.add_argument(  # one of a list, as parser.hidden's are not
+        "--control-net",
+        "--t2i-adapter",
+        dest="control",
+        action="append",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--refiner", metavar="MODEL", help="a second model that ends the run, such as SDXL's refiner"
+    )
+    command.add_argument(
+        "--refine-from", metavar="SHARE", help="of the model's times, after which it is asked (0.8)"
+    )
+    for flag in ("--denoising-end", "--denoising_end", "--refiner-switch-at"):
+        parser.hidden(command, "refine_from", flag)
 
 
 def add_lora(command: parser.Parser) -> None:
@@ -66,6 +90,16 @@ def add_lora(command: parser.Parser) -> None:
     parser.hidden(command, "lora_dir", "--lora-model-dir")
 
 
+def refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
+    """The model that is to end the run, and the share of times after which. Raises InputError for a share alone."""
+    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
+    if arguments.refiner is None:
+        if share is not None:
+            raise InputError("--refine-from is given without --refiner; give both, or neither.")
+        return None
+    return arguments.refiner, 0.8 if share is None else share
+
+
 def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
     """What is asked for, by option or by a tag in the prompt, each file found. Raises InputError and FileError."""
     from unnoise.checkpoints.adapters import Lora
@@ -78,6 +112,11 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
     return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
+
+
+def folders(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
+    return {name: getattr(arguments, name) for name in ("lora_dir", "embedding_dir", "control_dir")}
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -119,5 +158,8 @@ def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[Lor
         pipe = pipe.with_word(file, word)
     for file, picture, strength, start, end in controls(arguments):
         pipe = pipe.with_control(file, picture, strength, start=start, end=end)
+    second = refiner(arguments)
+    if second is not None:
+        pipe = pipe.with_refiner(*second)
     asked = loras(arguments, tags)
     return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe

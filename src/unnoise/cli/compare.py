@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
-from unnoise.cli import outputs, parser, values
+from unnoise.cli import features, outputs, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -39,6 +40,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("--seed", default="0", metavar="N", help="of the first picture (default 0)")
     command.add_argument(
         "--data", metavar="FOLDER", help="held-out pictures that the quality is measured against"
+    )
+    command.add_argument(
+        "--features",
+        metavar="WHAT",
+        help=f"features whose kernel distance (KID) is the quality, instead of the pixels' energy distance: "
+        f"{features.HELP}",
     )
     command.add_argument(
         "--encoder",
@@ -78,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     real = None
     if arguments.data is not None:
         real = evaluation.read_folder(Path(arguments.data).expanduser(), pipe.model.shape).pixels
+    encoding = None if arguments.features is None else features.encoding(arguments.features)
     prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
     encoder = arguments.encoder or pipe.model.card.get("encoder")
     with Telling("comparing", arguments.json) as telling:
@@ -90,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
             seed=seed,
             guidance=guidance,
             real=real,
+            features=None if encoding is None else partial(encoding.encode, told=None),
+            named="" if encoding is None else encoding.named((1, *pipe.model.shape)),
             judge=None if encoder is None else evaluation.Alignment.load(encoder),
             cache=out / "runs",
             told=lambda what, done, whole: telling.reach(done, whole, what),

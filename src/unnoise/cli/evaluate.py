@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import parser, values
+from unnoise.cli import features, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -20,11 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unnoise.checkpoints import Model
+    from unnoise.cli.features import Encoding
     from unnoise.evaluation import Likelihood
     from unnoise.evaluation.distances import Features
     from unnoise.evaluation.pictures import Folder
-
-    Encode = Callable[[Tensor, str], tuple[Features, str]]
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -73,7 +70,11 @@ def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         help="training pictures: two simple models are fitted to them, to read beside",
     )
     part.add_argument(
-        "--fit-variance", action="store_true", help="fit the steps' variance to the training pictures (vlb)"
+        "--fit-variance",
+        nargs="?",
+        const="256",
+        metavar="N",
+        help="fit the steps' variance to N of the training pictures (vlb; 256 where N is left out)",
     )
     part.add_argument("--seed", default="0", metavar="N", help="of every random draw")
     part.add_argument("--json", action="store_true", help="print one JSON object")
@@ -89,13 +90,18 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--features",
         default="pixels",
         metavar="WHAT",
-        help="pixels; emoji (our encoder); a folder or .safetensors file of a CLIP picture tower or DINOv2 "
-        "(config.json beside it); or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)",
+        help=features.HELP,
     )
     part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
     part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
     part.add_argument("--nearest", action="store_true", help="name the real picture nearest to each made one")
     part.add_argument("--force", action="store_true", help="a Frechet distance of too few pictures too")
+    part.add_argument(
+        "--resamples",
+        default="40",
+        metavar="N",
+        help="half samples behind the intervals; 0 for none (default 40)",
+    )
     part.add_argument("--seed", default="0", metavar="N", help="of the intervals")
     part.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(part, "evaluate distance", run_distance)
@@ -115,6 +121,7 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
     probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
     limit = None if arguments.limit is None else _count("--limit", arguments.limit)
+    fitted = None if arguments.fit_variance is None else _count("--fit-variance", arguments.fit_variance)
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(arguments.model)
@@ -124,9 +131,10 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     flow = evaluation.Flow(tolerance=tolerance, probes=probes)
     train = _training(arguments, model.shape)
     diffuser = model.diffuser
-    if arguments.fit_variance and train is not None:
-        told = _conditioning(model, train.paths, Path(arguments.train), not arguments.no_captions)
-        pictures = train.pixels.float() / 127.5 - 1.0
+    if fitted and train is not None:
+        sample = train.spread(fitted)
+        told = _conditioning(model, sample.paths, Path(arguments.train), not arguments.no_captions)
+        pictures = sample.pixels.float() / 127.5 - 1.0
         diffuser.variance = evaluation.fitted_variance(diffuser, pictures, conditioning=told)
     results = []
     for method in methods:
@@ -198,15 +206,27 @@ def run_distance(arguments: argparse.Namespace) -> int:
     """Run `evaluate distance`; returns its exit status."""
     limit = None if arguments.limit is None else _count("--limit", arguments.limit)
     neighbours = values.whole("--neighbours", arguments.neighbours, 1, 1000, 5)
+    resamples = values.whole("--resamples", arguments.resamples, 0, 100_000, 40)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
     from unnoise import evaluation
 
-    encode = _encoder(arguments.features)
-    sides = [_features(Path(text).expanduser(), encode, limit) for text in (arguments.real, arguments.made)]
+    encoding = features.encoding(arguments.features)
+    sides = [
+        _features(Path(text).expanduser(), encoding, limit, arguments.json)
+        for text in (arguments.real, arguments.made)
+    ]
     (real, _, name), (made, files, _) = sides
-    found = evaluation.distance(
-        real, made, features=name, neighbours=neighbours, force=arguments.force, seed=seed
-    )
+    with Telling("intervals", arguments.json) as telling:
+        found = evaluation.distance(
+            real,
+            made,
+            features=name,
+            neighbours=neighbours,
+            resamples=resamples,
+            force=arguments.force,
+            seed=seed,
+            told=telling.reach,
+        )
     close = evaluation.nearest(made, real) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
     if close is not None:
@@ -232,48 +252,15 @@ def run_distance(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _features(path: Path, encode: Encode, limit: int | None) -> tuple[Features, list[str], str]:
+def _features(
+    path: Path, encoding: Encoding, limit: int | None, quiet: bool
+) -> tuple[Features, list[str], str]:
     """Feature vectors, file names, and what they are of."""
     from unnoise import evaluation
 
     if path.suffix in (".npy", ".npz"):
         return evaluation.read_array(path)[:limit], [], "given"
     folder = evaluation.read_folder(path, None, limit)
-    size = "x".join(map(str, folder.pixels.shape[1:]))
-    made, name = encode(folder.pixels, size)
-    return made, [str(file) for file in folder.paths], name
-
-
-def _encoder(features: str) -> Encode:
-    """From uint8 pictures and their size in words to features and what they are."""
-    import numpy as np
-
-    from unnoise import evaluation
-    from unnoise.checkpoints.picture_text import shipped_encoders
-
-    if features == "pixels":
-        return lambda pixels, size: (
-            evaluation.pixel_features(pixels),
-            f"pixels {size}, from 0 to 1, not resized",
-        )
-    if features in shipped_encoders():
-        judge = evaluation.Alignment.load(features)
-        side = judge.encoder.network.picture.config.size
-        return lambda pixels, size: (
-            judge.features(pixels.float() / 127.5 - 1.0),
-            f"encoder {judge.name}, of {size}, brought to {side}x{side} by area-aware bilinear resizing",
-        )
-    if Path(features).expanduser().exists() or Path(features).suffix:
-        network = evaluation.load_encoder(features)
-        return lambda pixels, size: (network(pixels), f"{network.name}, of {size}")
-    module, _, function = features.partition(":")
-    try:
-        encoder = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"--features is {features}; give pixels, an encoder's folder, or MODULE:FUNCTION ({error})."
-        ) from None
-    return lambda pixels, size: (
-        np.asarray(encoder(pixels), dtype=np.float64),
-        f"{features} of {size}, not resized",
-    )
+    with Telling(f"features of {path.name}", quiet) as telling:
+        made = encoding.encode(folder.pixels, telling.reach)
+    return made, [str(file) for file in folder.paths], encoding.named(folder.pixels.shape)

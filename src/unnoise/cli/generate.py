@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, many, outputs, parser, variants
+from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
 from unnoise.cli.progress import Progress
 from unnoise.cli.values import maybe, number, size, whole
 from unnoise.cli.watch import Watch
@@ -31,7 +31,7 @@ _LITTLE = 10_000_000  # numbers in the network times pictures
 class Request:
     """What was asked, as values. None leaves a choice to the model.
 
-    options: those of `pipe.denoise`. variant: what it begins from, and how it is guided.
+    options: those of `pipe.denoise`. workers: of a Ray cluster. variant: what it begins from, and how it is guided.
     """
 
     prompt: str | None
@@ -44,9 +44,11 @@ class Request:
     animate: Path | None
     enlarge: int
     threads: int | None
+    workers: int | None
     json: bool
     metadata: bool
     variant: variants.Asked
+    engine: str = "torch"
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -55,7 +57,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
     command.add_argument("-p", "--prompt", help="the same as PROMPT")
     command.add_argument(
-        "-m", "--model", help=f"name, folder, training run, or .safetensors file ({_DEFAULT_MODEL})"
+        "-m",
+        "--model",
+        help=f"name, folder, training run, .safetensors file, or OWNER/NAME on the hub ({_DEFAULT_MODEL})",
     )
     command.add_argument(
         "--from",
@@ -74,6 +78,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--prompt-style",
         metavar="NAME",
         help="how weights are written: a1111 (the default), comfyui, compel, plain",
+    )
+    command.add_argument(
+        "--clip-skip",
+        metavar="N",
+        help="layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
+        "(in diffusers clip_skip=1)",
     )
     command.add_argument("--steps", metavar="N", help="steps from noise to picture")
     command.add_argument(
@@ -110,6 +120,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     )
     adapting.add(command)
     many.add(command)
+    approximate.add(command)
     _more_spellings(command)
     variants.add(command)
     parser.finish(command, "generate", run)
@@ -122,6 +133,7 @@ def _more_spellings(command: parser.Parser) -> None:
         "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
         "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
         "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
+        "clip_skip": ("--clip_skip",),
         "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
         "width": ("--W", "--image_width"),
         "height": ("--H", "--image_height"),
@@ -145,12 +157,14 @@ def request(arguments: argparse.Namespace) -> Request:
         "compat": arguments.compat,
         "prompt_style": arguments.prompt_style,
         "noise": arguments.noise,
+        "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
+        "cache": approximate.cache(arguments),
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
     asked = Request(
-        prompt=_prompt(arguments, model, checkpoints.find_foreign(model) is not None),
+        prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
         model=model,
         source=source,
         output=Path(arguments.output).expanduser(),
@@ -160,9 +174,11 @@ def request(arguments: argparse.Namespace) -> Request:
         animate=arguments.animate and Path(arguments.animate).expanduser(),
         enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
+        workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
         json=arguments.json,
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
+        engine=approximate.engine(arguments),
     )
     _check_files(asked)
     return asked
@@ -213,7 +229,7 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
 def _check_files(asked: Request) -> None:
     if asked.json and asked.show_every:
         raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
-    outputs.check_output("--output", asked.output, (".png",))
+    outputs.check_output("--output", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
     if asked.animate is not None:
         if not asked.animate.suffix or asked.animate.is_dir():
             raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
@@ -228,25 +244,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
     # a missing file is told before anything is loaded
-    tags = _tags(asked)
-    adapting.loras(arguments, tags)
+    adapting.loras(arguments, _tags(asked))
     adapting.controls(arguments)
-    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"]) if arguments.prompts else []
-    begun = time.monotonic()
-    if not asked.json and sys.stderr.isatty():
-        sys.stderr.write(f"loading {asked.model} ...\r")
-    import torch
-
-    from unnoise.pipelines import load
-
-    pipe = adapting.adapted(load(asked.model), arguments, tags)
-    torch.set_num_threads(asked.threads or _threads(pipe, asked))
-    if not asked.json and sys.stderr.isatty():
-        sys.stderr.write("\x1b[K")
+    adapting.refiner(arguments)
     if arguments.prompts:
-        return many.run(asked, pipe, rows)
+        return _many(asked, arguments)
+    begun = time.monotonic()
+    pipe = _loaded(asked, arguments)
     loaded = time.monotonic()
-    repeat = _repeat(asked, pipe, arguments.lora_dir)
+    repeat = _repeat(asked, pipe, adapting.folders(arguments))
     if repeat is not None:
         asked = replace(asked, variant=variants.again(asked.variant, repeat))
         pipe = repeat.adapted(pipe, arguments.lora_live)
@@ -270,6 +276,36 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _many(asked: Request, arguments: argparse.Namespace) -> int:
+    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"])
+    if asked.workers is None:
+        found = many.results(asked, _loaded(asked, arguments), rows)
+    else:
+        cluster.check()
+        found = cluster.results(asked, arguments, rows)
+    return many.tell(asked, found, len(rows))
+
+
+def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+    tells = not asked.json and sys.stderr.isatty()
+    if tells:
+        sys.stderr.write(f"loading {asked.model} ...\r")
+    import torch
+
+    pipe = prepared(asked, arguments)
+    torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    if tells:
+        sys.stderr.write("\x1b[K")
+    return pipe
+
+
+def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+    """The pipeline with what adapts its model."""
+    from unnoise.pipelines import load
+
+    return adapting.adapted(load(asked.model, engine=asked.engine), arguments, _tags(asked))
+
+
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:
     """The result, and what was seen on the way to it."""
     watch = Watch(len(denoising), asked.show_every, asked.frames, asked.animate)
@@ -281,11 +317,13 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
     return result, watch
 
 
-def _repeat(asked: Request, pipe: TextToImage, lora_dir: str | None) -> Repeat | None:
+def _repeat(asked: Request, pipe: TextToImage, folders: Mapping[str, Any]) -> Repeat | None:
     """What the picture that is to be repeated says of itself, if there is one."""
     from unnoise.pipelines import Repeat
 
-    return None if asked.source is None else Repeat.of(asked.source, pipe.model, lora_dir, asked.prompt)
+    return (
+        None if asked.source is None else Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **folders)
+    )
 
 
 def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, .safetensors file, or PNG picture",
+        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, .safetensors file, OWNER/NAME on the hub, "
+        "or PNG picture",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "inspect", run)

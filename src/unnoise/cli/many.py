@@ -10,9 +10,9 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unnoise.cli import requests, variants
 from unnoise.cli.progress import Progress
@@ -33,20 +33,30 @@ def add(command: argparse.ArgumentParser) -> None:
         help="a picture for each row of a .txt, .csv, .jsonl or .parquet file, if it is not there already",
     )
     command.add_argument("--shard", metavar="I/N", help="of such a file, every Nth row from row I on")
+    command.add_argument(
+        "--ray",
+        metavar="N",
+        help="by N workers of a Ray cluster (RAY_ADDRESS) or of this machine; -o FOLDER.parquet packs the pictures",
+    )
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense together. Raises InputError."""
     if arguments.prompts is None:
-        if arguments.shard is not None:
-            raise InputError("--shard parts the rows of a file of prompts; give --prompts FILE as well.")
+        for name in ("shard", "ray"):
+            if getattr(arguments, name) is not None:
+                raise InputError(
+                    f"--{name} parts the rows of a file of prompts; give --prompts FILE as well."
+                )
         return
     folder = Path(arguments.output)
+    packed = arguments.ray is not None and folder.suffix == ".parquet"
     faults = {
         "--prompts and a prompt are both given; give one of the two.": arguments.words or arguments.prompt,
         "--count is of one prompt; with --prompts write a row for each picture.": arguments.count != "1",
         "--no-metadata leaves out the recipe by which --prompts knows a picture.": arguments.no_metadata,
-        f"--output is '{folder}'; with --prompts give a folder.": folder.suffix or folder.is_file(),
+        f"--output is '{folder}'; with --prompts give a folder.": (folder.suffix and not packed)
+        or folder.is_file(),
     }
     for name in _ALONE:
         option = "from" if name == "source" else name.replace("_", "-")
@@ -73,45 +83,67 @@ def jobs(path: str, shard: str | None, seed: int | None) -> list[requests.Row]:
     return found[place - 1 :: parts]
 
 
-def run(asked: Request, pipe: TextToImage, rows: list[requests.Row]) -> int:
-    """Make those of the pictures that are not there; returns the exit status."""
-    made, notes = 0, set[str]()
-    with Progress(len(rows), "pictures", quiet=asked.json) as progress:
-        for done, row in enumerate(rows, 1):
-            options = _settings(asked.options, row)
-            denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
-            for note in set(denoising.notes) - notes:
+class Result(NamedTuple):
+    """What became of a row. path: the picture's file, or its name in a folder of parquet. made: just now."""
+
+    row: requests.Row
+    path: str
+    made: bool
+    notes: frozenset[str]
+
+
+def results(asked: Request, pipe: TextToImage, rows: Iterable[requests.Row]) -> Iterator[Result]:
+    """Make those of the pictures that are not there, row by row."""
+    for row in rows:
+        run = denoising(pipe, asked, row)
+        path, fresh = one(run, asked)
+        yield Result(row, str(path), fresh, frozenset(run.notes))
+
+
+def tell(asked: Request, found: Iterable[Result], count: int) -> int:
+    """Say what becomes of `count` rows while it does; returns the exit status."""
+    made, notes = 0, frozenset[str]()
+    with Progress(count, "pictures", quiet=asked.json) as progress:
+        for done, result in enumerate(found, 1):
+            for note in sorted(result.notes - notes):
                 sys.stderr.write(f"unnoise: note: {note}\n")
-            notes |= set(denoising.notes)
-            path, fresh = _one(denoising, asked)
-            made += fresh
+            notes |= result.notes
+            made += result.made
             if asked.json:
-                sys.stdout.write(json.dumps({"path": str(path), "made": fresh, **row}) + "\n")
+                sys.stdout.write(json.dumps({"path": result.path, "made": result.made, **result.row}) + "\n")
                 sys.stdout.flush()
             progress.reach(done)
     if not asked.json:
-        sys.stdout.write(f"{made} made, {len(rows) - made} there already; in {asked.output}\n")
+        sys.stdout.write(f"{made} made, {count - made} there already; in {asked.output}\n")
     return 0
 
 
-def _settings(options: Mapping[str, Any], row: requests.Row) -> dict[str, Any]:
-    """What the row says, else what the options say."""
-    known = {name: value for name, value in options.items() if name != "count" and value is not None}
-    return known | row
+def denoising(pipe: TextToImage, asked: Request, row: requests.Row) -> Denoising | TwoPasses:
+    """The run of a row, not begun: with what the row says, else what the options say."""
+    known = {name: value for name, value in asked.options.items() if name != "count" and value is not None}
+    options = known | row
+    return variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
 
 
-def _one(denoising: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:
+def one(run: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:
     """The picture's file, and whether it had to be made."""
-    from unnoise import images
+    from unnoise import files
 
-    recipe = denoising.recipes[0]
+    recipe = run.recipes[0]
     path = asked.output / f"{name_of(recipe, asked.enlarge)}.png"
     if _is_there(path, recipe):
         return path, False
-    picture = images.enlarge(denoising.result(asked.variant.tiled).images[0], asked.enlarge)
     # Whoever writes this name writes this picture: one that is torn may be replaced.
-    images.write_png(path, picture, recipe.png_text())
+    files.write_bytes(path, picture(run, asked))
     return path, True
+
+
+def picture(run: Denoising | TwoPasses, asked: Request) -> bytes:
+    """The picture of a run with its recipe, as a PNG."""
+    from unnoise import images
+
+    made = images.enlarge(run.result(asked.variant.tiled).images[0], asked.enlarge)
+    return images.png_bytes(made, run.recipes[0].png_text())
 
 
 def name_of(recipe: Recipe, enlarge: int = 1) -> str:

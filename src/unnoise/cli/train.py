@@ -81,6 +81,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "--strict", action="store_true", help="refuse a corrupt picture instead of skipping it"
     )
     command.add_argument(
+        "--shard", action="store_true", help="processes of torchrun share the weights too (run.shard)"
+    )
+    command.add_argument(
         "--plan", action="store_true", help="tell pictures, steps, memory and time, and train nothing"
     )
     command.add_argument(
@@ -108,7 +111,7 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
         if text is not None:
             read(flag, text)
             changes.append(f"{setting}=[{text}]" if setting == _WIDTHS else f"{setting}={text}")
-    changes += ["data.strict=true"] * arguments.strict + arguments.set
+    changes += ["data.strict=true"] * arguments.strict + ["run.shard=true"] * arguments.shard + arguments.set
     own = Path(arguments.out) / run_folder.CONFIG
     if arguments.config is not None:
         base = settings.read(arguments.config)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from unnoise.cli import adapting, again, parser, variants
 from unnoise.cli.threads import fit_threads
@@ -34,13 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
     files = variants.pictures(arguments)
     adapting.loras(arguments)
     adapting.controls(arguments)
+    adapting.refiner(arguments)
     from unnoise import images
     from unnoise.pipelines import load, verify
 
     pipe = adapting.adapted(load(model), arguments, ())
     fit_threads(pipe.model)
-    pictures = {name: images.open_picture(file) for name, file in files.items()}
-    found = verify(pipe, path, lora_dir=arguments.lora_dir, **pictures)
+    pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
+    found = verify(pipe, path, **pictures, **adapting.folders(arguments))
     if arguments.json:
         sys.stdout.write(json.dumps(found.to_dict()) + "\n")
         return 0 if found.holds else 1

@@ -3,7 +3,8 @@
 from unnoise.evaluation.alignment import Alignment, retrieval
 from unnoise.evaluation.baselines import gaussian, independent_pixels
 from unnoise.evaluation.bound import Chain, prior_cost, step_cost
-from unnoise.evaluation.comparison import Cell, Report, compare
+from unnoise.evaluation.cells import Cell, Report
+from unnoise.evaluation.comparison import compare
 from unnoise.evaluation.decoder import discretised_log_likelihood, nearest_level_log_likelihood
 from unnoise.evaluation.distances import energy, frechet, kernel, sliced_wasserstein
 from unnoise.evaluation.encoders import Encoder, load_encoder

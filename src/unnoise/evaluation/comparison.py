@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.alignment import Alignment
-from unnoise.evaluation.distances import Features, energy
+from unnoise.evaluation.cells import REFERENCE, Cell, Report
+from unnoise.evaluation.distances import Features, energy, kernel
 from unnoise.evaluation.pictures import pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval
@@ -21,135 +22,11 @@ from unnoise.schedulers import names
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
 STEPS = (5, 10, 20, 50)
-ALIKE = 0.95
-"""SSIM to the converged picture from which a person sees no difference at a glance."""
-
-REFERENCE = "LMS"
-"""Whose many steps make the converged pictures."""
 _AGREED = 1e-3  # two reference solutions that differ by less are the solution
 _RESAMPLES = 40
 
 Told = Callable[[str, int, int], None]
 """Hears what has been made, how many runs are done, of how many."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One scheduler at one number of steps.
-
-    calls: network calls a picture; with guidance each asks both halves in one batch. seconds: a picture, at this
-    batch; spread: its quartiles over the steps. overhead: seconds a step without the network. error, similarity:
-    relative error and SSIM to the converged solution of the same noise; None where fresh noise is drawn, because
-    there is no such solution. steadiness: SSIM to the next number of steps. quality: energy distance. alignment: mean
-    agreement of the pictures with their prompts by an encoder; None where none was given.
-    """
-
-    scheduler: str
-    steps: int
-    stochastic: bool
-    calls: int
-    seconds: float
-    spread: tuple[float, float]
-    overhead: float
-    error: float | None
-    similarity: float | None
-    steadiness: float | None
-    quality: Interval
-    alignment: float | None = None
-    on_front: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """All cells, and what they were measured with. pictures: of each cell, (pictures, channels, height, width).
-
-    converged: the solutions of the same noise, by `reference_steps` steps, which differ from those of half as many by
-    `reference_gap`. against: what the quality is a distance to.
-    """
-
-    cells: tuple[Cell, ...]
-    prompts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    guidance: float | None
-    model: str
-    against: str
-    reference_steps: int
-    reference_gap: float
-    converged: Tensor = field(repr=False)
-    pictures: dict[tuple[str, int], Tensor] = field(repr=False)
-    judge: str = ""
-    converged_alignment: float | None = None
-
-    @property
-    def fewest(self) -> dict[str, int | None]:
-        """For each scheduler with a solution, the fewest steps whose pictures are alike to it; None where none is."""
-        found: dict[str, int | None] = {}
-        for cell in sorted(self.cells, key=lambda cell: -cell.steps):
-            if cell.similarity is not None:
-                found.setdefault(cell.scheduler, None)
-                if cell.similarity >= ALIKE:
-                    found[cell.scheduler] = cell.steps
-        return found
-
-    @property
-    def best(self) -> Cell:
-        """Of the cells alike to the converged pictures the one of fewest calls, then least error; else the nearest."""
-        solved = [cell for cell in self.cells if cell.similarity is not None and cell.error is not None]
-        if not solved:
-            return min(self.cells, key=lambda cell: (cell.quality.value, cell.calls))
-        alike = [cell for cell in solved if (cell.similarity or 0.0) >= ALIKE]
-        return min(alike or solved, key=lambda cell: (cell.calls if alike else 0, cell.error or 0.0))
-
-    @property
-    def sentence(self) -> str:
-        """What to use, in plain words; where an encoder judged, what shows the prompts best is told beside it."""
-        return f"{self._by_coherence} {self._by_alignment}".rstrip()
-
-    @property
-    def _by_alignment(self) -> str:
-        judged = [cell for cell in self.cells if cell.alignment is not None]
-        if not judged or self.converged_alignment is None:
-            return ""
-        best = max(judged, key=lambda cell: cell.alignment or -1.0)
-        return (
-            f"What was asked for shows best with {best.scheduler} and {best.steps} steps: agreement "
-            f"{best.alignment:.2f}, the converged pictures have {self.converged_alignment:.2f}."
-        )
-
-    @property
-    def _by_coherence(self) -> str:
-        best = self.best
-        if best.similarity is None:
-            return (
-                f"Use {best.scheduler} with {best.steps} steps: its pictures are nearest to {self.against} "
-                f"(energy distance {best.quality.value:.3g}). All schedulers here draw fresh noise, so there is no "
-                "converged picture to compare with."
-            )
-        reached = (
-            "nothing here needs fewer calls to look converged"
-            if best.similarity >= ALIKE
-            else "it is the nearest to the converged pictures, but none here reaches them: try more steps"
-        )
-        return (
-            f"Use {best.scheduler} with {best.steps} steps ({best.calls} network calls, {_time(best.seconds)} a "
-            f"picture): its pictures have an SSIM of {best.similarity:.3f} to the converged ones, and {reached}."
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the pictures."""
-        return {
-            "sentence": self.sentence,
-            "model": self.model,
-            "prompts": list(self.prompts),
-            "seeds": list(self.seeds),
-            "guidance": self.guidance,
-            "quality": f"energy distance of pixels to {self.against}, unbiased",
-            "reference": {"scheduler": REFERENCE, "steps": self.reference_steps, "gap": self.reference_gap},
-            "fewest_steps_alike": self.fewest,
-            "encoder": self.judge,
-            "converged_alignment": self.converged_alignment,
-            "cells": [asdict(cell) for cell in self.cells],
-        }
 
 
 def compare(
@@ -162,6 +39,8 @@ def compare(
     seed: int = 0,
     guidance: float | None = None,
     real: Tensor | None = None,
+    features: Callable[[Tensor], Features] | None = None,
+    named: str = "features",
     judge: Alignment | None = None,
     cache: Path | None = None,
     told: Told | None = None,
@@ -169,25 +48,28 @@ def compare(
     """Run every scheduler at every number of steps from the same noise, and measure what each trades for what.
 
     prompts: taken in turn by `count` pictures with seeds from `seed`. real: held-out pictures, uint8 or floats in
-    [-1, 1], that the quality is measured against; converged pictures of other seeds when None. judge: an encoder that
+    [-1, 1], that the quality is measured against; converged pictures of other seeds when None. features, named: from
+    uint8 pictures to what the quality is a distance of, such as an `Encoder`, and its name. judge: an encoder that
     says how well pictures show their prompts. cache: a folder in which finished runs are kept and found again.
     told(what, done, whole) hears of progress.
 
     Coherence: relative error and SSIM to the converged solution of the same noise, for schedulers that draw none.
-    Quality: energy distance of the pixels, for all. Raises InputError for unknown names, an empty list, too few
-    pictures, or real pictures of another size.
+    Quality, for all: the energy distance of the pixels, or the unbiased kernel distance (KID) of `features`. Raises
+    InputError for unknown names, an empty list, too few pictures, real pictures of another size, or latents that no
+    encoder can look at.
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     _check(texts, schedulers, steps, count)
     wanted = sorted(set(steps))
     runner, seeds = Runner(pipe, texts, guidance, cache), tuple(range(seed, seed + count))
     progress = _Progress(told, 4 + len(schedulers) * len(wanted))
-    goal = None if real is None else _real_features(real, pipe.model.shape)
+    measure = _Measure(features, named, pipe.model.shape[0])
+    goal = None if real is None else measure.of(_checked(real, pipe.model.shape))
     converged, reference, gap = _converged(runner, seeds, progress)
     if goal is None:
         rounds = -(-max(count, 64) // len(texts))  # every prompt equally often
         others = tuple(range(seed + 1_000_000, seed + 1_000_000 + rounds * len(texts)))
-        goal = pixel_features(runner.run(REFERENCE, min(reference, 100), others).pictures)
+        goal = measure.of(runner.run(REFERENCE, min(reference, 100), others).pictures)
     progress.made("pictures to compare with")
     cells, pictures = [], {}
     for name in schedulers:
@@ -196,7 +78,7 @@ def compare(
             runs[number] = runner.run(name, number, seeds)
             pictures[name, number] = runs[number].pictures
             progress.made(f"{name}, {number} steps")
-        cells += _cells(runner, name, runs, converged, goal)
+        cells += _cells(runner, name, runs, converged, goal, measure)
     asked = [texts[place % len(texts)] for place in range(count)]
     if judge is not None:
         cells = [
@@ -210,6 +92,7 @@ def compare(
         guidance,
         pipe.model.name or "the model",
         "converged pictures of other seeds" if real is None else f"{len(goal)} held-out pictures",
+        measure.name,
         reference,
         gap,
         converged,
@@ -217,6 +100,45 @@ def compare(
         "" if judge is None else judge.name,
         None if judge is None else _alignment(judge, converged, asked),
     )
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """The distance between sets of pictures: energy of pixels, or the kernel distance of features."""
+
+    features: Callable[[Tensor], Features] | None
+    named: str
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.features is not None and self.channels not in (1, 3):
+            raise InputError(
+                f"the model's samples are latents of {self.channels} channels, which {self.named} cannot look at; "
+                "leave the features out."
+            )
+
+    @property
+    def name(self) -> str:
+        return (
+            "energy distance of pixels" if self.features is None else f"kernel distance (KID) of {self.named}"
+        )
+
+    def of(self, pictures: Tensor) -> Features:
+        if self.features is None:
+            return pixel_features(pictures)
+        if pictures.dtype != torch.uint8:
+            pictures = ((pictures.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+        return np.asarray(self.features(pictures), dtype=np.float64)
+
+    def between(self, made: Features, goal: Features) -> Interval:
+        """With the interval of half samples, the same halves for every cell."""
+        far = energy if self.features is None else kernel
+        source, halves = np.random.default_rng(0), []
+        for _ in range(_RESAMPLES):
+            x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (made, goal))
+            halves.append(far(x, y))
+        value, reach = far(made, goal), 1.96 * float(np.std(halves, ddof=1))
+        return Interval(value, value - reach, value + reach)
 
 
 @dataclass
@@ -245,7 +167,9 @@ def _converged(runner: Runner, seeds: tuple[int, ...], progress: _Progress) -> t
     return now, steps, gap
 
 
-def _cells(runner: Runner, name: str, runs: dict[int, Run], converged: Tensor, goal: Features) -> list[Cell]:
+def _cells(
+    runner: Runner, name: str, runs: dict[int, Run], converged: Tensor, goal: Features, measure: _Measure
+) -> list[Cell]:
     numbers, cells = sorted(runs), []
     for place, steps in enumerate(numbers):
         run, plan = runs[steps], runner.plan(name, steps)
@@ -265,7 +189,7 @@ def _cells(runner: Runner, name: str, runs: dict[int, Run], converged: Tensor, g
                 error=relative_error(run.pictures, converged) if solved else None,
                 similarity=_mean_ssim(run.pictures, converged) if solved else None,
                 steadiness=None if after is None or not solved else _mean_ssim(run.pictures, after),
-                quality=_quality(pixel_features(run.pictures), goal),
+                quality=measure.between(measure.of(run.pictures), goal),
             )
         )
     return cells
@@ -277,17 +201,6 @@ def _alignment(judge: Alignment, pictures: Tensor, asked: Sequence[str]) -> floa
 
 def _mean_ssim(x: Tensor, y: Tensor) -> float:
     return float(structural_similarity(x, y).mean())
-
-
-def _quality(made: Features, goal: Features) -> Interval:
-    """Energy distance with the interval of half samples, the same halves for every cell."""
-    source = np.random.default_rng(0)
-    halves = []
-    for _ in range(_RESAMPLES):
-        x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (made, goal))
-        halves.append(energy(x, y))
-    value, reach = energy(made, goal), 1.96 * float(np.std(halves, ddof=1))
-    return Interval(value, value - reach, value + reach)
 
 
 def _with_front(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -306,14 +219,14 @@ def _with_front(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(replace(cell, on_front=cell.error is not None and not beaten(cell)) for cell in cells)
 
 
-def _real_features(real: Tensor, shape: tuple[int, int, int]) -> Features:
+def _checked(real: Tensor, shape: tuple[int, int, int]) -> Tensor:
     if tuple(real.shape[1:]) != tuple(shape):
         raise InputError(
             f"the real pictures are {list(real.shape[1:])}, the model makes {list(shape)}; give pictures of its size."
         )
     if len(real) < 8:
         raise InputError(f"{len(real)} real pictures are too few to compare with; give at least 8.")
-    return pixel_features(real)
+    return real
 
 
 def _check(prompts: tuple[str, ...], schedulers: Sequence[str], steps: Sequence[int], count: int) -> None:
@@ -328,7 +241,3 @@ def _check(prompts: tuple[str, ...], schedulers: Sequence[str], steps: Sequence[
             raise InputError(
                 f"steps holds {number!r}; give whole numbers from 1 to 1000, for example 5, 10, 20."
             )
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1.0 else f"{seconds:.3g} s"

@@ -23,6 +23,11 @@ class Folder:
     paths: tuple[Path, ...]
     pixels: Tensor
 
+    def spread(self, most: int) -> Folder:
+        """At most so many of the pictures, evenly over the names."""
+        places = _spread(len(self.paths), most)
+        return Folder(tuple(self.paths[place] for place in places), self.pixels[places])
+
 
 def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: int | None = None) -> Folder:
     """The pictures in and below a folder. shape: channels, height and width that each must have, or the first one's.
@@ -36,8 +41,8 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
-    if limit is not None and limit < len(paths):
-        paths = [paths[place] for place in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
+    if limit is not None:
+        paths = [paths[place] for place in _spread(len(paths), limit)]
     rows = []
     for path in paths:
         picture = images.open_picture(path)
@@ -51,6 +56,13 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
             )
         rows.append(((pixels + 1.0) * 127.5).round().to(torch.uint8))
     return Folder(tuple(paths), torch.stack(rows))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    if most >= count:
+        return list(range(count))
+    places: list[int] = np.linspace(0, count - 1, most).round().astype(int).tolist()
+    return places
 
 
 def pixel_features(pixels: Tensor) -> Features:

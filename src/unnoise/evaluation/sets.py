@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +25,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        known = math.isfinite(self.low)
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})" if known else f"{self.value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ class SetDistance:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"values": {name: asdict(value) for name, value in self.values.items()}}
+        """Plain values for JSON; None where there is no interval."""
+        values = {
+            name: {end: number if math.isfinite(number) else None for end, number in asdict(value).items()}
+            for name, value in self.values.items()
+        }
+        return asdict(self) | {"values": values}
 
 
 def distance(
@@ -50,13 +56,14 @@ def distance(
     resamples: int = 40,
     force: bool = False,
     seed: int = 0,
+    told: Callable[[int, int], None] | None = None,
 ) -> SetDistance:
     """Every distance between two sets of feature vectors (pictures, features), float64, with intervals.
 
     Intervals come from half samples: a statistic of half the pictures, drawn without replacement, varies around
     its mean as that of all pictures varies around the truth. Plain bootstrap copies pictures, which a nearest
     neighbour sees at once. resamples: how many halves; 0 gives no intervals. force: a Frechet distance of too few
-    pictures too. Raises InputError for sets that cannot be compared.
+    pictures too. told(done, whole) hears of progress. Raises InputError for sets that cannot be compared.
     """
     a, b = _checked(real, "the first set"), _checked(made, "the second set")
     if a.shape[1] != b.shape[1]:
@@ -74,9 +81,11 @@ def distance(
     whole = _every(measures, a, b, neighbours)
     halves = []
     source = np.random.default_rng(seed)
-    for _ in range(resamples):
+    for done in range(resamples):
         x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (a, b))
         halves.append(_every(measures, x, y, min(neighbours, len(x) - 1, len(y) - 1)))
+        if told is not None:
+            told(done + 1, resamples)
     values = {name: _interval(value, [half[name] for half in halves]) for name, value in whole.items()}
     notes = (
         () if chosen else (f"no Frechet distance: {min(len(a), len(b))} pictures for {a.shape[1]} features",)
@@ -92,7 +101,7 @@ def _every(
 
 def _interval(value: float, halves: list[float]) -> Interval:
     if len(halves) < 2:
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(value, math.nan, math.nan)
     reach = 1.96 * float(np.std(halves, ddof=1))
     return Interval(value, value - reach, value + reach)
 

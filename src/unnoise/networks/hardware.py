@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from unnoise.errors import InputError
+
 
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, else float32.
@@ -20,6 +22,19 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
+
+
+def usable(device: torch.device | str | None) -> None:
+    """Raises InputError for a device that torch does not have here. None: whichever it has."""
+    try:
+        kind = "cpu" if device is None else torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"device is {str(device)!r}; give 'cpu' or 'cuda', or leave it out.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"device is {str(device)!r}, and torch {torch.__version__} has no such device here; leave device out, to "
+            "use the processor, or install torch for this machine's graphics card."
+        )
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:

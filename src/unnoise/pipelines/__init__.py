@@ -1,5 +1,6 @@
 """From a prompt, or a picture and a prompt, to a picture, and what the picture was made of."""
 
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance, Interval, Projected, Rescaled, Scale
 from unnoise.pipelines.edit import Edit
 from unnoise.pipelines.guidance import Condition, Guided
@@ -15,6 +16,7 @@ __all__ = [
     "Condition",
     "Denoising",
     "Edit",
+    "FeatureCache",
     "Guidance",
     "Guided",
     "ImageToImage",

@@ -9,9 +9,11 @@ from typing import TypeVar
 from PIL import Image
 
 from unnoise.checkpoints import adapters
+from unnoise.checkpoints import refiner as refiners
 from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.controlnet import with_control
 from unnoise.checkpoints.model import Model
+from unnoise.pipelines.engines import with_engine
 
 Pipeline = TypeVar("Pipeline", bound="Adaptable")
 
@@ -63,20 +65,39 @@ class Adaptable:
         start: float = 0.0,
         end: float = 1.0,
     ) -> Pipeline:
-        """A pipeline steered by one more ControlNet.
+        """A pipeline steered by one more ControlNet or T2I-Adapter.
 
-        file: a diffusers folder, or a single file in the original layout. picture: what it steers by, ready made
-        (edges, depth, a pose); it is brought to the size of the picture to make. strength: from 0 to 2. start, end:
-        shares of the steps between which it is heard. Raises CheckpointError for one of another family.
+        file: a diffusers folder, a single file in the original layout, or an address of the hub. picture: what it
+        steers by, ready made (edges, depth, a pose); it is brought to the size of the picture to make. strength: from
+        0 to 2. start, end: shares of the steps between which it is heard. Raises CheckpointError for one of another
+        family.
         """
         return type(self)(with_control(self.model, file, picture, strength, start, end))
+
+    def with_refiner(self: Pipeline, refiner: str | Path | Model, start: float = refiners.START) -> Pipeline:
+        """A pipeline whose runs another model ends, as the refiner of Stable Diffusion XL does.
+
+        refiner: a model, or where it is. start: share of the noise schedule's times after which it is asked (what
+        diffusers calls denoising_end and denoising_start). Both models stay in memory; what a scheduler remembers of
+        earlier steps goes on over the change. Raises InputError for a model of other latents or another noise schedule.
+        """
+        return type(self)(refiners.with_refiner(self.model, refiner, start))
 
     def with_clip_skip(self: Pipeline, skip: int) -> Pipeline:
         """A pipeline that reads text after another layer of its encoder: 1 is the last, 2 the one before.
 
-        Pictures of many anime models are made with 2. Raises InputError where the model has no such layer.
+        That is A1111's count; diffusers' clip_skip=1 is 2 here. Pictures of many anime models are made with 2. Raises
+        InputError where the model has no such layer.
         """
         return type(self)(self.model.with_clip_skip(skip))
+
+    def with_engine(self: Pipeline, engine: str) -> Pipeline:
+        """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by "openvino".
+
+        OpenVINO runs on the processor. Its graph is exported when a network is first used and kept in the user's cache.
+        Raises InputError for another engine, or one that is not installed.
+        """
+        return type(self)(with_engine(self.model, engine))
 
     def with_word(self: Pipeline, file: str | Path, word: str | None = None) -> Pipeline:
         """A pipeline whose text encoder knows one more word, from a textual inversion.

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
-from unnoise.networks.unet import TextMemory, UNet
+from unnoise.networks.unet import Reusing, TextMemory, UNet
 from unnoise.networks.unet.embedding import sinusoids
 from unnoise.pipelines.combining import Asked, Guidance, as_guidance
 from unnoise.pipelines.composing import Mix
 from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
+
+SCORES = (2.5, 6.0)
+"""Of negative prompts and of prompts: what the refiner of Stable Diffusion XL is told of a picture's beauty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,8 @@ class Condition:
         """The condition of the negative prompts, then of the prompts.
 
         A text is meant as it stands; for weights and AND give what `text.Prompt.at` says. size: height and width of the
-        picture in pixels, which Stable Diffusion XL is told; it was also trained with zeros for no text, so there an
-        empty negative prompt is zeros. embedder: what has been embedded before.
+        picture in pixels, which Stable Diffusion XL is told; its base model was also trained with zeros for no text, so
+        there an empty negative prompt is zeros. embedder: what has been embedded before.
         """
         if not model.towers:
             return cls(None, None)
@@ -56,10 +59,11 @@ class Condition:
         hidden, mask = stacked(rows)
         pooled = torch.cat([row.pooled for row in rows])
         if model.size_ids:
-            empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
-            hidden[empty] = 0
-            pooled[empty] = 0
-            pooled = torch.cat([pooled, _told_sizes(model, size).expand(len(rows), -1).to(pooled)], dim=1)
+            if model.more_text:
+                empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
+                hidden[empty] = 0
+                pooled[empty] = 0
+            pooled = torch.cat([pooled, _told(model, size, len(unsaid), len(rows)).to(pooled)], dim=1)
         config = model.network.config
         return cls(
             text=model.network.remember(hidden, mask) if config.text_width else None,
@@ -93,10 +97,15 @@ class Condition:
         return self.mix.join(network(spread, times, text=self.text, pooled=self.pooled).sample)
 
 
-def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
-    """(1, 6 * width): sinusoids of the size, of a crop at the corner, and of the size again (Podell et al. 2023)."""
-    numbers = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)
-    return sinusoids(numbers, model.size_ids).reshape(1, -1)
+def _told(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tensor:
+    """(rows, numbers * width): sinusoids of the size, a crop at the corner, and the size again (Podell et al. 2023).
+
+    The refiner is told a score of beauty instead of the last, another where the negative prompts stand.
+    """
+    ugly, beautiful = SCORES
+    last = [size, size] if model.more_text else [(ugly,), (beautiful,)]
+    told = [[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)]
+    return sinusoids(torch.tensor(told).flatten(), model.size_ids).reshape(rows, -1)
 
 
 class Halves(NamedTuple):
@@ -135,13 +144,25 @@ class Guided:
         guided = guidance.scale != 1.0 and guidance.heeds(asked)
         if not guided and not self.both:
             return self._ask(seen, time, self.condition if guidance.scale == 1.0 else self._prompts)
-        answers = self._ask(torch.cat([seen, seen]), torch.cat([time, time]), self.condition)
-        without, out = answers.chunk(2)
+        without, out = self._halves(seen, time)
         if guided:
             pair = without[:, : x.shape[1]], out[:, : x.shape[1]]
             made = guidance.combine(*pair, asked, self.memory)
             out = torch.cat([made, out[:, x.shape[1] :]], dim=1) if out.shape[1] != x.shape[1] else made
         return Halves(out, without) if self.both else out
+
+    def _halves(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers without and with the prompt; a network that reuses its features reuses their difference too."""
+        reusing = self.network if isinstance(self.network, Reusing) else None
+        if reusing is not None and reusing.change is not None and not reusing.whole:
+            change = reusing.change
+            out = self._ask(x, time, self._prompts)
+            return out - change, out
+        answers = self._ask(torch.cat([x, x]), torch.cat([time, time]), self.condition)
+        without, out = answers.chunk(2)
+        if reusing is not None:
+            reusing.change = out - without
+        return without, out
 
     @cached_property
     def _prompts(self) -> Condition:

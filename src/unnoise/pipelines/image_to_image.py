@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
@@ -23,6 +25,9 @@ from unnoise.pipelines.text_to_image import Denoising, Result, finished
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+RANGE = 8.0
+"""Latents stay below this, for the hash that tells whether a picture was begun from the same ones."""
 
 
 class ImageToImage:
@@ -46,7 +51,8 @@ class ImageToImage:
     ) -> Result:
         """Pictures made from `picture`, or from each of several.
 
-        picture: PIL, one or one for each that is made, or a tensor in [-1, 1]. strength: share of the steps that is
+        picture: PIL, one or one for each that is made, a tensor in [-1, 1], or latents, as `Denoising.samples` gives
+        them. strength: share of the steps that is
         made, 0.75 when None; at 1 the picture is forgotten and this is text to image. noise_level: sigma / alpha up to
         which the picture is noised instead, for all the steps. width, height: the picture's own, to the nearest that
         the model makes; another aspect takes the picture's middle. Other arguments as of `TextToImage`.
@@ -66,19 +72,41 @@ class ImageToImage:
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`."""
         check_kind(self.model, "text")
-        pictures = read_picture(
-            "picture", picture, picture_channels(self.model), expected_pictures(prompt, options)
-        )
-        given_size = (pictures.shape[2], pictures.shape[3])
+        expected = expected_pictures(prompt, options)
+        latents = _latents(self.model, picture, expected)
+        if latents is None:
+            begun = read_picture("picture", picture, picture_channels(self.model), expected)
+            given_size = (begun.shape[2], begun.shape[3])
+        else:
+            begun = latents / RANGE
+            given_size = (latents.shape[2] * self.model.factor, latents.shape[3] * self.model.factor)
         request = requested(self.model, prompt, options, given_size)
         plan, record = entered(request, self.model.schedule, strength, noise_level)
         size = (request.height, request.width)
+        if latents is not None and size != given_size:
+            raise InputError(
+                f"width and height are {size[1]}x{size[0]}, but the latents are of {given_size[1]}x{given_size[0]}; "
+                "leave them out."
+            )
         with torch.inference_mode():
-            clean = encode(self.model, fitted(pictures, size))
+            clean = encode(self.model, fitted(begun, size)) if latents is None else latents
         given = Given(
             clean=clean,
             from_noise=record.get("strength") == 1.0,
-            record={"variant": "image to image", "init_hash": digest(pictures), **record},
+            record={"variant": "image to image", "init_hash": digest(begun), **record},
             notes=resize_notes(given_size, size),
         )
         return Denoising(self.model, request, plan, given)
+
+
+def _latents(model: Model, picture: Picture, count: int) -> Tensor | None:
+    """The picture where it is given as the latents of an autoencoder; else None."""
+    if model.autoencoder is None or not isinstance(picture, Tensor) or picture.ndim != 4:
+        return None
+    if picture.shape[1] != model.shape[0] or picture.shape[1] == picture_channels(model):
+        return None
+    if len(picture) not in (1, count) or not bool(torch.isfinite(picture).all()):
+        raise InputError(
+            f"picture is latents of shape {list(picture.shape)}; give finite ones, one for all or for each of {count}."
+        )
+    return picture.detach().to(next(model.network.parameters()).device, torch.float32)

@@ -16,6 +16,7 @@ from unnoise.errors import NonFiniteError
 from unnoise.networks.hardware import free_memory
 from unnoise.networks.vae import AutoEncoder
 from unnoise.networks.vae_strips import decode_in_strips
+from unnoise.pipelines.nonfinite import first_layer
 from unnoise.randomness import normal
 
 _SIDE, _PATCH = 16, 2
@@ -85,9 +86,10 @@ def _finite(autoencoder: AutoEncoder, way: Callable[[AutoEncoder, Tensor], Tenso
         # a copy: another thread may be decoding with the one that is shared
         made = way(copy.deepcopy(autoencoder).float(), x)
     if not bool(torch.isfinite(made).all()):
+        layer = first_layer(autoencoder, lambda: way(autoencoder, x))
         raise NonFiniteError(
-            "the autoencoder left the finite numbers; no picture was made. One way on: load the model with "
-            "dtype=torch.float32."
+            f"the autoencoder left the finite numbers, in float32 too{layer}; no picture was made. One way on: lower "
+            "the guidance, or fetch the model again."
         )
     return made
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.request import SIDE, Request, check
 from unnoise.schedulers import Scheduler
@@ -31,6 +32,8 @@ class Options(TypedDict, total=False):
     noise: str | None
     latents: Tensor | None
     prompt_style: str
+    clip_skip: int | None
+    cache: float | str | FeatureCache | None
 
 
 def requested(
@@ -60,6 +63,8 @@ def requested(
         noise=options.get("noise"),
         latents=options.get("latents"),
         prompt_style=options.get("prompt_style", "a1111"),
+        clip_skip=options.get("clip_skip"),
+        cache=options.get("cache"),
     )
 
 

@@ -12,7 +12,7 @@ from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
-from unnoise.pipelines.recipe_adapters import tags_of
+from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 
 # Grids that A1111 writes as "Schedule type", apart from the sampler's name.
@@ -36,11 +36,12 @@ class Recipe:
     scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
     noise: the generator of the start, "torch" or "cuda", if not ours. width, height: in pixels. model,
     model_hash: the model's name and the sha256 of its weights. own_noise: the
-    start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, each
-    file:weight:hash and then what factors parts of it have, parted by ", ". clip_skip: where the text encoder was left,
+    start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, words of
+    textual inversions and ControlNets, as `recipe_adapters` has it. clip_skip: where the text encoder was left,
     as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written. version: of unnoise.
 
-    guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). variant: "" for text to image,
+    guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of deep features
+    (`FeatureCache.from_text` reads it). variant: "" for text to image,
     else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
     (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from. image_guidance: of an edit. feather:
     in pixels. area: "masked" where only that was worked on, with padding. outpaint: pixels added left, top, right,
@@ -79,6 +80,7 @@ class Recipe:
     hires_steps: int = 0
     hires_in: str = ""
     clip_skip: int = 0
+    cache: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -132,6 +134,7 @@ class Recipe:
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
             **to_settings(self),
             "Adapters": self.adapters,
+            **hashes_of(self),
             "Raw prompt": self.prompt if (tags := tags_of(self)) else "",
             "Version": f"unnoise {self.version}".strip(),
         }

@@ -1,4 +1,10 @@
-"""What a recipe says of adapters: "ink.safetensors:0.8:0123456789", and the tag that A1111 reads for it. Torch-free."""
+"""What a recipe says of adapters, parted by ", ", and the tags and hashes that A1111 reads for them. Torch-free.
+
+ink.safetensors:0.8:0123456789ab                         a LoRA: file, weight, hash, and factors of parts if any
+word inkstyle:inkstyle.pt:0123456789ab                   a textual inversion: word, file, hash
+control canny.safetensors:0.8:0123456789ab:ba9876543210  a ControlNet: file, strength, hash, hash of its picture,
+                                                         and the share of the steps if not all
+"""
 
 from __future__ import annotations
 
@@ -14,19 +20,28 @@ from unnoise.errors import InputError
 from unnoise.text.prompts import LoraTag, Prompt
 
 if TYPE_CHECKING:
+    from unnoise.checkpoints.model import Model
     from unnoise.pipelines.recipe import Recipe
 
-_TOLD = re.compile(
-    r"(?P<name>.+?):(?P<weight>[-+.\de]{1,24}):(?P<hash>[\da-f]{0,10})(?::(?P<blocks>[^: ]+))?"
+_NUMBER, _HASH = r"[-+.\de]{1,24}", r"[\da-f]{0,64}"
+_LORA = re.compile(
+    rf"(?P<name>.+?):(?P<weight>{_NUMBER}):(?P<hash>{_HASH})(?::(?P<blocks>[^: ]+))?", re.DOTALL
 )
-_CONTROL = "control "
+_WORD = re.compile(rf"word (?P<word>.+):(?P<name>[^:]+):(?P<hash>{_HASH})", re.DOTALL)
+_CONTROL = re.compile(
+    rf"control (?P<name>.+?):(?P<strength>{_NUMBER})(?::(?P<hash>{_HASH}):(?P<picture>{_HASH}))?"
+    r"(?::(?P<start>[.\d]{1,24})-(?P<end>[.\d]{1,24}))?",
+    re.DOTALL,
+)
+_OTHER = ("control ", "word ", "refiner ")
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A LoRA that a picture was made with.
 
-    lora: its file is a name. digest: the beginning of the file's sha256. told: as the recipe has it.
+    lora: its file is a name. digest: the beginning of the hash of its file, or of the numbers in it. told: as the
+    recipe has it.
     """
 
     lora: Lora
@@ -39,17 +54,44 @@ class Wanted:
         return plain_name(str(self.lora.file))
 
 
+@dataclass(frozen=True)
+class WantedWord:
+    """A word of a textual inversion. name: of its file. digest: the beginning of that file's hash."""
+
+    word: str
+    name: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class WantedControl:
+    """A ControlNet. name: of its file or folder. digest, picture: beginnings of the hashes of it and of its picture."""
+
+    name: str
+    strength: float = 1.0
+    digest: str = ""
+    picture: str = ""
+    start: float = 0.0
+    end: float = 1.0
+
+
 def plain_name(file: str) -> str:
     """A LoRA's name as tags have it: no folders, no ending of a file of weights."""
     path = PurePosixPath(file.replace("\\", "/"))
     return path.stem if path.suffix in SUFFIXES else path.name
 
 
+def told_of(model: Model, text: str) -> str:
+    """What a recipe says of a model's adapters: all of them, but of words those alone that stand in its prompts."""
+    words = [one for one in model.taught if one.word.casefold() in text.casefold()]
+    return ", ".join(one.told for one in (*model.adapters, *words, *model.companions))
+
+
 def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
-    """The LoRAs of a recipe's `adapters`, and what else stands there, such as ControlNets, as it is told."""
+    """The LoRAs of a recipe's `adapters`, and what else stands there, as it is told."""
     loras, others = [], []
     for text in filter(None, adapters.split(", ")):
-        found = None if text.startswith(_CONTROL) else _TOLD.fullmatch(text)
+        found = None if text.startswith(_OTHER) else _LORA.fullmatch(text)
         lora = None if found is None else _lora(found)
         if lora is None or found is None:
             others.append(text)
@@ -66,10 +108,45 @@ def _lora(found: re.Match[str]) -> Lora | None:
         return None
 
 
+def part_of(told: str) -> WantedWord | WantedControl | None:
+    """The word or the ControlNet that stands there; None for something else."""
+    if found := _WORD.fullmatch(told):
+        return WantedWord(found["word"], found["name"], found["hash"])
+    if found := _CONTROL.fullmatch(told):
+        try:
+            share = (float(found["start"]), float(found["end"])) if found["end"] else (0.0, 1.0)
+            return WantedControl(
+                found["name"], float(found["strength"]), found["hash"] or "", found["picture"] or "", *share
+            )
+        except ValueError:
+            return None
+    return None
+
+
 def tags_of(recipe: Recipe) -> str:
     """Tags for the LoRAs that its prompt has none for."""
     said = asked_by(recipe.prompt, "a1111")
     return " ".join(_tag(one).shown for one in wanted_of(recipe.adapters)[0] if one.name not in said)
+
+
+def hashes_of(recipe: Recipe) -> dict[str, str]:
+    """The settings in which A1111 keeps the hashes of LoRAs and of textual inversions: "ink: 0123456789ab, ..."."""
+    loras, others = wanted_of(recipe.adapters)
+    words = [one for one in map(part_of, others) if isinstance(one, WantedWord)]
+    return {
+        "Lora hashes": ", ".join(f"{one.name}: {one.digest}" for one in loras if one.digest),
+        "TI hashes": ", ".join(f"{one.word}: {one.digest}" for one in words if one.digest),
+    }
+
+
+def hashes_in(setting: str) -> dict[str, str]:
+    """Names and hashes of such a setting; what is no hash is passed over."""
+    pairs = (part.rpartition(":") for part in setting.split(","))
+    return {
+        name.strip(): digest.strip().lower()
+        for name, _, digest in pairs
+        if name.strip() and re.fullmatch(r"\s*[\da-fA-F]{8,64}\s*", digest)
+    }
 
 
 def _tag(one: Wanted) -> LoraTag:

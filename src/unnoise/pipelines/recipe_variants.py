@@ -26,6 +26,7 @@ def to_settings(recipe: Recipe) -> dict[str, str]:
         "Hires steps": str(recipe.hires_steps) if hires else "",
         "Hires upscaler": _UPSCALERS.get(recipe.hires_in, ""),
         "Guidance": recipe.guidance_rule,
+        "Feature cache": recipe.cache,
         "Init image hash": recipe.init_hash[:10],
         "Mask hash": recipe.mask_hash[:10],
     }
@@ -55,6 +56,7 @@ _FIELDS: dict[str, tuple[str, type]] = {
     "hires_scale": ("Hires upscale", float),
     "hires_steps": ("Hires steps", int),
     "guidance_rule": ("Guidance", str),
+    "cache": ("Feature cache", str),
     "init_hash": ("Init image hash", str),
     "mask_hash": ("Mask hash", str),
 }

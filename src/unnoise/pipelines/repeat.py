@@ -16,6 +16,7 @@ from unnoise.pipelines import repeat_foreign as foreign
 from unnoise.pipelines import repeat_own as own
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import asked_by, wanted_of
+from unnoise.pipelines.repeat_parts import Folders, Steering
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of, begin, missing_picture
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Repeat:
     program: who made it. options: arguments that every pipeline has. notes: what is not honoured, a sentence each.
     own: whether it is a picture of ours, whose recipe lacks nothing. variant: as `Recipe.variant`. arguments: of
     that variant's pipeline alone. init_hash, mask_hash: of the pictures that it began from, where they are known.
-    loras: to be loaded first. clip_skip: to be set first; 0 for none.
+    loras, words, controls: to be loaded first. clip_skip: to be set first; 0 for none.
     """
 
     program: str
@@ -46,30 +47,45 @@ class Repeat:
     init_hash: str = ""
     mask_hash: str = ""
     loras: tuple[Lora, ...] = ()
+    words: tuple[tuple[Path, str], ...] = ()
+    controls: tuple[Steering, ...] = ()
     clip_skip: int = 0
 
     @classmethod
     def of(
-        cls, path: str | Path, model: Model, lora_dir: str | Path | None = None, prompt: str | None = None
+        cls,
+        path: str | Path,
+        model: Model,
+        lora_dir: str | Path | None = None,
+        prompt: str | None = None,
+        *,
+        embedding_dir: str | Path | None = None,
+        control_dir: str | Path | None = None,
     ) -> Repeat:
         """How `model` makes the picture in this file again.
 
-        lora_dir: where the LoRAs that it names, and the model does not have, are looked for. prompt: what is said
+        lora_dir, embedding_dir, control_dir: where the LoRAs, the textual inversions, and the ControlNets with their
+        pictures that it names, and the model does not have, are looked for, by name and by hash. prompt: what is said
         instead; the LoRAs that only the picture's prompt asks for are left out then.
         Raises FileError where it holds no recipe or too much text, InputError for a recipe that makes no sense.
         """
+        folders = Folders(lora_dir, embedding_dir, control_dir)
         text = images.read_text(Path(path))
         if "unnoise" in text:
-            return _own(_said(Recipe.from_json(text["unnoise"]), prompt), model, lora_dir)
+            return _own(_said(Recipe.from_json(text["unnoise"]), prompt), model, folders)
         found = read_chunks(text)
         if found is None:
             raise FileError(
                 f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
             )
-        return _foreign(found, model, lora_dir, prompt)
+        return _foreign(found, model, folders, prompt)
 
     def adapted(self, pipe: TextToImage, live: bool = False) -> TextToImage:
-        """The pipeline with what must be loaded or set first. Raises CheckpointError for a LoRA of another family."""
+        """The pipeline with what must be loaded or set first. Raises CheckpointError for files of another family."""
+        for file, word in self.words:
+            pipe = pipe.with_word(file, word)
+        for one in self.controls:
+            pipe = pipe.with_control(one.file, one.picture, one.strength, start=one.start, end=one.end)
         if self.clip_skip and self.clip_skip != pipe.model.clip_skip:
             pipe = pipe.with_clip_skip(self.clip_skip)
         return pipe.with_loras(self.loras, live=live) if self.loras else pipe
@@ -127,26 +143,28 @@ def _said(recipe: Recipe, prompt: str | None) -> Recipe:
     return replace(recipe, prompt=prompt, adapters=", ".join([*kept, *others]))
 
 
-def _own(recipe: Recipe, model: Model, folder: str | Path | None) -> Repeat:
+def _own(recipe: Recipe, model: Model, folders: Folders) -> Repeat:
     options, notes = own.options_of(recipe, model)
-    looked, more, prompt = own.adapters_of(recipe, model, folder)
+    looked, parts, prompt = own.adapters_of(recipe, model, folders)
     skip, skipped = own.clip_skip_of(recipe.clip_skip, model)
     return Repeat(
         program="unnoise",
         options=options | {"prompt": prompt},
-        notes=(*notes, *looked.notes, *more, *skipped),
+        notes=(*notes, *looked.notes, *parts.notes, *skipped),
         own=True,
         variant=recipe.variant,
         arguments=arguments_of(recipe),
         init_hash=recipe.init_hash,
         mask_hash=recipe.mask_hash,
         loras=looked.loras,
+        words=parts.words,
+        controls=parts.controls,
         clip_skip=skip,
     )
 
 
-def _foreign(found: FoundRecipe, model: Model, folder: str | Path | None, prompt: str | None) -> Repeat:
-    said = foreign.said(found, model, folder, prompt)
+def _foreign(found: FoundRecipe, model: Model, folders: Folders, prompt: str | None) -> Repeat:
+    said = foreign.said(found, model, folders, prompt)
     options, notes = foreign.options_of(found, model)
     variant, arguments, passes = foreign.variant_of(found)
     skip, parts = foreign.parts_of(found, model)
@@ -161,5 +179,7 @@ def _foreign(found: FoundRecipe, model: Model, folder: str | Path | None, prompt
         init_hash=recipe.init_hash,
         mask_hash=recipe.mask_hash,
         loras=said.loras,
+        words=said.parts.words,
+        controls=said.parts.controls,
         clip_skip=skip,
     )

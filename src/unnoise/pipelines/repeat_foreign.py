@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints.adapters import Lora
@@ -16,9 +15,11 @@ from unnoise.checkpoints.recipes.found import number
 from unnoise.errors import InputError
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.recipe_adapters import Wanted, wanted_of
+from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, wanted_of
 from unnoise.pipelines.repeat_loras import look, without_tags
 from unnoise.pipelines.repeat_own import clip_skip_of, other_model, scheduler_of
+from unnoise.pipelines.repeat_parts import Folders, Parts
+from unnoise.pipelines.repeat_parts import look as look_parts
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of
 from unnoise.pipelines.second_pass import SCALE
 from unnoise.process import DiscreteVP
@@ -71,14 +72,15 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
 
 @dataclass(frozen=True)
 class Said:
-    """What is said. options: the texts and their style. loras: that they ask for. notes: what is not as it was."""
+    """What is said. options: the texts and their style. loras, parts: what they ask for. notes: what is not so here."""
 
     options: Mapping[str, str]
     loras: tuple[Lora, ...]
+    parts: Parts
     notes: tuple[str, ...]
 
 
-def said(found: FoundRecipe, model: Model, folder: str | Path | None, prompt: str | None) -> Said:
+def said(found: FoundRecipe, model: Model, folders: Folders, prompt: str | None) -> Said:
     """The prompts in the syntax of their program, and the LoRAs. prompt: what is said instead."""
     style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
     text, tags, notes = _read(found, style)
@@ -87,9 +89,10 @@ def said(found: FoundRecipe, model: Model, folder: str | Path | None, prompt: st
     if prompt is not None:
         gone = {tag.name for tag in tags}
         text, wanted = prompt, [one for one in wanted if one.name not in gone]
-    looked = look(wanted, model, folder)
+    looked = look(wanted, model, folders.loras)
     text = without_tags(text, style, looked.missing)
-    notes += [*looked.notes, *(f"its adapter '{one}' is not applied" for one in others)]
+    parts = look_parts(others or _words(found), model, folders)
+    notes += [*looked.notes, *parts.notes]
     try:
         Prompt.read(text, style)
         Prompt.read(found.negative, style, negative=True)
@@ -97,7 +100,7 @@ def said(found: FoundRecipe, model: Model, folder: str | Path | None, prompt: st
         notes.append(f"its prompt is taken word for word: {error}".rstrip("."))
         style = "plain"
     return Said(
-        {"prompt": text, "negative": found.negative, "prompt_style": style}, looked.loras, tuple(notes)
+        {"prompt": text, "negative": found.negative, "prompt_style": style}, looked.loras, parts, tuple(notes)
     )
 
 
@@ -120,19 +123,25 @@ def _read(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], lis
 
 def _wanted(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
     """The LoRAs of tags, and those that are told beside the prompt."""
-    wanted = []
+    wanted, hashes = [], hashes_in(found.more.get("Lora hashes", ""))
     for tag in tags:
         alone = bool(tag.text) and not tag.network
         lora = Lora(tag.name, 1.0, {"text_encoder": tag.text, "unet": 0.0}) if alone else of_tag(tag)
-        wanted.append(Wanted(lora))
+        wanted.append(Wanted(lora, hashes.get(tag.name, "")))
     said = {tag.name for tag in tags}
     for name, weight in found.loras:
         text = number(found.more.get(_TEXT_WEIGHT + name))
         both = text is None or not weight
         if name not in said:
             blocks = {} if both or text is None else {"text_encoder": text / weight}
-            wanted.append(Wanted(Lora(name, weight, blocks)))
+            wanted.append(Wanted(Lora(name, weight, blocks), hashes.get(name, "")))
     return wanted
+
+
+def _words(found: FoundRecipe) -> list[str]:
+    """Textual inversions that A1111's text tells, as our recipes do."""
+    told = hashes_in(found.more.get("TI hashes", ""))
+    return [f"word {word}:{word.replace(':', ' ')}:{digest}" for word, digest in told.items()]
 
 
 def _sampling(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], list[str]]:
@@ -159,7 +168,7 @@ def _sampling(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], list[st
 
 
 def _noise(found: FoundRecipe, scheduler: Scheduler | None) -> Iterator[str]:
-    if not found.noise:
+    if not found.noise and found.program != "unnoise":
         yield f"how {found.program} draws the noise of the start is not known; ours is drawn"
     if scheduler is not None and scheduler.stochastic:
         delta = f" (and ENSD {found.more['ENSD']})" if "ENSD" in found.more else ""

@@ -1,4 +1,4 @@
-"""The LoRAs of a picture that is to be repeated: looked up by name in the folder that was given, and nowhere else."""
+"""The LoRAs of a picture that is to be repeated: looked up by name and hash in the folder given, and nowhere else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from unnoise.checkpoints.adapters import Applied, Lora
 from unnoise.checkpoints.adapters.asked import in_folder
+from unnoise.checkpoints.hashes import fits, weights_in
 from unnoise.checkpoints.model import Model
-from unnoise.checkpoints.summary import sha256_of
 from unnoise.pipelines.recipe_adapters import Wanted, plain_name
 from unnoise.text.prompts.compel import LORA
 
@@ -34,22 +34,32 @@ def look(wanted: Sequence[Wanted], model: Model, folder: str | Path | None) -> L
         if one.name in here:
             notes += _apart(one, here[one.name])
             continue
-        file = None if folder is None else in_folder(one.name, folder)
-        if file is None or plain_name(str(one.lora.file)) != one.name:
+        file = None if folder is None else _file(one, folder)
+        if file is None:
             why = f"there is no such file in '{folder}'" if folder else "its folder is not given (--lora-dir)"
             notes.append(f"LoRA '{one.name}' at {one.lora.weight:g} is not applied; {why}")
             missing |= {one.name, str(one.lora.file)}
             continue
-        if one.digest and not sha256_of(file).startswith(one.digest):
+        if not fits(file, one.digest):
             notes.append(_another(one, file.name))
-        loras.append(replace(one.lora, file=file))
+        loras.append(replace(one.lora, file=file, name="" if plain_name(file.name) == one.name else one.name))
     return Looked(tuple(loras), frozenset(missing), tuple(notes))
+
+
+def _file(one: Wanted, folder: str | Path) -> Path | None:
+    """The file of its name; one of its hash where that is another or there is none."""
+    named = in_folder(one.name, folder)
+    if named is not None and fits(named, one.digest):
+        return named
+    return weights_in(Path(folder).expanduser(), one.digest) or named
 
 
 def _apart(one: Wanted, here: Applied) -> Iterator[str]:
     if here.asked.weight != one.lora.weight:
         yield f"LoRA '{one.name}' is at {here.asked.weight:g} here and was at {one.lora.weight:g}"
-    if not here.adapter.sha256.startswith(one.digest):
+    if not here.adapter.numbers_sha256.startswith(one.digest) and not here.adapter.sha256.startswith(
+        one.digest
+    ):
         yield _another(one, here.adapter.name)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import wanted_of
 from unnoise.pipelines.repeat_loras import Looked, look, without_tags
+from unnoise.pipelines.repeat_parts import Folders, Parts
+from unnoise.pipelines.repeat_parts import look as look_parts
 from unnoise.schedulers import Scheduler, names
 
 _TAKEN = (
@@ -36,6 +37,8 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
     told["guidance"] = (
         from_text(recipe.guidance, recipe.guidance_rule) if recipe.guidance_rule else recipe.guidance
     )
+    if recipe.cache:
+        told["cache"] = FeatureCache.from_text(recipe.cache)
     notes = []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")
@@ -53,14 +56,12 @@ def _silent(name: str, value: object) -> bool:
     )
 
 
-def adapters_of(
-    recipe: Recipe, model: Model, folder: str | Path | None
-) -> tuple[Looked, tuple[str, ...], str]:
-    """Its LoRAs; notes on other adapters; and its prompt without the tags of those that are missing."""
+def adapters_of(recipe: Recipe, model: Model, folders: Folders) -> tuple[Looked, Parts, str]:
+    """Its LoRAs; its words and ControlNets; and its prompt without the tags of LoRAs that are missing."""
     wanted, others = wanted_of(recipe.adapters)
-    looked = look(wanted, model, folder)
+    looked = look(wanted, model, folders.loras)
     prompt = without_tags(recipe.prompt, recipe.prompt_style, looked.missing)
-    return looked, tuple(_controls(others, model)), prompt
+    return looked, look_parts(others, model, folders), prompt
 
 
 def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:
@@ -72,14 +73,6 @@ def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:
     except InputError as error:
         return 0, (f"clip skip {skip} is not applied: {error}".rstrip("."),)
     return skip, ()
-
-
-def _controls(told: list[str], model: Model) -> Iterator[str]:
-    here = {control.told for control in model.controls}
-    for one in told:
-        if one not in here:
-            kind = "ControlNet" if one.startswith("control ") else "adapter"
-            yield f"its {kind} '{one.removeprefix('control ')}' is not applied; give it again (--control)"
 
 
 def scheduler_of(name: str, compat: str | None) -> Scheduler | None:

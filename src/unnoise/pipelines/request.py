@@ -12,11 +12,14 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache, as_cache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.recipe_adapters import told_of
 from unnoise.pipelines.start_noise import STARTS
-from unnoise.schedulers import Scheduler, names, tuned
+from unnoise.schedulers import Scheduler, ToTolerance, names, tuned
+from unnoise.schedulers.adaptive import check_alone
 from unnoise.text import Prompt
 
 STEPS, COUNT, SIDE, GUIDANCE = 1000, 256, 4096, 100.0
@@ -28,7 +31,8 @@ class Request:
     """A checked request: one entry of prompts, negatives and seeds for each picture.
 
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
-    `prompt_style`.
+    `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
+    features; None computes all at every look.
     """
 
     prompts: tuple[str, ...]
@@ -44,9 +48,11 @@ class Request:
     height: int
     latents: Tensor | None
     prompt_style: str
+    clip_skip: int | None
     said: tuple[Prompt, ...]
     unsaid: tuple[Prompt, ...]
     rule: Guidance
+    cache: FeatureCache | None = None
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -65,12 +71,11 @@ class Request:
                 model=model.name,
                 model_hash=model.fingerprint(),
                 own_noise=self.latents is not None,
-                adapters=", ".join(
-                    [one.told for one in model.adapters] + [one.told for one in model.controls]
-                ),
+                adapters=told_of(model, f"{prompt}\n{negative}"),
                 clip_skip=model.clip_skip,
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
+                cache="" if self.cache is None else self.cache.to_text(),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -94,6 +99,8 @@ def check(
     noise: str | None,
     latents: Tensor | None,
     prompt_style: str,
+    clip_skip: int | None,
+    cache: float | str | FeatureCache | None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -106,6 +113,8 @@ def check(
     negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
+    if isinstance(plain, ToTolerance):
+        check_alone(len(prompts))
     usual = plain.steps or defaults.steps
     rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     request = Request(
@@ -122,9 +131,11 @@ def check(
         height=_side(model, "height", height, model.shape[1] * model.factor),
         latents=latents,
         prompt_style=prompt_style,
+        clip_skip=_clip_skip(model, clip_skip),
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
+        cache=as_cache(cache),
     )
     _check_words(model, request)
     check_loras(request.said, model)
@@ -222,6 +233,12 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
 def _check_words(model: Model, request: Request) -> None:
     if model.text_encoder is None and any((*request.prompts, *request.negatives)):
         raise InputError("this model heeds no prompt: it was trained without captions. Give the prompt ''.")
+
+
+def _clip_skip(model: Model, skip: int | None) -> int | None:
+    if skip is not None:
+        model.with_clip_skip(skip)  # refuses a layer that is not there
+    return skip
 
 
 def _noise(noise: str | None, latents: Tensor | None) -> str:

@@ -1,4 +1,4 @@
-"""ControlNets of a model, made ready for one run: its size in pixels, its steps."""
+"""ControlNets and T2I-Adapters of a model, made ready for one run: its size in pixels, its steps."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from torch import Tensor
 
 from unnoise.checkpoints.controlnet import Control
 from unnoise.checkpoints.model import Model
-from unnoise.networks.unet import Guide, Steered
+from unnoise.networks.unet import Guide, PictureAdapter, Steered
 from unnoise.schedulers import Plan
 
 
 def steered(model: Model, plan: Plan, width: int, height: int) -> Model:
-    """The model whose network hears its ControlNets. width, height: of the picture, in pixels."""
+    """The model whose network hears its ControlNets and T2I-Adapters. width, height: of the picture, in pixels."""
     if not model.controls:
         return model
     device = next(model.network.parameters()).device
     guides = [
-        Guide(one.network, hint(one.picture, width, height).to(device), one.strength, *_times(one, plan))
+        Guide(one.network, hint(one, width, height).to(device), one.strength, *_times(one, plan))
         for one in model.controls
     ]
     return replace(model, network=Steered(model.network, guides))
 
 
-def hint(picture: Image.Image, width: int, height: int) -> Tensor:
-    """A picture as ControlNets read it: (1, 3, height, width) float32 in [0, 1]."""
-    picture = picture.convert("RGB")
+def hint(control: Control, width: int, height: int) -> Tensor:
+    """The picture as the network reads it: (1, 3, height, width), or grey (1, 1, ...), float32 in [0, 1]."""
+    grey = isinstance(control.network, PictureAdapter) and control.network.config.channels == 1
+    picture = control.picture.convert("L" if grey else "RGB")
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
-    return pixels.permute(2, 0, 1)[None]
+    pixels = np.asarray(picture, dtype=np.float32) / 255
+    return torch.from_numpy(pixels.reshape(height, width, -1)).permute(2, 0, 1)[None]
 
 
 def _times(control: Control, plan: Plan) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines.request import Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
-from unnoise.schedulers.grids import Grid, Slice
+from unnoise.schedulers.grids import Grid, Slice, Timeline
 from unnoise.schedulers.presets.preset import Preset
 from unnoise.schedulers.restart import Travel
 
@@ -20,7 +20,8 @@ STRENGTH = 0.75
 class From(Grid):
     """The inner grid drawn together so that it begins at the noise level `ratio` and ends where it ended.
 
-    Times t become t_last + (t - t_last) (T - t_last) / (t_first - t_last), T the time of the ratio.
+    Places t on the schedule's `Timeline` become t_last + (t - t_last) (T - t_last) / (t_first - t_last), T that of the
+    ratio.
     """
 
     grid: Grid
@@ -29,19 +30,18 @@ class From(Grid):
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels from the one with sigma / alpha = `ratio`. Raises InputError where that is not on the way."""
         inner = self.grid.levels(schedule, count)
-        times = [float(level.time) for level in inner]
         high, low = float(inner[0].ratio), float(inner[-1].ratio) if count > 1 else 0.0
         if not low < self.ratio <= high:
             raise InputError(
                 f"noise_level is {self.ratio:g}; {count} levels of this grid run from {high:.4g} to {low:.4g}. Give "
                 "one between, or a strength."
             )
-        start, end = schedule.at_ratio(self.ratio), times[-1]
-        top = float(start.time)
+        start, line = schedule.at_ratio(self.ratio), Timeline.of(schedule)
         if count == 1:
             return (start,)
-        drawn = [end + (time - end) * (top - end) / (times[0] - end) for time in times[1:-1]]
-        return (start, *map(schedule.level, drawn), inner[-1])
+        first, *between, end = (line.place(level) for level in inner)
+        share = (line.place(start) - end) / (first - end)
+        return (start, *line.levels([end + (place - end) * share for place in between]), inner[-1])
 
 
 def entered(

@@ -17,12 +17,15 @@ from unnoise import checkpoints, images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
-from unnoise.networks.hardware import fast_dtype
+from unnoise.networks.hardware import fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
+from unnoise.pipelines.caching import FeatureCache, cached
 from unnoise.pipelines.combining import Guidance
+from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.options import check_kind
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, check, whole
@@ -74,16 +77,24 @@ class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
     request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
-    begins from beside noise. noise: the unit noise of its start.
+    begins from beside noise. noise: the unit noise of its start. A model with a refiner hands over to it on the way.
     """
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
         self.request = request
-        self._model, self._plan = steered(model, plan, request.width, request.height), plan
+        if request.clip_skip is not None:
+            model = model.with_clip_skip(request.clip_skip)
+        running = steered(engaged(model, request.cache), plan, request.width, request.height)
+        self._model, self._caching = cached(running, request.cache)
+        self._plan = plan
         self._given = given
         self._last: Step | None = None
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
+        self._turn, self._second = len(plan), None
+        if model.refiner is not None:
+            self._turn = model.refiner.turn(plan)
+            self._second = Denoising(model.refiner.model, request, plan, given)
         with torch.inference_mode():
             self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
             self.noise = self._noise()
@@ -103,7 +114,8 @@ class Denoising(Iterator[Step]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the prompts: text that did not fit, words that the model never saw."""
-        return (*self._telling.notes, *self._given.notes)
+        more = () if self._second is None else self._second.notes
+        return tuple(dict.fromkeys((*self._telling.notes, *more, *self._given.notes)))
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -129,9 +141,15 @@ class Denoising(Iterator[Step]):
     def estimate(self, x: Tensor, level: Level) -> Estimate:
         """The network as it is asked at the next step, with its prompts and guidance."""
         made = 0 if self._last is None else self._last.index + 1
+        if self._second is not None and made >= self._turn:
+            self._second._last = self._last
+            return self._second.estimate(x, level)
         condition = self._telling.at(made)
-        if self._asked is None or self._asked[0] is not condition:
+        told_anew = self._asked is None or self._asked[0] is not condition
+        if self._asked is None or told_anew:
             self._asked = condition, self._diffuser(condition)
+        if self._caching is not None:
+            self._caching.look(level, told_anew)
         return self._given.estimate(self._asked[1], x, level)
 
     def result(self, tiled: bool | None = None) -> Result:
@@ -174,9 +192,11 @@ class Denoising(Iterator[Step]):
         mend = (
             "lower the guidance, or check the model" if exact else "load the model with dtype=torch.float32"
         )
+        seen = step.estimate
+        layer = first_layer(self._model.network, lambda: self.estimate(seen.x, seen.level))
         raise NonFiniteError(
             f"the network left the finite numbers at step {step.index + 1} of {len(self)} (sigma "
-            f"{float(step.start.sigma):.4g}); no picture was made. One way on: {mend}."
+            f"{float(step.start.sigma):.4g}){layer}; no picture was made. One way on: {mend}."
         )
 
 
@@ -204,6 +224,8 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
+        cache: float | str | FeatureCache | None = None,
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -211,12 +233,15 @@ class TextToImage(Adaptable):
         negative: what the picture should not be; one, or one for each prompt. guidance: how strongly the prompt
         is heeded, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
-        width, height: in pixels. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
+        width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
+        0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
         latents: unit noise to start from instead of the seed's: (pictures, channels, height,
         width), with an autoencoder of its latents.
-        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain".
+        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of the
+        text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
+        that clip_skip=1); the model's own when None.
         show_every: display the predicted picture after every so many steps and the last, in the notebook or
         the terminal.
         Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
@@ -237,6 +262,8 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
+            cache=cache,
         )
         return finished(run, show_every)
 
@@ -257,6 +284,8 @@ class TextToImage(Adaptable):
         noise: str | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
+        clip_skip: int | None = None,
+        cache: float | str | FeatureCache | None = None,
     ) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
@@ -279,6 +308,8 @@ class TextToImage(Adaptable):
             noise=noise,
             latents=latents,
             prompt_style=prompt_style,
+            clip_skip=clip_skip,
+            cache=cache,
         )
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
@@ -310,30 +341,34 @@ def load(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     prediction: str | None = None,
+    engine: str = "torch",
 ) -> TextToImage:
     """A pipeline from a shipped model's name, a model folder, a training run, or a Stable Diffusion checkpoint.
 
-    The checkpoint is a diffusers folder, a .safetensors file, or a .ckpt that holds nothing but tensors. dtype,
+    The checkpoint is a diffusers folder, a .safetensors file, a .ckpt that holds nothing but tensors, or on the Hugging
+    Face hub: `owner/name[/file][@revision][:variant]`, fetched (extra `hub`) where its cache does not have it. dtype,
     device: what suits the model's size and this machine when None. prediction: as `checkpoints.load` takes it.
+    engine: as `TextToImage.with_engine` takes it.
     Raises InputError for an unknown name, CheckpointError for files that cannot be accounted for.
     """
     blueprint = checkpoints.recognise(name_or_path, prediction)
     if blueprint is not None:
         device, dtype = _suited(blueprint.parameters()["network"], device, dtype)
-        return TextToImage(blueprint.load(dtype, device))
+        return TextToImage(blueprint.load(dtype, device)).with_engine(engine)
     model = checkpoints.load(name_or_path, prediction=prediction)
     count = sum(tensor.numel() for tensor in model.network.parameters())
     device, dtype = _suited(count, device, dtype)
     for module in (model.network, model.text_encoder):
         if module is not None:
             module.to(device=device, dtype=dtype)
-    return TextToImage(model)
+    return TextToImage(model).with_engine(engine)
 
 
 def _suited(
     parameters: int, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> tuple[torch.device | str, torch.dtype]:
     """Where a network of that many numbers runs best, and in what."""
+    usable(device)
     small = parameters < SMALL
     if device is None:
         device = "cuda" if not small and torch.cuda.is_available() else "cpu"

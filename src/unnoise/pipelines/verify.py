@@ -48,14 +48,17 @@ def verify(
     init: Image.Image | None = None,
     mask: Image.Image | None = None,
     lora_dir: str | Path | None = None,
+    embedding_dir: str | Path | None = None,
+    control_dir: str | Path | None = None,
 ) -> Verification:
     """Make the picture in a file again with `pipe` and compare.
 
-    init, mask: the pictures that it was begun from, where it was. lora_dir: where its LoRAs are, beside those that
-    `pipe` has. A picture that was saved with every pixel enlarged is compared so. Raises FileError where the file
-    holds no recipe, InputError where the model cannot follow it, or a picture is missing.
+    init, mask: the pictures that it was begun from, where it was. lora_dir, embedding_dir, control_dir: where its
+    LoRAs, textual inversions, and ControlNets with their pictures are, beside those that `pipe` has. A picture that was
+    saved with every pixel enlarged is compared so. Raises FileError where the file holds no recipe, InputError where
+    the model cannot follow it, or a picture is missing.
     """
-    repeat = Repeat.of(path, pipe.model, lora_dir)
+    repeat = Repeat.of(path, pipe.model, lora_dir, embedding_dir=embedding_dir, control_dir=control_dir)
     run = repeat.denoise(pipe, init, mask)
     made = run.result().images[0]
     notes = (*repeat.notes, *repeat.differences(run.recipes[0]))

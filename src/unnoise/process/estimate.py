@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from unnoise.process.level import Level, combine
+from unnoise.process.level import Level
 from unnoise.process.prediction import Noise, Prediction, Sample, Velocity
 
 Unknown = Literal["x0", "noise", "flow"]
@@ -90,8 +90,3 @@ class Estimate:
         if unknown == "x0":
             return self.x0
         return self.noise if unknown == "noise" else self.flow
-
-    def towards(self, other: Estimate, weight: float) -> Estimate:
-        """This estimate moved: output + weight (other.output - output), as guidance does. Same x and prediction."""
-        output = combine(self.output, 1.0 - weight, other.output, weight)
-        return Estimate(self.x, self.level, output, self.prediction, other.variance, self.clip)

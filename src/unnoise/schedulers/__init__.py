@@ -22,7 +22,7 @@ from unnoise.schedulers import (
     tuned,
     tuning,
 )
-from unnoise.schedulers.adaptive import Adaptive
+from unnoise.schedulers.adaptive import Adaptive, ToTolerance
 from unnoise.schedulers.consistency import Consistency
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.names import get
@@ -44,6 +44,7 @@ __all__ = [
     "Step",
     "Stepper",
     "StepperOutput",
+    "ToTolerance",
     "finals",
     "get",
     "grids",

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import Estimate, Level, NoiseSchedule
-from unnoise.schedulers.finals import ToClean
-from unnoise.schedulers.grids import clean_level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.randomness import NoiseSource
+from unnoise.schedulers.grids import Exponential, Grid, clean_level
+from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.noise import Split
-from unnoise.schedulers.plan import Denoise
+from unnoise.schedulers.plan import Denoise, Plan, Walk, answered
 from unnoise.schedulers.quadrature import coordinate, from_coordinate, keep, weights
-from unnoise.schedulers.solvers import Leg, RungeKutta, ThreeStage
+from unnoise.schedulers.scheduler import Scheduler
+from unnoise.schedulers.solvers import Adams, Leg, RungeKutta, Solver, ThreeStage
 from unnoise.schedulers.solvers.adams import spread
-from unnoise.schedulers.step import Step
+from unnoise.schedulers.step import Request, Step
 
 
 @dataclass(frozen=True)
@@ -89,42 +91,55 @@ class Adaptive:
         Raises InputError where the way has no finite length in the solver's variable, or takes too many steps.
         """
         begin, goal = start or schedule.noisiest, end or schedule.cleanest
-        here, there = self._place(begin), self._place(goal)
-        self._check_way(begin, goal, here, there)
-        now, length, index = begin, (there - here) * self.first, 0
+        step = None
+        for step in answered(self.walk(schedule, x, (begin, goal)), denoise):
+            yield step
+        if end is None:
+            assert step is not None
+            jump = _jump(schedule, goal).run(denoise, step.x)
+            yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
+
+    def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
+        """The same turned inside out (see `Plan.walk`), from the first mark to the last; at each a step ends."""
+        now, *goals = marks
+        for begin, goal in pairwise(marks):
+            self._check_way(begin, goal)
+        length, index = (self._place(goals[-1]) - self._place(now)) * self.first, 0
         errors: tuple[float, ...] = ()
         for _ in range(self.most):
-            rest = there - self._place(now)
+            rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
-            to = goal if last else self._level(schedule, self._place(now) + length)
-            high, low, looks = self._try(schedule, denoise, x, now, to)
+            to = goals[0] if last else self._level(schedule, self._place(now) + length)
+            high, low, looks = yield from self._try(schedule, x, now, to)
             errors = (self._error(x, now, high, low, to), *errors[:2])
             factor = self.controller.factor(errors, self.solver.order)
-            length = (rest if last else length) * factor
-            if factor < self.controller.safety:
+            good = factor >= self.controller.safety
+            made = (rest if last else length) * factor
+            # A step that a mark cut short says nothing against the length that was due.
+            length = max(made, length, key=abs) if good and last else made
+            if not good:
                 errors = errors[1:]
                 continue
             x = high
             yield Step(index, now, looks[-1], to, x)
             now, index = to, index + 1
             if last:
-                break
-        else:
-            raise InputError(f"{self.most} steps did not reach the end; allow a larger error, or more steps.")
-        if end is None:
-            yield _jump(schedule, denoise, x, goal, index)
+                goals = goals[1:]
+            if not goals:
+                return
+        raise InputError(f"{self.most} steps did not reach the end; allow a larger error, or more steps.")
 
     def _try(
-        self, schedule: NoiseSchedule, denoise: Denoise, x: Tensor, now: Level, to: Level
-    ) -> tuple[Tensor, Tensor, list[Estimate]]:
+        self, schedule: NoiseSchedule, x: Tensor, now: Level, to: Level
+    ) -> Generator[Request, Estimate | None, tuple[Tensor, Tensor, list[Estimate]]]:
         """The step's result, the same an order lower, and the looks, latest first."""
         looks: list[Estimate] = []
         levels: list[Level] = []
         place = x
         for move in self.solver.moves(Leg(now, Split(to), (), schedule)):
             if isinstance(move, Look):
-                answer = denoise(place, move.level)
-                seen = answer if isinstance(answer, Estimate) else Estimate.from_x0(place, move.level, answer)
+                seen = yield Request(place, move.level)
+                assert seen is not None
                 looks, levels = [seen, *looks], [move.level, *levels]
             else:
                 place = move.apply(x, looks, None)
@@ -147,7 +162,8 @@ class Adaptive:
     def _level(self, schedule: NoiseSchedule, place: float) -> Level:
         return schedule.at_ratio(from_coordinate(self.solver.variable, place))
 
-    def _check_way(self, begin: Level, goal: Level, here: float, there: float) -> None:
+    def _check_way(self, begin: Level, goal: Level) -> None:
+        here, there = self._place(begin), self._place(goal)
         if not (math.isfinite(here) and math.isfinite(there)) or begin.alpha == 0.0:
             raise InputError(
                 f"the way from ratio {float(begin.ratio):g} has no finite length in {self.solver.variable}; "
@@ -163,9 +179,85 @@ def _scale(level: Level) -> float:
     return float(level.alpha)
 
 
-def _jump(schedule: NoiseSchedule, denoise: Denoise, x: Tensor, now: Level, index: int) -> Step:
-    answer = denoise(x, now)
-    seen = answer if isinstance(answer, Estimate) else Estimate.from_x0(x, now, answer)
+def _jump(schedule: NoiseSchedule, now: Level) -> Plan:
+    """To the clean sample: the last x0."""
     clean = clean_level(schedule)
-    move = ToClean(1).move(Leg(now, Split(clean), (), schedule))
-    return Step(index, now, seen, clean, move.apply(x, [seen], None))
+    moves = Adams(1).moves(Leg(now, Split(clean), (), schedule))
+    return Plan(schedule, (PlannedStep(now, clean, moves),), 1, False)
+
+
+def check_alone(samples: int) -> None:
+    """Refuse more than one sample."""
+    if samples != 1:
+        raise InputError(
+            f"DPM adaptive fits its steps to one picture, and {samples} are given; make one at a time (count 1), or "
+            "use DPM fast."
+        )
+
+
+@dataclass(frozen=True)
+class ToTolerance(Scheduler):
+    """Adaptive steps as a scheduler: between two levels of the grid as many steps as the tolerance needs.
+
+    A run has `steps` steps and levels as any other, but no fixed number of network calls; the last step is the jump
+    to clean data. With two the controller is free from end to end. One sample a run: steps that fit one of a batch
+    would change the others.
+    """
+
+    grid: Grid = field(default_factory=Exponential)
+    solver: Solver = field(default_factory=ThreeStage)
+    adaptive: Adaptive = field(default_factory=Adaptive)
+
+    def plan(self, schedule: NoiseSchedule, steps: int) -> AdaptivePlan:
+        """As `Scheduler.plan`. Raises InputError for fresh noise, and a solver whose error cannot be estimated."""
+        if self.noise.stochastic or not isinstance(self.solver, RungeKutta):
+            raise InputError("steps to a tolerance need a Runge-Kutta solver and no fresh noise.")
+        parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
+        return AdaptivePlan(schedule, parts, 1, False, adaptive=replace(self.adaptive, solver=self.solver))
+
+
+@dataclass(frozen=True)
+class AdaptivePlan(Plan):
+    """A plan whose parts are divided further while it runs."""
+
+    adaptive: Adaptive = field(default_factory=Adaptive)
+
+    @property
+    def looks(self) -> tuple[Level, ...]:
+        """Not known before the run. Raises InputError, for loops and comparisons that count on them."""
+        raise InputError(
+            "DPM adaptive asks the network as often as its tolerance needs, and nobody knows the times before; use "
+            "plan.run, or DPM fast."
+        )
+
+    def walk(self, x: Tensor, noise: NoiseSource | None = None) -> Walk:
+        """As `Plan.walk`. Raises InputError for more than one sample."""
+        check_alone(x.shape[0])
+        noisy = [level for level in self.levels if level.sigma > 0.0]
+        first = (
+            1 if noisy[0].alpha == 0.0 else 0
+        )  # from there the way has no finite length; one step as planned
+        x = yield from self._handed_on(self._planned(0, first).walk(x), 0, x)
+        if len(noisy) - first > 1:
+            x = yield from self._handed_on(self.adaptive.walk(self.schedule, x, noisy[first:]), first, x)
+        last = len(noisy) - 1
+        yield from self._handed_on(self._planned(last, len(self.steps)).walk(x), last, x)
+
+    def _planned(self, begin: int, end: int) -> Plan:
+        return Plan(self.schedule, self.steps[begin:end], 1, False)
+
+    def _handed_on(
+        self, walk: Walk, index: int, x: Tensor
+    ) -> Generator[Request | Step, Estimate | None, Tensor]:
+        """A walk's requests, and its steps from level to level, counted from `index`; returns the last sample."""
+        event, first = next(walk, None), None
+        while event is not None:
+            if isinstance(event, Request):
+                event = walk.send((yield event))
+                continue
+            x, first = event.x, first or event
+            if event.level in self.levels:
+                yield Step(index, first.start, first.estimate, event.level, x)
+                index, first = index + 1, None
+            event = next(walk, None)
+        return x

@@ -16,12 +16,13 @@ from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import OneLook, finite_unknown, last_move
 
-_EQUAL_STEPS = (
+EQUAL_STEPS = (
     (1.0,),
     (3 / 2, -1 / 2),
     (23 / 12, -16 / 12, 5 / 12),
     (55 / 24, -59 / 24, 37 / 24, -9 / 24),
 )
+"""Adams-Bashforth's weights for equal steps, orders 1 to 4, latest first."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def ipndm(order: int = 4) -> FixedWeights:
     """
     if isinstance(order, bool) or order not in (1, 2, 3, 4):
         raise InputError(f"order is {order}; IPNDM has orders 1, 2, 3 and 4.")
-    return FixedWeights(_EQUAL_STEPS[:order], min(order, 2))
+    return FixedWeights(EQUAL_STEPS[:order], min(order, 2))
 
 
 def gradient_estimation(gamma: float = 2.0) -> FixedWeights:
@@ -74,7 +75,7 @@ def lms_late(shift: int = 1) -> FixedWeights:
     """
     if isinstance(shift, bool) or shift not in (1, 2, 3):
         raise InputError(f"shift is {shift}; give 1, 2 or 3.")
-    rows = [(1.0,)] + [(*[0.0] * min(k, shift), *_EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
+    rows = [(1.0,)] + [(*[0.0] * min(k, shift), *EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
     return FixedWeights(tuple(rows))
 
 

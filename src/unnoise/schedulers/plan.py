@@ -20,6 +20,23 @@ from unnoise.schedulers.stepper import Stepper
 Denoise = Callable[[Tensor, Level], Estimate | Tensor]
 """The network as the sampler sees it: x (batch, ...) and its level in, an Estimate or the clean sample out."""
 
+Walk = Generator["Request | Step", "Estimate | None", None]
+"""A run turned inside out: it asks, is answered by `send`, and hands out the steps that have been made."""
+
+
+def answered(walk: Walk, denoise: Denoise) -> Iterator[Step]:
+    """The steps of a walk, its questions answered by `denoise`."""
+    event = next(walk, None)
+    while event is not None:
+        if isinstance(event, Request):
+            answer = denoise(event.x, event.level)
+            if not isinstance(answer, Estimate):
+                answer = Estimate.from_x0(event.x, event.level, answer)
+            event = walk.send(answer)
+            continue
+        yield event
+        event = next(walk, None)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -78,24 +95,9 @@ class Plan:
 
         Raises InputError where fresh noise is needed and no source, or one of another size, is given.
         """
-        walk = self.walk(x, noise)
-        event = next(walk)
-        while True:
-            if isinstance(event, Request):
-                answer = denoise(event.x, event.level)
-                if not isinstance(answer, Estimate):
-                    answer = Estimate.from_x0(event.x, event.level, answer)
-                event = walk.send(answer)
-                continue
-            yield event
-            try:
-                event = next(walk)
-            except StopIteration:
-                return
+        return answered(self.walk(x, noise), denoise)
 
-    def walk(
-        self, x: Tensor, noise: NoiseSource | None = None
-    ) -> Generator[Request | Step, Estimate | None, None]:
+    def walk(self, x: Tensor, noise: NoiseSource | None = None) -> Walk:
         """The run turned inside out, for callers that hold the loop themselves.
 
         Yields a Request for each look, which is answered by `send(estimate)`, and a Step after each step. An

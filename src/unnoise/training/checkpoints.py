@@ -7,6 +7,8 @@
         model/                 the moving average, as a model folder of its own
         manifest.json          size and blake2b of every file above
 
+Of a sharded run the tensors are in `shards/` instead, and `model/` is a copy to look at (see `training.shards`).
+
 A kill or a full disk at any moment leaves the older checkpoints as they were. Older ones are deleted only
 after the new one has been read back and found equal to its manifest.
 """
@@ -44,15 +46,31 @@ def save(run: Path, step: int, write: Callable[[Path], None], keep: int = 0) -> 
     write: puts the files into the folder it is given. Raises FileError with the path and the reason, such as
     a full disk; the older checkpoints then stand untouched.
     """
+    with building(run, step) as temporary:
+        write(temporary)
+    return kept(run, step, keep)
+
+
+@contextlib.contextmanager
+def building(run: Path, step: int) -> Iterator[Path]:
+    """Yield a folder for the files of checkpoint `step`, which becomes the checkpoint, with its manifest, at the end.
+
+    Raises as `save`.
+    """
     folder = run / "checkpoints" / f"step-{step:06d}"
     with _disk_errors(folder), files.building_folder(folder) as temporary:
-        write(temporary)
+        yield temporary
         entries = {name: _measure(temporary / name) for name in _names(temporary)}
         text = json.dumps(
             {"format": "unnoise-checkpoint", "version": 1, "step": step, "files": entries}, indent=1
         )
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
         discard(folder)  # a torn one of the same step that a resumed run passed over
+
+
+def kept(run: Path, step: int, keep: int = 0) -> Checkpoint:
+    """Verify checkpoint `step`, which has just been written; then delete all but the newest `keep` (0 keeps all)."""
+    folder = run / "checkpoints" / f"step-{step:06d}"
     verify(folder)
     if keep:
         for old in checkpoints(run)[:-keep]:

@@ -48,13 +48,6 @@ class MovingAverage:
         for name in self.average.keys() - names:
             self.average[name].copy_(tensors[name])
 
-    @torch.no_grad()
-    def restore(self, average: Mapping[str, Tensor], updates: int) -> None:
-        """Take up averages that were saved after `updates` updates."""
-        for name, tensor in self.average.items():
-            tensor.copy_(average[name])
-        self.updates = updates
-
 
 class PowerAverage(MovingAverage):
     """An average whose length grows with the run: after n updates the weights of update t count as t^gamma.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -75,10 +75,12 @@ class Learner:
         self.world = world or World()
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
-        self.objective = Objective(config.loss, model, dtype).to(device).train()
+        self.sharded = config.run.shard and self.world.size > 1
+        self.hollow = _hollow(model)
+        self.objective = Objective(config.loss, model, dtype).train()
         if config.run.recompute:
             forget_inside(model.network)
-        self.shared = self.world.shared(self.objective, device)
+        self.shared = self.world.shared(self.objective, device, self.sharded)
         self.modules = self.objective.parts if tuning is None else tuning.changes
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
@@ -103,8 +105,33 @@ class Learner:
         return self.averages[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Live weights and buffers of what learns by name, of networks prefixed `network.` and `text_encoder.`."""
-        return dict(self.modules.state_dict())
+        """Live weights and buffers of what learns by name, of networks prefixed `network.` and `text_encoder.`.
+
+        Where weights are sharded, this process's share of each; `joined` makes parts of whole ones of such.
+        """
+        live: dict[str, Tensor] = self.modules.state_dict()
+        if not self.sharded:
+            return dict(live)
+        from unnoise.training import shards
+
+        return shards.shares(live)
+
+    def joined(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Live or averaged tensors as torch's distributed tensors where they are sharded, in the same memory."""
+        if not self.sharded:
+            return dict(tensors)
+        from unnoise.training import shards
+
+        return shards.joined(tensors, self.modules.state_dict())
+
+    def whole(self, average: MovingAverage) -> dict[str, Tensor]:
+        """A copy of the average, gathered where it is sharded; then every process has to ask, and the first gets it."""
+        if not self.sharded:
+            return {name: tensor.clone() for name, tensor in average.average.items()}
+        from unnoise.training import shards
+
+        found = ((name, shards.whole(part)) for name, part in self.joined(average.average).items())
+        return {name: tensor.cpu() for name, tensor in found if self.world.leads}
 
     def advance(self, step: int, batch: Batch) -> StepResult:
         """Take step number `step`, counted from 0. A step that is not finite changes nothing but the loss scale."""
@@ -115,6 +142,8 @@ class Learner:
         if self.scale is not None:
             self.scale.undo(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip or math.inf)
+        if self.sharded:
+            norm = norm.full_tensor()  # type: ignore[attr-defined]
         loss_value, norm_value = torch.stack([losses.mean(), norm]).tolist()  # the one wait for the device
         applied = math.isfinite(loss_value) and math.isfinite(norm_value)
         if applied:
@@ -143,16 +172,19 @@ class Learner:
             found.append(losses.detach())
         return torch.cat(found)
 
-    def averaged(self, average: MovingAverage | None = None) -> Model:
-        """A copy of the model with averaged weights (None: the first average's), ready to sample from."""
-        tensors = (average or self.average).average
+    def averaged(self, tensors: Mapping[str, Tensor] | None = None) -> Model:
+        """The model with averaged weights, which it keeps, ready to sample from.
+
+        tensors: what `whole` gave; None: of the first average, where it is not sharded.
+        """
+        tensors = self.whole(self.average) if tensors is None else tensors
         if self.tuning is not None:
             return self.tuning.averaged(tensors)
-        network, encoder = copy.deepcopy((self.model.network, self.model.text_encoder))
+        network, encoder = copy.deepcopy((self.hollow.network, self.hollow.text_encoder))
         for prefix, module in (("network.", network), ("text_encoder.", encoder)):
             if module is not None:
-                module.load_state_dict(average_of(tensors, prefix))
-                module.eval().requires_grad_(False)
+                module.load_state_dict(average_of(tensors, prefix), assign=True)
+                module.to(self.device).eval().requires_grad_(False)
         return replace(self.model, network=network, text_encoder=encoder)
 
     def _apply(self, lr: float) -> None:
@@ -184,6 +216,18 @@ class Learner:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(randomness.key(self.config.run.seed, "layers", step, part))
             yield
+
+
+def _hollow(model: Model) -> Model:
+    """The model with weights that have a shape and no numbers: what averaged ones are put into.
+
+    Made before anything is done to the networks for training's sake.
+    """
+    parts = (model.network, model.text_encoder)
+    weights = [weight for part in parts if part is not None for weight in part.parameters()]
+    empty: dict[int, object] = {id(w): nn.Parameter(torch.empty_like(w, device="meta")) for w in weights}
+    network, encoder = copy.deepcopy(parts, empty)
+    return replace(model, network=network, text_encoder=encoder)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

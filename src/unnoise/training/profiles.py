@@ -34,11 +34,17 @@ class Snapshot:
     power: float
 
 
-def write(run: Path, step: int, averages: Sequence[PowerAverage]) -> Path:
-    """Put a snapshot of the averages into the run; returns its file."""
+def write(
+    run: Path,
+    step: int,
+    averages: Sequence[PowerAverage],
+    whole: Sequence[Mapping[str, Tensor]] | None = None,
+) -> Path:
+    """Put a snapshot of the averages into the run; returns its file. whole: their tensors, where they are sharded."""
+    found = [average.average for average in averages] if whole is None else whole
     path = run / FOLDER / f"step-{step:06d}.safetensors"
     facts = {"updates": averages[0].updates, "deviations": [average.deviation for average in averages]}
-    tensors = {f"{i}.{name}": t.contiguous() for i, a in enumerate(averages) for name, t in a.average.items()}
+    tensors = {f"{i}.{name}": t.contiguous() for i, a in enumerate(found) for name, t in a.items()}
     path.parent.mkdir(exist_ok=True)
     files.write_bytes(path, save(tensors, {"unnoise": json.dumps(facts)}))
     return path

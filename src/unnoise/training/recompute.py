@@ -15,13 +15,14 @@ from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.residual import ResidualBlock
 from unnoise.networks.unet.transformer import SpatialTransformer
 
-_BLOCKS = (ResidualBlock, SpatialTransformer, AttentionBlock)
+BLOCKS = (ResidualBlock, SpatialTransformer, AttentionBlock)
+"""What a network is made of, for those that work block by block."""
 
 
 def forget_inside(network: nn.Module) -> None:
     """Make every residual and attention block of the network keep its inputs alone. Weights and names stay."""
     for block in network.modules():
-        if isinstance(block, _BLOCKS):
+        if isinstance(block, BLOCKS):
             block.forward = functools.partial(  # type: ignore[method-assign]
                 checkpoint, block.forward, use_reentrant=False
             )

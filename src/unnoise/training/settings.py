@@ -25,6 +25,7 @@ FREE_ON_RESUME = frozenset(
         "steps",
         "workers",
         "recompute",
+        "shard",
         "device",
         "log_every",
         "checkpoint_every",

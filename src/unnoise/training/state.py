@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import platform
 from collections.abc import Mapping
@@ -15,13 +17,12 @@ from torch import Tensor
 
 from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
-from unnoise.training import lora
-from unnoise.training.checkpoints import discard
+from unnoise.training import checkpoints, lora
 from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
 
-WEIGHTS, OPTIMIZER, MORE = "weights.safetensors", "optimizer.safetensors", "more.safetensors"
-STATE, MODEL = "state.json", "model"
+STATE, MODEL, SHARDS = "state.json", "model", "shards"
+_WEIGHTS, _OPTIMIZER = "weights", "optimizer"  # kinds of tensors that have a file of their own
 
 
 def machine(learner: Learner) -> dict[str, Any]:
@@ -36,24 +37,33 @@ def machine(learner: Learner) -> dict[str, Any]:
     }
 
 
-def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Put the learner into `folder`; facts: what else the state file holds, such as the number of steps."""
-    save_file(_contiguous(learner.tensors()), folder / WEIGHTS)
-    numbers: dict[int, dict[str, Tensor]] = learner.optimizer.state_dict()["state"]
-    flat = {f"{index}.{name}": tensor for index, named in numbers.items() for name, tensor in named.items()}
-    save_file(_contiguous(flat), folder / OPTIMIZER)
-    if more := _more(learner):
-        save_file(_contiguous(more), folder / MORE)
-    for average in learner.averages:
-        export(learner, average, folder, facts["pictures"])
-    state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
-    if learner.scale is not None:
-        state["loss_scale"] = [learner.scale.value, learner.scale.good]
-    (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep: int) -> Path:
+    """Write checkpoint `step` of a run; returns its folder. Every process has to call; the first one writes.
+
+    Of sharded weights each writes its share, into the folder that the first one has begun. facts: what else the
+    state file holds. keep: checkpoints that stay, 0 for all. Raises FileError.
+    """
+    world = learner.world
+    with contextlib.ExitStack() as begun:
+        folder = world.led(lambda: begun.enter_context(checkpoints.building(run, step)))
+        if learner.sharded:
+            from unnoise.training import shards
+
+            shards.write(tensors(learner), folder / SHARDS)
+        else:
+            world.led(lambda: _write_tensors(learner, folder))
+        export(learner, folder, facts["pictures"])
+
+        def finish() -> Path:
+            (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
+            begun.close()
+            return checkpoints.kept(run, step, keep).folder
+
+        return world.led(finish)
 
 
 def read(learner: Learner, folder: Path) -> dict[str, Any]:
-    """Take up what `write` wrote; returns the content of its state file.
+    """Take up what `save` wrote; returns the content of its state file. Whether it was sharded makes no difference.
 
     Raises CheckpointError when the files do not fit the learner, InputError for a LoRA beside another base.
     """
@@ -62,69 +72,123 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         lora.check_base(state["base"], learner.tuning.base)
     try:
-        learner.modules.load_state_dict(load_file(folder / WEIGHTS))
-        numbers: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in load_file(folder / OPTIMIZER).items():
-            index, _, key = name.partition(".")
-            numbers.setdefault(int(index), {})[key] = _laid_out(tensor, learner.parameters[int(index)])
-        groups = learner.optimizer.state_dict()["param_groups"]
-        learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
-        for average in learner.averages if learner.tuning is None else ():
-            average.restore(load_file(folder / model_name(learner, average) / WEIGHTS), updates)
-        _take_more(learner, folder / MORE, updates)
+        if updates:
+            _begin_moments(learner)
+        _fill(tensors(learner), folder, learner)
+        for average in (*learner.averages, *learner.profiles):
+            average.updates = updates
         if learner.scale is not None:
             learner.scale.value, learner.scale.good = state["loss_scale"]
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' does not fit this run's config.toml: {error}") from error
     return state
 
 
-def export(learner: Learner, average: MovingAverage, folder: Path, pictures: int) -> Path:
-    """Write an averaged model into `folder`, or of a LoRA its file; returns the path. One that is there gives way."""
-    path = folder / model_name(learner, average)
+def tensors(learner: Learner) -> dict[str, Tensor]:
+    """All that a checkpoint holds, named by kind (`weights.network.conv_in.bias`): the learner's own memory."""
+    named = {f"weights.{name}": tensor for name, tensor in learner.joined(learner.tensors()).items()}
+    moments: dict[int, dict[str, Tensor]] = learner.optimizer.state_dict()["state"]
+    named |= {f"optimizer.{index}.{name}": t for index, found in moments.items() for name, t in found.items()}
+    for kind, averages in (("average", learner.averages), ("profile", learner.profiles)):
+        for place, average in enumerate(averages):
+            joined = learner.joined(average.average)
+            named |= {f"{kind}.{place}.{name}": tensor for name, tensor in joined.items()}
+    if learner.objective.uncertainty is not None:
+        named |= {f"uncertainty.{name}": t for name, t in learner.objective.uncertainty.state_dict().items()}
+    if learner.moments is not None:
+        named |= {"moments.losses": learner.moments.losses, "moments.counts": learner.moments.counts}
+    return named
+
+
+def _place(learner: Learner, name: str) -> tuple[str, str]:
+    """The file of an unsharded checkpoint that has this tensor, and its name there."""
+    kind, _, rest = name.partition(".")
+    if kind in (_WEIGHTS, _OPTIMIZER):
+        return f"{kind}.safetensors", rest
+    # The averages of networks are models; those of a LoRA would lose their form in its file.
+    if kind == "average" and learner.tuning is None:
+        place, _, rest = rest.partition(".")
+        return f"{model_name(learner, learner.averages[int(place)])}/{_WEIGHTS}.safetensors", rest
+    return "more.safetensors", name
+
+
+def _by_file(learner: Learner, named: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    files: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in named.items():
+        file, key = _place(learner, name)
+        files.setdefault(file, {})[key] = tensor
+    return files
+
+
+def _write_tensors(learner: Learner, folder: Path) -> None:
+    """Files of all but the averages that are exported."""
+    for file, found in _by_file(learner, tensors(learner)).items():
+        if "/" not in file:
+            save_file({name: tensor.contiguous() for name, tensor in found.items()}, folder / file)
+
+
+@torch.no_grad()
+def _fill(named: Mapping[str, Tensor], folder: Path, learner: Learner) -> None:
+    """Put what the files hold into the tensors, each in the order in memory that it has here."""
+    if learner.sharded or (folder / SHARDS).is_dir():
+        from unnoise.training import shards
+
+        if (folder / SHARDS).is_dir():
+            shards.read(named, folder / SHARDS)
+            return
+    for file, wanted in _by_file(learner, named).items():
+        saved = load_file(folder / file)
+        for name, tensor in wanted.items():
+            if saved[name].shape != tensor.shape:
+                raise ValueError(f"{name} has the shape {list(saved[name].shape)}, not {list(tensor.shape)}.")
+            shards.fill(tensor, saved[name]) if learner.sharded else tensor.copy_(saved[name])
+
+
+def _begin_moments(learner: Learner) -> None:
+    """Give the optimizer the tensors that its first step would, laid out as its weights: it walks both side by side."""
+    numbers = {
+        index: {
+            "step": torch.zeros(()),
+            "exp_avg": torch.zeros_like(weight),
+            "exp_avg_sq": torch.zeros_like(weight),
+        }
+        for index, weight in enumerate(learner.parameters)
+    }
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
+
+
+def _facts(learner: Learner, facts: Mapping[str, Any]) -> dict[str, Any]:
+    state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
+    if learner.scale is not None:
+        state["loss_scale"] = [learner.scale.value, learner.scale.good]
+    return state
+
+
+def export(learner: Learner, folder: Path, pictures: int) -> Path:
+    """Write the averaged models into `folder`, or of a LoRA its files; those that are there give way.
+
+    Every process has to call, and the first one writes. Returns the path of the first average.
+    """
+    found = []
+    for average in learner.averages:
+        path, whole = folder / model_name(learner, average), learner.whole(average)
+        found.append(path)
+        learner.world.led(functools.partial(_export, learner, whole, path, pictures))
+    return found[0]
+
+
+def _export(learner: Learner, whole: Mapping[str, Tensor], path: Path, pictures: int) -> None:
     if learner.tuning is not None:
-        return learner.tuning.write(path, average.average, learner.config, pictures)
-    discard(path)
-    return models.save(learner.averaged(average), path)
+        learner.tuning.write(path, whole, learner.config, pictures)
+        return
+    checkpoints.discard(path)
+    models.save(learner.averaged(whole), path)
 
 
 def model_name(learner: Learner, average: MovingAverage) -> str:
     """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; of a LoRA, the file."""
     name, ending = (MODEL, "") if learner.tuning is None else (Path(lora.FILE).stem, Path(lora.FILE).suffix)
     return f"{name}{'' if average is learner.average else f'-{average.decay:g}'}{ending}"
-
-
-def _more(learner: Learner) -> dict[str, Tensor]:
-    """What only some runs have, by name; tensors of the learner itself, so that copying into them restores it."""
-    found: dict[str, Tensor] = {}
-    if learner.objective.uncertainty is not None:
-        found |= {f"uncertainty.{name}": t for name, t in learner.objective.uncertainty.state_dict().items()}
-    if learner.moments is not None:
-        found |= {"moments.losses": learner.moments.losses, "moments.counts": learner.moments.counts}
-    # The averages of networks are models; those of a LoRA would lose their form in its file.
-    for place, average in enumerate(learner.averages if learner.tuning is not None else ()):
-        found |= {f"average.{place}.{name}": tensor for name, tensor in average.average.items()}
-    for place, profile in enumerate(learner.profiles):
-        found |= {f"profile.{place}.{name}": tensor for name, tensor in profile.average.items()}
-    return found
-
-
-@torch.no_grad()
-def _take_more(learner: Learner, path: Path, updates: int) -> None:
-    wanted = _more(learner)
-    saved = load_file(path) if wanted else {}
-    for name, tensor in wanted.items():
-        tensor.copy_(saved[name])
-    for average in (*learner.averages, *learner.profiles):
-        average.updates = updates
-
-
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def _laid_out(tensor: Tensor, weight: Tensor) -> Tensor:
-    """The tensor in its weight's order in memory: the fused optimizer walks both side by side, blindly."""
-    return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise.checkpoints import Model
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.training import (
     batches,
@@ -103,6 +104,10 @@ class Trainer:
         self.curve = held_out.Curve()
         self.notes = _data_notes(self.pictures, run.batch)
         self.notes += [] if base is None else lora.notes(base, words)
+        if run.shard and not self.learner.sharded:
+            self.notes.append(
+                "one process trains alone, so that run.shard divides nothing; start with torchrun."
+            )
 
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
@@ -139,8 +144,7 @@ class Trainer:
                     yield self._skipped(result)
                 elif self._due(run.log_every):
                     yield self._progress(result)
-                if self.world.leads:
-                    yield from self._looked_at()
+                yield from self._looked_at()
                 stopping = self.world.any(asked.is_set(), self.learner.device)
                 if self._due(run.checkpoint_every) or stopping:
                     saved = self._save()
@@ -150,7 +154,7 @@ class Trainer:
                     return
             if saved is None or saved.name != f"step-{self.step:06d}":
                 yield Saved(self.step, self._save())
-            yield Finished(self.step, self.world.led(self._export))
+            yield Finished(self.step, state.export(self.learner, self.out, len(self.pictures)))
 
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.config.run.steps)
@@ -191,22 +195,28 @@ class Trainer:
             "base": "" if self.tuning is None else self.tuning.base.fingerprint(),
             "held_out": self.curve.to_dict(),
         }
-        write = functools.partial(state.write, self.learner, facts=facts)
-        keep = self.config.run.keep
-        return self.world.led(lambda: checkpoints.save(self.out, self.step, write, keep).folder)
+        return state.save(self.learner, self.out, self.step, facts, self.config.run.keep)
 
     def _looked_at(self) -> Iterator[Event]:
-        """What is seen of the averaged model after this step: the held-out loss, a snapshot, the sample sheet."""
-        if self.unseen is not None and self._due(self.config.run.validate_every):
-            yield self._validate(self.unseen)
-        if self.learner.profiles and self._due(self.config.optimizer.profile_every):
-            profiles.write(self.out, self.step, self.learner.profiles)
-        if self._due(self.config.run.sample_every):
-            yield from self._sample()
+        """What is seen of the averaged model after this step: a snapshot, the held-out loss, the sample sheet."""
+        run, learner = self.config.run, self.learner
+        if learner.profiles and self._due(self.config.optimizer.profile_every):
+            snapshot = [learner.whole(profile) for profile in learner.profiles]
+            if self.world.leads:
+                profiles.write(self.out, self.step, learner.profiles, snapshot)
+        validated = self.unseen is not None and self._due(run.validate_every)
+        if validated or self._due(run.sample_every):
+            whole = learner.whole(learner.average)
+            if self.world.leads:
+                model = learner.averaged(whole)
+                if validated and self.unseen is not None:
+                    yield self._validate(model, self.unseen)
+                if self._due(run.sample_every):
+                    yield from self._sample(model)
 
-    def _validate(self, unseen: PictureSet) -> Validated:
+    def _validate(self, model: Model, unseen: PictureSet) -> Validated:
         learner = self.learner
-        averaged = Objective(self.config.loss, learner.averaged(), learner.objective.dtype)
+        averaged = Objective(self.config.loss, model, learner.objective.dtype)
         losses = held_out.measure(averaged.to(learner.device).eval(), self.config, unseen, learner.device)
         each = losses.mean(1)
         self.curve = self.curve.then(self.step, each)
@@ -216,24 +226,16 @@ class Trainer:
         self.log.write({"event": "held out", **asdict(event)})
         return event
 
-    def _sample(self) -> Iterator[Sampled]:
+    def _sample(self, model: Model) -> Iterator[Sampled]:
         """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
         path = self.out / "samples" / f"step-{self.step:06d}.png"
         prompts = samples.prompts_for(self.config.run, self.pictures)
         try:
-            samples.write_grid(self.learner.averaged(), prompts, path)
+            samples.write_grid(model, prompts, path)
         except NonFiniteError as error:
             self.log.write({"step": self.step, "samples": str(error)})
         else:
             yield Sampled(self.step, path)
-
-    def _export(self) -> Path:
-        """The averaged model as `RUN/model`, or the LoRA; one that an earlier, shorter run left gives way to it."""
-        found = [
-            state.export(self.learner, average, self.out, len(self.pictures))
-            for average in self.learner.averages
-        ]
-        return found[0]
 
     def _started(self) -> Started:
         weights = sum(weight.numel() for weight in self.learner.parameters)

@@ -48,9 +48,17 @@ class World:
         width = batch // self.size
         return range(self.rank * width, (self.rank + 1) * width)
 
-    def shared(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """The module with its gradients averaged over the processes; alone, the module itself."""
-        if self.size == 1:
+    def shared(self, module: nn.Module, device: torch.device, divided: bool = False) -> nn.Module:
+        """The module on the device, with its gradients averaged over the processes.
+
+        divided: each process keeps a share of the weights (FSDP2), else all of them (DDP).
+        """
+        if divided:
+            from unnoise.training import shards
+
+            shards.divide(module, device, self.size)
+        module.to(device)
+        if divided or self.size == 1:
             return module
         ids = [device] if device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)

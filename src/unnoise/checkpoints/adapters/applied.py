@@ -19,6 +19,7 @@ from unnoise.checkpoints.adapters.live import Adapted, Share, changed
 from unnoise.checkpoints.adapters.places import TEXT_PARTS, parts_of, places
 from unnoise.checkpoints.adapters.reading import Adapter, read
 from unnoise.checkpoints.blueprint import Config
+from unnoise.checkpoints.hashes import DIGITS
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.networks.unet import UNetConfig
@@ -36,10 +37,10 @@ class Applied:
 
     @property
     def told(self) -> str:
-        """File, weight and the beginning of the hash, as recipes keep them; then the factors of parts, if any."""
+        """File, weight and the beginning of the numbers' hash, as recipes keep them; then factors of parts, if any."""
         blocks = self.asked.blocks
         shares = [f"{part}={x!r}" for part, x in blocks.items()] if isinstance(blocks, Mapping) else blocks
-        told = f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.sha256[:10]}"
+        told = f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.numbers_sha256[:DIGITS]}"
         return ":".join([told, *([",".join(map(str, shares))] if shares else [])])
 
 
@@ -66,7 +67,11 @@ def read_all(
 ) -> tuple[Applied, ...]:
     """The files of what is asked for. Raises as `adapt`."""
     wanted = [one if isinstance(one, Lora) else Lora(*one) for one in asked]
-    return tuple(Applied(read(one.find(folder)), one, live) for one in wanted)
+    return tuple(Applied(_named(read(one.find(folder)), one.name), one, live) for one in wanted)
+
+
+def _named(adapter: Adapter, name: str) -> Adapter:
+    return replace(adapter, name=f"{name}{Path(adapter.name).suffix}") if name else adapter
 
 
 def apply(base: Model, applied: Sequence[Applied]) -> Model:

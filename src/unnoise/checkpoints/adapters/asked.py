@@ -24,12 +24,14 @@ class Lora:
     file: a file, a PEFT folder, or a name in the folder of LoRAs. weight: 0 changes nothing, 1 is what it was trained
     for. blocks: factors of the weight by the beginning of a layer's name ("text_encoder", "down_blocks.1", "mid_block",
     "up_blocks", ...; the longest that fits counts), or a list of 17 or 26 (12 or 20 for XL) numbers in the order of
-    Stable Diffusion's blocks, the first for the text encoders.
+    Stable Diffusion's blocks, the first for the text encoders. name: what prompts and recipes call it, where that is
+    not the file's own name.
     """
 
     file: str | Path
     weight: float = 1.0
     blocks: Mapping[str, float] | Sequence[float] = field(default_factory=dict)
+    name: str = ""
 
     def __post_init__(self) -> None:
         number("weight", self.weight)

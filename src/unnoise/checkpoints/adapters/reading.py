@@ -17,8 +17,8 @@ from unnoise.checkpoints.adapters.names import Layer, listing
 from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.configs import read_table
+from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.kinds import other
-from unnoise.checkpoints.summary import sha256_of
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
 
@@ -28,13 +28,18 @@ _STATED = "lora_adapter_metadata"
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """name: of the file. changes: by layer. facts: what its header tells. sha256: of the file."""
+    """What a file changes.
+
+    name: of the file. changes: by layer. facts: what its header tells. sha256: of the file; numbers_sha256: of what
+    follows its header, by which A1111 knows a LoRA.
+    """
 
     name: str
     changes: Mapping[Layer, Change]
     facts: Survey
     metadata: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
+    numbers_sha256: str = ""
 
 
 def read(path: str | Path) -> Adapter:
@@ -58,7 +63,7 @@ def read(path: str | Path) -> Adapter:
         layer: _change(place, weights, roles, _scaling(settings, found.paths[layer]))
         for layer, roles in found.layers.items()
     }
-    return Adapter(place.name, changes, facts, weights.metadata, sha256_of(place))
+    return Adapter(place.name, changes, facts, weights.metadata, sha256_of(place), numbers_sha256(place))
 
 
 def _check(path: Path, weights: Weights, facts: Survey) -> None:

@@ -14,7 +14,12 @@ from unnoise.checkpoints.adapters.products import Shape, kind_of, rank_of, size_
 FAMILIES = {768: "SD 1.5", 1024: "SD 2", 2048: "SDXL", 1280: "SDXL refiner"}
 """Width of the text that the cross-attention of a family reads -> the family."""
 
-SHORT = {"Stable Diffusion 1": "SD 1.5", "Stable Diffusion 2": "SD 2", "Stable Diffusion XL": "SDXL"}
+SHORT = {
+    "Stable Diffusion 1": "SD 1.5",
+    "Stable Diffusion 2": "SD 2",
+    "Stable Diffusion XL": "SDXL",
+    "Stable Diffusion XL refiner": "SDXL refiner",
+}
 
 _TOUCHES = {
     "feed-forward": re.compile(r"_ff_net_|feed_forward|mlp_fc|_up$|_down$"),

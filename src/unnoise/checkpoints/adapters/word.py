@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unnoise.checkpoints.adapters.applied import apply, twin
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
@@ -19,6 +20,20 @@ from unnoise.text import TaughtTokenizer, Tokenizer
 _MOST = 77
 _TOWERS = ("clip_l", "clip_g")
 _NAMELESS = ("*", "emb_params", "")
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A word that a model knows from a file. name, sha256: of that file."""
+
+    word: str
+    name: str
+    sha256: str
+
+    @property
+    def told(self) -> str:
+        """As recipes keep it."""
+        return f"word {self.word}:{self.name}:{self.sha256[:DIGITS]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +76,14 @@ def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
     if [table.shape[1] for table in found.tables] != widths:
         raise CheckpointError(_refusal(Path(path).name, found, widths, base))
     first, *more = (_taught(tower, name, table) for tower, table in zip(towers, found.tables, strict=True))
-    known = replace(base, text_encoder=first.encoder, tokenizer=first.tokenizer, more_text=tuple(more))
+    place = Path(path).expanduser()
+    known = replace(
+        base,
+        text_encoder=first.encoder,
+        tokenizer=first.tokenizer,
+        more_text=tuple(more),
+        taught=(*base.taught, Taught(name, place.name, sha256_of(place))),
+    )
     return apply(known, model.adapters)
 
 

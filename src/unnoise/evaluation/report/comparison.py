@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unnoise import files, images
-from unnoise.evaluation.comparison import ALIKE, REFERENCE, Cell, Report
+from unnoise.evaluation.cells import ALIKE, REFERENCE, Cell, Report
 from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
 from unnoise.evaluation.report.page import embedded, page, strip, table
 
+_STRIP = 184  # pixels that four pictures take: five of them fit beside the names
 _FRESH = '<span class="tag">draws noise</span>'
 
 
@@ -35,17 +36,34 @@ def comparison_page(report: Report) -> str:
     told = "the model's own" if report.guidance is None else f"{report.guidance:g}"
     pictures = f"{len(report.seeds)} pictures a cell, the same noise in each; guidance {told}"
     body = f"""<h1>{html.escape(title)}</h1><p class="soft">{pictures}</p>
-<p class="say">{html.escape(report.sentence)}</p>
+<p class="say">{html.escape(report.sentence)}</p>{_fewest(report)}
 <div class="pair"><div class="card"><h2>Coherence: how far from the converged picture</h2>
 <p class="soft">Lower is nearer. Rings: nothing here is nearer for as few calls.</p>{_error_chart(report)}</div>
 <div class="card"><h2>Quality: how far from what it should look like</h2>
-<p class="soft">Energy distance to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals. Dashed: draws
-noise.</p>{_quality_chart(report)}</div></div>
-<h2>The pictures</h2><p class="soft">The first four seeds. Every row starts from the same noise.</p>
+<p class="soft">{html.escape(_measure(report))} to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals.
+Dashed: draws noise.</p>{_quality_chart(report)}</div></div>
+<h2>The pictures</h2><p class="soft">The first four seeds. Every row starts from the same noise. Below each: SSIM to
+the converged picture, which schedulers that draw noise have not, and network calls. Framed: what the sentence
+recommends.</p>
 <div class="card">{_pictures(report)}</div>
 <h2>The numbers</h2><div class="card">{_table(report)}</div>
 {_notes(report)}"""
     return page(title, body)
+
+
+def _measure(report: Report) -> str:
+    return report.measure[0].upper() + report.measure[1:]
+
+
+def _fewest(report: Report) -> str:
+    """For each scheduler the fewest steps that look converged, as a line of chips."""
+    chips = [
+        f'<span class="chip">{html.escape(name)} <b>{steps or "none tried"}</b></span>'
+        for name, steps in report.fewest.items()
+    ]
+    if not chips:
+        return ""
+    return f'<div class="chips"><span class="soft">Fewest steps with SSIM ≥ {ALIKE}:</span>{"".join(chips)}</div>'
 
 
 def _names(report: Report) -> list[str]:
@@ -93,7 +111,7 @@ def _quality_chart(report: Report) -> str:
     return chart(
         series,
         axis("network calls a picture", [point.x for point in points], True),
-        axis("energy distance", heights, False),
+        axis(report.measure.partition(" of ")[0], heights, False),
     )
 
 
@@ -101,16 +119,22 @@ def _pictures(report: Report) -> str:
     numbers = sorted({cell.steps for cell in report.cells})
     head = ["", *(f"{number} steps" for number in numbers), "converged"]
     best, rows = report.best, []
-    truth = embedded(strip(report.converged), 176, "converged")
+    truth = f'{embedded(strip(report.converged), _STRIP, "converged")}<span class="told">&nbsp;</span>'
     for name in _names(report):
-        stochastic = _of(report, name)[0].stochastic
-        cells = [f"{html.escape(name)}<br>{_FRESH if stochastic else ''}"]
-        for number in numbers:
-            shown = embedded(strip(report.pictures[name, number]), 176, f"{name}, {number} steps")
-            chosen = (best.scheduler, best.steps) == (name, number)
-            ring = ' style="outline:3px solid var(--good);outline-offset:2px"' if chosen else ""
-            cells.append(f"<div{ring}>{shown}</div>")
-        rows.append(("rule", [*cells, "" if stochastic else truth]))
+        cells = _of(report, name)
+        shown = [f"{html.escape(name)}<br>{_FRESH if cells[0].stochastic else ''}"]
+        for cell in cells:
+            picture = embedded(
+                strip(report.pictures[name, cell.steps]), _STRIP, f"{name}, {cell.steps} steps"
+            )
+            told = (
+                f"{cell.calls} calls"
+                if cell.similarity is None
+                else f"{cell.similarity:.3f}, {cell.calls} calls"
+            )
+            ring = ' style="outline:3px solid var(--good);outline-offset:2px"' if cell == best else ""
+            shown.append(f'<div{ring}>{picture}</div><span class="told">{told}</span>')
+        rows.append(("rule", [*shown, "" if cells[0].stochastic else truth]))
     return table(head, rows, left=len(head))
 
 
@@ -138,9 +162,10 @@ def _table(report: Report) -> str:
             _milliseconds(cell.seconds),
             f"{_milliseconds(cell.spread[0])} to {_milliseconds(cell.spread[1])}",
             f"{1e6 * cell.overhead:.0f} µs",
-            *(_number(value) for value in (cell.error, cell.similarity, cell.steadiness)),
-            str(cell.quality),
-            *([_number(cell.alignment)] if report.judge else []),
+            _number(cell.error, "#.3g"),
+            *(_number(value, ".3f") for value in (cell.similarity, cell.steadiness)),
+            f"{cell.quality.value:.3f} ({cell.quality.low:.3f} to {cell.quality.high:.3f})",
+            *([_number(cell.alignment, ".3f")] if report.judge else []),
         ]
         kinds = ["rule"] * (cell.scheduler != before) + ["front"] * cell.on_front
         rows.append((" ".join(kinds), values))
@@ -153,28 +178,26 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:.3g}" if value < 100.0 else f"{value:,.0f}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _notes(report: Report) -> str:
-    fewest = ", ".join(f"{name} {steps or 'none of those tried'}" for name, steps in report.fewest.items())
     prompts = ", ".join(f"“{html.escape(prompt)}”" for prompt in report.prompts if prompt) or "none"
     gap = f"{report.reference_gap:.2g}"
     judged = (
         f"""<p><b>Asked for</b>: mean cosine between the pictures and their prompts by the encoder
-{html.escape(report.judge)}; the converged pictures have {_number(report.converged_alignment)}.</p>"""
+{html.escape(report.judge)}; the converged pictures have {_number(report.converged_alignment, ".3f")}.</p>"""
         if report.judge
         else ""
     )
     return f"""<h2>How it was measured</h2>
 <p><b>Error</b>: root mean square of the difference to the converged picture of the same noise, over that of the
 picture. Converged: {report.reference_steps} steps of {REFERENCE}, which half as many change by {gap}. <b>SSIM</b>:
-structural similarity to the same, 1 is equal; <b>to next</b>: to the next number of steps. Fewest steps with SSIM of
-at least {ALIKE}: {fewest}.</p>
+structural similarity to the same, 1 is equal; <b>to next</b>: to the next number of steps.</p>
 <p>Schedulers that <b>draw noise</b> have no converged picture: they are compared as distributions, by quality.</p>
-<p><b>Quality</b>: unbiased energy distance of pixels to {report.against}; it can fall below 0 by chance, and does where
-the prompts of both are matched. Intervals come from half samples.</p>
+<p><b>Quality</b>: {html.escape(report.measure)}, unbiased, to {report.against}; it can fall below 0 by chance, and does
+where the prompts of both are matched. Intervals come from half samples.</p>
 {judged}
 <p><b>Calls</b>: of the network, for each picture; with guidance each call asks both halves in one batch. <b>ms a
 picture</b>: median over the steps of this batch, on this machine, as busy as it was. <b>Overhead</b>: a step of the

@@ -24,7 +24,7 @@ h1 { font-size:26px; margin:0 0 4px; letter-spacing:-.01em; } h2 { font-size:18p
 p { margin:6px 0; max-width:75ch; } .soft { color:var(--soft); }
 .say { background:var(--mark); border-left:4px solid var(--good); padding:14px 18px; border-radius:6px; font-size:17px;
  margin:18px 0; max-width:none; }
-.pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(460px,1fr)); gap:18px; }
+.pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr)); gap:18px; }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:14px; overflow-x:auto; }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums; }
 th { text-align:left; font-weight:600; color:var(--soft); font-size:13px; }
@@ -32,8 +32,15 @@ td,th { padding:4px 8px 4px 0; white-space:nowrap; font-size:14px; }
 td.n, th.n { text-align:right; } tr.rule td { border-top:1px solid var(--line); } tr.front td { font-weight:650; }
 td.name { font-weight:600; } .tag { font-size:11px; color:var(--soft); border:1px solid var(--line); border-radius:9px;
  padding:0 7px; font-weight:400; } img { image-rendering:pixelated; display:block; border-radius:3px; background:#888; }
-.card h2 { margin-top:0; } .plain { font-weight:400; }
-svg { width:100%; height:auto; display:block; }
+td:first-child, th:first-child { position:sticky; left:0; background:var(--card); padding-right:14px; z-index:1; }
+tbody tr:hover td { background:var(--mark); }
+.card h2 { margin-top:0; } .plain { font-weight:400; } .told { display:block; margin-top:4px;
+ font-size:12px; color:var(--soft); font-weight:400; }
+.chips { display:flex; flex-wrap:wrap; gap:6px 10px; align-items:baseline; margin:10px 0 24px; }
+.chip { background:var(--card); border:1px solid var(--line); border-radius:14px; padding:1px 11px;
+ white-space:nowrap; }
+svg { width:100%; min-width:400px; height:auto; display:block; }
+@media (max-width:600px) { main { padding:20px 14px 48px; } h1 { font-size:22px; } }
 svg text { fill:var(--soft); font:12px system-ui,sans-serif; } svg .grid { stroke:var(--line); }
 svg .label { font-weight:600; }
 """

@@ -5,6 +5,8 @@ from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.control import ControlNet, ControlNetConfig, Guide, Steered
+from unnoise.networks.unet.picture_adapter import PictureAdapter, PictureAdapterConfig
+from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
 __all__ = [
@@ -13,7 +15,10 @@ __all__ = [
     "DownBlock",
     "Guide",
     "MidBlock",
+    "PictureAdapter",
+    "PictureAdapterConfig",
     "Residuals",
+    "Reusing",
     "Steered",
     "TextMemory",
     "UNet",

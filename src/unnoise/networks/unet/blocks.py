@@ -31,15 +31,25 @@ class DownBlock(nn.Module):
         last = level == len(config.widths) - 1
         self.downsample = None if last else downsampler(config, out, dropout)
 
-    def forward(self, x: Tensor, emb: Tensor, memory: TextMemory | None) -> tuple[Tensor, list[Tensor]]:
-        """x: (batch, width, h, w). Returns the next level's input and the skips, finest first."""
+    def forward(
+        self, x: Tensor, emb: Tensor, memory: TextMemory | None, more: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """x: (batch, width, h, w). Returns the next level's input and the skips, finest first.
+
+        more: added where the feature map has its size, before or after the size is halved.
+        """
         skips = []
         for residual, attention in zip(self.residuals, self.attentions, strict=True):
             x = attention(residual(x, emb), memory)
             skips.append(x)
+        before = more is not None and more.shape[2:] == x.shape[2:]
+        if more is not None and before:
+            x = skips[-1] = x + more
         if self.downsample is not None:
             x = resample(self.downsample, x, emb)
             skips.append(x)
+        if more is not None and not before:
+            x = skips[-1] = x + more
         return x, skips
 
 

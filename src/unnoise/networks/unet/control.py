@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.networks.unet.attention import CrossAttention, TextMemory
 from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.picture_adapter import PictureAdapter
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
 
@@ -69,9 +70,9 @@ class ControlNet(UNet):
 
 
 class Guide(NamedTuple):
-    """One ControlNet at work: its picture, its strength, and the times (after, up to) between which it is heard."""
+    """A ControlNet or T2I-Adapter at work: its picture, its strength, the times (after, up to) it is heard between."""
 
-    network: ControlNet
+    network: ControlNet | PictureAdapter
     picture: Tensor
     strength: float
     after: float = -math.inf
@@ -79,7 +80,12 @@ class Guide(NamedTuple):
 
 
 class Steered(UNet):
-    """A UNet with ControlNets beside it, to be called as the UNet alone."""
+    """A UNet with ControlNets and T2I-Adapters beside it, to be called as the UNet alone; one for each run.
+
+    heard: what they added at the last call.
+    """
+
+    heard: Residuals | None = None
 
     def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:
         nn.Module.__init__(self)  # the UNet is there already
@@ -87,6 +93,8 @@ class Steered(UNet):
         self.unet = unet
         self.networks = nn.ModuleList(guide.network for guide in guides)
         self.guides = list(guides)
+        self._hearing: list[UNet] = [unet, *(g.network for g in guides if isinstance(g.network, ControlNet))]
+        self._known: dict[PictureAdapter, Residuals] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,9 +103,7 @@ class Steered(UNet):
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of the UNet's layers, then of each ControlNet's."""
-        each = [
-            network.remember(text, text_mask) for network in (self.unet, *(g.network for g in self.guides))
-        ]
+        each = [network.remember(text, text_mask) for network in self._hearing]
         return TextMemory(tuple(layer for one in each for layer in one.layers), each[0].mask)
 
     def forward(
@@ -112,21 +118,35 @@ class Steered(UNet):
     ) -> UNetOutput:
         """As the UNet's, steered."""
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        shares = self._shares(memory)
+        shares = dict(zip(self._hearing, self._shares(memory), strict=True))
         now = float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
-        for guide, share in zip(self.guides, shares[1:], strict=True):
+        for guide in self.guides:
             if not guide.after < now <= guide.until:
                 continue
-            found = guide.network.residuals(x, time, guide.picture, share, pooled)
+            if isinstance(guide.network, ControlNet):
+                share = shares[guide.network]
+                found = guide.network.residuals(x, time, guide.picture, share, pooled)
+            else:
+                found = self._maps(guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
-        out: UNetOutput = self.unet(x, time, shares[0], None, pooled, labels, residuals)
+        self.heard = residuals
+        out: UNetOutput = self.unet(x, time, shares[self.unet], None, pooled, labels, residuals)
         return out
+
+    def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:
+        """What an adapter adds, the same at every step."""
+        if adapter not in self._known:
+            levels = len(self.config.widths)
+            maps = adapter(picture)
+            middle = maps[levels] if len(maps) > levels else None
+            self._known[adapter] = Residuals(middle=middle, levels=maps[:levels])
+        return self._known[adapter]
 
     def _shares(self, memory: TextMemory | None) -> list[TextMemory | None]:
         """Each network's part of `memory`."""
         shares: list[TextMemory | None] = []
         done = 0
-        for network in (self.unet, *(guide.network for guide in self.guides)):
+        for network in self._hearing:
             count = len(network.cross_attentions)
             shares.append(
                 None if memory is None else TextMemory(memory.layers[done : done + count], memory.mask)
@@ -135,13 +155,22 @@ class Steered(UNet):
         return shares
 
 
-def added(sum_: Residuals | None, more: Residuals, strength: float) -> Residuals:
+def added(total: Residuals | None, more: Residuals, strength: float) -> Residuals:
     """The sum, with `more` strength times."""
-    scaled = Residuals(tuple(strength * skip for skip in more.skips), strength * more.middle)
-    if sum_ is None:
-        return scaled
-    skips = tuple(a + b for a, b in zip(sum_.skips, scaled.skips, strict=True))
-    return Residuals(skips, sum_.middle + scaled.middle)
+    middle = None if more.middle is None else strength * more.middle
+    total = Residuals() if total is None else total
+    if total.middle is not None:
+        middle = total.middle if middle is None else total.middle + middle
+    return Residuals(
+        _sum(total.skips, more.skips, strength), middle, _sum(total.levels, more.levels, strength)
+    )
+
+
+def _sum(total: tuple[Tensor, ...], more: tuple[Tensor, ...], strength: float) -> tuple[Tensor, ...]:
+    scaled = tuple(strength * one for one in more)
+    if not total or not scaled:
+        return total or scaled
+    return tuple(a + b for a, b in zip(total, scaled, strict=True))
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

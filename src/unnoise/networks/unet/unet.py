@@ -24,13 +24,15 @@ class UNetOutput(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """What is added to a UNet's feature maps by a network beside it (ControlNet).
+    """What is added to a UNet's feature maps by a network beside it (ControlNet, T2I-Adapter).
 
-    skips: one for each that the way down leaves, the first that of `conv_in`. middle: for the middle block's output.
+    skips: none, or one for each that the way down leaves, the first that of `conv_in`. middle: for the middle block's
+    output. levels: none, or one for each level on the way down, and what follows hears it too; see `DownBlock`.
     """
 
-    skips: tuple[Tensor, ...]
-    middle: Tensor
+    skips: tuple[Tensor, ...] = ()
+    middle: Tensor | None = None
+    levels: tuple[Tensor, ...] = ()
 
 
 class UNet(nn.Module):
@@ -102,32 +104,57 @@ class UNet(nn.Module):
         self._check(x, text, pooled, labels)
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
         emb = F.silu(self._embed(x, time, pooled, labels))
-        h, skips = self.descend(x, emb, memory)
-        if residuals is not None:
-            skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
-            h = h + residuals.middle
-        patch = self.config.patch
+        more = Residuals() if residuals is None else residuals
+        h, skips = self.descend(x, emb, memory, levels=more.levels)
+        if more.skips:
+            skips = [skip + added for skip, added in zip(skips, more.skips, strict=True)]
+        h = h if more.middle is None else h + more.middle
         for up in self.up_blocks:
             h = up(h, skips, emb, memory)
-        h = self.conv_out(F.silu(self.norm_out(h)))
-        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(x.dtype))
+        return self.leave(h, x.dtype)
 
     def descend(
-        self, x: Tensor, emb: Tensor, memory: TextMemory | None, hint: Tensor | None = None
+        self,
+        x: Tensor,
+        emb: Tensor,
+        memory: TextMemory | None,
+        hint: Tensor | None = None,
+        levels: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, list[Tensor]]:
         """The way down and through the middle: its output, and the skips, finest first.
 
-        emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map.
+        emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map. levels: as `Residuals` has.
         """
-        patch = self.config.patch
-        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
-        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))
+        h = self.enter(x)
         h = h if hint is None else h + hint
         skips = [h]
-        for down in self.down_blocks:
-            h, left = down(h, emb, memory)
+        for down, more in zip(self.down_blocks, levels or [None] * len(self.down_blocks), strict=True):
+            h, left = down(h, emb, memory, more)
             skips += left
         return self.mid_block(h, emb, memory), skips
+
+    def shallow(self, x: Tensor, emb: Tensor, memory: TextMemory | None, count: int) -> list[Tensor]:
+        """The first `count` skips alone, at most those of the finest level."""
+        skips, first = [self.enter(x)], self.down_blocks[0]
+        blocks = list(zip(first.residuals, first.attentions, strict=True))  # type: ignore[arg-type]
+        for residual, attention in blocks[: count - 1]:
+            skips.append(attention(residual(skips[-1], emb), memory))
+        return skips
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The first feature map, (batch, first width, h, w), of a picture."""
+        patch = self.config.patch
+        h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
+        last = torch.channels_last
+        # With one channel the input has no order and the kernel decides, which sharded training keeps otherwise.
+        out: Tensor = self.conv_in(h.contiguous(memory_format=last))
+        return out.contiguous(memory_format=last)
+
+    def leave(self, h: Tensor, dtype: torch.dtype) -> UNetOutput:
+        """The prediction, of the last feature map."""
+        h = self.conv_out(F.silu(self.norm_out(h)))
+        patch = self.config.patch
+        return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(dtype))
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of a prompt for every cross-attention: made once, then used at every step.

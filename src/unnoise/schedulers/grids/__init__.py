@@ -1,7 +1,7 @@
 """Grids: which noise levels a sampler visits. Steps in, strictly decreasing levels out."""
 
 from unnoise.schedulers.grids.arcsinh import Arcsinh
-from unnoise.schedulers.grids.base import Grid, clean_level
+from unnoise.schedulers.grids.base import Grid, Timeline, clean_level
 from unnoise.schedulers.grids.combine import (
     AppendZero,
     DropPenultimate,
@@ -73,6 +73,7 @@ __all__ = [
     "Smoothstep",
     "StretchToTerminal",
     "Stretched",
+    "Timeline",
     "Times",
     "Trailing",
     "clean_level",

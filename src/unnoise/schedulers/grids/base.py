@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.process import Level, NoiseSchedule
+from unnoise.process import EDM, Level, NoiseSchedule
 
 LARGEST_RATIO = 80.0  # EDM's sigma_max: a picture in [-1, 1] is lost below it
+_RHO = 7.0
 
 
 class Grid(abc.ABC):
@@ -28,9 +30,40 @@ class Grid(abc.ABC):
         """
 
 
-def at_times(schedule: NoiseSchedule, times: Sequence[float]) -> tuple[Level, ...]:
-    """The levels at these times; none beyond the noisiest."""
-    return tuple(schedule.level(min(time, float(schedule.noisiest.time))) for time in times)
+@dataclass(frozen=True)
+class Timeline:
+    """What a grid in time divides evenly: a schedule's time; on EDM, whose time is sigma, the 7th root of sigma.
+
+    Equal steps of sigma from 80 down would spend all but one on noise alone; equal steps of its root are the grid
+    that EDM's authors chose for it (Karras et al. 2022, eq. 5 with rho 7; docs/decisions/030).
+
+    clean: where the noise-free level stands; on EDM the cleanest one, because below it the root goes on to levels
+    that no network has seen. low, high: the cleanest and the noisiest level.
+    """
+
+    schedule: NoiseSchedule
+    clean: float
+    low: float
+    high: float
+    root: float = 1.0
+
+    @classmethod
+    def of(cls, schedule: NoiseSchedule) -> Timeline:
+        """The schedule's own."""
+        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        if isinstance(schedule, EDM):
+            low, high = low ** (1.0 / _RHO), high ** (1.0 / _RHO)
+            return cls(schedule, low, low, high, _RHO)
+        return cls(schedule, schedule.clean_time, low, high)
+
+    def place(self, level: Level) -> float:
+        """Where a level stands."""
+        return float(float(level.time) ** (1.0 / self.root))
+
+    def levels(self, places: Sequence[float]) -> tuple[Level, ...]:
+        """The levels at these places; none beyond the noisiest."""
+        end = float(self.schedule.noisiest.time)
+        return tuple(self.schedule.level(min(place**self.root, end)) for place in places)
 
 
 def at_ratios(schedule: NoiseSchedule, ratios: Sequence[float]) -> tuple[Level, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
-from unnoise.schedulers.grids.base import Grid, at_ratios, at_times, clean_level
+from unnoise.schedulers.grids.base import Grid, at_ratios, clean_level
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Rounded(Grid):
         if not isinstance(schedule, DiscreteVP):
             return inner
         times = dict.fromkeys(float(round(float(level.time))) for level in inner)
-        return at_times(schedule, list(times))
+        return tuple(schedule.level(time) for time in times)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Grids placed in time: equal steps of the schedule's own clock, and bent ones."""
+"""Grids placed in time: equal steps of the schedule's own clock (`Timeline`), and bent ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
-from unnoise.schedulers.grids.base import (
-    Grid,
-    at_times,
-    between,
-)
+from unnoise.schedulers.grids.base import Grid, Timeline, between
 from unnoise.schedulers.grids.beta import beta_quantile
 
 
@@ -21,8 +17,8 @@ class Trailing(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Times end - i (end - clean) / count, i = 0 .. count - 1."""
-        end, clean = float(schedule.noisiest.time), schedule.clean_time
-        return at_times(schedule, [end - i * (end - clean) / count for i in range(count)])
+        line = Timeline.of(schedule)
+        return line.levels([line.high - i * (line.high - line.clean) / count for i in range(count)])
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,11 @@ class Leading(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Times cleanest + offset + i stride, i = count - 1 .. 0."""
-        span = float(schedule.noisiest.time) - schedule.clean_time
-        stride, offset = span / count, self.offset * span / 1000.0
+        line = Timeline.of(schedule)
+        stride, offset = (line.high - line.clean) / count, self.offset * (line.high - line.clean) / 1000.0
         if isinstance(schedule, DiscreteVP):
             stride, offset = max(1.0, math.floor(stride)), self.offset
-        first = float(schedule.cleanest.time) + offset
-        return at_times(schedule, [first + i * stride for i in reversed(range(count))])
+        return line.levels([line.low + offset + i * stride for i in reversed(range(count))])
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,8 @@ class Linspace(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` equally spaced times, ends included; the noisiest alone for one step."""
-        high, low = float(schedule.noisiest.time), float(schedule.cleanest.time)
-        return at_times(schedule, [between(high, low, i, count) for i in range(count)])
+        line = Timeline.of(schedule)
+        return line.levels([between(line.high, line.low, i, count) for i in range(count)])
 
 
 @dataclass(frozen=True)
@@ -61,8 +56,8 @@ class SGMUniform(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The first `count` of `count` + 1 equally spaced times."""
-        high, low = float(schedule.noisiest.time), float(schedule.cleanest.time)
-        return at_times(schedule, [high + (low - high) * i / count for i in range(count)])
+        line = Timeline.of(schedule)
+        return line.levels([line.high + (line.low - line.high) * i / count for i in range(count)])
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,8 @@ class Simple(Grid):
         if not isinstance(schedule, DiscreteVP):
             return Trailing().levels(schedule, count)
         last = schedule.steps - 1
-        return at_times(schedule, [float(last - int(i * schedule.steps / count)) for i in range(count)])
+        places = [float(last - int(i * schedule.steps / count)) for i in range(count)]
+        return Timeline.of(schedule).levels(places)
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,10 @@ class DDIMUniform(Grid):
         number = len(range(1, steps, stride)) if self.overflow else count
         first = 1 if 1 + (number - 1) * stride < steps else 0
         indices = [float(first + k * stride) for k in reversed(range(number))]
+        line = Timeline.of(schedule)
         if isinstance(schedule, DiscreteVP):
-            return at_times(schedule, indices)
-        span = float(schedule.noisiest.time) - schedule.clean_time
-        return at_times(schedule, [schedule.clean_time + span * (index + 1) / steps for index in indices])
+            return line.levels(indices)
+        return line.levels([line.clean + (line.high - line.clean) * (i + 1) / steps for i in indices])
 
 
 @dataclass(frozen=True)
@@ -116,11 +112,9 @@ class Quadratic(Grid):
         """Times cleanest + share span (i / (count - 1))^2."""
         if not 0.0 < self.share <= 1.0:
             raise InputError(f"share is {self.share}; give a number above 0, up to 1, for example 0.8.")
-        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
-        return at_times(
-            schedule,
-            [low + self.share * (high - low) * between(1.0, 0.0, i, count) ** 2 for i in range(count)],
-        )
+        line = Timeline.of(schedule)
+        reach = self.share * (line.high - line.low)
+        return line.levels([line.low + reach * between(1.0, 0.0, i, count) ** 2 for i in range(count)])
 
 
 @dataclass(frozen=True)
@@ -136,9 +130,9 @@ class BetaTime(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels from the noisiest, not reaching the cleanest."""
-        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        line = Timeline.of(schedule)
         shares = [beta_quantile(1.0 - i / count, self.alpha, self.beta) for i in range(count)]
-        return at_times(schedule, [low + (high - low) * share for share in shares])
+        return line.levels([line.low + (line.high - line.low) * share for share in shares])
 
 
 @dataclass(frozen=True)
@@ -147,9 +141,9 @@ class Smoothstep(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels from the noisiest."""
-        low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
+        line = Timeline.of(schedule)
         shares = [1.0 - i / count for i in range(count)]
-        return at_times(schedule, [low + (high - low) * u * u * (3.0 - 2.0 * u) for u in shares])
+        return line.levels([line.low + (line.high - line.low) * u * u * (3.0 - 2.0 * u) for u in shares])
 
 
 @dataclass(frozen=True)
@@ -168,9 +162,9 @@ class Distilled(Grid):
             raise InputError(
                 f"{count} steps are asked of a model distilled at {self.original}; give at most that."
             )
-        clean, end = schedule.clean_time, float(schedule.noisiest.time)
-        stride = (end - clean) / self.original
+        line = Timeline.of(schedule)
+        stride = (line.high - line.clean) / self.original
         if isinstance(schedule, DiscreteVP):
             stride = float(max(1, schedule.steps // self.original))
         places = [self.original - i * self.original // count for i in range(count)]
-        return at_times(schedule, [clean + place * stride for place in places])
+        return line.levels([line.clean + place * stride for place in places])

@@ -80,6 +80,8 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
     if name == "UniPCMultistepScheduler":
         unknown: Unknown = "x0" if config["predict_x0"] else "noise"
         return replace(near, solver=solvers.unipc(order, unknown, config["solver_type"]))
+    if name == "SASolverScheduler":
+        return replace(near, solver=solvers.sa_solver(config["predictor_order"], config["corrector_order"]))
     if name == "DEISMultistepScheduler":
         return replace(near, solver=Adams(order, "lambda", "noise"))
     if name.endswith("DPMSolverMultistepScheduler"):
@@ -105,19 +107,21 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
 
 @lru_cache(maxsize=4096)
 def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
-    known = _by_name()
-    plain = plain if plain in known else plain.removesuffix("scheduler")
-    if plain in known:
-        return known[plain], None
-    if plain in ("dpmadaptive", "kdpmadaptive", "kdpmad"):
-        raise InputError(
-            "DPM adaptive takes as many steps as its tolerance needs and is no plan; from Python use "
-            "schedulers.Adaptive().run(schedule, denoise, x), here DPM fast."
-        )
+    row = _row(plain)
+    if row is not None:
+        return row, None
     for stem, grid in words.endings(plain):
-        if stem in known:
-            return known[stem], grid
+        row = _row(stem)
+        if row is not None:
+            return row, grid
     raise InputError(f"scheduler {given!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+
+
+def _row(plain: str) -> Named | None:
+    """The row of a plain name, perhaps with the k_ or the _gpu of k-diffusion's front ends, or a class's last word."""
+    known = _by_name()
+    tried = (plain, plain.removesuffix("scheduler"), plain.removeprefix("k").removesuffix("gpu"))
+    return next((known[word] for word in tried if word in known), None)
 
 
 @lru_cache(maxsize=1)

@@ -42,6 +42,7 @@ DIFFUSERS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "DEIS": ("DEISMultistepScheduler", {}),
     "UniPC": (_UNIPC, {"solver_order": 3, "solver_type": "bh1"}),
     "UniPC bh2": (_UNIPC, {}),
+    "SA-Solver": ("SASolverScheduler", {}),
     "LCM": ("LCMScheduler", {}),
     "TCD": ("TCDScheduler", {}),
 }
@@ -155,4 +156,6 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     stepped_in_time = program == "a1111" and name == "DDIM"
     # ComfyUI scales the noise as that of data of unit variance where a run begins at the noisiest level.
     pure = program != "comfyui" and not stepped_in_time
-    return FromGrid(chosen, to_first=stepped_in_time, pure=pure), rule
+    # ComfyUI's time is ln sigma / 4 on EDM models.
+    on_edm = grids.Exponential() if program == "comfyui" and chosen == grids.Linspace() else None
+    return FromGrid(chosen, to_first=stepped_in_time, pure=pure, on_edm=on_edm), rule

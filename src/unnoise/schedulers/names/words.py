@@ -53,7 +53,8 @@ AUTOMATIC = frozenset({"", "automatic", "usesame", "default"})
 
 def plain(name: str) -> str:
     """A name without what people write in different ways."""
-    return re.sub(r"[\s_\-]+", "", name.strip().lower()).replace("++", "pp").replace("dpmsolver", "dpm")
+    joined = re.sub(r"[\s_\-]+", "", name.strip().lower()).replace("++", "pp")
+    return joined.replace("dpmsolver", "dpm").replace("ancestral", "a")
 
 
 GRIDS: dict[str, Grid] = {label: grid for label, _, grid in _GRIDS}

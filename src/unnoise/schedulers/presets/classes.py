@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.schedulers.presets import ddpm_rules, dpm_rules, rungs, sigma_rules
+from unnoise.schedulers.presets import (
+    ddpm_rules,
+    distilled_rules,
+    dpm_rules,
+    pndm_rules,
+    rungs,
+    sa_rule,
+    sigma_rules,
+)
 from unnoise.schedulers.presets.path import Rungs
 from unnoise.schedulers.presets.preset import Rule
 
@@ -114,10 +122,22 @@ def _deis(config: Config) -> Values:
     return _dpm(config, "last"), dpm_rules.DEISRule(config["solver_order"], config["lower_order_final"])
 
 
+def _sa(config: Config) -> Values:
+    rule = sa_rule.SARule(
+        config["predictor_order"],
+        config["corrector_order"],
+        config["algorithm_type"] == "data_prediction",
+        config["lower_order_final"],
+        config.get("tau_func") or sa_rule.middle,
+    )
+    return _dpm(config, "last"), rule
+
+
 def _pndm(config: Config) -> Values:
-    if not config["skip_prk_steps"]:
-        raise InputError("PNDM with Runge-Kutta warm-up is not among the presets; set skip_prk_steps (PLMS).")
-    return _table(config), ddpm_rules.PNDMRule(config["set_alpha_to_one"])
+    velocity = config["prediction_type"] == "v_prediction"
+    return _table(config), pndm_rules.PNDMRule(
+        config["set_alpha_to_one"], not config["skip_prk_steps"], velocity
+    )
 
 
 def _distilled(config: Config) -> rungs.TableRungs:
@@ -195,8 +215,43 @@ CLASSES: dict[str, Class] = {
         },
         _unipc,
     ),
-    "LCMScheduler": Class("LCM", _LCM, lambda c: (_distilled(c), ddpm_rules.LCMRule(c["timestep_scaling"]))),
-    "TCDScheduler": Class("TCD", _LCM, lambda c: (_distilled(c), ddpm_rules.TCDRule(c.get("eta", 0.3)))),
+    "SASolverScheduler": Class(
+        "SA-Solver",
+        {
+            **_TABLE,
+            **_SPACED,
+            "predictor_order": 2,
+            "corrector_order": 2,
+            "algorithm_type": "data_prediction",
+            "lower_order_final": True,
+        },
+        _sa,
+    ),
+    "LCMScheduler": Class(
+        "LCM", _LCM, lambda c: (_distilled(c), distilled_rules.LCMRule(c["timestep_scaling"]))
+    ),
+    "TCDScheduler": Class("TCD", _LCM, lambda c: (_distilled(c), distilled_rules.TCDRule(c.get("eta", 0.3)))),
+    "SCMScheduler": Class(
+        "LCM",
+        {"sigma_data": 0.5, "prediction_type": "trigflow"},
+        lambda c: (rungs.AngleRungs(), distilled_rules.ConsistencyRule()),
+    ),
+    "CMStochasticIterativeScheduler": Class(
+        "LCM",
+        {
+            "num_train_timesteps": 40,
+            "sigma_min": 0.002,
+            "sigma_max": 80.0,
+            "sigma_data": 0.5,
+            "s_noise": 1.0,
+            "rho": 7.0,
+        },
+        lambda c: (
+            rungs.ConsistencyRungs(c["num_train_timesteps"], c["rho"]),
+            distilled_rules.ConsistencyRule(c["sigma_min"], c["s_noise"]),
+        ),
+    ),
+    "IPNDMScheduler": Class("IPNDM", {}, lambda c: (rungs.IPNDMRungs(), pndm_rules.IPNDMRule())),
     "EDMEulerScheduler": Class(
         "Euler", {**_EDM, "final_sigmas_type": "zero"}, lambda c: (_edm(c), sigma_rules.Euler())
     ),

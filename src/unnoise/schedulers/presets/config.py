@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from unnoise.errors import InputError
-from unnoise.process import EDM, DiscreteVP, Flow, NoiseSchedule, Prediction
+from unnoise.process import EDM, Cosine, DiscreteVP, Flow, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.schedulers import grids
+from unnoise.schedulers.consistency import Consistency
 from unnoise.schedulers.presets.classes import ALIASES, CLASSES, Class, sigmas
 from unnoise.schedulers.presets.preset import Preset
 from unnoise.schedulers.scheduler import Scheduler
@@ -22,6 +23,8 @@ _PREDICTIONS = {
     "v_prediction": "velocity",
     "flow_prediction": "flow",
 }
+
+_ON_COSINE = ("IPNDMScheduler", "SCMScheduler")  # their networks predict v, of samples divided by sigma_data
 
 
 class Resolved(NamedTuple):
@@ -61,7 +64,9 @@ def class_of(config: Mapping[str, Any]) -> tuple[str, Class]:
 
 
 def _schedule(name: str, config: Mapping[str, Any]) -> NoiseSchedule:
-    if name.startswith("EDM"):
+    if name in _ON_COSINE:
+        return Cosine()
+    if name.startswith(("EDM", "CM")):
         return EDM(config["sigma_min"], config["sigma_max"])
     if name.startswith("FlowMatch"):
         return Flow(shift=config["shift"], start=1e-3)
@@ -84,6 +89,10 @@ def _schedule(name: str, config: Mapping[str, Any]) -> NoiseSchedule:
 def _prediction(name: str, config: Mapping[str, Any]) -> Prediction:
     if name.startswith("FlowMatch"):
         return predictions.get("flow")
+    if name in _ON_COSINE:
+        return predictions.get("velocity")
+    if name.startswith("CM"):
+        return Consistency(config["sigma_data"], config["sigma_min"])
     kind = config.get("prediction_type", "epsilon")
     if name.startswith("EDM"):
         if kind != "epsilon":
@@ -108,11 +117,13 @@ def _grid(name: str, config: Mapping[str, Any]) -> grids.Grid | None:
         return flags[config["sigma_schedule"]]
     if kind != "own":
         return flags[kind]
-    if name.startswith("FlowMatch"):
+    if name.startswith("CM"):
+        return grids.Distilled(config["num_train_timesteps"])
+    if name.startswith(("FlowMatch", "SCM")):
         return grids.Trailing()
     spacing = config.get("timestep_spacing")
     offset = float(config.get("steps_offset", 0))
-    if spacing == "linspace" and "solver_order" in config:
+    if spacing == "linspace" and ("solver_order" in config or "predictor_order" in config):
         return grids.SGMUniform()
     known: dict[Any, grids.Grid] = {
         "leading": grids.Leading(offset),

@@ -28,9 +28,9 @@ class Rule(abc.ABC):
         known: how many steps of this run came before; less than i where a picture is entered in the middle.
         """
 
-    def step(self, path: Path, i: int, known: int) -> PlannedStep:
-        """The step, with the level that it really leads to."""
-        return PlannedStep(path.levels[i], path.levels[i + 1], self.moves(path, i, known))
+    def to(self, path: Path, i: int, known: int) -> Level:
+        """The level that the step really leads to, which need not be the path's next."""
+        return path.levels[i + 1]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ class Preset(Scheduler):
         check_steps(steps, schedule)
         path = self.rungs.path(schedule, steps)
         begin = min(self.start, path.steps - 1)
-        planned = tuple(self.rule.step(path, i, i - begin) for i in range(begin, path.steps))
+        planned = tuple(
+            PlannedStep(path.levels[i], self.rule.to(path, i, i - begin), self.rule.moves(path, i, i - begin))
+            for i in range(begin, path.steps)
+        )
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         memory = max(1, *(len(move.of_estimates) for move in every))
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule

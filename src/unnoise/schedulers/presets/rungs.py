@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process import EDM, Level, NoiseSchedule
+from unnoise.process import EDM, Cosine, Level, NoiseSchedule
 from unnoise.schedulers.presets.path import Path, Process, Rungs, of_levels
 from unnoise.schedulers.presets.tables import Numbers, Table, respaced, spaced, table
 
@@ -204,6 +205,62 @@ class FlowRungs(Rungs):
 
 
 @dataclass(frozen=True)
+class IPNDMRungs(Rungs):
+    """IPNDMScheduler: sigma = sin^2 along a quarter turn, on a cosine schedule."""
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """In float32; times are angles, as shares of a quarter turn."""
+        u = torch.cat([torch.linspace(1, 0, steps + 1)[:-1], torch.zeros(1)])
+        sigma = torch.sin(u * np.pi / 2) ** 2
+        alpha = (1.0 - sigma**2) ** 0.5
+        return _on_cosine(schedule, torch.atan2(sigma, alpha) / np.pi * 2, alpha, sigma)
+
+
+@dataclass(frozen=True)
+class AngleRungs(Rungs):
+    """SCMScheduler: 1.5708 and 1.3 for two steps, else equal angles from 1.5708; time is the angle over pi / 2."""
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """In float32."""
+        angles = torch.tensor([1.5708, 1.3, 0.0]) if steps == 2 else torch.linspace(1.5708, 0, steps + 1)
+        return _on_cosine(schedule, angles / np.pi * 2, torch.cos(angles), torch.sin(angles))
+
+
+def _on_cosine(schedule: NoiseSchedule, times: Tensor, alpha: Tensor, sigma: Tensor) -> Path:
+    if not isinstance(schedule, Cosine):
+        raise InputError("this preset needs a model on a cosine without steps; give Cosine().")
+    levels = tuple(Level(*map(float, each)) for each in zip(times, alpha, sigma, strict=True))
+    return Path(levels, sigma / alpha, alpha, sigma, lambda ratio: float(np.arctan(ratio)) / np.pi * 2)
+
+
+@dataclass(frozen=True)
+class ConsistencyRungs(Rungs):
+    """CMStochasticIterativeScheduler: every so many of the `original` levels of Karras's grid.
+
+    rho: that grid's.
+    """
+
+    original: int = 40
+    rho: float = 7.0
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """In float64, then float32; at the end the clean sample."""
+        low, high = _edm_ends(schedule)
+        if steps > self.original:
+            raise InputError(f"steps is {steps}; such a model knows {self.original}, give at most that.")
+        ramp = np.arange(steps) * (self.original // steps) / (self.original - 1)
+        top, bottom = high ** (1 / self.rho), low ** (1 / self.rho)
+        sigmas = np.asarray((top + ramp * (bottom - top)) ** self.rho, np.float64)
+        return along(np.append(sigmas, 0.0), sigmas, "ve")
+
+
+def _edm_ends(schedule: NoiseSchedule) -> tuple[float, float]:
+    if not isinstance(schedule, EDM):
+        raise InputError("this preset needs an EDM schedule; give EDM(sigma_min, sigma_max).")
+    return schedule.sigma_min, schedule.sigma_max
+
+
+@dataclass(frozen=True)
 class EDMRungs(Rungs):
     """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule."""
 
@@ -212,16 +269,12 @@ class EDMRungs(Rungs):
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32 throughout."""
-        if not isinstance(schedule, EDM):
-            raise InputError("this preset needs an EDM schedule; give EDM(sigma_min, sigma_max).")
-        ramp = torch.linspace(0, 1, steps)
+        low, high = _edm_ends(schedule)
         if self.sigmas == "karras":
-            top, bottom = schedule.sigma_max ** (1 / 7.0), schedule.sigma_min ** (1 / 7.0)
-            sigmas = (top + ramp * (bottom - top)) ** 7.0
+            top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
+            sigmas = (top + torch.linspace(0, 1, steps) * (bottom - top)) ** 7.0
         else:
-            sigmas = (
-                torch.linspace(np.log(schedule.sigma_min), np.log(schedule.sigma_max), steps).exp().flip(0)
-            )
-        last = schedule.sigma_min if self.final == "sigma_min" else 0.0
+            sigmas = torch.linspace(np.log(low), np.log(high), steps).exp().flip(0)
+        last = low if self.final == "sigma_min" else 0.0
         values = sigmas.double().numpy()
         return along(np.append(values, last), values, "ve")

@@ -1,0 +1,92 @@
+"""Hashes by which recipes know files, and the file of a folder that has one. Torch-free.
+
+Three are in use: of a whole file (checkpoints, embeddings), of a safetensors file's numbers alone, which does not
+change when someone edits its metadata (A1111's and Civitai's for LoRAs), and of a picture's pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unnoise.checkpoints.header import HEADER_LIMIT
+from unnoise.errors import FileError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".bin")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+DIGITS = 12
+"""Digits that recipes keep of a hash, as A1111 does for LoRAs and embeddings."""
+
+
+def sha256_of(*files: Path) -> str:
+    """The sha256 of the file, or of several one after the other, in hexadecimal. Read once while it is unchanged."""
+    return _both(tuple(map(_state, files)))[0]
+
+
+def numbers_sha256(file: Path) -> str:
+    """The sha256 of what follows a safetensors file's header; of all of it for a file of another kind."""
+    return _both((_state(file),))[1]
+
+
+def picture_sha256(picture: Image.Image) -> str:
+    """The sha256 of a picture's size and of its pixels as 8-bit colours."""
+    head = f"{picture.width}x{picture.height}".encode()
+    return hashlib.sha256(head + picture.convert("RGB").tobytes()).hexdigest()
+
+
+def fits(file: Path, digest: str) -> bool:
+    """Whether a file, or its numbers, have a hash that begins so. An empty one says nothing and fits."""
+    return any(found.startswith(digest) for found in _both((_state(file),)))
+
+
+def weights_in(folder: Path, digest: str) -> Path | None:
+    """The first file of weights below `folder` whose hash begins so; every one may have to be read."""
+    return _first(folder, WEIGHTS, lambda file: fits(file, digest)) if digest else None
+
+
+def picture_in(folder: Path, digest: str) -> Path | None:
+    """The first picture below `folder` whose pixels have a hash that begins so."""
+    from unnoise import images
+
+    def same(file: Path) -> bool:
+        try:
+            return picture_sha256(images.open_picture(file)).startswith(digest)
+        except FileError:
+            return False
+
+    return _first(folder, PICTURES, same) if digest else None
+
+
+def _first(folder: Path, endings: Sequence[str], wanted: Callable[[Path], bool]) -> Path | None:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
+    return next((path for path in files if wanted(path)), None)
+
+
+def _state(file: Path) -> tuple[Path, int, int]:
+    stat = file.stat()
+    return file, stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _both(states: tuple[tuple[Path, int, int], ...]) -> tuple[str, str]:
+    """Of all bytes, and of those after the headers; read together."""
+    whole, numbers = hashlib.sha256(), hashlib.sha256()
+    for path, size, _ in states:
+        with path.open("rb") as file:
+            head = file.read(8)
+            length = int.from_bytes(head, "little")
+            if 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix == ".safetensors":
+                whole.update(head + file.read(length))
+            else:
+                whole.update(head)
+                numbers.update(head)
+            while block := file.read(1 << 20):
+                whole.update(block)
+                numbers.update(block)
+    return whole.hexdigest(), numbers.hexdigest()

@@ -1,0 +1,104 @@
+"""A T2I-Adapter from a diffusers folder, or from a single file in its authors' names or diffusers'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unnoise.checkpoints import layouts
+from unnoise.checkpoints.blueprint import Part
+from unnoise.checkpoints.configs import check_numbers
+from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.needed import ALONE
+from unnoise.checkpoints.shapes import Shapes, inside
+from unnoise.errors import CheckpointError, InputError
+from unnoise.networks.unet import PictureAdapterConfig, UNetConfig
+
+CLASS = "T2IAdapter"
+_DIFFUSERS = "adapter."
+_MARK = re.compile(r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\.weight")
+_XL_FOLD, _BLOCKS = 16, 2
+
+
+def is_adapter(shapes: Shapes) -> bool:
+    """Whether the tensors are those of a T2I-Adapter."""
+    return any(_MARK.fullmatch(name) for name in shapes)
+
+
+def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
+    """Of a folder with this `config.json`. Raises CheckpointError for a kind or size that is not known."""
+    kind, widths = table.get("adapter_type", "full_adapter"), table.get("channels", [320, 640, 1280, 1280])
+    try:
+        check_numbers(table)
+        if kind not in ("full_adapter", "full_adapter_xl", "light_adapter"):
+            raise InputError(f"adapter_type is {kind!r}; a full, XL or light one is read")
+        light = kind == "light_adapter"
+        widths = tuple(map(int, [*widths, widths[-1]] if light else widths))
+        config = PictureAdapterConfig(
+            channels=int(table.get("in_channels", 3)),
+            fold=int(table.get("downscale_factor", 8)),
+            widths=widths,
+            halves=(2,) if kind == "full_adapter_xl" else tuple(range(1, len(widths))),
+            blocks=int(table.get("num_res_blocks", 2)),
+            light=light,
+        )
+    except (InputError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}."
+        ) from error
+    return Part(config, layouts.picture_adapter.diffusers(), weight_files(folder, ALONE), folder)
+
+
+def of_file(path: Path, shapes: Shapes) -> Part:
+    """Of a single file. Raises CheckpointError where its shapes are of no known adapter."""
+    theirs = any(name.startswith(_DIFFUSERS) for name in shapes)
+    own = inside(shapes, _DIFFUSERS) if theirs else shapes
+    light = "conv_in.weight" not in own
+    inner = "resnets" if theirs else "body"
+    blocks = _count(own, f"body.0.{inner}.{{}}.block1.weight") if light or theirs else _BLOCKS
+    try:
+        entry = own["body.0.in_conv.weight" if light else "conv_in.weight"][1]
+        if light:
+            widths = [
+                own[f"body.{n}.out_conv.weight"][0] for n in range(_count(own, "body.{}.out_conv.weight"))
+            ]
+        elif theirs:
+            levels = _count(own, "body.{}.resnets.0.block1.weight")
+            widths = [own[f"body.{n}.resnets.0.block1.weight"][0] for n in range(levels)]
+        else:
+            every = range(0, _count(own, "body.{}.block1.weight"), _BLOCKS)
+            widths = [own[f"body.{n}.block1.weight"][0] for n in every]
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"'{path}' is no T2I-Adapter that can be built: it lacks {error}.") from error
+    # nothing but the number of channels tells XL's adapters, which fold larger squares, from the others
+    fold = _XL_FOLD if entry % _XL_FOLD**2 == 0 else 8
+    config = PictureAdapterConfig(
+        channels=entry // fold**2,
+        fold=fold,
+        widths=tuple(widths),
+        halves=(2,) if fold == _XL_FOLD else tuple(range(1, len(widths))),
+        blocks=blocks,
+        light=light,
+    )
+    layout = layouts.picture_adapter.diffusers() if theirs else layouts.picture_adapter.original(config)
+    return Part(config, layout, (path,), path)
+
+
+def misfit(config: PictureAdapterConfig, unet: UNetConfig, factor: int) -> str:
+    """Why the adapter cannot steer this UNet on latents of `factor` pixels; empty where it can."""
+    levels = unet.widths
+    more = len(config.widths) - len(levels)
+    wanted = (*levels, *levels[-1:] * more)
+    fold = factor * (2 if more else 1)
+    if config.widths == wanted and more in (0, 1) and config.fold == fold and config.channels in (1, 3):
+        return ""
+    return (
+        f"has levels {config.widths} on squares of {config.fold} pixels; the loaded model's are {levels} on latents of "
+        f"{factor} pixels"
+    )
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    return next(place for place in range(len(shapes) + 1) if pattern.format(place) not in shapes)

@@ -1,0 +1,83 @@
+"""A second model that takes a run over from the first at a level of noise, as Stable Diffusion XL's refiner does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unnoise.checkpoints.folder import load
+from unnoise.errors import InputError
+from unnoise.process import DiscreteVP
+from unnoise.schedulers import Plan
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints.model import Model
+
+START = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Refiner:
+    """The model that ends a run.
+
+    start: share of the model's times, counted from noise, after which it is asked: with 0.8 of 1000 times those below
+    200 are its own (diffusers' denoising_end of the base and denoising_start of the refiner).
+    """
+
+    model: Model
+    start: float = START
+
+    @property
+    def told(self) -> str:
+        """As recipes keep it."""
+        return f"refiner {self.model.name}:{self.start:g}"
+
+    def turn(self, plan: Plan) -> int:
+        """The number of the first step that is the refiner's. Raises InputError where there is none."""
+        schedule = plan.schedule
+        assert isinstance(schedule, DiscreteVP)
+        last = round(schedule.steps * (1 - self.start))
+        times = [float(schedule.network_time(level)) for level in plan.levels[:-1]]
+        own = [place for place, time in enumerate(times) if time < last]
+        if not own:
+            raise InputError(
+                f"none of {len(times)} steps is left to the refiner: it begins below time {last}, and the last step "
+                f"is at {times[-1]:.0f}. Let it begin earlier than {self.start:g} (--refine-from), or give more steps."
+            )
+        return own[0]
+
+
+def with_refiner(model: Model, refiner: str | Path | Model, start: float = START) -> Model:
+    """The model, and after `start` of its times another one, in its type and place.
+
+    refiner: a model, or where it is. Raises InputError for models that do not share their latents and noise schedule.
+    """
+    number = isinstance(start, int | float) and not isinstance(start, bool)
+    if not number or not 0 < start < 1:
+        raise InputError(f"start is {start!r}; give a share of the times between 0 and 1, for example 0.8.")
+    if isinstance(refiner, str | Path):
+        weight = next(model.network.parameters())
+        refiner = load(refiner, weight.dtype, weight.device)
+    reason = _apart(model, refiner)
+    if reason:
+        raise InputError(
+            f"'{refiner.name}' cannot refine '{model.name}': {reason}. Give the refiner of the same family."
+        )
+    found = Refiner(refiner, float(start))
+    base = None if model.base is None else replace(model.base, refiner=found)
+    return replace(model, refiner=found, base=base)
+
+
+def _apart(model: Model, other: Model) -> str:
+    """Why the two cannot share a run; empty where they can."""
+    if model.beside or other.beside:
+        return "one of them sees more than the noisy sample (inpainting, editing)"
+    if not isinstance(model.schedule, DiscreteVP) or model.schedule != other.schedule:
+        return "their noise schedules differ"
+    latents = [(one.shape[0], one.factor, _scale(one)) for one in (model, other)]
+    return "" if latents[0] == latents[1] else "their latents differ"
+
+
+def _scale(model: Model) -> float:
+    return 1.0 if model.autoencoder is None else model.autoencoder.config.scale

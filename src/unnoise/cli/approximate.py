@@ -1,0 +1,64 @@
+"""Options of `generate` that save time: engines, and what trades exactness. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+
+from unnoise.cli.values import maybe, number, whole
+from unnoise.errors import InputError
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of engines and of feature caching."""
+    command.add_argument(
+        "--engine",
+        default="torch",
+        metavar="NAME",
+        help="what computes the network: torch, or openvino where unnoise[openvino] is installed",
+    )
+    group = command.add_argument_group("faster and approximate")
+    group.add_argument(
+        "--cache",
+        metavar="TURN",
+        help="reuse deep features until the noise level has turned by so many radians, such as 0.15",
+    )
+    group.add_argument("--cache-every", metavar="N", help="or for N - 1 of N network calls (DeepCache)")
+    group.add_argument(
+        "--cache-blocks", metavar="N", help="last residual blocks that are always computed (the finest level)"
+    )
+
+
+def engine(arguments: argparse.Namespace) -> str:
+    """The engine's name. Raises InputError for another, or one that is not installed."""
+    name: str = arguments.engine
+    if name not in ("torch", "openvino"):
+        raise InputError(f"--engine is '{name[:40]}'; give torch or openvino.")
+    if name != "torch" and not _installed(name):
+        raise InputError(
+            f"--engine {name} needs a package that is not installed; pip install 'unnoise[{name}]'."
+        )
+    return name
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # someone has it marked as not to be imported
+        return False
+
+
+def cache(arguments: argparse.Namespace) -> str | None:
+    """As `pipelines.FeatureCache.from_text` reads it; None for no cache. Raises InputError."""
+    told = {
+        "turn": maybe(number, "--cache", arguments.cache, 0, 1.57, 0.15),
+        "every": maybe(whole, "--cache-every", arguments.cache_every, 1, 1000, 3),
+        "blocks": maybe(whole, "--cache-blocks", arguments.cache_blocks, 1, 1000, 1),
+    }
+    if told["turn"] is None and told["every"] is None:
+        if told["blocks"] is not None:
+            raise InputError(
+                "--cache-blocks is given without --cache or --cache-every; give one of these as well."
+            )
+        return None
+    return " ".join(f"{name} {value}" for name, value in told.items() if value is not None)

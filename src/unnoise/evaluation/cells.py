@@ -1,0 +1,140 @@
+"""What a comparison of schedulers found: a cell for each scheduler and number of steps, and a sentence about all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from unnoise.evaluation.sets import Interval
+
+ALIKE = 0.95
+"""SSIM to the converged picture from which a person sees no difference at a glance."""
+
+REFERENCE = "LMS"
+"""Whose many steps make the converged pictures."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One scheduler at one number of steps.
+
+    calls: network calls a picture; with guidance each asks both halves in one batch. seconds: a picture, at this
+    batch; spread: its quartiles over the steps. overhead: seconds a step without the network. error, similarity:
+    relative error and SSIM to the converged solution of the same noise; None where fresh noise is drawn, because
+    there is no such solution. steadiness: SSIM to the next number of steps. quality: distance of the set. alignment:
+    mean agreement of the pictures with their prompts by an encoder; None where none was given.
+    """
+
+    scheduler: str
+    steps: int
+    stochastic: bool
+    calls: int
+    seconds: float
+    spread: tuple[float, float]
+    overhead: float
+    error: float | None
+    similarity: float | None
+    steadiness: float | None
+    quality: Interval
+    alignment: float | None = None
+    on_front: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """All cells, and what they were measured with. pictures: of each cell, (pictures, channels, height, width).
+
+    converged: the solutions of the same noise, by `reference_steps` steps, which differ from those of half as many by
+    `reference_gap`. against: what the quality is a distance to, measure: which distance, of which features.
+    """
+
+    cells: tuple[Cell, ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    guidance: float | None
+    model: str
+    against: str
+    measure: str
+    reference_steps: int
+    reference_gap: float
+    converged: Tensor = field(repr=False)
+    pictures: dict[tuple[str, int], Tensor] = field(repr=False)
+    judge: str = ""
+    converged_alignment: float | None = None
+
+    @property
+    def fewest(self) -> dict[str, int | None]:
+        """For each scheduler with a solution, the fewest steps whose pictures are alike to it; None where none is."""
+        found: dict[str, int | None] = {}
+        for cell in sorted(self.cells, key=lambda cell: -cell.steps):
+            if cell.similarity is not None:
+                found.setdefault(cell.scheduler, None)
+                if cell.similarity >= ALIKE:
+                    found[cell.scheduler] = cell.steps
+        return found
+
+    @property
+    def best(self) -> Cell:
+        """Of the cells alike to the converged pictures the one of fewest calls, then least error; else the nearest."""
+        solved = [cell for cell in self.cells if cell.similarity is not None and cell.error is not None]
+        if not solved:
+            return min(self.cells, key=lambda cell: (cell.quality.value, cell.calls))
+        alike = [cell for cell in solved if (cell.similarity or 0.0) >= ALIKE]
+        return min(alike or solved, key=lambda cell: (cell.calls if alike else 0, cell.error or 0.0))
+
+    @property
+    def sentence(self) -> str:
+        """What to use, in plain words; where an encoder judged, what shows the prompts best is told beside it."""
+        return f"{self._by_coherence} {self._by_alignment}".rstrip()
+
+    @property
+    def _by_alignment(self) -> str:
+        judged = [cell for cell in self.cells if cell.alignment is not None]
+        if not judged or self.converged_alignment is None:
+            return ""
+        best = max(judged, key=lambda cell: cell.alignment or -1.0)
+        return (
+            f"What was asked for shows best with {best.scheduler} and {best.steps} steps: agreement "
+            f"{best.alignment:.2f}, the converged pictures have {self.converged_alignment:.2f}."
+        )
+
+    @property
+    def _by_coherence(self) -> str:
+        best = self.best
+        if best.similarity is None:
+            return (
+                f"Use {best.scheduler} with {best.steps} steps: its pictures are nearest to {self.against} "
+                f"({self.measure} {best.quality.value:.3g}). All schedulers here draw fresh noise, so there is no "
+                "converged picture to compare with."
+            )
+        reached = (
+            "nothing here needs fewer calls to look converged"
+            if best.similarity >= ALIKE
+            else "it is the nearest to the converged pictures, but none here reaches them: try more steps"
+        )
+        return (
+            f"Use {best.scheduler} with {best.steps} steps ({best.calls} network calls, {_time(best.seconds)} a "
+            f"picture): its pictures have an SSIM of {best.similarity:.3f} to the converged ones, and {reached}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the pictures."""
+        return {
+            "sentence": self.sentence,
+            "model": self.model,
+            "prompts": list(self.prompts),
+            "seeds": list(self.seeds),
+            "guidance": self.guidance,
+            "quality": f"{self.measure}, to {self.against}; unbiased",
+            "reference": {"scheduler": REFERENCE, "steps": self.reference_steps, "gap": self.reference_gap},
+            "fewest_steps_alike": self.fewest,
+            "encoder": self.judge,
+            "converged_alignment": self.converged_alignment,
+            "cells": [asdict(cell) for cell in self.cells],
+        }
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1.0 else f"{seconds:.3g} s"

@@ -1,0 +1,225 @@
+"""A UNet run by OpenVINO, an optional engine: exported once for its weights, then read from the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.errors import FileError, InputError
+from unnoise.files import building_folder
+from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+
+_FORM = 1
+"""Of the exported graph: one more where its inputs or the networks' arithmetic change."""
+_SHAPES = 4
+"""Shapes of one network kept compiled: the batch with guidance, that without, and those of a second pass."""
+
+_lock = threading.RLock()
+_compiled: WeakKeyDictionary[UNet, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
+
+
+class Compiled(UNet):
+    """A UNet whose answers OpenVINO computes, to be called as the UNet alone; one for each run.
+
+    Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
+    Keys and values of the prompt are made by torch, as they are once a run. Raises InputError where OpenVINO is not
+    installed.
+    """
+
+    def __init__(self, unet: UNet) -> None:
+        nn.Module.__init__(self)  # the UNet is there already
+        self.config = unet.config
+        self.unet = unet
+        self.cross_attentions = unet.cross_attentions
+        self._requests: dict[int, Any] = {}
+        self._told: tuple[object, list[Any]] = (None, [])
+        library()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.unet.dtype
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """As the UNet's."""
+        return self.unet.remember(text, text_mask)
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        text: Tensor | TextMemory | None = None,
+        text_mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        labels: Tensor | None = None,
+        residuals: Residuals | None = None,
+    ) -> UNetOutput:
+        """As the UNet's. Raises InputError for labels and residuals, which the exported graph does not take."""
+        if labels is not None or residuals is not None:
+            raise InputError(
+                "OpenVINO runs networks without class labels or ControlNets; use engine 'torch'."
+            )
+        self._check(x, text, pooled, labels)
+        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
+        time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
+        inputs = [x.detach().float(), time, *([] if pooled is None else [pooled.float()])]
+        arrays = [tensor.contiguous().numpy() for tensor in inputs] + self._texts(memory)
+        compiled = compile_for(self.unet, inputs, memory)
+        request = self._requests.get(id(compiled))
+        if request is None:
+            request = self._requests[id(compiled)] = compiled.create_infer_request()
+        answer = request.infer(arrays, share_inputs=True)[0]
+        return UNetOutput(torch.from_numpy(answer.copy()).to(x.dtype))
+
+    def _texts(self, memory: TextMemory | None) -> list[Any]:
+        """Of a prompt, what the graph takes; kept while the prompt is the same."""
+        if self._told[0] is not memory:
+            self._told = memory, [tensor.contiguous().numpy() for tensor in flat(memory)]
+        return self._told[1]
+
+
+class Flat(nn.Module):
+    """A UNet as a function of tensors alone, as exporters need it."""
+
+    def __init__(self, unet: UNet, pooled: bool, masked: bool) -> None:
+        super().__init__()
+        self.unet, self.pooled, self.masked = unet, pooled, masked
+
+    def forward(self, x: Tensor, time: Tensor, *told: Tensor) -> Tensor:
+        """told: the pooled vector, the mask and the keys and values, of those that there are."""
+        rest = list(told)
+        pooled = rest.pop(0) if self.pooled else None
+        mask = rest.pop(0) > 0.5 if self.masked else None
+        memory = TextMemory(tuple(zip(rest[::2], rest[1::2], strict=True)), mask) if rest else None
+        out: Tensor = self.unet(x, time, text=memory, pooled=pooled).sample
+        return out
+
+
+def flat(memory: TextMemory | None) -> list[Tensor]:
+    """The mask, if there is one, and the keys and values, in float32."""
+    if memory is None:
+        return []
+    mask = [] if memory.mask is None else [memory.mask]
+    return [tensor.float() for tensor in (*mask, *(each for layer in memory.layers for each in layer))]
+
+
+def compile_for(unet: UNet, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
+    """The UNet compiled for tensors of these shapes; kept with the network. inputs: x, time, and pooled if any."""
+    masked, texts = memory is not None and memory.mask is not None, () if memory is None else memory.layers
+    shapes = [tuple(tensor.shape) for tensor in inputs]
+    told = [tuple(tensor.shape) for layer in texts for tensor in layer]
+    mask = [tuple(memory.mask.shape)] if memory is not None and memory.mask is not None else []
+    key = (*shapes, *mask, *told[:1], torch.get_num_threads())
+    with _lock:
+        kept = _compiled.setdefault(unet, {})
+        if key not in kept:
+            while len(kept) >= _SHAPES:
+                kept.pop(next(iter(kept)))
+            example = (*inputs, *flat(memory))
+            kept[key] = _compile(exported(unet, example, masked), [*shapes, *mask, *told], unet.dtype)
+        return kept[key]
+
+
+def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> Any:  # noqa: ANN401
+    ov = library()
+    core = ov.Core()
+    try:
+        model = core.read_model(str(graph))
+    except RuntimeError as error:
+        raise FileError(f"cannot read '{graph}': {error}. Remove that folder; it is made anew.") from error
+    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
+    half = dtype != torch.float32 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+        "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return core.compile_model(model, "CPU", settings)
+
+
+def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
+    """The UNet's graph on disk, for pictures of any size: made the first time that these weights are seen.
+
+    example: x, time, pooled if any, then as `flat` has it. masked: whether that has a mask. Weights of half precision
+    are kept in half. Two processes that export at once both succeed. Raises FileError where nothing can be written.
+    """
+    folder = folder_of(unet, masked)
+    if folder.is_dir():
+        return folder / "unet.xml"
+    ov = library()
+    plain = copy.deepcopy(unet).float().eval()
+    network = Flat(plain, unet.config.pooled_width > 0, masked)
+    with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # every branch on a tensor's type is told; none depends on its numbers
+        graph = ov.convert_model(network, example_input=tuple(tensor.clone() for tensor in example))
+    try:
+        with building_folder(folder) as building:
+            ov.save_model(graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32)
+    except FileError:
+        if not folder.is_dir():  # else another process was first
+            raise
+    return folder / "unet.xml"
+
+
+def folder_of(unet: UNet, masked: bool) -> Path:
+    """Where the graph of these weights is kept: a name made of them, of their layout and of OpenVINO's version."""
+    digest = hashlib.sha256()
+    told = [_FORM, library().get_version(), str(unet.dtype), masked, unet.config.to_dict()]
+    digest.update(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in unet.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return cache_folder() / digest.hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """UNNOISE_CACHE, or else a folder of ours in the system's place for caches; in it one of this engine's."""
+    root = os.environ.get("UNNOISE_CACHE")
+    if root:
+        return Path(root).expanduser() / "openvino"
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    return Path(base).expanduser() / "unnoise" / "openvino"
+
+
+def library() -> ModuleType:
+    """The package. Raises InputError where it is not installed."""
+    with _untold():
+        try:
+            import openvino
+        except ImportError as error:
+            raise InputError(
+                "engine 'openvino' needs a package that is not installed; pip install 'unnoise[openvino]', or use "
+                "engine 'torch'."
+            ) from error
+    return openvino  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """Keep OpenVINO's telemetry out: it would ask on standard input whether it may send, and wait for an answer."""
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # "not there" to whoever imports it
+    try:
+        yield
+    finally:
+        del sys.modules[name]

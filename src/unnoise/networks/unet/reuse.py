@@ -1,0 +1,163 @@
+"""Deep features of one answer used again in the next (DeepCache, Ma et al. 2024): they change slowly along a run."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+
+from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.blocks import UpBlock, beside
+from unnoise.networks.unet.control import Steered
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Reusing(UNet):
+    """A UNet, steered or not, that can answer with the deep features of its last whole answer; one for each run.
+
+    A quick answer computes the finest level alone, from the sample and the time as they are now; what comes up to it
+    from the coarser levels, and what ControlNets add, is that of the last whole answer. A whole answer is the network's
+    own, to the bit.
+
+    network: shared, and left as it is. blocks: how many of the last residual blocks a quick answer computes; 0: all of
+    the finest level. whole: whether the next answer is to be whole. change: of the last whole answers, those with the
+    prompt less those without, kept here by who guides.
+    """
+
+    def __init__(self, network: UNet, blocks: int = 0) -> None:
+        nn.Module.__init__(self)  # the network is there already
+        self.config = network.config
+        self.whole = True
+        self.change: Tensor | None = None
+        self.seen: list[Tensor] = []
+        inner = network.unet if isinstance(network, Steered) else network
+        most = len(_last(inner).residuals)
+        self.blocks = min(blocks or most, most)
+        watched = _watched(inner, self.blocks, self.seen)
+        self.unet = inner
+        self.network = replaced(network, unet=watched) if isinstance(network, Steered) else watched
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.unet.dtype
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """As the network's."""
+        return self.network.remember(text, text_mask)
+
+    def forget(self) -> None:
+        """Keep nothing, so that the next answer is whole."""
+        self.seen.clear()
+        self.change = None
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        text: Tensor | TextMemory | None = None,
+        text_mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        labels: Tensor | None = None,
+        residuals: Residuals | None = None,
+    ) -> UNetOutput:
+        """As the network's. Answers are whole too where nothing is kept of a batch of this size and shape."""
+        kept = None if self.whole or residuals is not None else self._kept(x)
+        if kept is None:
+            self.forget()
+            out: UNetOutput = self.network(x, time, text, text_mask, pooled, labels, residuals)
+            return out
+        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
+        return self._quick(kept, x, time, memory, pooled, labels)
+
+    def _kept(self, x: Tensor) -> Tensor | None:
+        """What the last blocks were given, for these rows: all, or the later half, which is that with the prompts."""
+        if not self.seen or self.seen[0].shape[2:] != self._fine(x):
+            return None
+        rows, kept = len(x), self.seen[0]
+        if len(kept) == rows:
+            return kept
+        return kept[rows:] if len(kept) == 2 * rows else None
+
+    def _fine(self, x: Tensor) -> torch.Size:
+        """Height and width of the finest level."""
+        return torch.Size(side // self.config.patch for side in x.shape[2:])
+
+    def _quick(
+        self,
+        kept: Tensor,
+        x: Tensor,
+        time: Tensor | float,
+        memory: TextMemory | None,
+        pooled: Tensor | None,
+        labels: Tensor | None,
+    ) -> UNetOutput:
+        unet = self.unet
+        emb = F.silu(unet._embed(x, time, pooled, labels))
+        skips = self._steered(unet.shallow(x, emb, memory, self.blocks))
+        h = kept[:, : kept.shape[1] - skips[-1].shape[1]]
+        last = _last(unet)
+        blocks = list(zip(last.residuals, last.attentions, strict=True))[-self.blocks :]
+        for residual, attention in blocks:
+            h = attention(residual(beside(h, skips.pop()), emb), memory)
+        return unet.leave(h, x.dtype)
+
+    def _steered(self, skips: list[Tensor]) -> list[Tensor]:
+        """The skips with what ControlNets added to them at the last whole answer."""
+        heard = self.network.heard if isinstance(self.network, Steered) else None
+        if heard is None:
+            return skips
+        if heard.skips:
+            skips = [_plus(skip, more) for skip, more in zip(skips, heard.skips, strict=False)]
+        if heard.levels and self.blocks == len(_last(self.unet).residuals):
+            # what an adapter adds to the finest level, unless it adds it below, where the size is halved
+            finest = heard.levels[0]
+            skips[-1] = _plus(skips[-1], finest) if finest.shape[2:] == skips[-1].shape[2:] else skips[-1]
+        return skips
+
+
+def _plus(skip: Tensor, more: Tensor) -> Tensor:
+    """The sum for the rows of `skip`; of a batch of both halves, those with the prompts stand last."""
+    return skip + (more if len(more) in (1, len(skip)) else more[-len(skip) :])
+
+
+class Watched(nn.Module):
+    """A residual block that leaves in `seen` what it was last given: features beside a skip."""
+
+    def __init__(self, block: nn.Module, seen: list[Tensor]) -> None:
+        super().__init__()
+        self.block = block
+        self.seen = seen
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """As the block's."""
+        self.seen[:] = [x]
+        out: Tensor = self.block(x, emb)
+        return out
+
+
+def _last(unet: UNet) -> UpBlock:
+    block = unet.up_blocks[-1]
+    assert isinstance(block, UpBlock)
+    return block
+
+
+def _watched(unet: UNet, blocks: int, seen: list[Tensor]) -> UNet:
+    """The UNet, of the same layers, with an eye on what the first of its last `blocks` residual blocks is given."""
+    last = _last(unet)
+    residuals = list(last.residuals)
+    residuals[-blocks] = Watched(residuals[-blocks], seen)
+    level = replaced(last, residuals=nn.ModuleList(residuals))
+    return replaced(unet, up_blocks=nn.ModuleList([*unet.up_blocks[:-1], level]))
+
+
+def replaced(module: Module, **children: nn.Module) -> Module:
+    """A module that shares everything with this one but these children."""
+    made = copy.copy(module)
+    made.__dict__["_modules"] = {**module._modules, **children}
+    return made

@@ -1,0 +1,36 @@
+"""What computes the network: torch, or another engine where one is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from unnoise.checkpoints.model import ENGINES, Model
+from unnoise.errors import InputError
+from unnoise.pipelines.caching import FeatureCache
+
+
+def with_engine(model: Model, engine: str) -> Model:
+    """The same model run by "torch" or "openvino". Raises InputError for others, and where it is not installed."""
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}; give {' or '.join(map(repr, ENGINES))}.")
+    if engine == "openvino":
+        from unnoise.networks.unet.openvino import library
+
+        library()
+    base = None if model.base is None else with_engine(model.base, engine)
+    return replace(model, engine=engine, base=base)
+
+
+def engaged(model: Model, cache: FeatureCache | None) -> Model:
+    """The model whose network is run by its engine. Raises InputError for what that engine cannot do."""
+    if model.engine == "torch":
+        return model
+    if model.controls:
+        raise InputError("engine 'openvino' runs without ControlNets; use engine 'torch'.")
+    if cache is not None:
+        raise InputError("engine 'openvino' has no feature cache; leave cache out, or use engine 'torch'.")
+    if next(model.network.parameters()).device.type != "cpu":
+        raise InputError("engine 'openvino' runs on the processor; load with device='cpu'.")
+    from unnoise.networks.unet.openvino import Compiled
+
+    return replace(model, network=Compiled(model.network))

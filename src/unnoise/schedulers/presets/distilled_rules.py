@@ -1,0 +1,88 @@
+"""diffusers' classes for distilled models: LCM, TCD, and the two of consistency models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from unnoise.process import Level
+from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.preset import Rule
+from unnoise.schedulers.presets.sigma_rules import Moves
+
+
+@dataclass(frozen=True)
+class LCMRule(Rule):
+    """x0 with the boundary scalings of consistency models, noised anew to the next level.
+
+    scaling, data: the scalings' factor of time, and sigma_data.
+    """
+
+    scaling: float = 10.0
+    data: float = 0.5
+
+    @property
+    def stochastic(self) -> bool:
+        """Always."""
+        return True
+
+    def moves(self, path: Path, i: int, known: int) -> Moves:
+        """One look, one move; no noise at the end."""
+        now, to = path.levels[i], path.levels[i + 1]
+        scaled = number(now.time) * self.scaling
+        skip = self.data**2 / (scaled**2 + self.data**2)
+        out = scaled / math.sqrt(scaled**2 + self.data**2)
+        a, s = number(to.alpha), number(to.sigma)
+        return Look(now), Move(a * skip, (a * out,), "x0", s)
+
+
+@dataclass(frozen=True)
+class TCDRule(Rule):
+    """A DDIM step beyond the next level, to (1 - gamma) of its time, and noise back up to it."""
+
+    gamma: float = 0.3
+
+    @property
+    def stochastic(self) -> bool:
+        """Where gamma is positive."""
+        return self.gamma > 0.0
+
+    def to(self, path: Path, i: int, known: int) -> Level:
+        """The last step ends at the table's first entry."""
+        return path.entries[0] if i == path.steps - 1 else path.levels[i + 1]
+
+    def moves(self, path: Path, i: int, known: int) -> Moves:
+        """One look, one move."""
+        now, to, last = path.levels[i], self.to(path, i, known), i == path.steps - 1
+        deep = path.entries[int((1.0 - self.gamma) * number(to.time))]
+        a, s = number(now.alpha), number(now.sigma)
+        up, fresh = 1.0, 0.0
+        if self.gamma > 0.0 and not last:
+            up = number(to.alpha) / number(deep.alpha)
+            fresh = math.sqrt(max(1.0 - up**2, 0.0))
+        ad, sd = number(deep.alpha) * up, number(deep.sigma) * up
+        return Look(now), Move(sd / s, (ad - sd * a / s,), "x0", fresh)
+
+
+@dataclass(frozen=True)
+class ConsistencyRule(Rule):
+    """x0 noised anew to the next level: SCM, and with `least` CMStochasticIterative.
+
+    least: the ratio at which a consistency model's x0 stands, whose noise the sample holds already. scale: of the
+    noise.
+    """
+
+    least: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def stochastic(self) -> bool:
+        """Always."""
+        return True
+
+    def moves(self, path: Path, i: int, known: int) -> Moves:
+        """One look, one move; no noise at the end."""
+        to = path.levels[i + 1]
+        fresh = number((path.sigma[i + 1] ** 2 - self.least**2).clamp(min=0.0) ** 0.5)
+        return Look(path.levels[i]), Move(0.0, (number(to.alpha),), "x0", self.scale * fresh)

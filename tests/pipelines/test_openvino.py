@@ -1,0 +1,80 @@
+"""OpenVINO as an engine: torch's pictures, one export for the same weights, and what it refuses."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from latent_model import latent_model
+from tiny_model import tiny_model
+from unnoise.errors import InputError
+from unnoise.networks.unet import openvino
+from unnoise.pipelines import Interval, Scale, TextToImage
+
+pytest.importorskip("openvino")
+OPTIONS = {"steps": 4, "seed": 7, "scheduler": "DPM++ 2M"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNNOISE_CACHE", str(folder))
+        yield folder / "openvino"
+
+
+@pytest.fixture(scope="module")
+def pair():
+    pipe = TextToImage(tiny_model())
+    return pipe, pipe.with_engine("openvino")
+
+
+def test_it_makes_torchs_picture_of_every_size_and_batch_from_one_export(pair, cache):
+    """The difference is rounding in float32."""
+    pipe, other = pair
+    for options in (
+        {"prompt": "a seven"},
+        {"prompt": ["a seven", "a red apple"], "width": 12, "height": 16},
+        {"prompt": "a seven", "guidance": Interval(Scale(3.0), 0.2, 3.0)},
+    ):
+        theirs, ours = (made(**OPTIONS, **options).arrays for made in (pipe, other))
+        assert np.abs(np.stack(theirs) - np.stack(ours)).max() < 1e-5
+    assert len(list(cache.iterdir())) == 1
+    assert "openvino_telemetry" not in sys.modules
+
+
+def test_another_process_finds_the_export(pair, cache, monkeypatch):
+    """Equal weights have an equal name, so a second copy of the model exports nothing."""
+    pair[1]("a seven", **OPTIONS)
+    monkeypatch.setattr(openvino, "building_folder", None)
+    again = TextToImage(tiny_model()).with_engine("openvino")("a seven", **OPTIONS).arrays[0]
+    assert np.abs(again - pair[0]("a seven", **OPTIONS).arrays[0]).max() < 1e-5
+
+
+def test_other_weights_have_another_export(pair):
+    changed = tiny_model().network
+    before = openvino.folder_of(changed, masked=True)
+    with torch.no_grad():
+        changed.conv_in.bias[0] += 1.0
+    assert openvino.folder_of(changed, masked=True) != before
+    assert openvino.folder_of(changed.bfloat16(), masked=True) != before
+
+
+def test_latents_are_denoised_by_it_and_decoded_by_torch():
+    pipe = TextToImage(latent_model())
+    theirs, ours = (made("a seven", **OPTIONS).arrays[0] for made in (pipe, pipe.with_engine("openvino")))
+    assert np.abs(theirs - ours).max() < 1e-4
+
+
+def test_what_it_cannot_do_is_refused_in_a_sentence(pair):
+    with pytest.raises(InputError, match="has no feature cache"):
+        pair[1].denoise("a seven", **OPTIONS, cache=0.1)
+    with pytest.raises(InputError, match="give 'torch' or 'openvino'"):
+        pair[0].with_engine("abacus")
+
+
+def test_without_the_package_it_says_what_to_install(pair, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match=r"unnoise\[openvino\]"):
+        pair[0].with_engine("openvino")
