@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def work(asked: dict[str, Any]) -> None:
     os.write(out, b"{}\n")
     since = asked["since"] if asked["work"] == "first_step" else None
     for _ in sys.stdin:
-        with torch.inference_mode() if asked["work"] != "load" else torch.no_grad():
+        with torch.inference_mode() if asked["work"] in ("unet", "vae", "text") else nullcontext():
             begin, before = since or time.monotonic(), _busy()
             own = time.process_time()
             call()

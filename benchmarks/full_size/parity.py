@@ -1,6 +1,6 @@
 """Each network alone against diffusers' and transformers', float32, the same weights out of the same files.
 
-A process for each side of each network, so that one network is in memory at a time.
+A process for each side, with one network in memory at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from full_size.cells import How
-from full_size.models import MODELS, Place, place, ready
+from full_size.models import Place, place, ready
 from full_size.sides import noise
 
 BOUND = 1e-5
@@ -31,41 +31,39 @@ def compare(families: list[str], how: How, side: int | None) -> int:
     print("| family | network | output | largest difference / largest number |\n|---|---|---|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for family in families:
-            made = MODELS[how.size][family]
             ready(place(how.root, how.size, family))
-            networks = ["text_encoder", *(["text_encoder_2"] if made.text_2 else []), "vae", "unet"]
-            for network in networks:
-                ours, theirs = (
-                    _outputs(who, network, family, how, side, Path(folder))
-                    for who in ("unnoise", "diffusers")
-                )
-                for name, expected in theirs.items():
-                    apart = float((ours[name] - expected).abs().max() / expected.abs().max())
-                    worst = max(worst, apart)
-                    print(f"| {family} | {network} | {name} | {apart:.1e} |", flush=True)
+            ours, theirs = (
+                _outputs(who, family, how, side, Path(folder)) for who in ("unnoise", "diffusers")
+            )
+            for name, expected in theirs.items():
+                apart = float((ours[name] - expected).abs().max() / expected.abs().max())
+                worst = max(worst, apart)
+                print(f"| {family} | {name.replace('.', ' | ')} | {apart:.1e} |", flush=True)
     print(f"\nworst {worst:.1e}, bound {BOUND:.0e}: {'kept' if worst <= BOUND else 'NOT kept'}")
     return int(not worst <= BOUND)
 
 
-def _outputs(
-    who: str, network: str, family: str, how: How, side: int | None, folder: Path
-) -> dict[str, Tensor]:
-    asked = {"who": who, "network": network, "family": family, "size": how.size, "root": str(how.root)}
-    asked |= {"threads": how.threads, "side": side, "into": str(folder / "out.safetensors")}
+def _outputs(who: str, family: str, how: How, side: int | None, folder: Path) -> dict[str, Tensor]:
+    asked = {"who": who, "family": family, "size": how.size, "root": str(how.root)}
+    asked |= {"threads": how.threads, "side": side, "into": str(folder / f"{who}.safetensors")}
     subprocess.run([sys.executable, str(how.script), "one-side", json.dumps(asked)], check=True)
     return load_file(asked["into"])
 
 
 def one_side(asked: dict[str, Any]) -> None:
-    """In a process of its own: the outputs of one side of one network, into a file."""
+    """In a process of its own: the outputs of all networks of one side, into a file."""
     warnings.simplefilter("ignore")  # the peers' warnings of their own internals
     if asked["threads"]:
         torch.set_num_threads(asked["threads"])
     where = place(Path(asked["root"]), asked["size"], asked["family"])
     side = asked["side"] or where.made.side
-    with torch.no_grad():
-        found = (_ours if asked["who"] == "unnoise" else _theirs)(where, asked["network"], side)
-    save_file({name: tensor.float().contiguous() for name, tensor in found.items()}, asked["into"])
+    found = {}
+    for network in ("text_encoder", *(["text_encoder_2"] if where.made.text_2 else []), "vae", "unet"):
+        with torch.no_grad():
+            outputs = (_ours if asked["who"] == "unnoise" else _theirs)(where, network, side)
+        found |= {f"{network}.{name}": tensor.float().contiguous() for name, tensor in outputs.items()}
+        print(f"{asked['who']} {asked['family']} {network}", file=sys.stderr, flush=True)
+    save_file(found, asked["into"])
 
 
 def _tokens() -> Tensor:

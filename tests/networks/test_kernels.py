@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
 from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig, fast_dtype, pack
-from unnoise.networks.unet.attention import attend, batched_is_faster
+from unnoise.networks.unet.attention import attend, batched_is_faster, blocks_are_faster, in_blocks
 from unnoise.networks.unet.linear import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
+from unnoise.networks.unet.phases import Phases
+from unnoise.networks.unet.residual import Upsample, double
 
 CONFIG = UNetConfig(widths=(16, 32), blocks=1, attention=(1, 1), norm_groups=8, heads=4, text_width=12)
 
@@ -53,6 +57,61 @@ def test_batched_attention_agrees_with_the_definition(masked):
     ours = attend(*rounded, mask).double()
     wanted = expected.transpose(1, 2).flatten(2)
     assert (ours - wanted).norm() < 1e-2 * wanted.norm()  # bfloat16 keeps 8 bits
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "scores", [1, 40 * 7, 40 * 64 * 3, 2**20]
+)  # rows, some rows, some heads, all at once
+def test_attention_in_blocks_agrees_with_the_definition(masked, scores):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 5, n, 16).bfloat16() for n in (64, 40, 40))
+    mask = torch.arange(40).view(1, 1, 1, 40) < torch.tensor([10, 40]).view(2, 1, 1, 1) if masked else None
+    wanted = F.scaled_dot_product_attention(*(t.double() for t in (q, k, v)), attn_mask=mask)
+    wanted = wanted.transpose(1, 2).flatten(2)
+    ours = in_blocks(q, k, v, mask, scores).double()
+    assert (ours - wanted).norm() < 1e-2 * wanted.norm()
+    assert torch.equal(ours, in_blocks(q, k, v, mask).double())  # the size of a block changes nothing
+
+
+@torch.no_grad()
+def test_many_scores_in_bfloat16_are_taken_in_blocks():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 1, 2, 1024, 16).bfloat16()
+    assert blocks_are_faster(q, k)
+    wanted = F.scaled_dot_product_attention(q.double(), k.double(), v.double()).transpose(1, 2).flatten(2)
+    assert (attend(q, k, v).double() - wanted).norm() < 1e-2 * wanted.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (6, 3)])
+def test_the_four_phases_are_the_convolution_of_the_doubled_map(height, width):
+    torch.manual_seed(0)
+    weight, bias = torch.randn(7, 5, 3, 3).double(), torch.randn(7).double()
+    x = torch.randn(2, 5, height, width).double()
+    expected = F.conv2d(double(x), weight, bias, padding=1)
+    torch.testing.assert_close(Phases()(x, weight, bias), expected, atol=1e-12, rtol=1e-12)
+
+
+@torch.no_grad()
+def test_a_wide_upsampling_takes_its_phases_and_follows_its_weights():
+    torch.manual_seed(0)
+    layer, x = Upsample(192).requires_grad_(False), torch.randn(1, 192, 2, 3)
+    assert layer.phases.are_faster(x, layer.conv.weight)
+
+    def plain(one):
+        return one.conv(double(x))
+
+    torch.testing.assert_close(layer(x), plain(layer), atol=1e-5, rtol=1e-5)
+    layer.conv.weight.mul_(2.0)
+    torch.testing.assert_close(layer(x), plain(layer), atol=1e-5, rtol=1e-5)
+    other = copy.deepcopy(layer)
+    other.conv.weight = torch.nn.Parameter(-layer.conv.weight, requires_grad=False)
+    torch.testing.assert_close(other(x), plain(other), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer(x), plain(layer), atol=1e-5, rtol=1e-5)
+    with torch.enable_grad():
+        assert not layer.phases.are_faster(x, layer.conv.weight)
 
 
 @pytest.mark.parametrize("size", [4, 32])

@@ -55,6 +55,8 @@ def batched_is_faster(q: Tensor, k: Tensor) -> bool:
 
 def blocks_are_faster(q: Tensor, k: Tensor) -> bool:
     """Whether `in_blocks` beats torch's blockwise attention: of many scores, without a gradient, on such a CPU."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        return False  # a compiler has its own kernel, and would unroll the loop
     slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled()
     return slow and q.shape[2] * k.shape[2] > 2**19
 
@@ -68,6 +70,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
     """
     batch, heads, n, width = q.shape
     m = k.shape[2]
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # else each block is copied for its products
     out = torch.empty(batch, n, heads * width, dtype=q.dtype)
     rows = min(n, max(1, scores // m))
     some = min(heads, max(1, scores // (rows * m)))

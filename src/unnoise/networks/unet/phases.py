@@ -25,6 +25,9 @@ class Phases:
     def __init__(self) -> None:
         self._known: tuple[tuple[Any, ...], Tensor] | None = None
 
+    def __reduce__(self) -> tuple[type[Phases], tuple[()]]:
+        return Phases, ()  # copies of a layer make their own sums
+
     def are_faster(self, x: Tensor, weight: Tensor) -> bool:
         """Whether this is the way to go: on a CPU, for wide layers, without a gradient."""
         if x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
@@ -36,9 +39,8 @@ class Phases:
         batch, _, height, width = x.shape
         all_phases = F.conv2d(x, self._sums(weight), None if bias is None else bias.repeat(4), padding=1)
         channels = len(weight)
-        out = x.new_empty((batch, channels, 2 * height, 2 * width)).contiguous(
-            memory_format=torch.channels_last
-        )
+        shape = batch, channels, 2 * height, 2 * width
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for phase, made in enumerate(all_phases.split(channels, dim=1)):
             row, column = divmod(phase, 2)
             out[:, :, row::2, column::2] = made[:, :, row : row + height, column : column + width]
@@ -46,10 +48,11 @@ class Phases:
 
     def _sums(self, weight: Tensor) -> Tensor:
         """(4 * out, width, 2, 2): the weights of the four phases, first of even rows and columns."""
-        key = weight.data_ptr(), weight._version, weight.dtype
-        if self._known is None or self._known[0] != key:
-            self._known = key, summed(weight.detach())
-        return self._known[1]
+        key = weight, weight._version, weight.data_ptr(), weight.dtype
+        known = self._known
+        if known is None or known[0][0] is not weight or known[0][1:] != key[1:]:
+            self._known = known = key, summed(weight.detach())
+        return known[1]
 
 
 _COPIES = ((slice(0, 1), slice(1, 3)), (slice(0, 2), slice(2, 3)))
