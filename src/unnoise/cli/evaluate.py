@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints import Model
     from unnoise.cli.features import Encoding
     from unnoise.evaluation import Likelihood
-    from unnoise.evaluation.distances import Features
-    from unnoise.evaluation.pictures import Folder
+    from unnoise.evaluation.pictures import Folder, Numbers
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -227,7 +226,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
             seed=seed,
             told=telling.reach,
         )
-    close = evaluation.nearest(made, real) if arguments.nearest else None
+    close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
     if close is not None:
         names = sides[0][1] or [str(place) for place in range(len(real))]
@@ -254,7 +253,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
 
 def _features(
     path: Path, encoding: Encoding, limit: int | None, quiet: bool
-) -> tuple[Features, list[str], str]:
+) -> tuple[Numbers, list[str], str]:
     """Feature vectors, file names, and what they are of."""
     from unnoise import evaluation
 
