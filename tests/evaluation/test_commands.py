@@ -5,11 +5,15 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from latent_model import latent_model
 from tiny_model import save_tiny, tiny_model
-from unnoise import checkpoints
+from unnoise import checkpoints, evaluation
 from unnoise.cli import main
+from unnoise.pipelines.latents import encode
+from unnoise.text import embed
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,33 @@ def test_the_line_for_people(run, tiny, folder):
     assert status == 0
     assert "bits/dim (continuous-time bound) = prior" in out
     assert "3 pictures; the model was told the captions" in out
+
+
+def test_a_latent_model_is_judged_in_nats_of_its_latents(run, tmp_path, monkeypatch):
+    """By the method of bounds and along the path; nothing is called bits of a pixel, and no baseline is of pixels."""
+    model = latent_model()
+    monkeypatch.setattr(checkpoints, "load", lambda name: model)
+    side, source = 8 * model.autoencoder.config.factor, np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        picture = Image.fromarray(source.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        picture.save(tmp_path / "pictures" / f"{number}.png")
+    status, out, err = run(
+        "evaluate", "likelihood", "latent", "pictures", "--method", "all", "--steps", 4, "--calls", 4, "--tolerance",
+        "0.1", "--train", "pictures", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    rows = json.loads(out)["results"]
+    assert [row["unit"] for row in rows] == ["nats/dim of the latent"] * 3
+    pixels = evaluation.read_folder(tmp_path / "pictures").pixels
+    with torch.inference_mode():
+        latents = encode(model, pixels.float() / 127.5 - 1.0).clone()
+        seen = embed(model.text_encoder, model.tokenizer, [""] * 3)
+    told = {"text": seen.hidden.clone()} | ({} if seen.mask is None else {"text_mask": seen.mask.clone()})
+    wanted = evaluation.bits_per_dim(
+        model.diffuser, latents, "vdm", space="latent", calls=4, conditioning=told
+    )
+    assert rows[1]["value"] == pytest.approx(wanted.value, rel=1e-6)
 
 
 def test_distance_of_a_set_to_itself_and_its_copies(run, folder):
