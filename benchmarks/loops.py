@@ -37,7 +37,7 @@ THEIRS = {
     "flip_sin_to_cos": False,
     "freq_shift": 1,
     "norm_eps": 1e-6,
-    "dropout": 0.0,
+    "dropout": 0.0,  # all alike: random masks would make the losses differ
 }
 
 
