@@ -159,14 +159,17 @@ def work(name: str, batch: int, bf16: bool) -> None:
     before = resident()
     forget_peak()
     step = {"unnoise": unnoise, "diffusers": diffusers, "lucidrains": lucidrains}[name](batch, bf16)
-    with FlopCounterMode(display=False) as counted:
-        step()
-    print(json.dumps({"flops": counted.get_total_flops() / batch}), flush=True)
-    for _ in sys.stdin:
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
         begun = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - begun
-        print(json.dumps({"seconds": seconds, "peak": resident(peak=True) - before}), flush=True)
+        if line == "step\n":
+            step()
+            told = {"seconds": time.perf_counter() - begun, "peak": resident(peak=True) - before}
+        else:  # last, for counting takes memory
+            with FlopCounterMode(display=False) as counted:
+                step()
+            told = {"flops": counted.get_total_flops() / batch}
+        print(json.dumps(told), flush=True)
 
 
 class Worker:
@@ -175,28 +178,33 @@ class Worker:
     def __init__(self, name: str, batch: int, bf16: bool) -> None:
         words = [sys.executable, __file__, "--worker", name, "--batch", str(batch)] + ["--bf16"] * bf16
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.flops: float = self._hear()["flops"]  # and nobody else computes meanwhile
+        self._hear()  # nobody else computes meanwhile
         self.seconds: list[float] = []
         self.peak = 0
 
     def step(self, kept: bool) -> None:
         """Let it take a step, whose time counts when kept."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        told = self._hear()
+        told = self._ask("step")
         self.peak = told["peak"]
         self.seconds += [told["seconds"]] if kept else []
 
-    def _hear(self) -> dict[str, Any]:
+    def flops(self) -> float:
+        """Of a picture, counted; ends the process."""
+        found = self._ask("flops")["flops"]
+        self.process.stdin.close()
+        self.process.wait()
+        return found
+
+    def _ask(self, word: str) -> dict[str, Any]:
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> Any:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("a loop ended early; see above.")
         return json.loads(line)
-
-    def end(self) -> None:
-        """Let it end."""
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def table(batch: int, bf16: bool, seconds: float) -> None:
@@ -208,21 +216,21 @@ def table(batch: int, bf16: bool, seconds: float) -> None:
             worker.step(kept=turn > 0)
         turn += 1
     ours = workers["unnoise"]
+    flops = {name: worker.flops() for name, worker in workers.items()}
     for name, worker in workers.items():
         rate = batch / statistics.median(worker.seconds)
         ratios = sorted(
-            (theirs / worker.flops) / (own / ours.flops)
+            (theirs / flops[name]) / (own / flops["unnoise"])
             for theirs, own in zip(worker.seconds, ours.seconds, strict=True)
         )
         beside = (
             "" if worker is ours else f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
         )
         print(
-            f"| {name} | {'bf16' if bf16 else 'fp32'} | {rate:.2f} | {worker.flops / 1e9:.1f} "
-            f"| {rate * worker.flops / 1e9:.0f} | {worker.peak / 2**20:,.0f} | {beside} |",
+            f"| {name} | {'bf16' if bf16 else 'fp32'} | {rate:.2f} | {flops[name] / 1e9:.1f} "
+            f"| {rate * flops[name] / 1e9:.0f} | {worker.peak / 2**20:,.0f} | {beside} |",
             flush=True,
         )
-        worker.end()
 
 
 def main(batch: int, seconds: float) -> None:
