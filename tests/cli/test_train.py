@@ -121,6 +121,7 @@ def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
         (("--lora", "base", "--size", 16), "model.size=16 is asked for, but a LoRA is learned beside 'base'"),
         (("--lora", "base", "--rank", 0), "--rank is 0; give a whole number from 1"),
         (("--lora", " ",), "--lora is empty"),
+        (("--lora", "base", "--shard"), "run.shard divides the weights that learn, and lora.model asks for a LoRA"),
         (("--rank", 4), "lora.rank=4 is asked for without a model; give one with --lora"),
     ],
 )  # fmt: skip

@@ -76,7 +76,7 @@ class Learner:
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
         self.sharded = config.run.shard and self.world.size > 1
-        self.hollow = _hollow(model)
+        self.hollow = _hollow(model) if tuning is None else model
         self.objective = Objective(config.loss, model, dtype).train()
         if config.run.recompute:
             forget_inside(model.network)

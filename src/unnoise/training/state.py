@@ -50,12 +50,14 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
             from unnoise.training import shards
 
             shards.write(tensors(learner), folder / SHARDS)
-        else:
-            world.led(lambda: _write_tensors(learner, folder))
         export(learner, folder, facts["pictures"])
 
         def finish() -> Path:
-            (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
+            # Inside of what the first process does alone: the others then hear of a full disk too.
+            with checkpoints.disk_errors(folder):
+                if not learner.sharded:
+                    _write_tensors(learner, folder)
+                (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
             begun.close()
             return checkpoints.kept(run, step, keep).folder
 
@@ -181,11 +183,12 @@ def export(learner: Learner, folder: Path, pictures: int) -> Path:
 
 
 def _export(learner: Learner, whole: Mapping[str, Tensor], path: Path, pictures: int) -> None:
-    if learner.tuning is not None:
-        learner.tuning.write(path, whole, learner.config, pictures)
-        return
-    checkpoints.discard(path)
-    models.save(learner.averaged(whole), path)
+    with checkpoints.disk_errors(path):
+        if learner.tuning is not None:
+            learner.tuning.write(path, whole, learner.config, pictures)
+            return
+        checkpoints.discard(path)
+        models.save(learner.averaged(whole), path)
 
 
 def model_name(learner: Learner, average: MovingAverage) -> str:
