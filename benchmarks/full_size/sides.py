@@ -35,7 +35,9 @@ class Ours:
     def _part(self, name: str) -> Any:
         from unnoise import checkpoints
         from unnoise.checkpoints.blueprint import fill
+        from unnoise.networks import heap
 
+        heap.keep_freed()  # as a run of a large model does
         found = checkpoints.recognise(self.where.folder)
         assert found is not None
         return fill(found.parts[name], self.dtype, "cpu", found.unused)

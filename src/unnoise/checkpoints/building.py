@@ -49,4 +49,5 @@ def unfilled(build: Callable[[], Network], dtype: torch.dtype, device: torch.dev
             return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device)
         return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
 
-    return outline(build)._apply(taken)
+    network: Network = outline(build)._apply(taken)  # type: ignore[no-untyped-call]
+    return network

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
 from unnoise.networks.unet.attention import AttentionBlock
+from unnoise.networks.unet.in_place import plus, silu
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.residual import Downsample, Upsample
 
@@ -115,9 +115,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h, w)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        out: Tensor = self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
-        return out
+        h = self.conv1(silu(self.norm1(x)))
+        h = self.conv2(silu(self.norm2(h)))
+        return plus(h, self.shortcut(x))
 
 
 class Level(nn.Module):
@@ -178,7 +178,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for level in self.down_blocks:
             x = level(x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid_block(x))))
+        out: Tensor = self.conv_out(silu(self.norm_out(self.mid_block(x))))
         return out
 
 
@@ -203,7 +203,7 @@ class Decoder(nn.Module):
         x = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
             x = level(x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(silu(self.norm_out(x)))
         return out
 
 

@@ -17,6 +17,7 @@ from unnoise import checkpoints, images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
 from unnoise.images import Array
+from unnoise.networks import heap
 from unnoise.networks.hardware import fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache, cached
@@ -88,6 +89,8 @@ class Denoising(Iterator[Step]):
         self._model, self._caching = cached(running, request.cache)
         self._plan = plan
         self._given = given
+        if large_on_cpu(self._model.network):
+            heap.keep_freed()
         self._last: Step | None = None
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
@@ -161,6 +164,8 @@ class Denoising(Iterator[Step]):
         samples = self.samples()
         with torch.inference_mode():
             arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
+        if large_on_cpu(self._model.network):
+            heap.hand_back()
         return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
 
     @property
@@ -362,6 +367,12 @@ def load(
         if module is not None:
             module.to(device=device, dtype=dtype)
     return TextToImage(model).with_engine(engine)
+
+
+def large_on_cpu(network: torch.nn.Module) -> bool:
+    """Whether its feature maps are large, and in the memory of the processor."""
+    weights = list(network.parameters())
+    return weights[0].device.type == "cpu" and sum(tensor.numel() for tensor in weights) >= SMALL
 
 
 def _suited(

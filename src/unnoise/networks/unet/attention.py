@@ -55,7 +55,7 @@ def batched_is_faster(q: Tensor, k: Tensor) -> bool:
 
 def blocks_are_faster(q: Tensor, k: Tensor) -> bool:
     """Whether `in_blocks` beats torch's blockwise attention: of many scores, without a gradient, on such a CPU."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False  # a compiler has its own kernel, and would unroll the loop
     slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled()
     return slow and q.shape[2] * k.shape[2] > 2**19
@@ -76,7 +76,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
     some = min(heads, max(1, scores // (rows * m)))
     for sample in range(batch):
         queries, keys, values = q[sample], k[sample].transpose(1, 2), v[sample]
-        into = out[sample].unflatten(-1, (heads, width)).transpose(0, 1)
+        into = out[sample].view(n, heads, width).transpose(0, 1)
         for head in range(0, heads, some):
             of = slice(head, head + some)
             for row in range(0, n, rows):

@@ -41,7 +41,7 @@ class Phases:
         channels = len(weight)
         shape = batch, channels, 2 * height, 2 * width
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for phase, made in enumerate(all_phases.split(channels, dim=1)):
+        for phase, made in enumerate(torch.split(all_phases, channels, dim=1)):
             row, column = divmod(phase, 2)
             out[:, :, row::2, column::2] = made[:, :, row : row + height, column : column + width]
         return out

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.config import UNetConfig
+from unnoise.networks.unet.in_place import plus, silu
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -65,7 +66,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x: (batch, width, h, w); emb: (batch, embedding) after its SiLU. Returns (batch, out, h', w')."""
-        h = resized(F.silu(self.norm1(x)), self.resize)
+        h = resized(silu(self.norm1(x)), self.resize)
         h = self.conv1(h)
         time = self.time(emb)[:, :, None, None]
         if self.scale_shift:
@@ -73,9 +74,8 @@ class ResidualBlock(nn.Module):
             h = self.norm2(h) * (1 + scale) + shift
         else:
             h = self.norm2(h + time)
-        h = self.conv2(self.dropout(F.silu(h)))
-        out: Tensor = self.shortcut(resized(x, self.resize)) + h
-        return out
+        h = self.conv2(self.dropout(silu(h)))
+        return plus(h, self.shortcut(resized(x, self.resize)))
 
 
 def double(x: Tensor) -> Tensor:

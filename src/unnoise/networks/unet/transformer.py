@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.attention import CrossAttention, SelfAttention, TextMemory, as_picture, as_tokens
+from unnoise.networks.unet.in_place import plus, times
 from unnoise.networks.unet.linear import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
 
@@ -21,7 +22,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
         value, gate = self.gated(x).chunk(2, dim=-1)
-        out: Tensor = self.out(value * F.gelu(gate))
+        out: Tensor = self.out(times(F.gelu(gate), value))
         return out
 
 
@@ -39,10 +40,9 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
-        x = x + self.self_attention(self.norm1(x))
-        x = x + self.cross_attention(self.norm2(x), memory)
-        out: Tensor = x + self.feed_forward(self.norm3(x))
-        return out
+        x = plus(self.self_attention(self.norm1(x)), x)
+        x = plus(self.cross_attention(self.norm2(x), memory), x)
+        return plus(self.feed_forward(self.norm3(x)), x)
 
 
 class SpatialTransformer(nn.Module):
