@@ -2,6 +2,7 @@
 
     python benchmarks/approximate.py --shares
     python benchmarks/approximate.py [--model emoji] [--steps 20] [--count 4] [--rounds 2] [--threads 1] [--openvino]
+        [--only TEXT]
 
 For each way the pictures of the model card's prompts are made from the same seeds as the exact ones, by the model's own
 scheduler and guidance. Printed are processor seconds a picture (the least of the rounds, in which the ways take turns),
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--openvino", action="store_true", help="OpenVINO beside torch")
+    parser.add_argument("--only", default="", help="exact, and ways with this in their names")
     parser.add_argument("--shares", action="store_true", help="count multiplications, and nothing else")
     asked = parser.parse_args()
     if asked.shares:
@@ -99,6 +101,7 @@ def main() -> None:
         rows["openvino"] = (pipe.with_engine("openvino"), exact)
         rows["torch, float32"] = (unnoise.load(asked.model, dtype=torch.float32), exact)
         rows["openvino, float32"] = (rows["torch, float32"][0].with_engine("openvino"), exact)
+    rows = {name: row for name, row in rows.items() if name == "exact" or asked.only in name}
     pictures: dict[str, Tensor] = {}
     seconds = dict.fromkeys(rows, float("inf"))
     for name in ("openvino", "openvino, float32"):
