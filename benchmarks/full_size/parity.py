@@ -1,6 +1,7 @@
-"""Each network alone against diffusers' and transformers', float32, the same weights out of the same files.
+"""Each network alone against diffusers' and transformers', the same weights out of the same files.
 
-A process for each side, with one network in memory at a time.
+In float32 the two must agree; in bfloat16 the error of each against diffusers' float32 is told. A process for each
+side in each type, with one network in memory at a time.
 """
 
 from __future__ import annotations
@@ -28,24 +29,37 @@ BOUND = 1e-5
 def compare(families: list[str], how: How, side: int | None) -> int:
     """Prints a line for each output of each network; returns 1 if one is out of bounds."""
     worst = 0.0
-    print("| family | network | output | largest difference / largest number |\n|---|---|---|---:|")
+    print(
+        "| family | network | output | float32: largest difference / largest number | bfloat16: error, ours | theirs |"
+    )
+    print("|---|---|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for family in families:
             ready(place(how.root, how.size, family))
-            ours, theirs = (
-                _outputs(who, family, how, side, Path(folder)) for who in ("unnoise", "diffusers")
-            )
-            for name, expected in theirs.items():
-                apart = float((ours[name] - expected).abs().max() / expected.abs().max())
-                worst = max(worst, apart)
-                print(f"| {family} | {name.replace('.', ' | ')} | {apart:.1e} |", flush=True)
-    print(f"\nworst {worst:.1e}, bound {BOUND:.0e}: {'kept' if worst <= BOUND else 'NOT kept'}")
+            runs = {
+                (who, dtype): _outputs(who, dtype, family, how, side, Path(folder))
+                for dtype in ("float32", "bfloat16")
+                for who in ("unnoise", "diffusers")
+            }
+            for name, expected in runs["diffusers", "float32"].items():
+                found = runs["unnoise", "float32"][name]
+                apart = float((found - expected).abs().max() / expected.abs().max())
+                errors = [
+                    float((runs[who, "bfloat16"][name] - expected).norm() / expected.norm())
+                    for who in ("unnoise", "diffusers")
+                ]
+                worst = max(worst, apart) if apart == apart else float("nan")
+                said = " | ".join(f"{error:.1e}" for error in (apart, *errors))
+                print(f"| {family} | {name.replace('.', ' | ')} | {said} |", flush=True)
+    print(f"\nworst in float32 {worst:.1e}, bound {BOUND:.0e}: {'kept' if worst <= BOUND else 'NOT kept'}")
     return int(not worst <= BOUND)
 
 
-def _outputs(who: str, family: str, how: How, side: int | None, folder: Path) -> dict[str, Tensor]:
-    asked = {"who": who, "family": family, "size": how.size, "root": str(how.root)}
-    asked |= {"threads": how.threads, "side": side, "into": str(folder / f"{who}.safetensors")}
+def _outputs(
+    who: str, dtype: str, family: str, how: How, side: int | None, folder: Path
+) -> dict[str, Tensor]:
+    asked = {"who": who, "dtype": dtype, "family": family, "size": how.size, "root": str(how.root)}
+    asked |= {"threads": how.threads, "side": side, "into": str(folder / f"{who}-{dtype}.safetensors")}
     subprocess.run([sys.executable, str(how.script), "one-side", json.dumps(asked)], check=True)
     return load_file(asked["into"])
 
@@ -60,9 +74,10 @@ def one_side(asked: dict[str, Any]) -> None:
     found = {}
     for network in ("text_encoder", *(["text_encoder_2"] if where.made.text_2 else []), "vae", "unet"):
         with torch.no_grad():
-            outputs = (_ours if asked["who"] == "unnoise" else _theirs)(where, network, side)
+            one = _ours if asked["who"] == "unnoise" else _theirs
+            outputs = one(where, network, side, getattr(torch, asked["dtype"]))
         found |= {f"{network}.{name}": tensor.float().contiguous() for name, tensor in outputs.items()}
-        print(f"{asked['who']} {asked['family']} {network}", file=sys.stderr, flush=True)
+        print(f"{asked['family']} {network}, {asked['who']} in {asked['dtype']}", file=sys.stderr, flush=True)
     save_file(found, asked["into"])
 
 
@@ -72,14 +87,14 @@ def _tokens() -> Tensor:
     return tokens
 
 
-def _ours(where: Place, name: str, side: int) -> dict[str, Tensor]:
+def _ours(where: Place, name: str, side: int, dtype: torch.dtype) -> dict[str, Tensor]:
     from unnoise import checkpoints
     from unnoise.checkpoints.blueprint import fill
 
     found = checkpoints.recognise(where.folder)
     assert found is not None
     part = found.parts[{"unet": "network", "vae": "autoencoder"}.get(name, name)]
-    network = fill(part, torch.float32, "cpu", found.unused)
+    network = fill(part, dtype, "cpu", found.unused)
     if name == "unet":
         config = network.config
         x, text = noise(2, 4, side, side), noise(2, 77, config.text_width, seed=1)
@@ -99,30 +114,29 @@ def _ours(where: Place, name: str, side: int) -> dict[str, Tensor]:
     return {"hidden": made.hidden} | ({"pooled": made.pooled} if name == "text_encoder_2" else {})
 
 
-def _theirs(where: Place, name: str, side: int) -> dict[str, Tensor]:
+def _theirs(where: Place, name: str, side: int, dtype: torch.dtype) -> dict[str, Tensor]:
     import diffusers
     import transformers
 
     options = {"subfolder": name, "variant": "fp16"}
     if name == "unet":
-        network = diffusers.UNet2DConditionModel.from_pretrained(where.folder, **options).eval().float()
+        network = diffusers.UNet2DConditionModel.from_pretrained(where.folder, **options).eval().to(dtype)
         config = network.config
-        x, text = noise(2, 4, side, side), noise(2, 77, config.cross_attention_dim, seed=1)
+        x = noise(2, 4, side, side).to(dtype)
+        text = noise(2, 77, config.cross_attention_dim, seed=1).to(dtype)
         more = None
         if config.addition_embed_type:
-            more = {
-                "text_embeds": noise(2, 1, seed=2).expand(2, _pooled(where)),
-                "time_ids": torch.tensor(SIZES),
-            }
+            pooled = noise(2, 1, seed=2).expand(2, _pooled(where)).to(dtype)
+            more = {"text_embeds": pooled, "time_ids": torch.tensor(SIZES)}
         return {"sample": network(x, torch.tensor([3.0, 977.0]), text, added_cond_kwargs=more).sample}
     if name == "vae":
-        network = diffusers.AutoencoderKL.from_pretrained(where.folder, **options).eval().float()
-        encoded = network.encode(_pictures(where, side)).latent_dist
-        picture = network.decode(noise(1, 4, side, side)).sample
+        network = diffusers.AutoencoderKL.from_pretrained(where.folder, **options).eval().to(dtype)
+        encoded = network.encode(_pictures(where, side).to(dtype)).latent_dist
+        picture = network.decode(noise(1, 4, side, side).to(dtype)).sample
         return {"mean": encoded.mean, "log variance": encoded.logvar, "picture": picture}
     second = name == "text_encoder_2"
     kind = transformers.CLIPTextModelWithProjection if second else transformers.CLIPTextModel
-    network = kind.from_pretrained(where.folder, **options).eval().float()
+    network = kind.from_pretrained(where.folder, **options).eval().to(dtype)
     made = network(_tokens(), output_hidden_states=True)
     hidden = made.hidden_states[-2] if where.made.text_2 else made.last_hidden_state
     return {"hidden": hidden} | ({"pooled": made.text_embeds} if second else {})

@@ -30,6 +30,8 @@ class Phases:
 
     def are_faster(self, x: Tensor, weight: Tensor) -> bool:
         """Whether this is the way to go: on a CPU, for wide layers, without a gradient."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+            return False  # the sums would become part of the graph
         if x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             return False
         return weight.numel() >= _LEAST and not weight.is_inference()  # those do not tell when they change
