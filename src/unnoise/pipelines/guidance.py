@@ -59,7 +59,8 @@ class Condition:
             empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
             hidden[empty] = 0
             pooled[empty] = 0
-            pooled = torch.cat([pooled, _told_sizes(model, size).expand(len(rows), -1).to(pooled)], dim=1)
+            told = told_sizes(model, torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32))
+            pooled = torch.cat([pooled, told.expand(len(rows), -1).to(pooled)], dim=1)
         config = model.network.config
         return cls(
             text=model.network.remember(hidden, mask) if config.text_width else None,
@@ -93,10 +94,12 @@ class Condition:
         return self.mix.join(network(spread, times, text=self.text, pooled=self.pooled).sample)
 
 
-def _told_sizes(model: Model, size: tuple[int, int]) -> Tensor:
-    """(1, 6 * width): sinusoids of the size, of a crop at the corner, and of the size again (Podell et al. 2023)."""
-    numbers = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)
-    return sinusoids(numbers, model.size_ids).reshape(1, -1)
+def told_sizes(model: Model, numbers: Tensor) -> Tensor:
+    """(batch, 6 * width): sinusoids of numbers (batch, 6) (Podell et al. 2023).
+
+    They are height and width of a picture, top and left of the cut of it, height and width of what is shown.
+    """
+    return sinusoids(numbers.flatten(), model.size_ids).reshape(len(numbers), -1)
 
 
 class Halves(NamedTuple):

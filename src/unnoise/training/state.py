@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
-from unnoise.training import lora
+from unnoise.training import tuning
 from unnoise.training.checkpoints import discard
 from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
@@ -44,8 +44,9 @@ def write(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
     save_file(_contiguous(flat), folder / OPTIMIZER)
     if more := _more(learner):
         save_file(_contiguous(more), folder / MORE)
-    for average in learner.averages:
-        export(learner, average, folder, facts["pictures"])
+    if learner.tuning is None or learner.tuning.small:
+        for average in learner.averages:
+            export(learner, average, folder, facts["pictures"])
     state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
     if learner.scale is not None:
         state["loss_scale"] = [learner.scale.value, learner.scale.good]
@@ -60,7 +61,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
     state: dict[str, Any]
     if learner.tuning is not None:  # first, for its matrices fit no other network
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        lora.check_base(state["base"], learner.tuning.base)
+        tuning.check_base(state["base"], learner.tuning.base)
     try:
         learner.modules.load_state_dict(load_file(folder / WEIGHTS))
         numbers: dict[int, dict[str, Tensor]] = {}
@@ -91,9 +92,9 @@ def export(learner: Learner, average: MovingAverage, folder: Path, pictures: int
 
 
 def model_name(learner: Learner, average: MovingAverage) -> str:
-    """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; of a LoRA, the file."""
-    name, ending = (MODEL, "") if learner.tuning is None else (Path(lora.FILE).stem, Path(lora.FILE).suffix)
-    return f"{name}{'' if average is learner.average else f'-{average.decay:g}'}{ending}"
+    """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; else its file."""
+    path = Path(MODEL if learner.tuning is None else learner.tuning.file)
+    return f"{path.stem}{'' if average is learner.average else f'-{average.decay:g}'}{path.suffix}"
 
 
 def _more(learner: Learner) -> dict[str, Tensor]:
