@@ -25,6 +25,7 @@ from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.live import Adapted, Share
 from unnoise.checkpoints.adapters.places import TEXT_PARTS, Place, names_for, parts_of
 from unnoise.checkpoints.adapters.survey import sort_of
+from unnoise.checkpoints.families import SD2
 from unnoise.errors import InputError
 from unnoise.training.config import TrainConfig
 from unnoise.training.tuning import Tuning, idle
@@ -135,14 +136,20 @@ def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
 def _facts(config: TrainConfig, pictures: int, base: Model) -> dict[str, str]:
     """What kohya's tools write of a run, by their names."""
     run, optimizer = config.run, config.optimizer
+    size = config.model.size if base.autoencoder is None else base.shape[1] * base.factor
+    v2 = base.card.get("family") == SD2.name
     facts = {
         "ss_output_name": "lora",
         "ss_new_sd_model_hash": base.fingerprint(),
         "ss_num_train_images": pictures,
         "ss_max_train_steps": run.steps,
+        "ss_steps": run.steps,
         "ss_batch_size_per_device": run.batch,
         "ss_gradient_accumulation_steps": run.accumulate,
+        "ss_gradient_checkpointing": run.recompute,
         "ss_seed": run.seed,
+        "ss_resolution": f"({size}, {size})",
+        "ss_enable_bucket": bool(config.data.bucket_step),
         "ss_optimizer": "AdamW",
         "ss_learning_rate": optimizer.lr,
         "ss_lr_scheduler": optimizer.decay,
@@ -150,5 +157,9 @@ def _facts(config: TrainConfig, pictures: int, base: Model) -> dict[str, str]:
         "ss_max_grad_norm": optimizer.clip,
         "ss_caption_dropout_rate": config.loss.caption_dropout,
         "ss_noise_offset": config.loss.offset_noise,
+        "ss_min_snr_gamma": config.loss.gamma if config.loss.weight == "min_snr" else None,
+        "ss_prior_loss_weight": config.prior.weight if config.prior.prompt else None,
+        "ss_v2": v2,
+        "ss_zero_terminal_snr": getattr(base.schedule, "zero_terminal", False),
     }
     return {name: str(value) for name, value in facts.items()}

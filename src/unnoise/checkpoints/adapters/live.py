@@ -66,24 +66,26 @@ class Adapted(nn.Module):
             out: Tensor = functional_call(self.base, {"weight": self.weight}, (x,))
             return out
         out = self.base(x)
-        channel = 1 if isinstance(self.base, nn.Conv2d) else out.ndim - 1
-        for change, strength, start, stop in self._shares():
-            added = (strength * change.scale) * self._through(change, x)
-            if (start, stop) == (0, out.shape[channel]):
-                out = out + added
-                continue
-            behind = [0, 0] * (out.ndim - 1 - channel)
-            out = out + F.pad(added, [*behind, start, out.shape[channel] - stop])
-        return out
+        return out + self._added(x, out.shape[1 if isinstance(self.base, nn.Conv2d) else -1])
 
-    def _through(self, change: Change, x: Tensor) -> Tensor:
-        down, up = (change.factors[role].to(x.dtype) for role in ("down", "up"))
+    def _added(self, x: Tensor, rows: int) -> Tensor:
+        """What all changes add: one product with their `down`s side by side, one with their `up`s."""
+        downs, ups = [], []
+        for change, strength, start, stop in self._shares():
+            up = (strength * change.scale) * change.factors["up"].flatten(1)
+            ups.append(up if (start, stop) == (0, rows) else F.pad(up, (0, 0, start, rows - stop)))
+            downs.append(change.factors["down"])
+        # columns of zeros cost less than rows of a feature map for each share: queries, keys and values are three
+        up = torch.cat(ups, dim=1).to(x.dtype)
         if not isinstance(self.base, nn.Conv2d):
-            return F.linear(F.linear(x, down.flatten(1)), up.flatten(1))
+            return F.linear(F.linear(x, torch.cat([down.flatten(1) for down in downs]).to(x.dtype)), up)
         base = self.base
-        down = down.view(*down.shape[:2], *(base.kernel_size if down.ndim == 2 else down.shape[2:]))
-        inner = F.conv2d(x, down, None, base.stride, base.padding, base.dilation)
-        return F.conv2d(inner, up.view(*up.shape[:2], 1, 1))
+        kernels = [
+            down.view(*down.shape[:2], *(base.kernel_size if down.ndim == 2 else down.shape[2:]))
+            for down in downs
+        ]
+        inner = F.conv2d(x, torch.cat(kernels).to(x.dtype), None, base.stride, base.padding, base.dilation)
+        return F.conv2d(inner, up[:, :, None, None])
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401
         """The base layer's, with the changed weight."""
