@@ -1,5 +1,7 @@
 """Fine-tuning of Stable Diffusion in miniature: latents, a LoRA, a word, a class kept, all weights; cut and resumed."""
 
+import shlex
+
 import pytest
 import torch
 from PIL import Image
@@ -8,7 +10,8 @@ from safetensors.torch import load_file
 import miniature_sd
 import unnoise
 from unnoise import checkpoints, randomness, training
-from unnoise.errors import DataError, InputError
+from unnoise.cli import main
+from unnoise.errors import CheckpointError, DataError, InputError
 from unnoise.training import Finished, Progress, Saved, TrainConfig, batches, order, settings
 from unnoise.training.encoded import Store
 from unnoise.training.trainer import Trainer
@@ -332,6 +335,33 @@ def test_recomputed_blocks_give_the_same_gradient(data, models, tmp_path):
     )
     for one, other in zip(plain.values(), again.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_pictures_keep_their_aspect_ratio_in_buckets(models, tmp_path):
+    """Twice as wide as high: 80x48 is nearest of the multiples of 16 with 64 x 64 pixels; XL is told of the cut."""
+    (tmp_path / "wide").mkdir()
+    for number in range(2):
+        Image.new("RGB", (96, 48), (90, 100 * number, 0)).save(tmp_path / "wide" / f"{number}.png")
+    more = [f"lora.model={models('sdxl')}", "data.bucket_step=16"]
+    trainer = Trainer(tmp_path / "wide", tmp_path / "run", config(*more))
+    batch = drawn(trainer)
+    assert [size for size, _ in trainer.pictures.buckets] == [(48, 80)]
+    assert batch.x0.shape == (2, 4, 12, 20)
+    assert batch.sizes.tolist() == [[48, 96, 0, 8, 48, 80]] * 2
+    assert torch.isfinite(trainer.learner.objective(batch)).all()
+
+
+def test_the_command_teaches_a_word_and_tells_how_to_use_it(data, models, tmp_path, capsys):
+    run, words = tmp_path / "run", ["--word", "<gizmo>", "--like", "toy", "--size", "48", "--steps", "1"]
+    words += ["--batch", "2", "--sample-every", "0", "--set", "run.device=cpu"]
+    assert main(["train", str(data), "--out", str(run), "--teach", str(models("sd1")), *words]) == 0
+    out = capsys.readouterr().out
+    assert f"done: the word is in {run / 'gizmo.safetensors'}" in out
+    told = shlex.split(out.splitlines()[-1].removeprefix("try it: unnoise "))
+    assert told[:2] == ["generate", "a picture of <gizmo>"]
+    assert main([*told, "--steps", "1", "--size", "32x32", "-o", str(tmp_path / "a.png")]) == 0
+    with pytest.raises(CheckpointError, match=r"taught a word; give the model .* and --embedding"):
+        checkpoints.load(run)
 
 
 REFUSED = [

@@ -139,7 +139,7 @@ class Frozen:
 
         def made() -> Tensors:
             found = self._autoencoder.encode(picture[None].to(self._device))
-            return {"mean": found.mean[0].cpu(), "log_variance": found.log_variance[0].cpu()}
+            return {"mean": found.mean[0], "log_variance": found.log_variance[0]}
 
         key = content_hash([("picture", picture)], self._keys[0]) if self._fits else ""
         tensors = self._kept(key, made)
@@ -148,8 +148,8 @@ class Frozen:
     def _embedded(self, caption: str) -> Embedding:
         def made() -> Tensors:
             row = Embedder(self._base)(Phrase.plain(caption))
-            mask = {} if row.mask is None else {"mask": row.mask.cpu()}
-            return {"hidden": row.hidden.cpu(), "pooled": row.pooled.cpu(), **mask}
+            mask = {} if row.mask is None else {"mask": row.mask}
+            return {"hidden": row.hidden, "pooled": row.pooled, **mask}
 
         tensors = self._kept(content_hash([], caption, self._keys[1]), made)
         return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], (), ())
@@ -158,7 +158,7 @@ class Frozen:
         with self._lock, torch.no_grad():
             found = self._store.get(key) if key else None
             if found is None:
-                found = make()
+                found = {name: tensor.cpu().contiguous() for name, tensor in make().items()}
                 if key:
                     self._store.put(key, found)
             return found
