@@ -4,9 +4,11 @@ Both begin with the same random weights (written once by diffusers, read by ours
 queries, keys, values and outputs, at batch 1, AdamW, gradients clipped to norm 1, on latents and embedded captions that
 are made beforehand, as both projects do. Ours takes them through its own `Trainer`; theirs is the loop that diffusers'
 example for LoRAs has, without Accelerate. The two alternate step by step in one process, and the ratio is the median
-of the ratios of neighbours. Peak memory is that of a process for each, which takes the same steps alone.
+of the ratios of neighbours. On a CPU with one thread (OMP_NUM_THREADS=1) processor time is counted, which a busy
+machine hardly changes. Peak memory is that of a process for each, which takes the same steps alone.
 
     python benchmarks/lora.py                 miniature (seconds)
+    python benchmarks/lora.py --size 256      the same network, sixteen times the pixels
     python benchmarks/lora.py --full          SD 1.5's size, 512x512: about 8 GiB of memory and minutes on a CPU
     python benchmarks/lora.py --precision bfloat16 --device cuda --full
 """
@@ -139,7 +141,7 @@ def peak(device: str) -> int:
 def alone(options: argparse.Namespace, which: str, model: Path, data: Path, side: int) -> int:
     """Peak memory of one side in a process of its own."""
     words = [sys.executable, __file__, "--alone", which, "--model", str(model), "--data", str(data)]
-    words += ["--side", str(side), "--precision", options.precision, "--device", options.device]
+    words += ["--size", str(side), "--precision", options.precision, "--device", options.device]
     done = subprocess.run([*words, *["--recompute"] * options.recompute], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -147,7 +149,7 @@ def alone(options: argparse.Namespace, which: str, model: Path, data: Path, side
 
 
 def made(options: argparse.Namespace, which: str) -> Callable[[], float]:
-    place, rest = Path(options.model), (options.side, options.precision, options.device, options.recompute)
+    place, rest = Path(options.model), (options.size, options.precision, options.device, options.recompute)
     return ours(place, Path(options.data), *rest) if which == "ours" else theirs(place, *rest)
 
 
@@ -162,23 +164,26 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--recompute", action="store_true", help="activation checkpointing on both sides")
-    for hidden in ("--alone", "--model", "--data", "--side"):
-        parser.add_argument(hidden, type=int if hidden == "--side" else str, help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, default=0, help="side of the pictures (default 64; full 512)")
+    for hidden in ("--alone", "--model", "--data"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def timed(options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each step of both, turn by turn, after one unmeasured step each."""
     pair = {which: made(options, which) for which in ("ours", "theirs")}
+    busy = options.device == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if busy else time.perf_counter
     seconds: dict[str, list[float]] = {which: [] for which in pair}
     for turn in range(options.rounds + 1):
         for which, step in pair.items():
-            begun = time.perf_counter()
+            begun = clock()
             step()
             if options.device == "cuda":
                 torch.cuda.synchronize()
             if turn:
-                seconds[which].append(time.perf_counter() - begun)
+                seconds[which].append(clock() - begun)
     return seconds
 
 
@@ -187,7 +192,7 @@ def report(options: argparse.Namespace, seconds: dict[str, list[float]], memory:
     how = f"{options.precision} on {options.device}{', recomputed' if options.recompute else ''}"
     print(
         f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads\n"
-        f"SD 1.5 LoRA, rank 8, {size}, {options.side}x{options.side}, batch 1, {how}, {options.rounds} steps"
+        f"SD 1.5 LoRA, rank 8, {size}, {options.size}x{options.size}, batch 1, {how}, {options.rounds} steps"
     )
     for which, name in (("ours", "unnoise"), ("theirs", "diffusers + peft")):
         each, held = statistics.median(seconds[which]), memory[which] / 2**20
@@ -205,11 +210,11 @@ def main() -> None:
         print(json.dumps({"peak": peak(options.device)}))
         return
     work = Path(mkdtemp())
-    options.side = 512 if options.full else 64
+    options.size = options.size or (512 if options.full else 64)
     options.rounds = options.rounds or (2 if options.full else 10)
-    model, data = checkpoint(options.full, work), pictures(work / "data", options.side)
+    model, data = checkpoint(options.full, work), pictures(work / "data", options.size)
     options.model, options.data = str(model), str(data)
-    memory = {which: alone(options, which, model, data, options.side) for which in ("ours", "theirs")}
+    memory = {which: alone(options, which, model, data, options.size) for which in ("ours", "theirs")}
     report(options, timed(options), memory)
 
 

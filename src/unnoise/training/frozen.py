@@ -87,8 +87,8 @@ class Frozen:
         self._keys = ("", "")
         if folder is not None:
             encoders = [fingerprint(tower.encoder) for tower in base.towers] if text else []
-            skips = [tower.skip for tower in base.towers]
-            self._keys = (f"{on} {fingerprint(self._autoencoder)}", f"{on} {encoders} {skips}")
+            how = [(tower.skip, tower.tokenizer.padding) for tower in base.towers]
+            self._keys = (f"{on} {fingerprint(self._autoencoder)}", f"{on} {encoders} {how}")
         self._lock = threading.RLock()
 
     @property
@@ -151,7 +151,8 @@ class Frozen:
             mask = {} if row.mask is None else {"mask": row.mask}
             return {"hidden": row.hidden, "pooled": row.pooled, **mask}
 
-        tensors = self._kept(content_hash([], caption, self._keys[1]), made)
+        ids = [tower.tokenizer.encode(caption) for tower in self._base.towers]
+        tensors = self._kept(content_hash([], ids, self._keys[1]), made)
         return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], (), ())
 
     def _kept(self, key: str, make: Callable[[], Tensors]) -> Tensors:
