@@ -1,5 +1,6 @@
 """Fine-tuning of Stable Diffusion in miniature: latents, a LoRA, a word, a class kept, all weights; cut and resumed."""
 
+import dataclasses
 import shlex
 
 import pytest
@@ -349,6 +350,19 @@ def test_pictures_keep_their_aspect_ratio_in_buckets(models, tmp_path):
     assert batch.x0.shape == (2, 4, 12, 20)
     assert batch.sizes.tolist() == [[48, 96, 0, 8, 48, 80]] * 2
     assert torch.isfinite(trainer.learner.objective(batch)).all()
+
+
+def test_long_captions_go_on_in_further_chunks(data, models, tmp_path):
+    trainer = Trainer(data, tmp_path / "run", config(f"lora.model={models('sd1')}", SMALL))
+    told = trainer.pictures.frozen.told(["a toy", "a toy " * 50])
+    assert told.hidden.shape == (2, 154, 64)
+    assert told.mask.sum(1).tolist() == [77, 154]
+    with torch.no_grad():
+        batch = drawn(trainer)
+        plain = dataclasses.replace(batch, told=trainer.pictures.frozen.told(["a toy"] * 2))
+        found = trainer.learner.objective(dataclasses.replace(batch, told=told))
+    # the short one hears what it hears alone
+    torch.testing.assert_close(found[0], trainer.learner.objective(plain).detach()[0], rtol=1e-5, atol=0)
 
 
 def test_the_command_teaches_a_word_and_tells_how_to_use_it(data, models, tmp_path, capsys):
