@@ -35,7 +35,7 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 def checkpoint(full: bool, folder: Path) -> Path:
-    """A diffusers folder with random weights; the autoencoder and text encoder stay small, for neither trains here."""
+    """A diffusers folder with random weights; the autoencoder stays small, for it is used once."""
     import diffusers
     import transformers
 
@@ -45,7 +45,8 @@ def checkpoint(full: bool, folder: Path) -> Path:
     if full:
         torch.manual_seed(0)
         pipe.unet = diffusers.UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-        pipe.text_encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(hidden_size=768))
+        text = transformers.CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
+        pipe.text_encoder = transformers.CLIPTextModel(text)
         pipe.vae = diffusers.AutoencoderKL(
             block_out_channels=(32, 32, 32, 32),
             down_block_types=("DownEncoderBlock2D",) * 4,
