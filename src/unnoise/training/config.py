@@ -275,7 +275,7 @@ class TrainConfig:
             raise InputError(f"{' and '.join(asked)} are both given; give one of them.")
         if asked and self.optimizer.profile_every:
             raise InputError(
-                f"optimizer.profile_every makes profiles of models trained from nothing, and {asked[0]} begins with "
+                f"optimizer.profile_every makes profiles of whole models, and {asked[0]} begins with "
                 "one; leave one of them out (optimizer.more_ema works with both)."
             )
         if self.prior.prompt:

