@@ -20,13 +20,11 @@ STYLES = ("noto", "flat", "3d")
 TRIED = (
     (None, 20, 1.0),
     (None, 20, 2.0),
-    ("DPM++ 2M Karras", 20, 2.0),
-    ("DPM++ 2M SDE Karras", 20, 1.5),
-    ("DPM++ 2M SDE Karras", 20, 3.0),
-    ("DPM++ 2M SDE Karras", 40, 2.0),
+    (None, 20, 3.0),
+    ("Adams-Moulton 2", 20, 2.0),
+    ("Adams-Moulton 2", 20, 3.0),
+    ("DPM++ 2M Karras", 20, 3.0),
     ("DPM++ 2M SDE Karras", 40, 3.0),
-    ("Euler a", 40, 2.0),
-    ("Euler a", 40, 3.0),
 )
 
 
