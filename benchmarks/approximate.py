@@ -1,11 +1,14 @@
 """Approximate and optional ways to make a picture: how much sooner, and how far from the exact one.
 
+    python benchmarks/approximate.py --shares
     python benchmarks/approximate.py [--model emoji] [--steps 20] [--count 4] [--rounds 2] [--threads 1] [--openvino]
+        [--only TEXT]
 
 For each way the pictures of the model card's prompts are made from the same seeds as the exact ones, by the model's own
 scheduler and guidance. Printed are processor seconds a picture (the least of the rounds, in which the ways take turns),
 the speed-up over exact, SSIM to the exact picture (mean, and the worst of them), and the root mean square of the
-difference over that of the picture.
+difference over that of the picture. With --shares: what a quick look of a feature cache computes of Stable Diffusion,
+as a share of a whole one with guidance, in multiplications, counted and not timed.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 import unnoise
+from unnoise.checkpoints.building import outline
 from unnoise.evaluation.similarity import relative_error, structural_similarity
+from unnoise.networks.unet import Reusing, UNet, published
 from unnoise.pipelines import FeatureCache, Interval, Scale, TextToImage
 
 Way = Callable[[TextToImage], Tensor]
@@ -49,6 +55,30 @@ def ways(pipe: TextToImage, steps: int, count: int) -> dict[str, Way]:
     return found
 
 
+def shares() -> None:
+    for name, config, side in (
+        ("emoji", unnoise.load("emoji").model.network.config, 32),
+        ("Stable Diffusion 1, 512x512", published.stable_diffusion_1(), 64),
+        ("Stable Diffusion XL, 1024x1024", published.stable_diffusion_xl(), 128),
+    ):
+        network = outline(lambda config=config: UNet(config))
+        for blocks in (0, 2, 1):
+            reusing = Reusing(network, blocks)
+            whole, quick = flops(reusing, side, 2, True), flops(reusing, side, 1, False)
+            print(f"{name:32} {reusing.blocks} blocks: {quick / whole:.3f} of {whole / 1e9:.4g} GFLOP")
+
+
+def flops(network: Reusing, side: int, rows: int, whole: bool) -> int:
+    config, network.whole = network.config, whole
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        x, time = torch.empty(rows, config.in_channels, side, side), torch.empty(rows)
+        memory = network.remember(torch.empty(rows, 77, config.text_width))
+        pooled = torch.empty(rows, config.pooled_width) if config.pooled_width else None
+        begun = counter.get_total_flops()  # keys and values are made once a run
+        network(x, time, memory, pooled=pooled)
+        return counter.get_total_flops() - begun
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default="emoji")
@@ -57,7 +87,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--openvino", action="store_true", help="OpenVINO beside torch")
+    parser.add_argument("--only", default="", help="exact, and ways with this in their names")
+    parser.add_argument("--shares", action="store_true", help="count multiplications, and nothing else")
     asked = parser.parse_args()
+    if asked.shares:
+        shares()
+        return
     torch.set_num_threads(asked.threads)
     pipe = unnoise.load(asked.model)
     rows = {name: (pipe, make) for name, make in ways(pipe, asked.steps, asked.count).items()}
@@ -66,6 +101,7 @@ def main() -> None:
         rows["openvino"] = (pipe.with_engine("openvino"), exact)
         rows["torch, float32"] = (unnoise.load(asked.model, dtype=torch.float32), exact)
         rows["openvino, float32"] = (rows["torch, float32"][0].with_engine("openvino"), exact)
+    rows = {name: row for name, row in rows.items() if name == "exact" or asked.only in name}
     pictures: dict[str, Tensor] = {}
     seconds = dict.fromkeys(rows, float("inf"))
     for name in ("openvino", "openvino, float32"):

@@ -1,4 +1,4 @@
-"""What was tried to make one level of Stable Diffusion's UNet quicker and was left out: int8 and merged tokens.
+"""What was tried for one level of Stable Diffusion's UNet and was left out: int8 arithmetic and merged tokens.
 
     python benchmarks/left_out.py [--threads 1]
 
@@ -9,8 +9,8 @@ One transformer block's parts at a latent of 64x64 (4096 tokens of width 320, ba
 - self-attention over all tokens, and over half of them: those that resemble another most are merged into it and get its
   answer (ToMe for Stable Diffusion, Bolya & Hoffman 2023: one token of each 2x2 stays, the others are matched to it).
 
-Printed are milliseconds of the processor, the least of the rounds, and the error: root mean square of the difference from float32 over
-that of the answer. For merging, the tokens are smooth pictures, on which it loses least.
+Printed are milliseconds of the processor, the least of the rounds, and the error: root mean square of the difference
+from float32 over that of the answer. For merging, the tokens are smooth pictures, on which it loses least.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ is the root mean square over 64 of them. One core, under two minutes:
     python benchmarks/solvers.py             # the table of docs/schedulers/accuracy.md
     python benchmarks/solvers.py --default   # solvers x grids on VP, EDM and flow, for the default
     python benchmarks/solvers.py --model digits   # a shipped model's pictures beside its own 200-step results
+    python benchmarks/solvers.py --model emoji --calls 12   # the same at one number of calls, names only
 """
 
 from __future__ import annotations
@@ -237,18 +238,21 @@ def choose() -> None:
                 print(f"{place + 1:>4}  {mean:.2e}  {'  '.join(f'{e:.1e}' for e in each)}  {name}")
 
 
-def pictures(model: str) -> None:
-    """Distance (root mean square) and likeness (SSIM) of a model's pictures to its own 200-step results."""
+def pictures(model: str, calls: int | None = None) -> None:
+    """Distance (root mean square) and likeness (SSIM) of a model's pictures to its own 200-step results.
+
+    calls: compare the default and four well-known names at this number alone; else the candidates of decision 10.
+    """
     import unnoise
 
     pipe = unnoise.load(model)
-    prompts, seeds = ["a three", "a seven", "an eight", "a two"], [1, 2, 3, 4]
+    prompts, seeds = list(pipe.model.card["prompts"][:4]), [1, 2, 3, 4]
 
     def drawn(scheduler: Scheduler, steps: int) -> torch.Tensor:
         made = pipe(prompts, seeds=seeds, steps=steps, scheduler=scheduler).arrays
         return torch.stack([torch.from_numpy(picture).double() for picture in made]).movedim(-1, 1)
 
-    middling = Scheduler(grids.Arcsinh(), solvers.adams_moulton(2))
+    middling = Scheduler()
     reference = drawn(middling, 200)
     limit = 2 * reference - 1
     print(f"two 200-step results differ by {rms(drawn(names.get('DPM++ 2M Karras'), 200), reference):.4f}")
@@ -261,11 +265,14 @@ def pictures(model: str) -> None:
         "DPM++ 2M Karras": first_order(),
         "DDIM": names.get("DDIM"),
         "Euler": names.get("Euler"),
-        "the default now": Scheduler(),
     }
-    print(f"{'':<26}" + "".join(f"{f'{steps} calls':<16}" for steps in CHOSEN_AT))
+    if calls:
+        known = ("Euler", "DDIM", "DPM++ 2M Karras", "UniPC")
+        candidates = {"the default": middling} | {name: names.get(name) for name in known}
+    counts = (calls,) if calls else CHOSEN_AT
+    print(f"{'':<26}" + "".join(f"{f'{steps} calls':<16}" for steps in counts))
     for name, scheduler in candidates.items():
-        made = [drawn(scheduler, steps) for steps in CHOSEN_AT]
+        made = [drawn(scheduler, steps) for steps in counts]
         cells = [
             f"{rms(one, reference):.4f}  {float(structural_similarity(2 * one - 1, limit).mean()):.4f}"
             for one in made
@@ -301,8 +308,9 @@ if __name__ == "__main__":
     options.add_argument(
         "--model", metavar="NAME", help="compare a shipped model's pictures with their limit"
     )
+    options.add_argument("--calls", type=int, metavar="N", help="with --model: one number of network calls")
     chosen = options.parse_args()
     if chosen.model:
-        pictures(chosen.model)
+        pictures(chosen.model, chosen.calls)
     else:
         choose() if chosen.default else compare()

@@ -1,9 +1,11 @@
-"""Training step and forward pass of the 35.7 M-parameter CIFAR-10 UNet, ours beside diffusers', same weights.
+"""Training of the 35.7 M-parameter CIFAR-10 UNet: whole loops (`loops.py`), then steps and forward passes alone.
 
-Training: 32x32, batch 32, AdamW, gradients clipped to norm 1, in float32 and under bfloat16 autocast; both sides
-use the same optimizer, see the same batches and must show the same losses. Forward: bfloat16, channels-last, batch
-1 and 16, ours packed for inference. Nothing is compiled. The two alternate call by call, and a ratio is the median
-of the ratios of neighbours: a busy machine slows both. Run: python benchmarks/training.py [--quick]
+The latter stand beside diffusers' with the same weights. Training: 32x32, batch 16, AdamW, gradients clipped to norm
+1, in float32 and under bfloat16 autocast; both sides use the same optimizer, see the same batches and must show the
+same losses. Forward: bfloat16, channels-last, batch 1 and 16, ours packed for inference. Nothing is compiled. The two
+alternate call by call, and a ratio is the median of the ratios of neighbours: a busy machine slows both.
+
+    python benchmarks/training.py [--quick] [--only loops|training|forward]      # about five minutes on two cores
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
+import loops
 import torch
+from loops import THEIRS
 from torch import Tensor, nn
 
 from unnoise.networks import UNet, pack
@@ -25,19 +29,6 @@ from unnoise.networks.unet import published
 
 ROOT = Path(__file__).resolve().parents[1]
 our_weights = runpy.run_path(str(ROOT / "tests/parity/diffusers_unet.py"))["our_weights"]
-
-THEIRS = {
-    "sample_size": 32,
-    "block_out_channels": (128, 256, 256, 256),
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "attention_head_dim": None,
-    "downsample_padding": 0,
-    "flip_sin_to_cos": False,
-    "freq_shift": 1,
-    "norm_eps": 1e-6,
-    "dropout": 0.0,  # both alike: random masks would make the losses differ
-}
 
 
 def both(dtype: torch.dtype = torch.float32) -> tuple[nn.Module, nn.Module]:
@@ -137,21 +128,25 @@ def measure_forward(batch: int, rounds: int, bar: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds and a small training batch")
-    parser.add_argument("--only", choices=("training", "forward"))
+    parser.add_argument("--only", choices=("loops", "training", "forward"))
     parsed = parser.parse_args()
     quick, only = parsed.quick, parsed.only
+    if only in (None, "loops"):
+        loops.main(2 if quick else 16, 1 if quick else 40)
+        if only:
+            return
     print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"diffusers {diffusers.__version__}"
+        f"\n{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, diffusers {diffusers.__version__}"
     )
     print(f"{'work':32} {'ours ms':>9} {'peer ms':>9} {'ratio':>6} (quartiles)")
-    batch, rounds = (4, 3) if quick else (32, 8)
+    batch, rounds = (4, 3) if quick else (16, 3)
     if only != "forward":
         measure_training(batch, rounds, autocast=False, bar=1.10)
         measure_training(batch, rounds, autocast=True, bar=1.05)
     if only != "training":
-        measure_forward(1, 15 if quick else 60, bar=1.25)
-        measure_forward(16, 3 if quick else 12, bar=1.03)
+        measure_forward(1, 15 if quick else 30, bar=1.25)
+        measure_forward(16, 3 if quick else 6, bar=1.03)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from unnoise.schedulers import names
 from unnoise.text import Tokenizer
 
 DOWN = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
 UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
+PROMPT, NEGATIVE = "a red apple on a wooden table", "blurry"
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 UNETS = {
@@ -160,3 +162,31 @@ def save(pipe, folder: Path, **options) -> Path:
         warnings.simplefilter("ignore")
         pipe.save_pretrained(str(folder), **options)
     return folder
+
+
+def fresh(folder):
+    """diffusers' pipeline of a folder."""
+    import diffusers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def latents():
+    return torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
+
+
+def theirs(pipe, steps=20):
+    """A small picture of diffusers' pipeline, (32, 32, 3) in [0, 1]."""
+    options = {"num_inference_steps": steps, "guidance_scale": 5.0, "latents": latents(), "output_type": "np"}
+    return pipe([PROMPT], negative_prompt=[NEGATIVE], width=32, height=32, **options).images[0]
+
+
+def ours(pipe, config, steps=20):
+    """The same of ours, with DDIM as `config` has it."""
+    scheduler = names.from_config({**config, "_class_name": "DDIMScheduler"}, compat="diffusers").scheduler
+    options = {"steps": steps, "guidance": 5.0, "latents": latents(), "scheduler": scheduler}
+    return pipe(PROMPT, negative=NEGATIVE, width=32, height=32, **options).arrays[0]

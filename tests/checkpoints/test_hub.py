@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import miniature_sd
@@ -17,7 +18,7 @@ from unnoise.checkpoints import controlnet, hub
 from unnoise.checkpoints.needed import of_model
 from unnoise.cli import main
 from unnoise.errors import CheckpointError
-from unnoise.pipelines import load
+from unnoise.pipelines import Recipe, load
 
 pytest.importorskip("diffusers")
 VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -27,6 +28,11 @@ VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("sd1")
     return miniature_sd.save(miniature_sd.pipeline("sd1", place), place / "model")
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    return checkpoints.load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -98,23 +104,23 @@ def test_where_the_library_keeps_its_cache_we_look(monkeypatch):
 
 
 def test_what_is_not_there_is_fetched_once_and_nothing_but_what_is_needed(
-    folder, repository, cache, monkeypatch
+    folder, whole, repository, cache, monkeypatch
 ):
     with hub_of(repository) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         model = checkpoints.load(NAME)
         fetched = set(server.fetched)
-    assert same(model, checkpoints.load(folder))
+    assert same(model, whole)
     assert fetched == set(
         files_of(folder)
     )  # as diffusers wrote it: no half precision, pickle, page or safety checker
     assert (cache / f"models--{NAME.replace('/', '--')}" / "refs" / "main").read_text() == COMMIT
-    assert same(checkpoints.load(NAME), model)  # the server is gone
+    checkpoints.recognise(NAME).check()  # the server is gone
     asked = [name for name in fetched if name.endswith(".safetensors")]
     assert len(asked) == 3
 
 
-def test_a_variant_is_fetched_where_it_is_asked_for_or_alone(folder, repository, monkeypatch):
+def test_a_variant_is_fetched_where_it_is_asked_for_or_alone(folder, whole, repository, monkeypatch):
     with hub_of(repository) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         half = load(f"{NAME}@{COMMIT}:fp16", dtype=torch.float32).model
@@ -124,13 +130,15 @@ def test_a_variant_is_fetched_where_it_is_asked_for_or_alone(folder, repository,
         assert half.name == f"{NAME}@{COMMIT}:fp16"
         with pytest.raises(CheckpointError, match="has no variant 'int3'; leave it out"):
             checkpoints.load(f"{NAME}:int3")
-    whole = checkpoints.load(folder)
     assert torch.equal(half.network.conv_in.weight, whole.network.conv_in.weight.half().float())
     # the same snapshot holds half precision alone: taken as it is, without a word from the network
-    assert same(checkpoints.load(f"{NAME}@{COMMIT}"), half)
+    files = checkpoints.recognise(f"{NAME}@{COMMIT}").parts["network"].files
+    assert [file.name for file in files] == ["diffusion_pytorch_model.fp16.safetensors"]
 
 
-def test_a_snapshot_that_another_program_left_unfinished_is_completed(folder, repository, cache, monkeypatch):
+def test_a_snapshot_that_another_program_left_unfinished_is_completed(
+    folder, whole, repository, cache, monkeypatch
+):
     part = {name: content for name, content in files_of(folder).items() if not name.startswith("unet/")}
     into_cache(part, cache)
     with hub_of(repository) as server:
@@ -139,7 +147,7 @@ def test_a_snapshot_that_another_program_left_unfinished_is_completed(folder, re
         assert {name for name in server.fetched if not name.endswith(".json")} == {
             "unet/diffusion_pytorch_model.safetensors"
         }
-    assert same(model, checkpoints.load(folder))
+    assert same(model, whole)
 
 
 @pytest.mark.parametrize("number", ["{0}.fp16-{1}", "{0}-{1}.fp16"])
@@ -154,13 +162,13 @@ def test_shards_count_only_together(number):
     assert of_model(index, listed[:-2]).lacks == ("unet",)
 
 
-def test_one_file_of_a_repository_and_a_network_alone(folder, cache, tmp_path, monkeypatch):
+def test_one_file_of_a_repository_and_a_network_alone(folder, whole, cache, tmp_path, monkeypatch):
     import diffusers
 
     single = checkpoints.convert(folder, tmp_path / "v1.safetensors").read_bytes()
     with hub_of({"v1.safetensors": single, "v2.safetensors": b""}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        assert same(checkpoints.load(f"{NAME}/v1.safetensors"), checkpoints.load(folder))
+        assert same(checkpoints.load(f"{NAME}/v1.safetensors"), whole)
         assert server.fetched == ["v1.safetensors"]
         with pytest.raises(
             CheckpointError, match=r"lacks model_index.json. It has v1.safetensors, v2.safetensors; ask"
@@ -222,8 +230,6 @@ def test_paths_are_never_addresses(tmp_path):
 
 
 def test_the_command_line_makes_a_picture_and_inspects(folder, repository, tmp_path, monkeypatch, capsys):
-    from PIL import Image
-
     with hub_of(repository) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         words = [
@@ -247,3 +253,10 @@ def test_the_command_line_makes_a_picture_and_inspects(folder, repository, tmp_p
     assert "Stable Diffusion 1" in capsys.readouterr().out
     wanted = load(folder)("a house", seed=7, steps=2, width=32, height=32).images[0]
     assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(wanted))
+    # the recipe names the commit, and what is in the cache is taken from there
+    assert Recipe.from_png("out.png").model == f"{NAME}@{COMMIT}"
+    assert main(["verify", "out.png"]) == 0
+    assert "bit-equal" in capsys.readouterr().out
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    assert main(["verify", "out.png"]) == 2
+    assert "give its file or folder with --model" in capsys.readouterr().err

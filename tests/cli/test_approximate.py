@@ -17,10 +17,10 @@ def pixels(path):
 
 def test_a_cache_is_used_told_and_repeated(run, tiny, tmp_path):
     words = ("generate", "a seven", "-m", tiny, "-s", 7, "--steps", 8)
-    status, out, _ = run(*words, "--cache", 0.2, "--cache-blocks", 1, "-o", "x.png", "--json")
+    status, out, _ = run(*words, "--cache", 0.5, "--cache-blocks", 1, "-o", "x.png", "--json")
     assert status == 0
-    assert json.loads(out)["images"][0]["recipe"]["cache"] == "turn 0.2 blocks 1"
-    made = load(tiny)("a seven", seed=7, steps=8, cache="turn=0.2 blocks=1")
+    assert json.loads(out)["images"][0]["recipe"]["cache"] == "turn 0.5 blocks 1"
+    made = load(tiny)("a seven", seed=7, steps=8, cache="turn=0.5 blocks=1")
     assert np.array_equal(pixels(tmp_path / "x.png"), np.asarray(made.images[0]))
     assert run("generate", "--from", "x.png", "-m", tiny, "-o", "y.png")[0] == 0
     assert np.array_equal(pixels(tmp_path / "y.png"), pixels(tmp_path / "x.png"))

@@ -44,7 +44,7 @@ def probe(*words, folder):
         (["generate", "a seven", "--steps", "0"], 2),
         (["generate", "a seven", "--stesp", "5"], 2),
         (["generate", "a seven", "-m", "no-such-model"], 2),
-        (["generate", "a seven", "--guidance", "nan"], 2),
+        (["generate", "a seven", "-m", "owner/name@main:fp16", "--guidance", "nan"], 2),
         (["generate", "a (seven:5000)"], 2),
         (["generate", "a seven", "--init", "nowhere.png"], 1),
         (["generate", "a seven", "--strength", "0.5"], 2),

@@ -118,10 +118,15 @@ def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--lora", "base", "--size", 16), "model.size=16 is asked for, but a LoRA is learned beside 'base'"),
+        (("--lora", "base", "--size", 16), "model.size=16 is asked for, but what is learned begins with 'base'"),
         (("--lora", "base", "--rank", 0), "--rank is 0; give a whole number from 1"),
         (("--lora", " ",), "--lora is empty"),
+        (("--lora", "base", "--shard"), "run.shard divides the weights of models trained from nothing"),
         (("--rank", 4), "lora.rank=4 is asked for without a model; give one with --lora"),
+        (("--word", "<toy>"), "word.word=<toy> is asked for without a model; give one with --teach"),
+        (("--teach", "base", "--word", "<toy>"), "word.like is empty; give the new word and one"),
+        (("--prior", "a toy"), "prior.prompt keeps a class that a model knows already"),
+        (("--lora", "base", "--finetune", "base"), "lora.model and finetune.model are both given"),
     ],
 )  # fmt: skip
 def test_words_that_a_lora_cannot_have_are_refused(run, pictures, words, said):

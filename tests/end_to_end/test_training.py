@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from unnoise import checkpoints as models
 from unnoise import training
+from unnoise.cli import main
 from unnoise.errors import DataError, FileError, InputError, NonFiniteError
 from unnoise.training import Finished, Progress, Saved, Stopped, Validated, settings
 from unnoise.training.batches import ahead, draw
@@ -143,6 +144,11 @@ def test_what_a_run_learns_beside_the_model_is_resumed_too(folder, tmp_path):
     held = [[json.loads(line) for line in found if "held out" in line] for found in lines]
     assert held[0] == held[1]
     assert models.load(tmp_path / "run" / "model-0.9").shape == (1, 8, 8)
+    # A profile that was tracked, made again from the snapshots and saved as a model.
+    assert main(["convert", str(tmp_path / "run"), str(tmp_path / "made"), "--profile", "0.1"]) == 0
+    made, kept = models.load(tmp_path / "made").network.state_dict(), left["more.safetensors"]
+    assert all(torch.allclose(made[name], kept[f"profile.1.network.{name}"], atol=1e-5) for name in made)
+    assert main(["convert", str(tmp_path / "run"), str(tmp_path / "more"), "--profile", "0.5"]) == 2
 
 
 def test_a_finished_run_is_a_folder_with_everything_in_it(whole, folder):

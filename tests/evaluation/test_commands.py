@@ -5,10 +5,15 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tiny_model import save_tiny
+from latent_model import latent_model
+from tiny_model import save_tiny, tiny_model
+from unnoise import checkpoints, evaluation
 from unnoise.cli import main
+from unnoise.pipelines.latents import encode
+from unnoise.text import embed
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +71,33 @@ def test_the_line_for_people(run, tiny, folder):
     assert "3 pictures; the model was told the captions" in out
 
 
+def test_a_latent_model_is_judged_in_nats_of_its_latents(run, tmp_path, monkeypatch):
+    """By the method of bounds and along the path; nothing is called bits of a pixel, and no baseline is of pixels."""
+    model = latent_model()
+    monkeypatch.setattr(checkpoints, "load", lambda name: model)
+    side, source = 8 * model.autoencoder.config.factor, np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        picture = Image.fromarray(source.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        picture.save(tmp_path / "pictures" / f"{number}.png")
+    status, out, err = run(
+        "evaluate", "likelihood", "latent", "pictures", "--method", "all", "--steps", 4, "--calls", 4, "--tolerance",
+        "0.1", "--train", "pictures", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    rows = json.loads(out)["results"]
+    assert [row["unit"] for row in rows] == ["nats/dim of the latent"] * 3
+    pixels = evaluation.read_folder(tmp_path / "pictures").pixels
+    with torch.inference_mode():
+        latents = encode(model, pixels.float() / 127.5 - 1.0).clone()
+        seen = embed(model.text_encoder, model.tokenizer, [""] * 3)
+    told = {"text": seen.hidden.clone()} | ({} if seen.mask is None else {"text_mask": seen.mask.clone()})
+    wanted = evaluation.bits_per_dim(
+        model.diffuser, latents, "vdm", space="latent", calls=4, conditioning=told
+    )
+    assert rows[1]["value"] == pytest.approx(wanted.value, rel=1e-6)
+
+
 def test_distance_of_a_set_to_itself_and_its_copies(run, folder):
     status, out, _ = run("evaluate", "distance", folder, folder, "--neighbours", 3, "--nearest", "--json")
     told = json.loads(out)
@@ -109,17 +141,54 @@ def test_inspect_run_writes_a_page(run, tiny, tmp_path):
 
 
 def test_refusals(run, tiny, folder, tmp_path):
-    Image.new("L", (9, 8)).save(tmp_path / "wide.png")
+    (tmp_path / "wide").mkdir()
+    Image.new("L", (9, 8)).save(tmp_path / "wide" / "wide.png")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep" / "a.png")
+    np.save(tmp_path / "bytes.npy", np.zeros((20, 4), np.uint8))
+    np.save(tmp_path / "floats.npy", np.zeros((20, 4)))
+    np.save(tmp_path / "nan.npy", np.full((20, 4), np.nan))
+    np.save(tmp_path / "words.npy", np.full((20, 4), "a"))
+    broken = tiny_model()
+    for tensor in broken.network.parameters():
+        tensor.data.fill_(1e30)  # finite, so that it is loaded; what the network says is not
+    checkpoints.save(broken, tmp_path / "broken")
     asked = {
+        ("evaluate", "likelihood", tmp_path / "broken", folder, "--method", "vdm"): (
+            1,
+            "is not finite for picture 0",
+        ),
+        ("evaluate", "likelihood", tmp_path / "broken", folder, "--method", "ode"): (1, "finite"),
+        ("evaluate", "likelihood", tiny, tmp_path / "deep", "--method", "vdm"): (
+            1,
+            "more than 8 bits a pixel",
+        ),
+        ("evaluate", "likelihood", tiny, folder, "--method", "vdm", "--levels", 17): (
+            2,
+            "none of the 17 grey levels",
+        ),
+        ("evaluate", "distance", "bytes.npy", "floats.npy"): (
+            2,
+            "the first set is uint8, the second float64",
+        ),
+        ("evaluate", "distance", "floats.npy", "nan.npy"): (
+            1,
+            "the second set holds features that are not finite",
+        ),
+        ("evaluate", "distance", "floats.npy", "words.npy"): (1, "give an array of numbers"),
+        ("evaluate", "distance", "floats.npy", folder): (2, "give pictures of one size"),
+        ("evaluate", "distance", "floats.npy", "empty"): (1, "holds no picture"),
+        ("compare", tiny, "--data", "empty"): (1, "holds no picture"),
+        ("compare", tiny, "--data", "deep"): (1, "more than 8 bits a pixel"),
         ("evaluate", "likelihood", tiny, folder): (2, "a cosine schedule has not; give steps=1000"),
         ("evaluate", "likelihood", tiny, folder, "--method", "nll"): (2, "--method is nll"),
-        ("evaluate", "likelihood", tiny, tmp_path): (1, "is 9x8, expected 8x8"),
+        ("evaluate", "likelihood", tiny, "wide"): (1, "is 9x8, expected 8x8"),
         ("evaluate", "likelihood", tiny, tmp_path / "empty"): (1, "holds no picture"),
         ("evaluate", "likelihood", tiny, tmp_path / "nowhere"): (1, "does not exist"),
         ("evaluate", "likelihood", tiny, folder, "--fit-variance"): (2, "give --train FOLDER"),
-        ("evaluate", "distance", tmp_path / "wide.png", folder): (1, "is a file"),
-        ("evaluate", "distance", tmp_path, folder): (2, "at least 10 pictures"),
+        ("evaluate", "distance", "wide/wide.png", folder): (1, "is a file"),
+        ("evaluate", "distance", "wide", folder): (2, "at least 10 pictures"),
         ("evaluate", "distance", folder, folder, "--features", "nowhere:f"): (
             2,
             "or MODULE:FUNCTION",

@@ -101,10 +101,14 @@ def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
 
 def test_held_out_pictures_are_what_quality_is_measured_against():
     noise = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(9))
-    found = compare(Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=0.3 + 0.5 * noise)
+    found = compare(
+        Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=(0.3 + 0.5 * noise).clamp(-1, 1)
+    )
     (cell,) = found.cells
     assert cell.quality.low < 0.0 < cell.quality.high
-    off = compare(Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=-0.7 + 0.1 * noise)
+    off = compare(
+        Exact(), "", schedulers=("DDIM",), steps=(20,), count=40, real=(-0.7 + 0.1 * noise).clamp(-1, 1)
+    )
     assert off.cells[0].quality.low > 0.5
     assert found.against == "40 held-out pictures"
 
@@ -112,7 +116,7 @@ def test_held_out_pictures_are_what_quality_is_measured_against():
 def test_quality_is_the_kernel_distance_of_features_where_they_are_given():
     """Half of the cells' pictures moved: the distance of a feature that sees it, and of one that does not."""
     noise = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(9))
-    asked = {"schedulers": ("DDIM",), "steps": (20,), "count": 40, "real": 0.3 + 0.5 * noise}
+    asked = {"schedulers": ("DDIM",), "steps": (20,), "count": 40, "real": (0.3 + 0.5 * noise).clamp(-1, 1)}
 
     def halves(pixels):
         assert pixels.dtype == torch.uint8
@@ -123,7 +127,7 @@ def test_quality_is_the_kernel_distance_of_features_where_they_are_given():
 
     found = compare(Exact(), "", features=halves, named="halves", **asked)
     made = halves(((found.pictures["DDIM", 20].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
-    goal = halves(((asked["real"].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+    goal = halves(((asked["real"] + 1) * 127.5).round().to(torch.uint8))
     assert found.measure == "kernel distance (KID) of halves"
     assert found.cells[0].quality.value == pytest.approx(evaluation.kernel(made, goal), rel=1e-12)
     assert "kernel distance (KID) of halves, to 40 held-out" in found.to_dict()["quality"]
@@ -158,6 +162,10 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
         ({"schedulers": ("DPM+ 2M",)}, "the nearest are"),
         ({"real": torch.zeros(20, 3, 8, 8)}, "the real pictures are .3, 8, 8."),
         ({"real": torch.zeros(3, 1, 8, 8)}, "3 real pictures are too few"),
+        (
+            {"real": torch.full((20, 1, 8, 8), 255.0)},
+            "run from 255 to 255; give uint8, or floats from -1 to 1",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_run(options, words):

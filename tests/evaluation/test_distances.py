@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import sqrtm
 from scipy.stats import energy_distance, wasserstein_distance
 
@@ -131,6 +132,7 @@ def test_all_distances_at_once_say_what_they_are_of():
         (A[:3], B, "at least 10 pictures"),
         (A, B[:, :2], "give pictures of one size"),
         (A[:, 0], B, "give .pictures, features."),
+        ((A * 20).astype(np.uint8), B, "the first set is uint8, the second float64"),
     ],
 )
 def test_sets_that_cannot_be_compared_are_refused(a, b, words):
@@ -141,3 +143,13 @@ def test_sets_that_cannot_be_compared_are_refused(a, b, words):
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(NonFiniteError, match="the second set holds features that are not finite"):
         evaluation.distance(A, np.full_like(B, np.nan))
+
+
+def test_pixels_are_bytes_or_floats_of_the_stated_range():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    found = evaluation.pixel_features(pixels)
+    np.testing.assert_allclose(evaluation.pixel_features(pixels.double() / 127.5 - 1.0), found, atol=1e-12)
+    with pytest.raises(InputError, match="run from 0 to 255; give uint8, or floats from -1 to 1"):
+        evaluation.pixel_features(pixels.float())
+    with pytest.raises(InputError, match=r"are torch\.int64"):
+        evaluation.pixel_features(pixels.long())

@@ -76,6 +76,14 @@ def test_the_bound_with_the_optimal_variance_is_the_entropy(steps, deviation):
 def test_a_respaced_chain_is_exact_too(kept):
     assert abs(gap(DiscreteVP.linear(), 0.5, optimal(0.5), steps=kept)) < 1e-6
     assert abs(gap(Cosine(), 0.5, optimal(0.5), steps=20)) < 1e-6
+    assert abs(gap(EDM(), 0.5, optimal(0.5), steps=40)) < 1e-6
+
+
+def test_a_chain_over_edm_is_even_where_the_cost_is():
+    """Its time is sigma, and steps even in that would nearly all lie in the noise."""
+    log_snr = torch.as_tensor(evaluation.Chain.of(EDM(), 200).levels.log_snr)
+    assert torch.allclose(log_snr.diff(), log_snr.diff()[:1], rtol=1e-9)
+    assert 0.0 < gap(EDM(), 0.5, "fixed_large", steps=1000) < 0.1
 
 
 @pytest.mark.parametrize(

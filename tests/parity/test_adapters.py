@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -11,10 +9,10 @@ from safetensors.torch import save_file
 
 import adapter_files
 import miniature_sd
+from miniature_sd import fresh, ours, theirs
 from unnoise import checkpoints
 from unnoise.checkpoints import adapters
 from unnoise.pipelines import load
-from unnoise.schedulers import names
 from unnoise.text import embed
 
 diffusers = pytest.importorskip("diffusers")
@@ -36,7 +34,6 @@ UNET = [
 ]
 UNET += ["time_emb_proj", "conv_shortcut", "conv_in", "downsamplers.0.conv", "upsamplers.0.conv"]
 TEXT = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
-PROMPT, NEGATIVE = "a red apple on a wooden table", "blurry"
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -45,29 +42,6 @@ def saved(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     pipe = miniature_sd.pipeline(request.param, folder)
     return request.param, miniature_sd.save(pipe, folder / "model")
-
-
-def fresh(folder):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def latents():
-    return torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
-
-
-def theirs(pipe, steps=20):
-    options = {"num_inference_steps": steps, "guidance_scale": 5.0, "latents": latents(), "output_type": "np"}
-    return pipe([PROMPT], negative_prompt=[NEGATIVE], width=32, height=32, **options).images[0]
-
-
-def ours(pipe, config, steps=20):
-    scheduler = names.from_config({**config, "_class_name": "DDIMScheduler"}, compat="diffusers").scheduler
-    options = {"steps": steps, "guidance": 5.0, "latents": latents(), "scheduler": scheduler}
-    return pipe(PROMPT, negative=NEGATIVE, width=32, height=32, **options).arrays[0]
 
 
 def with_peft(pipe, dora=False):

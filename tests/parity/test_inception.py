@@ -6,6 +6,7 @@ torch-fidelity==0.4.0`, then `PYTHONPATH=src:tests:FOLDER python tests/parity/te
 """
 
 import importlib
+import json
 import sys
 import types
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from unnoise import evaluation
@@ -89,6 +91,27 @@ def test_every_form_of_the_file_gives_the_same_features(files):
     states = [encoder.network.state_dict() for encoder in encoders]
     for state in states[1:]:
         assert all(torch.equal(state[name], tensor) for name, tensor in states[0].items())
+
+
+def test_the_command_names_the_network_and_its_rule(files, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for place in range(10):
+            pixels = np.random.default_rng(place).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
+    words = [
+        "evaluate",
+        "distance",
+        str(tmp_path / "a"),
+        str(tmp_path / "b"),
+        "--features",
+        str(files / "new.pth"),
+    ]
+    assert main([*words, "--resamples", "0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "299x299 (TensorFlow 1's bilinear, not antialiased), of 3x8x8" in told["features"]
+    assert told["notes"] == ["no Frechet distance: 10 pictures for 2048 features"]
+    assert told["values"]["precision"]["value"] == 1.0
 
 
 def test_torchvisions_weights_of_the_same_names_are_refused(table, tmp_path, capsys):

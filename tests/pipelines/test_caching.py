@@ -71,7 +71,7 @@ def test_asked_the_same_again_a_quick_answer_is_the_whole_one(blocks, steered):
 
 def test_the_whole_looks_are_those_after_the_turn(counted):
     pipe, counts = counted
-    turn = 0.3
+    turn = 0.5
     run = pipe.denoise(**OPTIONS, scheduler="DPM++ 2M", cache=turn, guidance=1.0)
     angles = [math.atan2(level.sigma, level.alpha) for level in run._plan.looks]
     last, expected = math.inf, 0
@@ -112,7 +112,7 @@ def test_a_guidance_interval_and_a_cache_go_together(counted):
 @pytest.mark.parametrize("scheduler", ["Heun", "DPM2", "DPM++ SDE", "UniPC", "LMS", "Restart"])
 def test_every_solver_runs_with_a_cache_and_makes_the_same_picture_again(pipe, scheduler):
     exact, one, other = (
-        pipe(**OPTIONS, scheduler=scheduler, cache=cache).arrays[0] for cache in (None, 0.2, 0.2)
+        pipe(**OPTIONS, scheduler=scheduler, cache=cache).arrays[0] for cache in (None, 0.5, 0.5)
     )
     assert np.array_equal(one, other)
     assert not np.array_equal(one, exact)
@@ -121,7 +121,7 @@ def test_every_solver_runs_with_a_cache_and_makes_the_same_picture_again(pipe, s
 
 def test_runs_at_the_same_time_do_not_disturb_one_another(pipe):
     def run(seed):
-        return pipe.denoise("a seven", steps=8, seed=seed, cache=0.2)
+        return pipe.denoise("a seven", steps=8, seed=seed, cache=0.5)
 
     alone = [run(seed).result().arrays[0] for seed in (1, 2)]
     together = [run(seed) for seed in (1, 2)]
@@ -131,8 +131,8 @@ def test_runs_at_the_same_time_do_not_disturb_one_another(pipe):
 
 
 def test_a_picture_does_not_depend_on_its_batch(pipe):
-    three = pipe(["a seven"] * 3, seed=5, steps=8, cache=0.2).arrays[1]
-    assert np.abs(pipe("a seven", seed=6, steps=8, cache=0.2).arrays[0] - three).max() < 1e-4
+    three = pipe(["a seven"] * 3, seed=5, steps=8, cache=0.5).arrays[1]
+    assert np.abs(pipe("a seven", seed=6, steps=8, cache=0.5).arrays[0] - three).max() < 1e-4
 
 
 def test_words_that_change_are_heeded_at_once(counted):
@@ -145,12 +145,12 @@ def test_words_that_change_are_heeded_at_once(counted):
 def test_joined_prompts_and_pictures_of_another_begin_work_with_a_cache(pipe):
     from unnoise.pipelines import ImageToImage, SecondPass
 
-    first = pipe("a seven AND the number two", steps=8, seed=7, cache=0.2)
-    again = ImageToImage(pipe.model)("a red apple", first.images[0], steps=8, seed=7, cache=0.2)
-    larger = SecondPass(pipe.model)("a seven", steps=8, seed=7, cache=0.2)
+    first = pipe("a seven AND the number two", steps=8, seed=7, cache=0.5)
+    again = ImageToImage(pipe.model)("a red apple", first.images[0], steps=8, seed=7, cache=0.5)
+    larger = SecondPass(pipe.model)("a seven", steps=8, seed=7, cache=0.5)
     for result in (first, again, larger):
         assert np.isfinite(result.arrays[0]).all()
-        assert result.recipes[0].cache == "turn 0.2"
+        assert result.recipes[0].cache == "turn 0.5"
 
 
 def test_the_shipped_models_pictures_stay_nearly_the_same():
@@ -158,7 +158,7 @@ def test_the_shipped_models_pictures_stay_nearly_the_same():
     prompts = ["a seven", "a three", "an eight", "a zero"]
     exact, quick = (
         torch.from_numpy(np.stack(pipe(prompts, seed=3, cache=cache).arrays)).permute(0, 3, 1, 2) * 2 - 1
-        for cache in (None, 0.1)
+        for cache in (None, 0.15)
     )
     similarity = structural_similarity(quick, exact)
     assert similarity.mean() > 0.95

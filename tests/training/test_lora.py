@@ -205,6 +205,29 @@ def test_a_model_with_a_learned_variance_and_no_words_learns_too(place, tmp_path
     unnoise.load(tmp_path / "base").with_lora(tmp_path / "run" / "lora.safetensors")
 
 
+def test_all_weights_of_a_model_of_ours_learn_on(place, tmp_path):
+    """As a whole model, of which every checkpoint has one; five steps and fifteen are twenty to the bit."""
+    wanted = settings.override(TrainConfig(), [*PLAIN, f"finetune.model={place / 'base'}", "run.steps=20"])
+    wanted = settings.override(
+        wanted, ["finetune.text_encoder=true", "optimizer.lr=0.01", "optimizer.ema=0.5"]
+    )
+    events = list(training.train(place / "data", tmp_path / "run", wanted))
+    values = list(losses(events).values())
+    assert sum(values[-5:]) < sum(values[:5])
+    made, before = checkpoints.load(tmp_path / "run"), checkpoints.load(place / "base")
+    for part in ("network", "text_encoder"):
+        new, old = (getattr(model, part).state_dict() for model in (made, before))
+        assert not any(torch.equal(new[name], old[name]) for name in new if name.endswith("weight"))
+    cut = settings.override(wanted, ["run.checkpoint_every=5"])
+    for event in training.train(place / "data", tmp_path / "cut", cut):
+        if isinstance(event, Saved):
+            break
+    checkpoints.load(tmp_path / "cut")
+    list(training.train(place / "data", tmp_path / "cut", resume=True))
+    again = checkpoints.load(tmp_path / "cut").network.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in made.network.state_dict().items())
+
+
 def test_words_that_the_base_never_saw_are_told(place, tmp_path):
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a zebra")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from unnoise.networks.vae import AutoEncoderConfig
 from unnoise.process import DiscreteVP
 from unnoise.text import Tokenizer
 
-Changes = Mapping[tuple[str, str], list[Share]]
+Changes = Mapping[tuple[str, str], Callable[[Tensor], Tensor]]
+"""What becomes of a tensor of ours, by part and name."""
 
 _FOLDERS = {"network": "unet", "autoencoder": "vae"}
 
@@ -70,9 +72,34 @@ def convert(
         )
     found.check()
     configs = {name: part.config for name, part in found.parts.items()}
-    changes = shares_in(configs, found.family, read_all(loras))
+    shares = shares_in(configs, found.family, read_all(loras))
+    changes = {place: partial(_merged, shares=each) for place, each in shares.items()}
     (_to_file if single else _to_folder)(found, target, changes)
     return target
+
+
+def convert_with(
+    source: str | Path, destination: str | Path, values: Mapping[tuple[str, str], Tensor]
+) -> Path:
+    """Write the Stable Diffusion model at `source` as a diffusers folder in which some tensors have other values.
+
+    values: by part ("network", "text_encoder", "text_encoder_2") and our name of the tensor; they are kept in the type
+    that the file has. Raises as `convert`.
+    """
+    target, found = Path(destination).expanduser(), recognise(source)
+    if found is None:
+        raise InputError(f"'{source}' is no Stable Diffusion checkpoint any more; put it back where it was.")
+    found.check()
+    _to_folder(found, target, {place: partial(_replaced, value=value) for place, value in values.items()})
+    return target
+
+
+def _merged(ours: Tensor, shares: list[Share]) -> Tensor:
+    return changed(ours, shares).detach()
+
+
+def _replaced(ours: Tensor, value: Tensor) -> Tensor:
+    return value.detach().cpu().to(ours.dtype)
 
 
 def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
@@ -131,7 +158,7 @@ def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iter
         ours = torch.empty(shape, dtype=_dtype(weights, source.names))
         layouts.pour(source, ours, weights.take)
         if (part_name, name) in changes:
-            ours = changed(ours, changes[part_name, name]).detach()
+            ours = changes[part_name, name](ours)
         yield from layouts.spread(layout, {name: ours}).items()
 
 

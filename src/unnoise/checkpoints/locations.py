@@ -39,7 +39,10 @@ def find_foreign(name: str | Path) -> Path | None:
         return None
     path = hub.located(name) or Path(name).expanduser()
     if path.is_dir():
-        return path if (path / INDEX).is_file() and not (path / FILE).is_file() else None
+        if (path / FILE).is_file():
+            return None
+        # a run whose result is a folder of another program's form
+        return next((place for place in (path, path / "model") if (place / INDEX).is_file()), None)
     if path.is_file() and path.name == INDEX:
         return path.parent
     return path if path.is_file() and path.suffix in (".safetensors", ".ckpt") else None
@@ -82,6 +85,10 @@ def _in_folder(path: Path) -> Path:
     if found := [file for file in loras if file.is_file()]:
         raise CheckpointError(
             f"the run '{path}' made a LoRA, no model; give the model that it was made for, and --lora {found[0]}."
+        )
+    if (path / "config.toml").is_file() and (words := sorted(path.glob("*.safetensors"))):
+        raise CheckpointError(
+            f"the run '{path}' taught a word; give the model that it was made for, and --embedding {words[0]}."
         )
     steps = (path / "checkpoints").iterdir() if (path / "checkpoints").is_dir() else ()
     numbered = [(int(match[1]), step) for step in steps if (match := _STEP.fullmatch(step.name))]

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def model_of(path: Path, typed: str | None) -> str:
-    """The model that was typed, or the one that the picture's recipe names, where it is shipped.
+    """The model that was typed, or the one that the picture's recipe names, where it is shipped or in the hub's cache.
 
     Raises FileError where the file holds no recipe, InputError where the model must be given.
     """
     from unnoise import checkpoints, images
-    from unnoise.checkpoints import recipes
+    from unnoise.checkpoints import hub, recipes
 
     text = images.read_text(path)
     ours = images.recipe_json(text)
@@ -32,7 +32,9 @@ def model_of(path: Path, typed: str | None) -> str:
     if typed is not None:
         return typed
     name = str(ours.get("model", "")) if ours is not None else found.model if found is not None else ""
-    if ours is not None and name in checkpoints.shipped():
+    address = hub.address(name)
+    known = name in checkpoints.shipped() or (address is not None and hub.cached(address) is not None)
+    if ours is not None and known:  # a picture never makes anything be fetched
         return name
     raise InputError(
         f"'{path}' was made by the model '{name or 'unknown'}', which does not come with unnoise; give its file or "

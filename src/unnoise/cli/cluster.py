@@ -21,7 +21,7 @@ from unnoise.cli import many, requests
 from unnoise.errors import FileError, InputError, UnnoiseError
 
 if TYPE_CHECKING:
-    from unnoise.cli.generate import Request
+    from unnoise.cli.asking import Request
 
 ENDING = ".parquet"
 _BATCH, _PART = 8, 64  # rows that a worker is handed at once; pictures in a file
@@ -42,10 +42,10 @@ class Painter:
         os.chdir(folder)  # where the command was typed: file names mean the same here
         import torch
 
-        from unnoise.cli import generate
+        from unnoise.cli import asking, generate
 
         self.known = known
-        self.asked = generate.request(arguments)
+        self.asked = asking.request(arguments)
         torch.set_num_threads(self.asked.threads or 1)
         self.pipe = generate.prepared(self.asked, arguments)
 

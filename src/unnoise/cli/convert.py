@@ -1,12 +1,18 @@
-"""`unnoise convert`: a Stable Diffusion checkpoint single file <-> diffusers folder, with LoRAs merged in."""
+"""`unnoise convert`: a Stable Diffusion checkpoint single file <-> diffusers folder, with LoRAs merged in.
+
+Of a training run with snapshots of its averages: the model with any other average.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from unnoise.cli import adapting, parser
+from unnoise.cli.values import number
+from unnoise.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -19,6 +25,11 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--prediction", metavar="KIND", help="noise or velocity, where the file does not tell it rightly"
     )
+    command.add_argument(
+        "--profile",
+        metavar="X",
+        help="of a training run: its model with the average whose profile has this deviation, such as 0.08",
+    )
     adapting.add_lora(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "convert", run)
@@ -26,9 +37,18 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    from unnoise.checkpoints import convert
+    loras = adapting.loras(arguments)
+    if arguments.profile is None:
+        from unnoise.checkpoints import convert
 
-    path = convert(arguments.source, arguments.destination, arguments.prediction, adapting.loras(arguments))
+        path = convert(arguments.source, arguments.destination, arguments.prediction, loras)
+    else:
+        if loras or arguments.prediction:
+            raise InputError("--profile is of a run of unnoise's own; leave --lora and --prediction out.")
+        deviation = number("--profile", arguments.profile, 1e-4, 0.288, 0.1)
+        from unnoise.training import profiles
+
+        path = profiles.export(Path(arguments.source), deviation, Path(arguments.destination))
     told = json.dumps({"path": str(path)}) if arguments.json else f"saved {path}"
     sys.stdout.write(told + "\n")
     return 0

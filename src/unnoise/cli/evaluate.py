@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from unnoise.checkpoints import Model
     from unnoise.cli.features import Encoding
     from unnoise.evaluation import Likelihood
-    from unnoise.evaluation.distances import Features
-    from unnoise.evaluation.pictures import Folder
+    from unnoise.evaluation.likelihood import Space
+    from unnoise.evaluation.pictures import Folder, Numbers
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -126,35 +126,60 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
 
     model = checkpoints.load(arguments.model)
     fit_threads(model)
-    found = evaluation.read_folder(Path(arguments.data).expanduser(), model.shape, limit)
+    shape, space = _seen(model)
+    found = evaluation.read_folder(Path(arguments.data).expanduser(), shape, limit)
     heard = _conditioning(model, found.paths, Path(arguments.data), not arguments.no_captions)
     flow = evaluation.Flow(tolerance=tolerance, probes=probes)
-    train = _training(arguments, model.shape)
+    train = _training(arguments, shape)
     diffuser = model.diffuser
     if fitted and train is not None:
         sample = train.spread(fitted)
         told = _conditioning(model, sample.paths, Path(arguments.train), not arguments.no_captions)
-        pictures = sample.pixels.float() / 127.5 - 1.0
-        diffuser.variance = evaluation.fitted_variance(diffuser, pictures, conditioning=told)
+        diffuser.variance = evaluation.fitted_variance(diffuser, _floats(model, sample), conditioning=told)
+    images = found.pixels if space == "pixels" else _floats(model, found)
     results = []
     for method in methods:
         with Telling(_METHODS[method], arguments.json) as telling:
             results.append(
                 evaluation.bits_per_dim(
                     diffuser,
-                    found.pixels,
+                    images,
                     method,
+                    space=space,
                     flow=flow,
                     conditioning=heard,
                     told=telling.reach,
                     **options,
                 )
             )
-    if train is not None:
+    if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
     _tell_likelihoods(results, bool(heard), arguments.json)
     return 0
+
+
+def _seen(model: Model) -> tuple[tuple[int, int, int], Space]:
+    """Channels, height and width of the pictures that are read, and what of them the network is judged by."""
+    if model.more_text:
+        raise InputError(
+            "the likelihood of a model with several text encoders is not measured; give one with a single encoder, or "
+            "call unnoise.evaluation.bits_per_dim with its conditioning."
+        )
+    if model.autoencoder is None:
+        return model.shape, "pixels"
+    config = model.autoencoder.config
+    return (config.channels, model.shape[1] * config.factor, model.shape[2] * config.factor), "latent"
+
+
+def _floats(model: Model, folder: Folder) -> Tensor:
+    """The pictures in [-1, 1], or their latents."""
+    import torch
+
+    from unnoise.pipelines.latents import encode
+
+    with torch.inference_mode():
+        return encode(model, folder.pixels.float() / 127.5 - 1.0).clone()
 
 
 def _training(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Folder | None:
@@ -227,7 +252,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
             seed=seed,
             told=telling.reach,
         )
-    close = evaluation.nearest(made, real) if arguments.nearest else None
+    close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
     if close is not None:
         names = sides[0][1] or [str(place) for place in range(len(real))]
@@ -254,7 +279,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
 
 def _features(
     path: Path, encoding: Encoding, limit: int | None, quiet: bool
-) -> tuple[Features, list[str], str]:
+) -> tuple[Numbers, list[str], str]:
     """Feature vectors, file names, and what they are of."""
     from unnoise import evaluation
 

@@ -19,7 +19,7 @@ from unnoise.cli.progress import Progress
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from unnoise.cli.generate import Request
+    from unnoise.cli.asking import Request
     from unnoise.pipelines import Denoising, Recipe, TextToImage, TwoPasses
 
 _ALONE = ("show_every", "frames", "animate", "source")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
 _whole = partial(values.whole, high=10**9)
 _WIDTHS = "model.network.widths"
-_METAVARS = {"--channels": "N,N", "--lora": "MODEL"}
+_METAVARS = {"--channels": "N,N", "--lora": "MODEL", "--finetune": "MODEL", "--teach": "MODEL"}
+_METAVARS |= {"--word": "WORD", "--like": "WORD", "--caption": "TEXT", "--prior": "TEXT"}
 
 # Option -> the setting it stands for, how its text is checked, and its help.
 _SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
@@ -46,6 +47,12 @@ _SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
     ),
     "--lora": ("lora.model", values.word, "learn a LoRA for this model, which stays as it is"),
     "--rank": ("lora.rank", partial(values.whole, low=1, high=4096, example=8), "rank of the LoRA"),
+    "--finetune": ("finetune.model", values.word, "let all weights of a copy of this model learn on"),
+    "--teach": ("word.model", values.word, "teach this model a word (--word, --like), and nothing else"),
+    "--word": ("word.word", values.word, "the new word, such as '<toy>'"),
+    "--like": ("word.like", values.word, "a known word that it begins as"),
+    "--caption": ("data.caption", values.word, "the words of every picture"),
+    "--prior": ("prior.prompt", values.word, "keep this class: it is shown beside the pictures (DreamBooth)"),
     "--seed": ("run.seed", partial(_whole, low=0, example=0), "of every random draw"),
     "--workers": (
         "run.workers",
@@ -96,6 +103,10 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "size": ("--resolution",),
         "lr": ("--learning_rate", "--learning-rate"),
         "checkpoint_every": ("--checkpointing_steps",),
+        "caption": ("--instance_prompt",),
+        "prior": ("--class_prompt",),
+        "word": ("--placeholder_token",),
+        "like": ("--initializer_token",),
     }.items():
         parser.hidden(command, target, *flags)
     parser.finish(command, "train", run)
@@ -120,23 +131,34 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
     else:
         base = TrainConfig()
     asked = settings.override(base, changes)
-    _check_lora(asked, changes)
+    _check_base(asked, changes)
     agreed: TrainConfig = run_folder.agree(Path(arguments.out), asked, arguments.resume)
     return agreed
 
 
-def _check_lora(asked: TrainConfig, changes: Sequence[str]) -> None:
-    """Raises InputError for words about the model where that is given, or about a LoRA where there is none."""
+_BASES = {
+    "lora": ("--lora", "digits"),
+    "word": ("--teach", "sd15.safetensors"),
+    "finetune": ("--finetune", "sd15.safetensors"),
+}
+
+
+def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
+    """Raises InputError for words about the model where that is given, or about what it learns where there is none."""
+    from unnoise.checkpoints.locations import find_foreign
+
     said = {change.partition(".")[0]: change for change in changes}
-    if asked.lora.model and "model" in said:
+    sized = said.get("model", "").startswith("model.size=") and find_foreign(asked.base) is not None
+    if asked.base and "model" in said and not sized:
         raise InputError(
-            f"{said['model']} is asked for, but a LoRA is learned beside '{asked.lora.model}', whose size, network and "
+            f"{said['model']} is asked for, but what is learned begins with '{asked.base}', whose size, network and "
             "schedule hold; leave it out."
         )
-    if "lora" in said and not asked.lora.model:
-        raise InputError(
-            f"{said['lora']} is asked for without a model; give one with --lora, for example digits."
-        )
+    for table, (flag, example) in _BASES.items():
+        if table in said and not getattr(asked, table).model:
+            raise InputError(
+                f"{said[table]} is asked for without a model; give one with {flag}, for example {example}."
+            )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -247,10 +269,21 @@ def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
                 progress.write(_sentence(event) + "\n")
     if type(event).__name__ == "Stopped":
         return 130
-    made = asked.lora.model if asked is not None else ""
-    model = f"{made} --lora {out / 'lora.safetensors'}" if made else f"{out}"
-    sys.stdout.write(f"try it: unnoise generate {'PROMPT ' if started.captioned else ''}-m {model}\n")
+    sys.stdout.write(f"try it: unnoise generate {_how(event, out, asked, started.captioned)}\n")
     return 0
+
+
+def _how(event: Event, out: Path, asked: TrainConfig | None, captioned: bool) -> str:
+    """The words after `generate` with which the result is used."""
+    from unnoise.training import Finished
+
+    made = event.model if isinstance(event, Finished) else out
+    prompt = "PROMPT " if captioned else ""
+    if asked is None or asked.tuned not in ("lora", "word"):
+        return f"{prompt}-m {out}"
+    if asked.tuned == "lora":
+        return f"{prompt}-m {asked.base} --lora {made}"
+    return f"'a picture of {asked.word.word}' -m {asked.base} --embedding '{made}={asked.word.word}'"
 
 
 def _sentence(event: Event) -> str:
@@ -270,7 +303,9 @@ def _sentence(event: Event) -> str:
         case Stopped():
             return f"stopped at step {event.step}; go on with the same command and --resume"
         case Finished():
-            what = "LoRA" if event.model.suffix == ".safetensors" else "model"
+            what = "model"
+            if event.model.suffix == ".safetensors":
+                what = "LoRA" if event.model.stem == "lora" else "word"
             return f"done: the {what} is in {event.model}"
     return str(event)
 

@@ -16,7 +16,7 @@ from unnoise.evaluation.decoder import Cdf, discretised_log_likelihood
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject, rows_at
-from unnoise.process import Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
+from unnoise.process import EDM, Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
 
 _PILOT = 64  # steps at which a cheap estimate first looks, to learn where the cost is
 
@@ -40,7 +40,7 @@ class Chain:
         """All steps of a discrete schedule, or a respaced chain of `steps` of them, or of these times.
 
         A respaced chain keeps the levels; its transitions follow from them. A schedule without steps gets
-        `steps` levels, even in its own time, from where the grey level, one of `bins`, is certain.
+        `steps` levels, even in its own time (EDM's in log-SNR), from where the grey level, one of `bins`, is certain.
         Raises InputError where there is no such chain.
         """
         times = _times(schedule, steps, bins)
@@ -75,7 +75,12 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
             "steps=1000 to lay one over it, or method='vdm' or 'ode'."
         )
     _check_steps(steps, 1_000_000)
-    first, last = float(ends(schedule, bins)[0].time), float(schedule.noisiest.time)
+    cleanest, noisiest = ends(schedule, bins)[0], schedule.noisiest
+    if isinstance(schedule, EDM):  # its time is sigma: even steps of that would all lie in the noise
+        share = torch.linspace(float(cleanest.log_snr), float(noisiest.log_snr), steps, dtype=torch.float64)
+        times: list[float] = torch.as_tensor(schedule.at_log_snr(share).time).tolist()
+        return times
+    first, last = float(cleanest.time), float(noisiest.time)
     return [first + (last - first) * place / (steps - 1) for place in range(steps)]
 
 

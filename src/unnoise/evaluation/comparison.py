@@ -14,7 +14,7 @@ from unnoise.errors import InputError
 from unnoise.evaluation.alignment import Alignment
 from unnoise.evaluation.cells import REFERENCE, Cell, Report
 from unnoise.evaluation.distances import Features, energy, kernel
-from unnoise.evaluation.pictures import pixel_features
+from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
@@ -69,7 +69,7 @@ def compare(
     if goal is None:
         rounds = -(-max(count, 64) // len(texts))  # every prompt equally often
         others = tuple(range(seed + 1_000_000, seed + 1_000_000 + rounds * len(texts)))
-        goal = measure.of(runner.run(REFERENCE, min(reference, 100), others).pictures)
+        goal = measure.of(runner.run(REFERENCE, min(reference, 100), others).pictures.clamp(-1.0, 1.0))
     progress.made("pictures to compare with")
     cells, pictures = [], {}
     for name in schedulers:
@@ -127,7 +127,7 @@ class _Measure:
         if self.features is None:
             return pixel_features(pictures)
         if pictures.dtype != torch.uint8:
-            pictures = ((pictures.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+            pictures = ((pictures + 1.0) * 127.5).round().to(torch.uint8)
         return np.asarray(self.features(pictures), dtype=np.float64)
 
     def between(self, made: Features, goal: Features) -> Interval:
@@ -189,7 +189,7 @@ def _cells(
                 error=relative_error(run.pictures, converged) if solved else None,
                 similarity=_mean_ssim(run.pictures, converged) if solved else None,
                 steadiness=None if after is None or not solved else _mean_ssim(run.pictures, after),
-                quality=measure.between(measure.of(run.pictures), goal),
+                quality=measure.between(measure.of(run.pictures.clamp(-1.0, 1.0)), goal),
             )
         )
     return cells
@@ -226,6 +226,7 @@ def _checked(real: Tensor, shape: tuple[int, int, int]) -> Tensor:
         )
     if len(real) < 8:
         raise InputError(f"{len(real)} real pictures are too few to compare with; give at least 8.")
+    check_range(real)
     return real
 
 

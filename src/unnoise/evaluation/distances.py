@@ -27,12 +27,17 @@ def frechet(a: Features, b: Features, force: bool = False) -> float:
         )
     S, T = (np.atleast_2d(np.cov(part, rowvar=False)) for part in (a, b))
     root = _root(S)
-    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ T @ root), 0.0, None)).sum()
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root.T @ T @ root), 0.0, None)).sum()
     mean = np.square(a.mean(0) - b.mean(0)).sum()
     return float(mean + np.trace(S) + np.trace(T) - 2.0 * cross)
 
 
 def _root(matrix: Features) -> Features:
+    """R with R R' = matrix: Cholesky's, or where the matrix is singular the symmetric one."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        pass
     values, basis = np.linalg.eigh(matrix)
     root: Features = (basis * np.sqrt(np.clip(values, 0.0, None))) @ basis.T
     return root

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from unnoise import images
 from unnoise.errors import DataError, InputError
 from unnoise.evaluation.distances import Features
+
+Numbers = npt.NDArray[np.number[Any]]
+"""(pictures, features) in any type of number."""
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -46,7 +51,11 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     rows = []
     for path in paths:
         picture = images.open_picture(path)
-        channels = shape[0] if shape else (1 if picture.mode in ("1", "L", "I", "I;16") else 3)
+        if picture.mode[0] in "IF":
+            raise DataError(
+                f"'{path}' has more than 8 bits a pixel; give 8-bit pictures, as rounding would change the figures."
+            )
+        channels = shape[0] if shape else (1 if picture.mode in ("1", "L") else 3)
         pixels = images.from_pil(picture, channels)[0]
         shape = shape or (channels, picture.height, picture.width)
         if tuple(pixels.shape) != shape:
@@ -66,16 +75,29 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def pixel_features(pixels: Tensor) -> Features:
-    """Pictures (pictures, ...) as rows of numbers from 0 to 1: uint8, or floats in [-1, 1]."""
-    whole = (
-        pixels.double() / 255.0 if pixels.dtype == torch.uint8 else (pixels.double().clamp(-1, 1) + 1.0) / 2.0
-    )
+    """Pictures (pictures, ...) as rows of numbers from 0 to 1: uint8, or floats in [-1, 1].
+
+    Raises InputError for floats of another range.
+    """
+    check_range(pixels)
+    whole = pixels.double() / 255.0 if pixels.dtype == torch.uint8 else (pixels.double() + 1.0) / 2.0
     rows: Features = whole.flatten(1).cpu().numpy()
     return rows
 
 
-def read_array(path: Path) -> Features:
-    """Feature vectors (pictures, features) of an .npy file, or of the only array of an .npz file."""
+def check_range(pictures: Tensor) -> None:
+    """Refuse pictures that are neither uint8 nor floats from -1 to 1. Raises InputError."""
+    if pictures.dtype == torch.uint8:
+        return
+    if not pictures.is_floating_point():
+        raise InputError(f"pictures are {pictures.dtype}; give uint8, or floats from -1 to 1.")
+    low, high = float(pictures.min()), float(pictures.max())
+    if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
+        raise InputError(f"pictures run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
+
+
+def read_array(path: Path) -> Numbers:
+    """Feature vectors (pictures, features) of an .npy file, or of the only array of an .npz file, in its own type."""
     try:
         found = np.load(path, allow_pickle=False)
         if not isinstance(found, np.ndarray):
@@ -87,4 +109,7 @@ def read_array(path: Path) -> Features:
         if isinstance(error, InputError):
             raise
         raise DataError(f"cannot read the features '{path}': {error}.") from error
-    return np.asarray(found, dtype=np.float64)
+    if found.dtype.kind not in "uif":
+        raise DataError(f"'{path}' holds {found.dtype}; give an array of numbers.")
+    numbers: Numbers = found
+    return numbers

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unnoise import files
+from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler, names
 
 
@@ -76,8 +77,6 @@ class Runner:
     def overhead(self, scheduler: str | Scheduler, steps: int, count: int) -> float:
         """Seconds a step that the scheduler itself takes, its network answering at once; the least of three runs."""
         plan, shape = self.plan(scheduler, steps), self.pipe.model.shape
-        from unnoise.randomness import NoiseSource
-
         x, source = torch.zeros(count, *shape), NoiseSource(tuple(range(count)))
         taken = []
         for _ in range(3):

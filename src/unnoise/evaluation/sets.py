@@ -12,6 +12,7 @@ import numpy as np
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein
 from unnoise.evaluation.neighbours import manifold
+from unnoise.evaluation.pictures import Numbers
 
 _FEWEST = 10
 
@@ -48,8 +49,8 @@ class SetDistance:
 
 
 def distance(
-    real: Features,
-    made: Features,
+    real: Numbers,
+    made: Numbers,
     *,
     features: str = "given",
     neighbours: int = 5,
@@ -65,6 +66,12 @@ def distance(
     neighbour sees at once. resamples: how many halves; 0 gives no intervals. force: a Frechet distance of too few
     pictures too. told(done, whole) hears of progress. Raises InputError for sets that cannot be compared.
     """
+    whole_numbers = [part.dtype.kind in "ui" for part in (real, made)]
+    if whole_numbers[0] != whole_numbers[1]:
+        raise InputError(
+            f"the first set is {real.dtype}, the second {made.dtype}; give both as floats of one scale, for bytes and "
+            "floats are seldom that."
+        )
     a, b = _checked(real, "the first set"), _checked(made, "the second set")
     if a.shape[1] != b.shape[1]:
         raise InputError(
@@ -106,7 +113,7 @@ def _interval(value: float, halves: list[float]) -> Interval:
     return Interval(value, value - reach, value + reach)
 
 
-def _checked(features: Features, name: str) -> Features:
+def _checked(features: Numbers, name: str) -> Features:
     if features.ndim != 2 or len(features) < _FEWEST:
         raise InputError(
             f"{name} has shape {list(features.shape)}; give (pictures, features) with at least {_FEWEST} pictures."

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise import randomness
 from unnoise.errors import InputError
+from unnoise.evaluation.pictures import check_range
 from unnoise.process import Diffuser, Estimate, Level
 
 Draw = Callable[[str, int, int], Tensor]
@@ -96,14 +97,10 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
+    check_range(images)
     if images.dtype == torch.uint8:
         images = images.float() / 127.5 - 1.0
-    if not images.is_floating_point():
-        raise InputError(f"images are {images.dtype}; give uint8, or floats in [-1, 1].")
     place = (images.double() + 1.0) * (bins - 1) / 2.0
-    if float(images.min()) < -1.0 - 1e-6 or float(images.max()) > 1.0 + 1e-6:
-        low, high = float(images.min()), float(images.max())
-        raise InputError(f"images run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
     off = (place - place.round()).abs()
     if float(off.max()) > 0.05:  # bytes of a picture with few grey levels are rounded
         value = float(images.flatten()[off.argmax()])

@@ -8,6 +8,9 @@ import torch
 
 from unnoise.errors import InputError
 
+SMALL = 20_000_000
+"""Networks with fewer numbers than this stay in float32 on the CPU: moving and rounding them gains nothing."""
+
 
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, else float32.
@@ -35,6 +38,12 @@ def usable(device: torch.device | str | None) -> None:
             f"device is {str(device)!r}, and torch {torch.__version__} has no such device here; leave device out, to "
             "use the processor, or install torch for this machine's graphics card."
         )
+
+
+def large_on_cpu(network: torch.nn.Module) -> bool:
+    """Whether its feature maps are large, and in the memory of the processor."""
+    weights = list(network.parameters())
+    return weights[0].device.type == "cpu" and sum(tensor.numel() for tensor in weights) >= SMALL
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:

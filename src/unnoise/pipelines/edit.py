@@ -15,6 +15,7 @@ from unnoise.errors import InputError
 from unnoise.networks.unet import UNet
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
+from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
@@ -26,7 +27,6 @@ from unnoise.pipelines.options import (
     resize_notes,
 )
 from unnoise.pipelines.request import GUIDANCE, Request
-from unnoise.pipelines.text_to_image import Denoising, Result, finished
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -98,14 +98,23 @@ class Condition:
 
 
 def _told(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tensor:
-    """(rows, numbers * width): sinusoids of the size, a crop at the corner, and the size again (Podell et al. 2023).
+    """What each of so many rows is told of its size: the whole of it, cut at the corner, and the size again.
 
     The refiner is told a score of beauty instead of the last, another where the negative prompts stand.
     """
     ugly, beautiful = SCORES
     last = [size, size] if model.more_text else [(ugly,), (beautiful,)]
     told = [[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)]
-    return sinusoids(torch.tensor(told).flatten(), model.size_ids).reshape(rows, -1)
+    return told_sizes(model, torch.tensor(told))
+
+
+def told_sizes(model: Model, numbers: Tensor) -> Tensor:
+    """(batch, count * width): sinusoids of numbers (batch, count) (Podell et al. 2023).
+
+    They are height and width of a picture, top and left of the cut of it, height and width of what is shown; the
+    refiner's last is a score instead of two.
+    """
+    return sinusoids(numbers.flatten(), model.size_ids).reshape(len(numbers), -1)
 
 
 class Halves(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
+from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
 from unnoise.pipelines.options import (
@@ -21,7 +22,6 @@ from unnoise.pipelines.options import (
     resize_notes,
 )
 from unnoise.pipelines.strength import entered
-from unnoise.pipelines.text_to_image import Denoising, Result, finished
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

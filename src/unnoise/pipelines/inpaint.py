@@ -22,6 +22,7 @@ from unnoise.pipelines.canvas import (
     read_mask,
     read_picture,
 )
+from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
 from unnoise.pipelines.options import (
@@ -32,7 +33,6 @@ from unnoise.pipelines.options import (
     requested,
 )
 from unnoise.pipelines.strength import entered
-from unnoise.pipelines.text_to_image import Denoising, Result, finished
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

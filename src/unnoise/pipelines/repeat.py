@@ -22,8 +22,9 @@ from unnoise.pipelines.repeat_variant import SECOND, arguments_of, begin, missin
 if TYPE_CHECKING:
     from PIL import Image
 
+    from unnoise.pipelines.denoising import Denoising
     from unnoise.pipelines.second_pass import TwoPasses
-    from unnoise.pipelines.text_to_image import Denoising, TextToImage
+    from unnoise.pipelines.text_to_image import TextToImage
 
 _OPTIONS = {"init": "--init", "mask": "--mask"}
 

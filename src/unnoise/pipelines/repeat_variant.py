@@ -15,9 +15,10 @@ from unnoise.pipelines.second_pass import SecondPass
 if TYPE_CHECKING:
     from PIL import Image
 
+    from unnoise.pipelines.denoising import Denoising
     from unnoise.pipelines.recipe import Recipe
     from unnoise.pipelines.second_pass import TwoPasses
-    from unnoise.pipelines.text_to_image import Denoising, TextToImage
+    from unnoise.pipelines.text_to_image import TextToImage
 
 SECOND = "second pass"
 _ENTRY = ("strength", "noise_level")

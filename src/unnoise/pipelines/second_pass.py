@@ -14,13 +14,13 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.canvas import resized
+from unnoise.pipelines.denoising import Denoising, Result, Step, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
 from unnoise.pipelines.options import Options, check_kind, near_size, requested
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request, whole
 from unnoise.pipelines.strength import entered
-from unnoise.pipelines.text_to_image import Denoising, Result, Step, finished
 from unnoise.schedulers import Plan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from unnoise.process.config import SCHEDULE_KINDS, schedule_from_config
 from unnoise.process.continuous import EDM, Cosine, Flow
 from unnoise.process.diffuser import Diffuser
 from unnoise.process.discrete import DiscreteVP
-from unnoise.process.estimate import Estimate, Unknown
+from unnoise.process.estimate import Estimate
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level, Scalar
 from unnoise.process.posterior import (
@@ -42,7 +42,6 @@ __all__ = [
     "Prediction",
     "Scalar",
     "Transition",
-    "Unknown",
     "schedule_from_config",
     "transition",
 ]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
 
 from torch import Tensor
 
 from unnoise.process.level import Level
 from unnoise.process.prediction import Noise, Prediction, Sample, Velocity
-
-Unknown = Literal["x0", "noise", "flow"]
 
 _AS_SAMPLE = Sample()
 _AS_NOISE = Noise()
@@ -84,9 +81,3 @@ class Estimate:
     def unguided(self) -> Tensor:
         """The clean sample as predicted without the prompt; `x0` where no prompt was heeded."""
         return (self if self.half is None else self.half).x0
-
-    def of(self, unknown: Unknown) -> Tensor:
-        """One of `x0`, `noise`, `flow` by its name."""
-        if unknown == "x0":
-            return self.x0
-        return self.noise if unknown == "noise" else self.flow

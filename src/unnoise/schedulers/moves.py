@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from unnoise.process import Estimate, Level
 
 Unknown = Literal["x0", "noise", "flow", "velocity", "unguided"]
-"""What of an estimate a move follows: `Estimate.x0`, `.noise`, `.flow`, `.velocity`, or the x0 that is `.unguided`."""
+"""The attribute of an estimate that a move follows; `unguided` is the x0 without the prompt."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,16 @@ class Move:
 
         looks, draws: those so far, latest first. fresh: z, shaped as the anchor; None where `noise` is 0.
         """
-        x = anchor * self.of_x
-        for factor, look in zip(self.of_estimates, looks, strict=False):
-            if factor != 0.0:
-                x.add_(_seen(look, self.unknown), alpha=factor)
+        pairs = [
+            (f, getattr(look, self.unknown)) for f, look in zip(self.of_estimates, looks, strict=False) if f
+        ]
+        if pairs and abs(self.of_x - 1.0) < 1e-15:  # a pass over memory less, of six in the default scheduler
+            (factor, seen), *pairs = pairs
+            x = torch.add(anchor, seen, alpha=factor)
+        else:
+            x = anchor * self.of_x
+        for factor, seen in pairs:
+            x.add_(seen, alpha=factor)
         for factor, draw in zip(self.of_draws, draws, strict=False):
             x.add_(draw, alpha=factor)
         if fresh is None:
@@ -74,12 +81,6 @@ def joined(first: Move, second: Move) -> tuple[Move, ...]:
     factors = zip_longest(first.of_estimates, second.of_estimates, fillvalue=0.0)
     whole = tuple(second.of_x * before + after for before, after in factors)
     return (replace(second, of_x=second.of_x * first.of_x, of_estimates=whole),)
-
-
-def _seen(look: Estimate, unknown: Unknown) -> Tensor:
-    if unknown == "velocity":
-        return look.velocity
-    return look.unguided if unknown == "unguided" else look.of(unknown)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from unnoise.training import settings
 from unnoise.training.config import (
     DataConfig,
-    LoraConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -29,6 +28,7 @@ from unnoise.training.events import (
     Stopped,
     Validated,
 )
+from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
 if TYPE_CHECKING:
     from unnoise.training.trainer import Trainer, train
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DataConfig",
     "Event",
+    "FinetuneConfig",
     "Finished",
     "LoraConfig",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PriorConfig",
     "Progress",
     "RunConfig",
     "Sampled",
@@ -51,6 +53,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "Validated",
+    "WordConfig",
     "settings",
     "train",
 ]

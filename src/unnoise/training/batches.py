@@ -16,6 +16,7 @@ from unnoise.training import buckets, order, times
 from unnoise.training.augmentation import augmented
 from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
+from unnoise.training.frozen import Told
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Batch:
     x0, noise, seen: (batch, C, H, W) float32: clean pictures, the noise that the network is asked for, and
     the noise that is added, which differs with input perturbation. level, caption: one a sample. fraction:
     where in the law of times each level came from. weight: (batch,) of each loss, None for 1.
+    told: what the captions say, where that is known before the step. sizes: (batch, 6), what Stable Diffusion XL is
+    told of each picture's size and cut.
     """
 
     x0: Tensor
@@ -34,6 +37,8 @@ class Batch:
     captions: tuple[str, ...]
     fraction: Tensor
     weight: Tensor | None = None
+    told: Told | None = None
+    sizes: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -46,7 +51,8 @@ class Batch:
         level = Level(
             *(torch.as_tensor(n)[cut] for n in (self.level.time, self.level.alpha, self.level.sigma))
         )
-        weight = None if self.weight is None else self.weight[cut]
+        weight, sizes = (None if held is None else held[cut] for held in (self.weight, self.sizes))
+        told = None if self.told is None else self.told.part(cut)
         return Batch(
             self.x0[cut],
             self.noise[cut],
@@ -55,17 +61,22 @@ class Batch:
             self.captions[cut],
             self.fraction[cut],
             weight,
+            told,
+            sizes,
         )
 
     def to(self, device: torch.device) -> Batch:
         """The same with its pictures and noise on a device; levels stay on the host."""
         x0, noise = (tensor.to(device, non_blocking=True) for tensor in (self.x0, self.noise))
         seen = noise if self.seen is self.noise else self.seen.to(device, non_blocking=True)
-        return replace(self, x0=x0, noise=noise, seen=seen)
+        told = None if self.told is None else self.told.to(device)
+        return replace(self, x0=x0, noise=noise, seen=seen, told=told)
 
     def bent(self, moments: times.SecondMoments, loss: LossConfig, schedule: NoiseSchedule) -> Batch:
         """The same pictures and noise at the levels, and with the weights, of importance sampling."""
         fraction, weight = moments.bend(self.fraction)
+        if self.weight is not None:
+            weight = weight * self.weight
         level = times.levels(loss, schedule, fraction)
         return replace(self, fraction=fraction, weight=weight, level=level)
 
@@ -80,17 +91,20 @@ def draw(
     """The batch of `step`, counted from 0, at these positions of it (None: all): pictures, words, times, noise."""
     seed, batch = config.run.seed, config.run.batch
     positions = range(batch) if positions is None else positions
-    indices = _indices(seed, step, batch, pictures, positions)
-    x0 = pictures.read(indices).float() / 127.5 - 1.0
-    x0 = augmented(x0, config.data, seed, step, positions, [pictures.captions[i] for i in indices])
+    found = _shown(config, pictures, step, positions)
+    x0 = augmented(found.x0, config.data, seed, step, positions, found.captions)
+    captions = tuple(
+        _caption(config, each, step, position)
+        for position, each in zip(positions, found.captions, strict=True)
+    )
+    told, sizes = None, None
+    if pictures.frozen is not None:
+        keys = [("latent", step, position) for position in positions]
+        x0, told, sizes = pictures.frozen.read(x0, found.places, captions, seed, keys)
     noise, seen = _noise(config.loss, seed, step, positions, x0.shape[1:])
     fraction = times.fractions(seed, step, positions, batch, config.loss.stratified)
-    captions = tuple(
-        _caption(config, pictures.captions[i], step, position)
-        for position, i in zip(positions, indices, strict=True)
-    )
     level = times.levels(config.loss, schedule, fraction)
-    return Batch(x0, noise, seen, level, captions, fraction)
+    return Batch(x0, noise, seen, level, captions, fraction, found.weight, told, sizes)
 
 
 def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
@@ -109,6 +123,37 @@ def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The pictures of a batch as they are in the data: of which set each is, and which of that; see `Batch`."""
+
+    x0: Tensor
+    places: list[tuple[PictureSet, int]]
+    weight: Tensor | None = None
+
+    @property
+    def captions(self) -> list[tuple[str, ...]]:
+        """All that each picture has."""
+        return [pictures.captions[index] for pictures, index in self.places]
+
+
+def _shown(config: TrainConfig, pictures: PictureSet, step: int, positions: Sequence[int]) -> _Shown:
+    seed, batch, prior = config.run.seed, config.run.batch, pictures.prior
+    if prior is None:
+        indices = _indices(seed, step, batch, pictures, positions)
+        return _Shown(pictures.read(indices).float() / 127.5 - 1.0, [(pictures, index) for index in indices])
+    # Positions 0, 2, 4, ... are a batch half as large; each of the others is one of the class, in the same shape.
+    halves = [position // 2 for position in positions]
+    indices = _indices(seed, step, batch // 2, pictures, halves)
+    theirs, pool = prior.at(seed, step, batch // 2, halves), prior.shown(pictures.shape_of(indices[0]))
+    odd = [bool(position % 2) for position in positions]
+    both = zip(odd, indices, theirs, strict=True)
+    places = [(pool, other) if of_class else (pictures, own) for of_class, own, other in both]
+    x0 = torch.cat([pictures.read([index]) for pictures, index in places]).float() / 127.5 - 1.0
+    weight = torch.tensor([prior.weight if of_class else 1.0 for of_class in odd], dtype=torch.float64)
+    return _Shown(x0, places, weight)
 
 
 def _indices(seed: int, step: int, batch: int, pictures: PictureSet, positions: Sequence[int]) -> list[int]:
@@ -140,9 +185,7 @@ def _noise(
 def _caption(config: TrainConfig, captions: tuple[str, ...], step: int, position: int) -> str:
     """One of the picture's captions, or none at all with the probability of caption dropout."""
     seed = config.run.seed
-    if (
-        not captions
-        or randomness.uniform(seed, "caption-dropout", step, position) < config.loss.caption_dropout
-    ):
+    dropped = randomness.uniform(seed, "caption-dropout", step, position) < config.loss.caption_dropout
+    if not captions or (dropped and not config.word.model):  # without its word nothing would learn
         return ""
     return captions[int(randomness.uniform(seed, "caption", step, position) * len(captions))]

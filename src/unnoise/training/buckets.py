@@ -7,21 +7,18 @@ often, none is left out, and a batch is never mixed.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from unnoise import randomness
-from unnoise.errors import InputError
-from unnoise.training import archives
+from unnoise.errors import DataError, InputError
 from unnoise.training.order import permutation
+from unnoise.training.pictures import upright_size
 
 Size = tuple[int, int]
-_ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 lay the picture on its side
 
 
 def shapes(side: int, step: int) -> list[Size]:
@@ -48,13 +45,8 @@ def nearest(sizes: Sequence[Size], height: int, width: int) -> Size:
 def size_for(path: Path, sizes: Sequence[Size], default: Size) -> Size:
     """The bucket of a picture by its header; `default` where it cannot be read (decoding will say why)."""
     try:
-        content = archives.content(path)
-        with Image.open(path if content is None else io.BytesIO(content)) as picture:
-            width, height = picture.size
-            if picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
-                width, height = height, width
-        return nearest(sizes, height, width)
-    except (OSError, ValueError, SyntaxError, ZeroDivisionError, Image.DecompressionBombError):
+        return nearest(sizes, *upright_size(path))
+    except (DataError, ZeroDivisionError, ValueError):
         return default
 
 

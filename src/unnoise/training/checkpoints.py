@@ -58,7 +58,7 @@ def building(run: Path, step: int) -> Iterator[Path]:
     Raises as `save`.
     """
     folder = run / "checkpoints" / f"step-{step:06d}"
-    with _disk_errors(folder), files.building_folder(folder) as temporary:
+    with disk_errors(folder), files.building_folder(folder) as temporary:
         yield temporary
         entries = {name: _measure(temporary / name) for name in _names(temporary)}
         text = json.dumps(
@@ -163,13 +163,13 @@ def discard(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Give the tensor library's own failure to write the same sentence as the system's."""
+def disk_errors(path: Path) -> Iterator[None]:
+    """Give the system's failure to write, and the tensor library's own, one sentence: FileError."""
     from safetensors import SafetensorError
 
     try:
         yield
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise FileError(
-            f"cannot write '{folder}': {error}. Free some space, then go on with --resume."
+            f"cannot write '{path}': {error}. Free some space, then go on with --resume."
         ) from error

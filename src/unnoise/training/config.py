@@ -1,4 +1,4 @@
-"""What a training run is: six small tables, checked when they are made.
+"""What a training run is: small tables, checked when they are made.
 
 `TrainConfig` is plain frozen data. How it becomes TOML, and how `--set section.key=value` changes it, stands
 in `settings.py`.
@@ -7,22 +7,12 @@ in `settings.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from unnoise.errors import InputError
-
-
-def _number(name: str, value: float, low: float, high: float, example: str) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
-        limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-        raise InputError(f"{name} is {value}; give a number {limits}, for example {example}.")
-
-
-def _choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} is '{value}'; give one of {', '.join(choices)}.")
+from unnoise.training.limits import choice, number
+from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
 
 @dataclass(frozen=True)
@@ -52,10 +42,10 @@ class ModelConfig:
     card: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _number("model.size", self.size, 4, 4096, "32")
-        _number("model.clip", self.clip, 0, math.inf, "1")
-        _choice("model.colour", self.colour, ("rgb", "grey"))
-        _choice("model.variance", self.variance, ("fixed_small", "fixed_large", "learned_range"))
+        number("model.size", self.size, 4, 4096, "32")
+        number("model.clip", self.clip, 0, math.inf, "1")
+        choice("model.colour", self.colour, ("rgb", "grey"))
+        choice("model.variance", self.variance, ("fixed_small", "fixed_large", "learned_range"))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,6 +67,11 @@ class DataConfig:
     layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
     held_out_from: a folder of such pictures instead. bucket_step: pictures keep their aspect ratio, in batches of
     one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
+
+    caption: the words of every picture, instead of `captions`. latents: what a model of latents learns from, a "sample"
+    of what its autoencoder says of the picture, drawn anew at each use, or its "mean". encoded_mb: pictures and
+    captions as the frozen autoencoder and text encoders read them are kept in memory up to this many megabytes, and in
+    `encoded_folder`, where one is given, up to `encoded_folder_mb`; other runs take them from there.
     """
 
     captions: str = "auto"
@@ -91,15 +86,23 @@ class DataConfig:
     held_out: float = 0.0
     held_out_from: str = ""
     bucket_step: int = 0
+    caption: str = ""
+    latents: str = "sample"
+    encoded_mb: int = 1024
+    encoded_folder: str = ""
+    encoded_folder_mb: int = 20_000
 
     def __post_init__(self) -> None:
-        _choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
-        _choice("data.fill", self.fill, ("white", "edge"))
-        _number("data.shift", self.shift, 0, 0.5, "0.05")
-        _number("data.scale", self.scale, 0, 1, "0.1")
-        _number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
-        _number("data.bucket_step", self.bucket_step, 0, 4096, "64")
-        _number("data.held_out", self.held_out, 0, 0.9, "0.1")
+        choice("data.latents", self.latents, ("sample", "mean"))
+        for name in ("encoded_mb", "encoded_folder_mb"):
+            number(f"data.{name}", getattr(self, name), 0, math.inf, "1024")
+        choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
+        choice("data.fill", self.fill, ("white", "edge"))
+        number("data.shift", self.shift, 0, 0.5, "0.05")
+        number("data.scale", self.scale, 0, 1, "0.1")
+        number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
+        number("data.bucket_step", self.bucket_step, 0, 4096, "64")
+        number("data.held_out", self.held_out, 0, 0.9, "0.1")
         if self.held_out and self.held_out_from:
             raise InputError("data.held_out and data.held_out_from are both given; give one of them.")
 
@@ -140,18 +143,18 @@ class LossConfig:
     input_perturbation: float = 0.0
 
     def __post_init__(self) -> None:
-        _choice("loss.weight", self.weight, ("simple", "min_snr", "debiased", "p2", "edm"))
-        _choice("loss.times", self.times, ("uniform", "logit_normal", "log_normal", "importance"))
-        _number("loss.mean", self.mean, -100, 100, "0")
-        _number("loss.caption_dropout", self.caption_dropout, 0, 1, "0.1")
+        choice("loss.weight", self.weight, ("simple", "min_snr", "debiased", "p2", "edm"))
+        choice("loss.times", self.times, ("uniform", "logit_normal", "log_normal", "importance"))
+        number("loss.mean", self.mean, -100, 100, "0")
+        number("loss.caption_dropout", self.caption_dropout, 0, 1, "0.1")
         for name, example in (("gamma", "5"), ("p2_k", "1"), ("sigma_data", "0.5")):
-            _number(f"loss.{name}", getattr(self, name), 1e-6, math.inf, example)
+            number(f"loss.{name}", getattr(self, name), 1e-6, math.inf, example)
         for name, example in (("std", "1"), ("shift", "3")):
-            _number(f"loss.{name}", getattr(self, name), 1e-6, 100, example)
+            number(f"loss.{name}", getattr(self, name), 1e-6, 100, example)
         for name, example in (("p2_gamma", "1"), ("bound", "0.001")):
-            _number(f"loss.{name}", getattr(self, name), 0, math.inf, example)
+            number(f"loss.{name}", getattr(self, name), 0, math.inf, example)
         for name in ("offset_noise", "input_perturbation"):
-            _number(f"loss.{name}", getattr(self, name), 0, 10, "0.1")
+            number(f"loss.{name}", getattr(self, name), 0, 10, "0.1")
 
 
 @dataclass(frozen=True)
@@ -179,31 +182,31 @@ class OptimizerConfig:
     profiles: tuple[float, ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
-        _number("optimizer.lr", self.lr, 0, 10, "0.0003")
+        number("optimizer.lr", self.lr, 0, 10, "0.0003")
         if len(self.betas) != 2:
             raise InputError(
                 f"optimizer.betas is {list(self.betas)}; give two numbers, for example [0.9, 0.99]."
             )
         for beta in self.betas:
-            _number("optimizer.betas", beta, 0, 0.999999, "[0.9, 0.99]")
-        _number("optimizer.eps", self.eps, 1e-16, 1, "1e-8")
-        _number("optimizer.weight_decay", self.weight_decay, 0, 10, "0.01")
-        _number("optimizer.warmup", self.warmup, 0, math.inf, "100")
-        _number("optimizer.clip", self.clip, 0, math.inf, "1")
+            number("optimizer.betas", beta, 0, 0.999999, "[0.9, 0.99]")
+        number("optimizer.eps", self.eps, 1e-16, 1, "1e-8")
+        number("optimizer.weight_decay", self.weight_decay, 0, 10, "0.01")
+        number("optimizer.warmup", self.warmup, 0, math.inf, "100")
+        number("optimizer.clip", self.clip, 0, math.inf, "1")
         for decay in (self.ema, *self.more_ema):
-            _number("optimizer.ema", decay, 0, 0.9999999, "0.999")
+            number("optimizer.ema", decay, 0, 0.9999999, "0.999")
         if len({self.ema, *self.more_ema}) <= len(self.more_ema):
             raise InputError(
                 f"optimizer.more_ema is {list(self.more_ema)}; give decays that differ from the others."
             )
-        _number("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
+        number("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
         for deviation in self.profiles:
-            _number("optimizer.profiles", deviation, 1e-4, 0.288, "[0.05, 0.1]")
+            number("optimizer.profiles", deviation, 1e-4, 0.288, "[0.05, 0.1]")
         if self.profile_every and not self.profiles:
             raise InputError(
                 "optimizer.profiles is []; give at least one deviation, for example [0.05, 0.1]."
             )
-        _choice("optimizer.decay", self.decay, ("cosine", "constant"))
+        choice("optimizer.decay", self.decay, ("cosine", "constant"))
 
 
 @dataclass(frozen=True)
@@ -240,44 +243,18 @@ class RunConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        _number("run.steps", self.steps, 1, math.inf, "10000")
-        _number("run.batch", self.batch, 1, math.inf, "64")
-        _number("run.accumulate", self.accumulate, 1, self.batch, "1")
+        number("run.steps", self.steps, 1, math.inf, "10000")
+        number("run.batch", self.batch, 1, math.inf, "64")
+        number("run.accumulate", self.accumulate, 1, self.batch, "1")
         if self.batch % self.accumulate:
             raise InputError(
                 f"run.accumulate is {self.accumulate}; give a divisor of run.batch ({self.batch}), for example 1."
             )
         for name in ("workers", "checkpoint_every", "keep", "sample_every", "validate_every"):
-            _number(f"run.{name}", getattr(self, name), 0, math.inf, "0")
-        _number("run.log_every", self.log_every, 1, math.inf, "10")
-        _number("run.patience", self.patience, 1, math.inf, "10")
-        _choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
-
-
-_SORTS = ("attention", "feed-forward", "projections", "convolutions")
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    """A LoRA: small matrices learned beside a model that stays as it is. Off while `model` is "".
-
-    model: one of unnoise's own, by shipped name, folder or run; its pictures' size, network, words, schedule and
-    prediction hold, and the table of the model stays at its defaults. rank: inner dimension of the matrices. alpha:
-    they count alpha / rank; 0 takes the rank. targets: sorts of layers that get them: "attention", "feed-forward",
-    "projections" (into and out of the attention blocks), "convolutions". text_encoder: whether its layers do too.
-    """
-
-    model: str = ""
-    rank: int = 8
-    alpha: float = 0.0
-    targets: tuple[str, ...] = _SORTS
-    text_encoder: bool = False
-
-    def __post_init__(self) -> None:
-        _number("lora.rank", self.rank, 1, 4096, "8")
-        _number("lora.alpha", self.alpha, 0, math.inf, "8")
-        for target in self.targets or ("",):
-            _choice("lora.targets", target, _SORTS)
+            number(f"run.{name}", getattr(self, name), 0, math.inf, "0")
+        number("run.log_every", self.log_every, 1, math.inf, "10")
+        number("run.patience", self.patience, 1, math.inf, "10")
+        choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)
@@ -290,15 +267,47 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    word: WordConfig = field(default_factory=WordConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
 
     def __post_init__(self) -> None:
-        if self.lora.model and self.optimizer.profile_every:
+        asked = [f"{name}.model" for name in _TUNINGS if getattr(self, name).model]
+        if len(asked) > 1:
+            raise InputError(f"{' and '.join(asked)} are both given; give one of them.")
+        if asked and self.optimizer.profile_every:
             raise InputError(
-                "optimizer.profile_every makes profiles of whole models, and lora.model asks for a LoRA; leave "
-                "one of them out (optimizer.more_ema works with both)."
+                f"optimizer.profile_every makes profiles of whole models, and {asked[0]} begins with "
+                "one; leave one of them out (optimizer.more_ema works with both)."
             )
-        if self.lora.model and self.run.shard:
+        if asked and self.run.shard:
             raise InputError(
-                "run.shard divides the weights that learn, and lora.model asks for a LoRA, which has few; leave "
+                f"run.shard divides the weights of models trained from nothing, and {asked[0]} begins with one; leave "
                 "run.shard out."
             )
+        if self.prior.prompt:
+            self._check_prior()
+
+    def _check_prior(self) -> None:
+        if not (self.lora.model or self.finetune.model):
+            raise InputError(
+                "prior.prompt keeps a class that a model knows already; give lora.model or finetune.model, or leave it "
+                "out."
+            )
+        if self.run.batch % 2:
+            raise InputError(
+                f"run.batch is {self.run.batch}; with prior.prompt half of it is of the class: give an even number."
+            )
+
+    @property
+    def tuned(self) -> str:
+        """How a model that is there already learns: "lora", "word" or "finetune"; "" for one from nothing."""
+        return next((name for name in _TUNINGS if getattr(self, name).model), "")
+
+    @property
+    def base(self) -> str:
+        """The model that is there already, "" for none."""
+        return str(getattr(self, self.tuned).model) if self.tuned else ""
+
+
+_TUNINGS = ("lora", "word", "finetune")

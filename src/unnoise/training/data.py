@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
-from unnoise.training.pictures import looks_like_picture, read_picture
+from unnoise.training.pictures import looks_like_picture, read_picture, told_sizes, upright_size
+
+if TYPE_CHECKING:
+    from unnoise.training.frozen import Frozen
+    from unnoise.training.prior import Prior
 
 Tell = Callable[[int, int], None]
 """Is told how many pictures of how many have been decoded."""
@@ -33,6 +38,8 @@ class PictureSet:
     the sentences about pictures that were skipped, `ignored` counts files that are neither pictures nor notes.
     Decoded pictures are uint8, shape (C, H, W); `rows` says where in the cache each one is. sizes: height and
     width of each where they differ (buckets); `shape` is that of the model, and of all where sizes is empty.
+    frozen: what pictures and captions go through before the network that learns. prior: pictures of the class, which
+    are every other one of a batch.
     """
 
     paths: tuple[Path, ...]
@@ -44,6 +51,8 @@ class PictureSet:
     cache: Sequence[Tensor] | Tensor | None = field(default=None, repr=False)
     sizes: tuple[Size, ...] = field(default=(), repr=False)
     rows: Tensor | None = field(default=None, repr=False)
+    frozen: Frozen | None = field(default=None, repr=False)
+    prior: Prior | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -92,6 +101,13 @@ class PictureSet:
             rows=places if self.rows is None else self.rows[places],
         )
 
+    def told_sizes(self, index: int, shown: Size) -> tuple[int, ...]:
+        """What is told of a picture's size and cut, see `pictures.told_sizes`; shown: height and width."""
+        try:
+            return told_sizes(upright_size(self.paths[index]), shown)
+        except DataError:  # what is shown instead of it is told as if it were of this size
+            return told_sizes(shown, shown)
+
     def _decode(self, index: int) -> Tensor:
         error: DataError | None = None
         shape = self.shape_of(index)
@@ -138,7 +154,11 @@ def open_pictures(
         raise DataError(
             f"none of the {len(corrupt)} pictures in '{data}' can be read; the first: {corrupt[0]}"
         )
-    captions = tuple(captions_of(found, data, config.captions, config.repeats))
+    captions: tuple[tuple[str, ...], ...]
+    if config.caption:
+        captions = ((config.caption,),) * len(found)
+    else:
+        captions = tuple(captions_of(found, data, config.captions, config.repeats))
     kept = tuple(sizes) if config.bucket_step else ()
     return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache, kept)
 

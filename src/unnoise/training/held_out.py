@@ -84,13 +84,18 @@ def _fixed(
 ) -> Batch:
     seed = config.run.seed
     x0 = pictures.read(chosen).float() / 127.5 - 1.0
+    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in chosen)
+    told, sizes = None, None
+    if pictures.frozen is not None:
+        keys = [("held-out latent", band, i) for i in chosen]
+        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in chosen], captions, seed, keys)
     noise = torch.stack(
         [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
     )
     inside = [randomness.uniform(seed, "held-out time", band, i) for i in chosen]
     fraction = ((band + torch.tensor(inside, dtype=torch.float64)) / BANDS).clamp(1e-9, 1.0 - 1e-9)
-    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in chosen)
-    return Batch(x0, noise, noise, times.levels(config.loss, schedule, fraction), captions, fraction)
+    level = times.levels(config.loss, schedule, fraction)
+    return Batch(x0, noise, noise, level, captions, fraction, told=told, sizes=sizes)
 
 
 @dataclass(frozen=True)

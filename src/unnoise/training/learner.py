@@ -17,12 +17,12 @@ from unnoise.networks import fast_dtype
 from unnoise.training.batches import Batch
 from unnoise.training.config import OptimizerConfig, TrainConfig
 from unnoise.training.ema import MovingAverage, PowerAverage
-from unnoise.training.lora import Tuning
 from unnoise.training.objective import Objective
 from unnoise.training.precision import LossScale
 from unnoise.training.profiles import average_of
 from unnoise.training.recompute import forget_inside
 from unnoise.training.times import SecondMoments
+from unnoise.training.tuning import Tuning
 from unnoise.training.world import World
 
 
@@ -56,8 +56,8 @@ class Learner:
     rate are functions of (seed, step), so a run may be cut anywhere and put together again.
 
     averages: by decay, the first is the one that is exported as the model. profiles: power-function averages.
-    moments: what importance sampling has learned. scale: of the loss in float16. tuning: the LoRA that is learned
-    instead of the networks; `model` then is the one that has it.
+    moments: what importance sampling has learned. scale: of the loss in float16. tuning: what learns instead of a
+    model from nothing; `model` then is the one that has it.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Learner:
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
         self.sharded = config.run.shard and self.world.size > 1
-        self.hollow = _hollow(model)
+        self.hollow = _hollow(model) if tuning is None else model
         self.objective = Objective(config.loss, model, dtype).train()
         if config.run.recompute:
             forget_inside(model.network)
         self.shared = self.world.shared(self.objective, device, self.sharded)
-        self.modules = self.objective.parts if tuning is None else tuning.changes
+        self.modules: nn.Module = self.objective.parts if tuning is None else tuning.learned
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
         self.optimizer = torch.optim.AdamW(

@@ -18,9 +18,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unnoise.checkpoints import Model
 from unnoise.training import times
 from unnoise.training.batches import Batch
+from unnoise.training.frozen import Told
 from unnoise.training.learner import Learner
 
 _WORDS = "a caption of some length in plain words"  # one a sample: all different is the most
@@ -103,7 +103,7 @@ def estimate(learner: Learner) -> Memory:
     """The memory that the learner's device needs while it trains."""
     weights, moments = _weights(learner), _moments(learner)
     averages = (len(learner.averages) + len(learner.profiles)) * weights
-    frozen = 0 if learner.tuning is None else _held(learner.tuning.base)
+    frozen = 0 if learner.tuning is None else learner.tuning.frozen_bytes()
     return Memory(weights + frozen, moments, averages, _step(learner), saving(learner))
 
 
@@ -114,12 +114,6 @@ def saving(learner: Learner) -> int:
 
 def _weights(learner: Learner) -> int:
     return sum(tensor.nbytes for tensor in learner.modules.state_dict().values())
-
-
-def _held(base: Model) -> int:
-    """Bytes of a model beside which something is learned."""
-    encoders = [tower.encoder for tower in base.towers]
-    return sum(tensor.nbytes for part in (base.network, *encoders) for tensor in part.state_dict().values())
 
 
 def _moments(learner: Learner) -> int:
@@ -143,11 +137,16 @@ def _step(learner: Learner) -> int:
 
 def _batch(learner: Learner, mode: FakeTensorMode) -> Batch:
     size = learner.config.run.batch // learner.parts
+    model, tuning = learner.model, learner.tuning
     with mode:
-        empty = torch.zeros(size, *learner.model.shape, device=learner.device)
+        empty = torch.zeros(size, *model.shape, device=learner.device)
+        known = model.autoencoder is not None and tuning is not None and not tuning.reads
+        told = Told.blank(model, size, learner.device) if known else None
+        sizes = torch.zeros(size, model.told) if model.size_ids else None
     fraction = torch.full((size,), 0.5, dtype=torch.float64)
-    level = times.levels(learner.config.loss, learner.model.schedule, fraction)
-    return Batch(empty, empty, empty, level, tuple(f"{_WORDS} {place}" for place in range(size)), fraction)
+    level = times.levels(learner.config.loss, model.schedule, fraction)
+    words = tuple(f"{_WORDS} {place}" for place in range(size))
+    return Batch(empty, empty, empty, level, words, fraction, told=told, sizes=sizes)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints import Model
+from unnoise.checkpoints.adapters.places import TEXT_PARTS
+from unnoise.pipelines.guidance import told_sizes
 from unnoise.process import Diffuser
 from unnoise.text import embed
 from unnoise.training import losses
 from unnoise.training.batches import Batch
 from unnoise.training.config import LossConfig
+from unnoise.training.frozen import Told
 from unnoise.training.weights import Uncertainty, loss_weight
 
 
@@ -26,8 +29,10 @@ class Objective(nn.Module):
         self.config = config
         self.model = model
         self.dtype = dtype
-        parts = {"network": model.network, "text_encoder": model.text_encoder}
-        self.parts = nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
+        encoders = {name: tower.encoder for name, tower in zip(TEXT_PARTS, model.towers, strict=False)}
+        self.parts = nn.ModuleDict({"network": model.network, **encoders})
+        # Frozen networks that are kept in a smaller type compute in it as they are.
+        self.cast = dtype != torch.float32 and model.network.dtype == torch.float32
         self.uncertainty = Uncertainty() if config.uncertainty else None
         self.diffuser = Diffuser(model.network, model.schedule, model.prediction, model.variance)
 
@@ -42,8 +47,8 @@ class Objective(nn.Module):
         """The weighed errors, before the learned uncertainty and the weight of importance sampling: (batch,)."""
         x0 = batch.x0
         x = self.diffuser.add_noise(x0, batch.seen, batch.level)
-        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            estimate = self.diffuser.estimate(x, batch.level, **self._conditioning(batch.captions, x.device))
+        with torch.autocast(x.device.type, self.dtype, enabled=self.cast):
+            estimate = self.diffuser.estimate(x, batch.level, **self._conditioning(batch))
         target = self.diffuser.prediction.target(x0, batch.noise, batch.level)
         error = losses.squared_error(estimate.output, target)
         weight = loss_weight(self.config, self.diffuser.prediction, batch.level)
@@ -55,15 +60,28 @@ class Objective(nn.Module):
             error = error + self.config.bound * losses.chain_length(self.model.schedule) * bits
         return error
 
-    def _conditioning(self, captions: tuple[str, ...], device: torch.device) -> dict[str, Tensor | None]:
-        """Each different caption is encoded once; its rows go to every sample that has it."""
+    def _conditioning(self, batch: Batch) -> dict[str, Tensor | None]:
         if self.model.text_encoder is None or self.model.tokenizer is None:
             return {}
-        words = list(dict.fromkeys(captions))
-        rows = torch.tensor([words.index(caption) for caption in captions], device=device)
+        told = batch.told
+        if told is None:
+            told = (
+                self._read(batch) if self.model.autoencoder is None else Told.of(self.model, batch.captions)
+            )
+        given: dict[str, Tensor | None] = {"text": told.hidden, "text_mask": told.mask}
+        if self.model.network.config.pooled_width:
+            given["pooled"] = told.pooled
+            if batch.sizes is not None:
+                sizes = told_sizes(self.model, batch.sizes.to(told.pooled.device))
+                given["pooled"] = torch.cat([told.pooled, sizes.to(told.pooled)], dim=1)
+        return given
+
+    def _read(self, batch: Batch) -> Told:
+        """Each different caption is encoded once; its rows go to every sample that has it."""
+        assert self.model.text_encoder is not None
+        assert self.model.tokenizer is not None
+        words = list(dict.fromkeys(batch.captions))
+        rows = torch.tensor([words.index(caption) for caption in batch.captions], device=batch.device)
         found = embed(self.model.text_encoder, self.model.tokenizer, words)
         mask = None if found.mask is None else found.mask[rows]
-        given: dict[str, Tensor | None] = {"text": found.hidden[rows], "text_mask": mask}
-        if self.model.network.config.pooled_width:
-            given["pooled"] = found.pooled[rows]
-        return given
+        return Told(found.hidden[rows], mask, found.pooled[rows])

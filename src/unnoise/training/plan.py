@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,8 +42,10 @@ class RunPlan:
 def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell | None = None) -> RunPlan:
     """Check everything that a new run into `out` would check, and take two steps that are thrown away; writes nothing.
 
-    Raises as `train` before its first step.
+    Raises as `train` before its first step. What is sharded is told as if one process had it all.
     """
+    if config is not None:
+        config = replace(config, run=replace(config.run, shard=False))
     trainer = Trainer(data, out, config, reading=reading)
     learner, pictures, run = trainer.learner, trainer.pictures, trainer.config.run
     reckoned, notes = memory.expected(learner), list(trainer.notes)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from unnoise import checkpoints as models
 from unnoise import files
 from unnoise.errors import CheckpointError
 from unnoise.training.ema import PowerAverage, power_of
@@ -80,6 +81,19 @@ def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> d
         raise CheckpointError(f"'{folder}' has no snapshot up to update {end}; give a later one.")
     shares = combination([(s.updates, s.power) for s in used], (end, power_of(deviation)))
     return _sum(used, shares)
+
+
+def export(run: Path, deviation: float, destination: Path) -> Path:
+    """The run's model with the average of this profile, as a model folder of its own; returns it.
+
+    Raises CheckpointError for a run without snapshots, InputError for a deviation that no profile has, FileError.
+    """
+    tensors = reconstruct(run / FOLDER, deviation)
+    model = models.load(run)
+    for prefix, part in (("network.", model.network), ("text_encoder.", model.text_encoder)):
+        if part is not None:
+            part.load_state_dict(average_of(tensors, prefix))
+    return models.save(model, destination)
 
 
 def combination(have: Sequence[tuple[int, float]], want: tuple[int, float]) -> Tensor:

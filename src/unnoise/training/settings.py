@@ -36,7 +36,7 @@ FREE_ON_RESUME = frozenset(
         "patience",
         "tensorboard",
     )
-) | {"data.cache_mb", "data.strict"}
+) | {f"data.{name}" for name in ("cache_mb", "strict", "encoded_mb", "encoded_folder", "encoded_folder_mb")}
 
 
 def from_dict(tables: Mapping[str, Any]) -> TrainConfig:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
-from unnoise.training import checkpoints, lora
+from unnoise.training import checkpoints, tuning
 from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
 
@@ -50,12 +50,15 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
             from unnoise.training import shards
 
             shards.write(tensors(learner), folder / SHARDS)
-        else:
-            world.led(lambda: _write_tensors(learner, folder))
-        export(learner, folder, facts["pictures"])
+        if learner.tuning is None or learner.tuning.small:
+            export(learner, folder, facts["pictures"])
 
         def finish() -> Path:
-            (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
+            # Inside of what the first process does alone: the others then hear of a full disk too.
+            with checkpoints.disk_errors(folder):
+                if not learner.sharded:
+                    _write_tensors(learner, folder)
+                (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
             begun.close()
             return checkpoints.kept(run, step, keep).folder
 
@@ -70,7 +73,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
     state: dict[str, Any]
     if learner.tuning is not None:  # first, for its matrices fit no other network
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        lora.check_base(state["base"], learner.tuning.base)
+        tuning.check_base(state["base"], learner.tuning.base)
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
@@ -181,14 +184,15 @@ def export(learner: Learner, folder: Path, pictures: int) -> Path:
 
 
 def _export(learner: Learner, whole: Mapping[str, Tensor], path: Path, pictures: int) -> None:
-    if learner.tuning is not None:
-        learner.tuning.write(path, whole, learner.config, pictures)
-        return
-    checkpoints.discard(path)
-    models.save(learner.averaged(whole), path)
+    with checkpoints.disk_errors(path):
+        if learner.tuning is not None:
+            learner.tuning.write(path, whole, learner.config, pictures)
+            return
+        checkpoints.discard(path)
+        models.save(learner.averaged(whole), path)
 
 
 def model_name(learner: Learner, average: MovingAverage) -> str:
-    """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; of a LoRA, the file."""
-    name, ending = (MODEL, "") if learner.tuning is None else (Path(lora.FILE).stem, Path(lora.FILE).suffix)
-    return f"{name}{'' if average is learner.average else f'-{average.decay:g}'}{ending}"
+    """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; else its file."""
+    path = Path(MODEL if learner.tuning is None else learner.tuning.file)
+    return f"{path.stem}{'' if average is learner.average else f'-{average.decay:g}'}{path.suffix}"

@@ -20,14 +20,16 @@ from unnoise.errors import InputError, NonFiniteError
 from unnoise.training import (
     batches,
     checkpoints,
+    frozen,
     held_out,
-    lora,
+    prior,
     profiles,
     report,
     run_folder,
     samples,
     state,
     tensorboard,
+    tuning,
 )
 from unnoise.training.build import build_model, check_step
 from unnoise.training.config import ModelConfig, TrainConfig
@@ -43,7 +45,8 @@ from unnoise.training.events import (
     Stopped,
     Validated,
 )
-from unnoise.training.learner import Learner, StepResult
+from unnoise.training.inversion import captions_with
+from unnoise.training.learner import Learner, StepResult, compute_dtype
 from unnoise.training.objective import Objective
 from unnoise.training.repeats import repeated
 from unnoise.training.stopping import stop_requests
@@ -90,20 +93,27 @@ class Trainer:
         device = pick_device(self.config.run.device, self.world)
         run = self.config.run
         self.positions = self.world.stretch(run.batch)
-        tuned = self.config.lora
-        base = lora.open_base(tuned, device) if tuned.model else None
-        known = self.config.model if base is None else lora.settled(self.config.model, base)
-        self.pictures, self.unseen = open_data(Path(data), replace(self.config, model=known), reading)
+        dtype = compute_dtype(run.precision, device)
+        self.base = tuning.open_base(self.config, device, dtype) if self.config.base else None
+        known = replace(self.config, model=self._known_model())
+        self.pictures, self.unseen = open_data(Path(data), known, reading)
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
-        self.tuning = None if base is None else lora.begin(tuned, base, run.seed)
+        self.tuning = None if self.base is None else tuning.begin(self.config, self.base)
         self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
+        self._freeze()
+        self.wanted = self._unmade()
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
         self.notes = _data_notes(self.pictures, run.batch)
-        self.notes += [] if base is None else lora.notes(base, words)
+        self.notes += [] if self.base is None else tuning.notes(self.base, words)
+        if self.wanted:
+            made = _count(self.wanted, "picture")
+            self.notes.append(
+                f"{made} of '{self.config.prior.prompt}' will be made first, into {self.out / prior.FOLDER}."
+            )
         if run.shard and not self.learner.sharded:
             self.notes.append(
                 "one process trains alone, so that run.shard divides nothing; start with torchrun."
@@ -128,6 +138,7 @@ class Trainer:
     def _run(self) -> Generator[Event, None, None]:
         with self._held(), stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
+            self._make_prior()
             saved = self._take_up()
             self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
             yield self._started()
@@ -162,6 +173,38 @@ class Trainer:
     def _held(self) -> contextlib.AbstractContextManager[None]:
         return run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
 
+    def _known_model(self) -> ModelConfig:
+        """The settings of the model, as they are where one is there already."""
+        if self.base is None:
+            return self.config.model
+        return tuning.settled(self.config.model, self.base, self.config.tuned)
+
+    def _freeze(self) -> None:
+        """Put before the network what the data goes through first, where the base has such."""
+        if self.base is None or self.tuning is None or self.base.autoencoder is None:
+            return
+        known = frozen.Frozen(self.base, self.config.data, text=not self.tuning.reads)
+        self.pictures = replace(self.pictures, frozen=known)
+        if self.unseen is not None:
+            self.unseen = replace(self.unseen, frozen=known)
+
+    def _open_prior(self) -> None:
+        opened = prior.open_prior(self.config.prior, self.out, self.pictures.shape, self.config.data)
+        self.pictures = replace(self.pictures, prior=opened)
+
+    def _unmade(self) -> list[int]:
+        """The pictures of the class that are to be made before the first step; others are opened now."""
+        wanted = self.world.led(lambda: prior.missing(self.config.prior, self.out))
+        if self.config.prior.prompt and not wanted:
+            self._open_prior()
+        return wanted
+
+    def _make_prior(self) -> None:
+        base = self.base
+        if self.wanted and base is not None:
+            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted))
+            self._open_prior()
+
     def _first_model(self) -> ModelConfig:
         """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
         begun = self.resume and checkpoints.newest(self.out)[0] is not None
@@ -192,7 +235,7 @@ class Trainer:
             "bad": self.bad,
             "data": self.pictures.digest(),
             "pictures": len(self.pictures),
-            "base": "" if self.tuning is None else self.tuning.base.fingerprint(),
+            "base": "" if self.base is None else self.base.fingerprint(),
             "held_out": self.curve.to_dict(),
         }
         return state.save(self.learner, self.out, self.step, facts, self.config.run.keep)
@@ -278,7 +321,12 @@ def open_data(
     elif config.data.held_out_from:
         unseen = open_pictures(Path(config.data.held_out_from), shape, config.data)
         held_out.check_count(unseen)
-    return (repeated(pictures) if config.data.repeats else pictures), unseen
+    pictures = repeated(pictures) if config.data.repeats else pictures
+    if config.word.model:
+        pictures = replace(pictures, captions=captions_with(config.word.word, pictures.captions))
+        if unseen is not None:
+            unseen = replace(unseen, captions=captions_with(config.word.word, unseen.captions))
+    return pictures, unseen
 
 
 def pick_device(name: str, world: World | None = None) -> torch.device:

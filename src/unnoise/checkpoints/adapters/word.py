@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unnoise.checkpoints.adapters.applied import apply, twin
@@ -14,7 +15,8 @@ from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
 
 _MOST = 77
@@ -75,19 +77,43 @@ def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
     widths = [tower.encoder.config.width for tower in towers]
     if [table.shape[1] for table in found.tables] != widths:
         raise CheckpointError(_refusal(Path(path).name, found, widths, base))
-    first, *more = (_taught(tower, name, table) for tower, table in zip(towers, found.tables, strict=True))
+    known = with_tables(base, name, found.tables)
     place = Path(path).expanduser()
-    known = replace(
-        base,
-        text_encoder=first.encoder,
-        tokenizer=first.tokenizer,
-        more_text=tuple(more),
-        taught=(*base.taught, Taught(name, place.name, sha256_of(place))),
+    taught = (*base.taught, Taught(name, place.name, sha256_of(place)))
+    return apply(replace(known, taught=taught), model.adapters)
+
+
+def with_tables(base: Model, word: str, tables: Sequence[Tensor], learn: bool = False) -> Model:
+    """A model without adapters that knows one more word, of these vectors, a table for each of its text encoders.
+
+    learn: the tables stay tensors of their own, `nn.Parameter`s that training moves, beside the old table instead of in
+    a copy of it. Raises InputError as `teach`.
+    """
+    first, *more = (
+        _taught(tower, word, table, learn) for tower, table in zip(base.towers, tables, strict=True)
     )
-    return apply(known, model.adapters)
+    return replace(base, text_encoder=first.encoder, tokenizer=first.tokenizer, more_text=tuple(more))
 
 
-def _taught(tower: Tower, word: str, table: Tensor) -> Tower:
+class TaughtEmbedding(nn.Module):
+    """The vectors of a vocabulary, and after them those of a new word.
+
+    old: (vocabulary, width). new: (vectors, width).
+    """
+
+    def __init__(self, old: nn.Embedding, new: nn.Parameter) -> None:
+        super().__init__()
+        self.old, self.new = old, new
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (batch, length) int64. Returns (batch, length, width)."""
+        first = self.old.num_embeddings
+        taught = self.new[(tokens - first).clamp(min=0)]
+        known: Tensor = self.old(tokens.clamp(max=first - 1))
+        return torch.where((tokens < first)[..., None], known, taught.to(known))
+
+
+def _taught(tower: Tower, word: str, table: Tensor, learn: bool) -> Tower:
     if not isinstance(tower.tokenizer, Tokenizer):
         raise InputError(
             "this model has its own small vocabulary; words can be taught to Stable Diffusion's only."
@@ -95,12 +121,36 @@ def _taught(tower: Tower, word: str, table: Tensor) -> Tower:
     tokenizer = TaughtTokenizer.with_word(tower.tokenizer, word, len(table))
     encoder = twin(tower.encoder)
     assert isinstance(encoder.token_embedding, nn.Embedding)  # CLIP's tokenizer comes with CLIP's table
-    old = encoder.token_embedding.weight
-    grown = nn.Embedding(len(old) + len(table), old.shape[1], device="meta")
-    grown.weight = nn.Parameter(torch.cat([old, table.to(old)]), requires_grad=False)
-    encoder.token_embedding = grown
-    encoder.config = replace(encoder.config, vocabulary=len(grown.weight))
+    old, size = encoder.token_embedding, encoder.token_embedding.num_embeddings + len(table)
+    if learn:
+        assert isinstance(table, nn.Parameter)
+        encoder.token_embedding = TaughtEmbedding(old, table)  # type: ignore[assignment]
+    else:
+        encoder.token_embedding = nn.Embedding(size, old.embedding_dim, device="meta")
+        joined = torch.cat([old.weight, table.to(old.weight)])
+        encoder.token_embedding.weight = nn.Parameter(joined, requires_grad=False)
+    encoder.config = replace(encoder.config, vocabulary=size)
     return replace(tower, encoder=encoder, tokenizer=tokenizer)
+
+
+def write_word(path: str | Path, word: Word) -> Path:
+    """Write a word's vectors, whole or not at all, as A1111, ComfyUI, diffusers and `read_word` read them.
+
+    One tensor of the word's own name for one text encoder; `clip_l` and `clip_g` for two, whose word is the file's
+    name. Raises FileError for a file that exists.
+    """
+    target = Path(path).expanduser()
+    if target.exists():
+        raise FileError(
+            f"'{target}' exists; an embedding never replaces one. Give a name that does not exist yet."
+        )
+    names = (word.word,) if len(word.tables) == 1 else _TOWERS
+    tensors = {
+        name: table.detach().cpu().contiguous() for name, table in zip(names, word.tables, strict=True)
+    }
+    with replacing(target) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    return target
 
 
 def _refusal(name: str, found: Word, widths: list[int], model: Model) -> str:

@@ -132,7 +132,7 @@ def _pictures(report: Report) -> str:
                 if cell.similarity is None
                 else f"{cell.similarity:.3f}, {cell.calls} calls"
             )
-            ring = ' style="outline:3px solid var(--good);outline-offset:2px"' if cell == best else ""
+            ring = ' style="outline:3px solid var(--good);outline-offset:-2px"' if cell == best else ""
             shown.append(f'<div{ring}>{picture}</div><span class="told">{told}</span>')
         rows.append(("rule", [*shown, "" if cells[0].stochastic else truth]))
     return table(head, rows, left=len(head))

@@ -58,12 +58,7 @@ def page(title: str, body: str) -> str:
 
 def picture(tensor: Tensor, width: int, title: str = "") -> str:
     """One picture (channels, height, width) in [-1, 1] as an element, shown `width` pixels wide."""
-    buffer = io.BytesIO()
-    images.to_pil(shown(tensor[None]))[0].save(buffer, format="PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    height = round(width * tensor.shape[1] / tensor.shape[2])
-    words = html.escape(title)
-    return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{words}" title="{words}">'
+    return embedded(images.to_pil(shown(tensor[None]))[0], width, title)
 
 
 def shown(tensors: Tensor) -> Tensor:

@@ -149,6 +149,9 @@ def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> 
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
         "PERFORMANCE_HINT": "LATENCY",
     }
+    if not half:
+        # 2026.4.1 ends the process while it fuses `emoji` in float32 for a fixed shape ("snippets"), but not without
+        settings["SNIPPETS_MODE"] = "DISABLE"
     return core.compile_model(model, "CPU", settings)
 
 

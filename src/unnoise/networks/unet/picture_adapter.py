@@ -45,7 +45,7 @@ class PictureAdapter(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """picture: (batch, channels, height, width) in [0, 1], sides multiples of `fold`. The finest map is first."""
+        """Finest map first. picture: (batch, channels, height, width) in [0, 1], sides multiples of `fold`."""
         weight = next(self.parameters())
         h = F.pixel_unshuffle(picture.to(weight.dtype), self.config.fold)
         h = h.contiguous(memory_format=torch.channels_last)

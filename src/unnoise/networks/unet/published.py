@@ -78,3 +78,20 @@ def stable_diffusion_xl() -> UNetConfig:
         text_width=2048,
         pooled_width=2816,
     )
+
+
+def stable_diffusion_xl_refiner() -> UNetConfig:
+    """The refiner of Stable Diffusion XL (Podell et al. 2023): text of OpenCLIP bigG alone.
+
+    `pooled` is the pooled text (1280) beside the sinusoids (256 each) of size, crop offset and score.
+    """
+    return UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        widths=(384, 768, 1536, 1536),
+        attention=(0, 4, 4, 0),
+        mid_attention=4,
+        head_width=64,
+        text_width=1280,
+        pooled_width=2560,
+    )

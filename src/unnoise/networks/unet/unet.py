@@ -80,8 +80,10 @@ class UNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.conv_in.weight.dtype
+        """Of the weights. The bias is asked, for a weight may be one that an adapter changes at every look."""
+        bias = self.conv_in.bias
+        assert bias is not None
+        return bias.dtype
 
     def forward(
         self,

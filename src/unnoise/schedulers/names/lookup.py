@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.process import Unknown
 from unnoise.schedulers import solvers, tuned
 from unnoise.schedulers.grids import Grid
+from unnoise.schedulers.moves import Unknown
 from unnoise.schedulers.names import words
 from unnoise.schedulers.names.programs import preset
 from unnoise.schedulers.names.rows import TABLE, Named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from unnoise.errors import InputError
@@ -72,8 +73,8 @@ _K: dict[str, Rule] = {
     "DPM++ 2M": sigma_rules.MultistepRule(),
     "DPM++ 2M SDE": sigma_rules.MultistepRule(eta=1.0),
     "DPM++ 2M SDE Heun": sigma_rules.MultistepRule(eta=1.0, kind="heun"),
-    "DPM++ 3M SDE": sigma_rules.MultistepRule(3, 1.0, "heun"),
-    "DPM++ 3M": sigma_rules.MultistepRule(3, 0.0, "heun"),
+    "DPM++ 3M SDE": sigma_rules.MultistepRule(1.0, 3, "heun"),
+    "DPM++ 3M": sigma_rules.MultistepRule(0.0, 3, "heun"),
 }
 
 # What A1111 takes where the schedule type is Automatic.
@@ -152,7 +153,7 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
         chosen = grids.DropPenultimate(chosen)
     rule = _K[name]
     if program == "comfyui" and isinstance(rule, sigma_rules.MultistepRule) and rule.order == 2:
-        rule = sigma_rules.MultistepRule(2, rule.eta, rule.kind, log_sigma=True)
+        rule = replace(rule, log_sigma=True)
     stepped_in_time = program == "a1111" and name == "DDIM"
     # ComfyUI scales the noise as that of data of unit variance where a run begins at the noisiest level.
     pure = program != "comfyui" and not stepped_in_time

@@ -14,7 +14,8 @@ from unnoise.schedulers.noise.base import NoiseRule, Split, check_eta, span_of
 class SDE(NoiseRule):
     """The reverse SDE with eta times its noise, integrated with its own kernel (Lu et al. 2022b; Gonzalez et al. 2023).
 
-    eta: 0 is the ODE, 1 the reverse SDE of Song et al. 2021b.
+    eta: 0 is the ODE, 1 the reverse SDE of Song et al. 2021b. With a solver of order 2 or 3 the result's mean is of
+    that order and its covariance of second: noise within a step is seen at the next look only.
     """
 
     eta: float = 1.0

@@ -10,12 +10,12 @@ import torch
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.presets.path import Path, number
-from unnoise.schedulers.presets.preset import Rule
+from unnoise.schedulers.presets.preset import Noisy, Rule
 from unnoise.schedulers.presets.sigma_rules import Moves
 
 
 @dataclass(frozen=True)
-class DDIMRule(Rule):
+class DDIMRule(Noisy):
     """x' = sqrt(abar') x0 + sqrt(1 - abar' - fresh^2) eps + fresh z.
 
     strides: diffusers leads each step to t - steps // count of a table, which is not the next time of its own
@@ -23,13 +23,7 @@ class DDIMRule(Rule):
     one: whether "before the first entry" is clean data (set_alpha_to_one), or the first entry again.
     """
 
-    eta: float = 0.0
     one: bool = True
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def to(self, path: Path, i: int, known: int) -> Level:
         """Where the stride leads."""
@@ -58,12 +52,8 @@ def below(levels: tuple[Level, ...], time: int, one: bool) -> Level:
 class DDPMRule(Rule):
     """The posterior between neighbours of the grid. variance: fixed_small, fixed_large or learned_range."""
 
+    stochastic = True
     variance: str = "fixed_small"
-
-    @property
-    def stochastic(self) -> bool:
-        """Always."""
-        return True
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise from time 0."""

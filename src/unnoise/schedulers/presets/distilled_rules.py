@@ -19,13 +19,9 @@ class LCMRule(Rule):
     scaling, data: the scalings' factor of time, and sigma_data.
     """
 
+    stochastic = True
     scaling: float = 10.0
     data: float = 0.5
-
-    @property
-    def stochastic(self) -> bool:
-        """Always."""
-        return True
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise at the end."""
@@ -73,13 +69,9 @@ class ConsistencyRule(Rule):
     noise.
     """
 
+    stochastic = True
     least: float = 0.0
     scale: float = 1.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Always."""
-        return True
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise at the end."""

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unnoise.process import Unknown
-from unnoise.schedulers.moves import Look, Move, joined
+from unnoise.schedulers.moves import Look, Move, Unknown, joined
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.presets.sigma_rules import Moves, history

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process import EDM, Flow, Level, NoiseSchedule, Unknown
+from unnoise.process import EDM, Flow, Level, NoiseSchedule
 from unnoise.schedulers.grids import Grid
-from unnoise.schedulers.moves import Move
+from unnoise.schedulers.moves import Move, Unknown
 
 Process = Literal["vp", "ve", "flow"]
 

@@ -34,6 +34,18 @@ class Rule(abc.ABC):
 
 
 @dataclass(frozen=True)
+class Noisy(Rule):
+    """A rule that draws fresh noise, of strength `eta`."""
+
+    eta: float = 0.0
+
+    @property
+    def stochastic(self) -> bool:
+        """Where eta is positive."""
+        return self.eta > 0.0
+
+
+@dataclass(frozen=True)
 class Told(Flow):
     """A flow schedule whose network is told what the program tells it: sigma, or sigma cut to thousandths."""
 

@@ -12,8 +12,7 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from unnoise.process import Unknown
-from unnoise.schedulers.moves import Look, joined
+from unnoise.schedulers.moves import Look, Unknown, joined
 from unnoise.schedulers.presets.dpm_rules import linear
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule

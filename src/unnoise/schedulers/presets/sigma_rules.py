@@ -15,7 +15,7 @@ from torch import Tensor
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.presets.path import Path, number
-from unnoise.schedulers.presets.preset import Rule
+from unnoise.schedulers.presets.preset import Noisy, Rule
 from unnoise.schedulers.quadrature import weights
 
 Moves = tuple[Look | Move, ...]
@@ -30,15 +30,8 @@ def ancestral(now: Tensor, to: Tensor, eta: float) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Euler(Rule):
+class Euler(Noisy):
     """U + eps (down - w) + up z; eta 0 is the ODE."""
-
-    eta: float = 0.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
@@ -62,15 +55,8 @@ class HeunRule(Rule):
 
 
 @dataclass(frozen=True)
-class MidpointRule(Rule):
+class MidpointRule(Noisy):
     """DPM-Solver-2: to the geometric mean of w and down, then the whole step with the slope there."""
-
-    eta: float = 0.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks; one for the jump to zero."""
@@ -106,15 +92,10 @@ class LMSRule(Rule):
 
 
 @dataclass(frozen=True)
-class TwoStageRule(Rule):
+class TwoStageRule(Noisy):
     """DPM-Solver++ 2S with ancestral noise, in terms of x0 (k-diffusion's dpmpp_2s_ancestral)."""
 
     eta: float = 1.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks; one for the jump to zero."""
@@ -132,15 +113,10 @@ class TwoStageRule(Rule):
 
 
 @dataclass(frozen=True)
-class SDERule(Rule):
+class SDERule(Noisy):
     """DPM-Solver++ (stochastic): two ancestral half steps of one pass (k-diffusion's dpmpp_sde)."""
 
     eta: float = 1.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks, the second with fresh noise; one for the jump to zero."""
@@ -158,7 +134,7 @@ class SDERule(Rule):
 
 
 @dataclass(frozen=True)
-class MultistepRule(Rule):
+class MultistepRule(Noisy):
     """k-diffusion's dpmpp_2m, 2m_sde and 3m_sde: exponential multistep in x0 with the kernel of eta.
 
     The third order lacks the factor 2 of its last term, as there; kind says how the second is taken. log_sigma:
@@ -166,14 +142,8 @@ class MultistepRule(Rule):
     """
 
     order: int = 2
-    eta: float = 0.0
     kind: Literal["midpoint", "heun"] = "midpoint"
     log_sigma: bool = False
-
-    @property
-    def stochastic(self) -> bool:
-        """Where eta is positive."""
-        return self.eta > 0.0
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; the jump to zero is the last x0."""

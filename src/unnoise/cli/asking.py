@@ -1,0 +1,216 @@
+"""What `unnoise generate` takes: its options, and the typed request that they make. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
+from unnoise.cli.values import maybe, number, size, whole
+from unnoise.errors import InputError
+
+_DEFAULT_MODEL = "emoji"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked, as values. None leaves a choice to the model.
+
+    options: those of `pipe.denoise`. workers: of a Ray cluster. variant: what it begins from, and how it is guided.
+    """
+
+    prompt: str | None
+    model: str
+    source: Path | None
+    output: Path
+    options: Mapping[str, Any]
+    show_every: int | None
+    frames: Path | None
+    animate: Path | None
+    enlarge: int
+    threads: int | None
+    workers: int | None
+    json: bool
+    metadata: bool
+    variant: variants.Asked
+    engine: str = "torch"
+
+
+def add(command: parser.Parser) -> None:
+    """Add the options; more spellings that people type are taken but not listed."""
+    command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
+    command.add_argument("-p", "--prompt", help="the same as PROMPT")
+    command.add_argument(
+        "-m",
+        "--model",
+        help=f"name, folder, training run, .safetensors file, or OWNER/NAME on the hub ({_DEFAULT_MODEL})",
+    )
+    command.add_argument(
+        "--from",
+        dest="source",
+        metavar="IMAGE",
+        help="make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        default="outputs",
+        help="folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
+    )
+    command.add_argument("-n", "--negative", metavar="TEXT", help="what the picture should not be")
+    command.add_argument(
+        "--prompt-style",
+        metavar="NAME",
+        help="how weights are written: a1111 (the default), comfyui, compel, plain",
+    )
+    command.add_argument(
+        "--clip-skip",
+        metavar="N",
+        help="layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
+        "(in diffusers clip_skip=1)",
+    )
+    command.add_argument("--steps", metavar="N", help="steps from noise to picture")
+    command.add_argument(
+        "--guidance", metavar="X", help="how strongly the prompt is heeded; 1 is not at all more"
+    )
+    command.add_argument("--scheduler", metavar="NAME", help="as `unnoise schedulers` lists")
+    command.add_argument(
+        "--compat",
+        metavar="PROGRAM",
+        help="its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
+    )
+    command.add_argument(
+        "-s", "--seed", metavar="N", help="of the first picture; -1 or none: random, and told"
+    )
+    command.add_argument(
+        "--noise", metavar="NAME", help="the start that other programs draw of a seed: torch (CPU) or cuda"
+    )
+    command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
+    command.add_argument("--size", metavar="WxH", help="in pixels")
+    command.add_argument("-W", "--width", metavar="N", help="in pixels")
+    command.add_argument("-H", "--height", metavar="N", help="in pixels")
+    command.add_argument(
+        "--show-every", metavar="N", help="show the picture in the terminal after every N steps"
+    )
+    command.add_argument(
+        "--frames", metavar="DIR", help="save the predicted picture of those steps (or of each)"
+    )
+    command.add_argument("--animate", metavar="FILE", help="save the way from noise as .webp or .gif")
+    command.add_argument("--enlarge", default="1", metavar="N", help="save each pixel N x N times as large")
+    command.add_argument("-t", "--threads", metavar="N", help="processor cores to use")
+    command.add_argument("--json", action="store_true", help="print one JSON object, and no progress")
+    command.add_argument(
+        "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
+    )
+    adapting.add(command)
+    many.add(command)
+    approximate.add(command)
+    _more_spellings(command)
+    variants.add(command)
+
+
+def _more_spellings(command: parser.Parser) -> None:
+    for target, flags in {
+        "output": ("--outdir", "--out"),
+        "negative": ("--negative-prompt", "--negative_prompt"),
+        "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
+        "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
+        "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
+        "clip_skip": ("--clip_skip",),
+        "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
+        "width": ("--W", "--image_width"),
+        "height": ("--H", "--image_height"),
+        "show_every": ("--show_every", "--preview-interval"),
+    }.items():
+        parser.hidden(command, target, *flags)
+
+
+def request(arguments: argparse.Namespace) -> Request:
+    """The typed request. Raises InputError or FileError; torch is not needed for that."""
+    from unnoise import checkpoints
+
+    many.check(arguments)
+    source = arguments.source and Path(arguments.source).expanduser()
+    model = again.model_of(source, arguments.model) if source else arguments.model or _DEFAULT_MODEL
+    options: dict[str, Any] = {
+        "negative": arguments.negative,
+        "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
+        "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
+        "scheduler": arguments.scheduler,
+        "compat": arguments.compat,
+        "prompt_style": arguments.prompt_style,
+        "noise": arguments.noise,
+        "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
+        "cache": approximate.cache(arguments),
+        "seed": _seed(arguments.seed),
+        "count": whole("--count", arguments.count, 1, 256, 4),
+        **_size(arguments),
+    }
+    asked = Request(
+        prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
+        model=model,
+        source=source,
+        output=Path(arguments.output).expanduser(),
+        options=options,
+        show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
+        frames=arguments.frames and Path(arguments.frames).expanduser(),
+        animate=arguments.animate and Path(arguments.animate).expanduser(),
+        enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
+        threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
+        workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
+        json=arguments.json,
+        metadata=not arguments.no_metadata,
+        variant=variants.read(arguments),
+        engine=approximate.engine(arguments),
+    )
+    _check_files(asked)
+    return asked
+
+
+def _seed(text: str | None) -> int | None:
+    seed = maybe(whole, "--seed", text, -1, 2**63 - 257, 7)
+    return secrets.randbelow(2**32) if seed == -1 else seed
+
+
+def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
+    sides = {name: getattr(arguments, name) for name in ("width", "height")}
+    if arguments.size is None:
+        return {name: maybe(whole, f"--{name}", text, 1, 4096, 32) for name, text in sides.items()}
+    for name, text in sides.items():
+        if text is not None:
+            raise InputError(f"--size is {arguments.size} and --{name} {text}; give one of the two.")
+    width, height = size("--size", arguments.size)
+    return {"width": width, "height": height}
+
+
+def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | None:
+    from unnoise.checkpoints import find
+    from unnoise.checkpoints.manifest import read_manifest
+
+    heeds = foreign or read_manifest(find(model)).text_encoder is not None
+    if arguments.words is not None and arguments.prompt is not None:
+        raise InputError(
+            f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
+        )
+    prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
+    if prompt is None and heeds and arguments.source is None and arguments.prompts is None:
+        raise InputError('a prompt is missing; give it in quotes: unnoise generate "a red apple".')
+    return prompt
+
+
+def _check_files(asked: Request) -> None:
+    if asked.json and asked.show_every:
+        raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
+    outputs.check_output("--output", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
+    if asked.animate is not None:
+        if not asked.animate.suffix or asked.animate.is_dir():
+            raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
+        outputs.check_output("--animate", asked.animate, (".webp", ".gif"))
+    if asked.frames is not None:
+        if asked.frames.is_file():
+            raise InputError(f"--frames is '{asked.frames}', a file; give a folder.")
+        outputs.check_output("--frames", asked.frames / "frames", ())

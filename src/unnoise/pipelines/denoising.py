@@ -1,0 +1,220 @@
+"""One run of a pipeline: its steps, what can be seen of them, and the pictures they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unnoise import images
+from unnoise.checkpoints.model import Model
+from unnoise.errors import NonFiniteError
+from unnoise.images import Array
+from unnoise.networks import heap
+from unnoise.networks.hardware import large_on_cpu
+from unnoise.pipelines.caching import cached
+from unnoise.pipelines.engines import engaged
+from unnoise.pipelines.given import NOTHING, Given
+from unnoise.pipelines.guidance import Condition
+from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.nonfinite import first_layer
+from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.request import STEPS, Request, whole
+from unnoise.pipelines.show import show
+from unnoise.pipelines.start_noise import start_noise
+from unnoise.pipelines.steering import steered
+from unnoise.pipelines.telling import Telling
+from unnoise.process import Diffuser, Estimate, Level
+from unnoise.schedulers import Plan
+from unnoise.schedulers import Step as SchedulerStep
+
+
+class Step(SchedulerStep):
+    """A step that can be looked at; see `schedulers.Step`."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, made: SchedulerStep, run: Denoising) -> None:
+        super().__init__(made.index, made.start, made.estimate, made.level, made.x)
+        self._run = run
+
+    def preview(self) -> Image.Image:
+        """The picture as the network predicts it now (x0), not the noisy sample; a batch as one sheet.
+
+        Of latents a linear look at their colours, in the picture's size but not its detail.
+        """
+        with torch.inference_mode():
+            return images.grid(self._run.look(self.x0))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a call made, an entry for each picture.
+
+    images: PIL. arrays: float32 (height, width, channels) in [0, 1], not rounded. recipes: what makes each
+    again. notes: what a person should know of the prompts.
+    """
+
+    images: list[Image.Image]
+    arrays: list[Array]
+    recipes: tuple[Recipe, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Denoising(Iterator[Step]):
+    """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
+
+    request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
+    begins from beside noise. noise: the unit noise of its start. A model with a refiner hands over to it on the way.
+    """
+
+    def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
+        self.request = request
+        if request.clip_skip is not None:
+            model = model.with_clip_skip(request.clip_skip)
+        running = steered(engaged(model, request.cache), plan, request.width, request.height)
+        self._model, self._caching = cached(running, request.cache)
+        self._plan = plan
+        self._given = given
+        if large_on_cpu(self._model.network):
+            heap.keep_freed()
+        self._last: Step | None = None
+        self._memory: list[Tensor] = []
+        self._asked: tuple[Condition, Diffuser] | None = None
+        self._turn, self._second = len(plan), None
+        if model.refiner is not None:
+            self._turn = model.refiner.turn(plan)
+            self._second = Denoising(model.refiner.model, request, plan, given)
+        with torch.inference_mode():
+            self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
+            self.noise = self._noise()
+            self._steps = plan.run(self.estimate, given.begin(plan, self.noise), given.source(request))
+
+    @cached_property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What makes each picture again."""
+        plain = self.request.recipes(self._model, version("unnoise"))
+        return tuple(replace(recipe, **self._given.record) for recipe in plain)
+
+    @cached_property
+    def look(self) -> Look:
+        """What makes a quick picture of a sample; see `Step.preview`."""
+        return Look(self._model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the prompts: text that did not fit, words that the model never saw."""
+        more = () if self._second is None else self._second.notes
+        return tuple(dict.fromkeys((*self._telling.notes, *more, *self._given.notes)))
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __next__(self) -> Step:
+        # here, not around the whole run: between two steps the caller's own code must not run in this mode
+        with torch.inference_mode():
+            made = next(self._steps)
+            step = Step(made, self)
+            if step.index + 1 == len(self):
+                step.x = self._given.end(step.x)
+            self._check(step)
+        self._last = step
+        return step
+
+    def samples(self) -> Tensor:
+        """The clean samples that the steps lead to, after those that are left: latents or pixels."""
+        for _ in self:
+            pass
+        assert self._last is not None
+        return self._last.x
+
+    def estimate(self, x: Tensor, level: Level) -> Estimate:
+        """The network as it is asked at the next step, with its prompts and guidance."""
+        made = 0 if self._last is None else self._last.index + 1
+        if self._second is not None and made >= self._turn:
+            self._second._last = self._last
+            return self._second.estimate(x, level)
+        condition = self._telling.at(made)
+        told_anew = self._asked is None or self._asked[0] is not condition
+        if self._asked is None or told_anew:
+            self._asked = condition, self._diffuser(condition)
+        if self._caching is not None:
+            self._caching.look(level, told_anew)
+        return self._given.estimate(self._asked[1], x, level)
+
+    def result(self, tiled: bool | None = None) -> Result:
+        """The pictures, after the steps that are left.
+
+        tiled: whether latents are decoded in strips, the same numbers slower and in less memory; None: where memory
+        would not suffice.
+        """
+        samples = self.samples()
+        with torch.inference_mode():
+            arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
+        if large_on_cpu(self._model.network):
+            heap.hand_back()
+        return Result([images.array_to_pil(array) for array in arrays], arrays, self.recipes, self.notes)
+
+    @property
+    def _both(self) -> bool:
+        """Whether the scheduler asks for the half without the prompt."""
+        return self._plan.halves and self._model.text_encoder is not None
+
+    def _diffuser(self, condition: Condition) -> Diffuser:
+        model = self._model
+        network = self._given.network(model, self.request, condition, self._memory, self._both)
+        return Diffuser(network, model.schedule, model.prediction, model.variance, model.clip)
+
+    def _noise(self) -> Tensor:
+        request, device = self.request, next(self._model.network.parameters()).device
+        noise = request.latents
+        if noise is None:
+            sides = request.height // self._model.factor, request.width // self._model.factor
+            shape = (len(request.seeds), self._model.shape[0], *sides)
+            if request.noise:
+                noise = start_noise(request.noise, request.seeds, shape)
+            else:
+                noise = self._given.source(request)("start", like=torch.empty(shape))
+        return noise.to(device, torch.float32)
+
+    def _check(self, step: Step) -> None:
+        if bool(torch.isfinite(step.x).all()):
+            return
+        exact = self._model.network.dtype == torch.float32
+        mend = (
+            "lower the guidance, or check the model" if exact else "load the model with dtype=torch.float32"
+        )
+        seen = step.estimate
+        layer = first_layer(self._model.network, lambda: self.estimate(seen.x, seen.level))
+        raise NonFiniteError(
+            f"the network left the finite numbers at step {step.index + 1} of {len(self)} (sigma "
+            f"{float(step.start.sigma):.4g}){layer}; no picture was made. One way on: {mend}."
+        )
+
+
+class Run(Protocol):
+    """What `finished` needs of a run."""
+
+    def __iter__(self) -> Iterator[Step]: ...
+
+    def __len__(self) -> int: ...
+
+    def result(self) -> Result:
+        """The pictures."""
+
+
+def finished(run: Run, show_every: int | None) -> Result:
+    """The result of a run, its predicted pictures displayed after every `show_every` steps and the last."""
+    if show_every is not None:
+        whole("show_every", show_every, 1, STEPS)
+        for step in run:
+            done = step.index + 1
+            if done % show_every == 0 or done == len(run):
+                show(step.preview(), f"step {done} of {len(run)}")
+    return run.result()

@@ -1,0 +1,165 @@
+"""What stands before the network that learns and does not learn itself: an autoencoder, and often the text encoders.
+
+Each picture and each caption goes through them once, alone, so that what they say depends on no batch; then it is kept
+(see `encoded`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unnoise import randomness
+from unnoise.checkpoints import Model
+from unnoise.networks.vae import AutoEncoder, LatentGaussian
+from unnoise.pipelines.prompting import Embedder, stacked
+from unnoise.text import Embedding, Phrase
+from unnoise.training.config import DataConfig
+from unnoise.training.encoded import Store, Tensors, content_hash, fingerprint
+
+if TYPE_CHECKING:
+    from unnoise.training.data import PictureSet
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a batch of captions says to the network.
+
+    hidden: (batch, tokens, width). mask: (batch, tokens) bool, None where all may be read. pooled: (batch, width).
+    """
+
+    hidden: Tensor
+    mask: Tensor | None
+    pooled: Tensor
+
+    @classmethod
+    def of(cls, model: Model, captions: Sequence[str]) -> Told:
+        """Through the text encoders of the model; each different caption once. Differentiable."""
+        embedder = Embedder(model)
+        return cls.join([embedder(Phrase.plain(caption)) for caption in captions])
+
+    @classmethod
+    def join(cls, rows: Sequence[Embedding]) -> Told:
+        """Rows of one caption each as a batch."""
+        hidden, mask = stacked(rows)
+        return cls(hidden, mask, torch.cat([row.pooled for row in rows]))
+
+    @classmethod
+    def blank(cls, model: Model, size: int, device: torch.device) -> Told:
+        """Zeros in the form of `size` captions of one chunk, to reckon with."""
+        encoder, dtype = model.towers[-1].encoder, model.network.dtype
+        width, config = model.network.config.text_width, encoder.config
+        hidden = torch.zeros(size, config.positions, width, dtype=dtype, device=device)
+        pooled = torch.zeros(size, config.projection or config.width, dtype=dtype, device=device)
+        return cls(hidden, None, pooled)
+
+    def part(self, cut: slice) -> Told:
+        """Of these samples."""
+        return Told(self.hidden[cut], None if self.mask is None else self.mask[cut], self.pooled[cut])
+
+    def to(self, device: torch.device) -> Told:
+        """On a device."""
+        mask = None if self.mask is None else self.mask.to(device, non_blocking=True)
+        hidden, pooled = (t.to(device, non_blocking=True) for t in (self.hidden, self.pooled))
+        return Told(hidden, mask, pooled)
+
+
+class Frozen:
+    """The frozen part of a latent model at work on the data. Threads may share it.
+
+    text: whether captions are read here; else the text encoders learn, and read them in every step.
+    """
+
+    def __init__(self, base: Model, config: DataConfig, text: bool) -> None:
+        assert base.autoencoder is not None
+        self._autoencoder: AutoEncoder = base.autoencoder
+        self._base, self._mean, self._text = base, config.latents == "mean", text
+        self._fits = not (config.shift or config.scale)  # else no picture comes twice
+        folder = Path(config.encoded_folder).expanduser() if config.encoded_folder else None
+        self._store = Store(int(config.encoded_mb) << 20, folder, int(config.encoded_folder_mb) << 20)
+        on = f"{self._device.type} {torch.__version__}"  # which the last digits depend on
+        self._keys = ("", "")
+        if folder is not None:
+            encoders = [fingerprint(tower.encoder) for tower in base.towers] if text else []
+            how = [(tower.skip, tower.tokenizer.padding) for tower in base.towers]
+            self._keys = (f"{on} {fingerprint(self._autoencoder)}", f"{on} {encoders} {how}")
+        self._lock = threading.RLock()
+
+    @property
+    def tells_sizes(self) -> bool:
+        """Whether the network is told of each picture's size and cut."""
+        return bool(self._base.size_ids)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._autoencoder.encoder.conv_in.weight.device
+
+    def read(
+        self,
+        pictures: Tensor,
+        places: Sequence[tuple[PictureSet, int]],
+        captions: Sequence[str],
+        seed: int,
+        keys: Sequence[tuple[str, int, int]],
+    ) -> tuple[Tensor, Told | None, Tensor | None]:
+        """What the network learns from (see `latents`), what the captions say (see `told`), and the sizes it is told.
+
+        places: of which set each picture is, and which of that. sizes: (batch, 6), None where the network is told none.
+        """
+        sizes = None
+        if self.tells_sizes:
+            shown = (pictures.shape[2], pictures.shape[3])
+            sizes = torch.tensor([of.told_sizes(index, shown) for of, index in places], dtype=torch.float32)
+        return self.latents(pictures, seed, keys), self.told(captions), sizes
+
+    def latents(self, pictures: Tensor, seed: int, keys: Sequence[tuple[str, int, int]]) -> Tensor:
+        """Clean samples of the diffusion: (batch, latent channels, h, w) float32, on the CPU.
+
+        pictures: (batch, C, H, W) in [-1, 1]. keys: of each picture's draw from what the autoencoder says of it.
+        """
+        rows = []
+        for picture, (purpose, *place) in zip(pictures, keys, strict=True):
+            found = LatentGaussian(*self._gaussian(picture))
+            eps = randomness.normal(seed, purpose, *place, shape=found.mean.shape)
+            rows.append(found.mean if self._mean else found.sample(eps))
+        return self._autoencoder.scaled(torch.stack(rows))
+
+    def told(self, captions: Sequence[str]) -> Told | None:
+        """What the captions say, on the CPU; None where the text encoders learn."""
+        return Told.join([self._embedded(caption) for caption in captions]) if self._text else None
+
+    def _gaussian(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance: (latent channels, h, w) each, of one picture (C, H, W)."""
+
+        def made() -> Tensors:
+            found = self._autoencoder.encode(picture[None].to(self._device))
+            return {"mean": found.mean[0], "log_variance": found.log_variance[0]}
+
+        key = content_hash([("picture", picture)], self._keys[0]) if self._fits else ""
+        tensors = self._kept(key, made)
+        return tensors["mean"], tensors["log_variance"]
+
+    def _embedded(self, caption: str) -> Embedding:
+        def made() -> Tensors:
+            row = Embedder(self._base)(Phrase.plain(caption))
+            mask = {} if row.mask is None else {"mask": row.mask}
+            return {"hidden": row.hidden, "pooled": row.pooled, **mask}
+
+        ids = [tower.tokenizer.encode(caption) for tower in self._base.towers]
+        tensors = self._kept(content_hash([], ids, self._keys[1]), made)
+        return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], (), ())
+
+    def _kept(self, key: str, make: Callable[[], Tensors]) -> Tensors:
+        with self._lock, torch.no_grad():
+            found = self._store.get(key) if key else None
+            if found is None:
+                found = {name: tensor.cpu().contiguous() for name, tensor in make().items()}
+                if key:
+                    self._store.put(key, found)
+            return found

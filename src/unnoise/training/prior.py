@@ -1,0 +1,72 @@
+"""Pictures of a class that a model knows, shown beside those of the one thing that it learns (DreamBooth)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unnoise import images
+from unnoise.checkpoints import Model
+from unnoise.training.config import DataConfig
+from unnoise.training.data import PictureSet, open_pictures
+from unnoise.training.order import permutation
+from unnoise.training.tuning_config import PriorConfig
+
+FOLDER = "class"
+_TOGETHER = 4  # pictures made at once
+
+
+@dataclass(frozen=True)
+class Prior:
+    """pictures: of the class, their caption is the prompt. weight: of their loss."""
+
+    pictures: PictureSet
+    weight: float
+
+    def at(self, seed: int, step: int, batch: int, positions: Sequence[int]) -> list[int]:
+        """Which of them stand at these positions of a step's `batch` pictures of the class."""
+        count, found = len(self.pictures), []
+        for position in positions:
+            epoch, place = divmod(step * batch + position, count)
+            found.append(int(permutation(seed, epoch, count, -1)[place]))  # no bucket has this number
+        return found
+
+    def shown(self, shape: tuple[int, int, int]) -> PictureSet:
+        """The pictures in the shape of a batch."""
+        same = shape == self.pictures.shape
+        return self.pictures if same else replace(self.pictures, shape=shape, cache=None)
+
+
+def open_prior(config: PriorConfig, run: Path, shape: tuple[int, int, int], data: DataConfig) -> Prior:
+    """The pictures of the class as they stand in their folder. Raises DataError as `open_pictures`."""
+    plain = DataConfig(caption=config.prompt, strict=data.strict, cache_mb=data.cache_mb)
+    folder = Path(config.pictures).expanduser() if config.pictures else run / FOLDER
+    return Prior(open_pictures(folder, shape, plain), config.weight)
+
+
+def missing(config: PriorConfig, run: Path) -> list[int]:
+    """Numbers of the pictures that are to be made; none where a folder of them is given."""
+    if not config.prompt or config.pictures:
+        return []
+    return [number for number in range(config.count) if not _path(run, number).is_file()]
+
+
+def make(config: PriorConfig, run: Path, base: Model, numbers: Sequence[int]) -> None:
+    """Draw these pictures of the class with the model as it is, each with its number as its seed, into RUN/class.
+
+    They are written one by one, so that a run that was cut goes on with those that are left.
+    """
+    from unnoise.pipelines import TextToImage
+
+    pipe = TextToImage(base)
+    steps, guidance = config.steps or None, config.guidance or None
+    for start in range(0, len(numbers), _TOGETHER):
+        seeds = list(numbers[start : start + _TOGETHER])
+        made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
+        for number, picture in zip(seeds, made.images, strict=True):
+            images.write_png(_path(run, number), picture)
+
+
+def _path(run: Path, number: int) -> Path:
+    return run / FOLDER / f"{number:05d}.png"
