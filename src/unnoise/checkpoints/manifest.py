@@ -27,7 +27,7 @@ class Defaults:
 
     steps: int = 20
     guidance: float = 1.0
-    scheduler: str = "Adams-Moulton 2"
+    scheduler: str = "DPM++ 2M"
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Defaults:

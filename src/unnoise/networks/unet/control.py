@@ -118,19 +118,19 @@ class Steered(UNet):
     ) -> UNetOutput:
         """As the UNet's, steered."""
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        shares = dict(zip(self._hearing, self._shares(memory), strict=True))
+        own, *shares = self._shares(memory)
+        heard = dict(zip(self._hearing[1:], shares, strict=True))
         now = float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
         for guide in self.guides:
             if not guide.after < now <= guide.until:
                 continue
             if isinstance(guide.network, ControlNet):
-                share = shares[guide.network]
-                found = guide.network.residuals(x, time, guide.picture, share, pooled)
+                found = guide.network.residuals(x, time, guide.picture, heard[guide.network], pooled)
             else:
                 found = self._maps(guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
-        out: UNetOutput = self.unet(x, time, shares[self.unet], None, pooled, labels, residuals)
+        out: UNetOutput = self.unet(x, time, own, None, pooled, labels, residuals)
         return out
 
     def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:

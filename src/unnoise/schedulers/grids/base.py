@@ -35,7 +35,7 @@ class Timeline:
     """What a grid in time divides evenly: a schedule's time; on EDM, whose time is sigma, the 7th root of sigma.
 
     Equal steps of sigma from 80 down would spend all but one on noise alone; equal steps of its root are the grid
-    that EDM's authors chose for it (Karras et al. 2022, eq. 5 with rho 7; docs/decisions/030).
+    that EDM's authors chose for it (Karras et al. 2022, eq. 5 with rho 7; docs/decisions/014).
 
     clean: where the noise-free level stands; on EDM the cleanest one, because below it the root goes on to levels
     that no network has seen. low, high: the cleanest and the noisiest level.
