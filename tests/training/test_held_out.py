@@ -6,8 +6,10 @@ from PIL import Image
 
 from unnoise import training
 from unnoise.errors import InputError
+from unnoise.evaluation import bits_per_dim
 from unnoise.training import Validated, held_out, settings
 from unnoise.training.data import open_pictures
+from unnoise.training.objective import Objective
 from unnoise.training.trainer import open_data
 
 TINY = ["model.size=8", "model.colour=grey", "model.network.widths=16,32", "model.network.blocks=1"]
@@ -69,6 +71,27 @@ def test_fixed_batches_do_not_depend_on_the_parts_they_are_computed_in(tmp_path)
         for band, part in parts:
             assert bool(((part.fraction * 8).long() == band).all())
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("model.prediction=edm", "model.schedule.kind=edm"),
+        ("model.prediction=flow", "model.schedule.kind=flow"),
+        ("loss.times=logit_normal",),
+    ],
+    ids=["cosine", "edm", "flow", "other times"],
+)
+def test_the_bound_is_that_of_the_evaluation_whatever_the_law_of_times(tmp_path, more):
+    wanted = config("data.held_out=0.5", "run.batch=8", *more)
+    trainer = training.Trainer(folder(tmp_path / "data", 20), tmp_path / "run", wanted)
+    objective = Objective(wanted.loss, trainer.model, torch.float32).eval()
+    bits = held_out.bound(objective, wanted, trainer.unseen, torch.device("cpu"))
+    assert bits.shape == (10,)
+    pixels = trainer.unseen.read(range(10))
+    judged = bits_per_dim(trainer.model.diffuser, pixels, "vdm", calls=8, seed=wanted.run.seed)
+    torch.testing.assert_close(bits, judged.each, rtol=1e-5, atol=1e-5)
 
 
 def told(values, noise=0.01, pictures=50):

@@ -33,8 +33,9 @@ def test_the_page_is_rewritten_with_every_measurement_and_has_a_line_for_each_ba
     for event in training.train(data, run, config()):
         if isinstance(event, Validated):
             page = (run / report.NAME).read_text()
-            # One line for each of eight bands and two for the losses, a point for each measurement.
-            assert page.count("<polyline") == 10
+            # One line for each of eight bands, two for the losses, one for the bound; a point for each measurement.
+            assert page.count("<polyline") == 11
+            assert f"{event.bits:.3f} ± {event.bits_error:.3f} bits/dim" in page
             sizes.append(page.count("<title>8, step"))
     assert sizes == [1, 2, 3]
     assert "Step 6 of 6" in (run / report.NAME).read_text()

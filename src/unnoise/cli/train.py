@@ -293,7 +293,8 @@ def _sentence(event: Event) -> str:
         case Validated():
             turned = f"; over-fitting since step {event.overfitting_since}"
             known = "" if event.overfitting_since is None else turned
-            return f"step {event.step}: held-out loss {event.loss:.4f} +- {event.error:.4f}{known}"
+            bits = "" if event.bits is None else f", {event.bits:.3f} +- {event.bits_error:.3f} bits/dim"
+            return f"step {event.step}: held-out loss {event.loss:.4f} +- {event.error:.4f}{bits}{known}"
         case Skipped():
             return f"step {event.step}: the loss was {event.loss}; the step was left out"
         case Saved():

@@ -41,7 +41,8 @@ class Validated:
 
     loss, error: mean over the pictures and its standard error. bands: means over eighths of the law of noise
     levels, cleanest first. overfitting_since: the step of the lowest loss once the curve has turned for sure
-    (`held_out.Curve` has the rule), else None.
+    (`held_out.Curve` has the rule), else None. bits, bits_error: the continuous-time bound in bits/dim and its standard
+    error; None for models of latents and where it is not finite.
     """
 
     step: int
@@ -49,6 +50,8 @@ class Validated:
     error: float
     bands: tuple[float, ...]
     overfitting_since: int | None
+    bits: float | None = None
+    bits_error: float | None = None
 
 
 @dataclass(frozen=True)

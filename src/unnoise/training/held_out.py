@@ -1,4 +1,4 @@
-"""What training does not see: the loss on held-out pictures, with noise and times that never change.
+"""What training does not see: loss and bound of held-out pictures, with noise and times that never change.
 
 Two validations differ by the network alone, so their difference can be judged picture by picture.
 """
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from unnoise import randomness
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.evaluation import bits_per_dim
 from unnoise.process import NoiseSchedule
 from unnoise.training import times
 from unnoise.training.batches import Batch
@@ -77,6 +78,35 @@ def measure(objective: Objective, config: TrainConfig, pictures: PictureSet, dev
     for band, batch in batches(config, pictures, objective.model.schedule):
         rows[band].append(objective.errors(batch.to(device)).double().cpu())
     return torch.stack([torch.cat(row) for row in rows], dim=1)
+
+
+@torch.no_grad()
+def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, device: torch.device) -> Tensor:
+    """The continuous-time bound of each picture, bits/dim (Kingma et al. 2021): float64, on the host.
+
+    Eight looks a picture, at log-SNRs and with noises that stay. Empty for models of latents, whose bound is none of
+    the picture's, and where it is not finite.
+    """
+    if objective.model.autoencoder is not None:
+        return torch.zeros(0)
+    shown, found = pictures.select(range(min(len(pictures), _MOST))), []
+    for _, indices in shown.buckets:
+        batch = _fixed(config, shown, objective.model.schedule, 0, indices).to(device)
+        told = {name: rows for name, rows in objective.conditioning(batch).items() if rows is not None}
+        try:
+            likelihood = bits_per_dim(
+                objective.model.diffuser,
+                batch.x0,
+                "vdm",
+                calls=BANDS,
+                conditioning=told,
+                seed=config.run.seed,
+                batch=config.run.batch,
+            )
+        except NonFiniteError:
+            return torch.zeros(0)
+        found.append(likelihood.each)
+    return torch.cat(found)
 
 
 def _fixed(

@@ -48,7 +48,7 @@ class Objective(nn.Module):
         x0 = batch.x0
         x = self.diffuser.add_noise(x0, batch.seen, batch.level)
         with torch.autocast(x.device.type, self.dtype, enabled=self.cast):
-            estimate = self.diffuser.estimate(x, batch.level, **self._conditioning(batch))
+            estimate = self.diffuser.estimate(x, batch.level, **self.conditioning(batch))
         target = self.diffuser.prediction.target(x0, batch.noise, batch.level)
         error = losses.squared_error(estimate.output, target)
         weight = loss_weight(self.config, self.diffuser.prediction, batch.level)
@@ -60,7 +60,8 @@ class Objective(nn.Module):
             error = error + self.config.bound * losses.chain_length(self.model.schedule) * bits
         return error
 
-    def _conditioning(self, batch: Batch) -> dict[str, Tensor | None]:
+    def conditioning(self, batch: Batch) -> dict[str, Tensor | None]:
+        """What the network is told of each sample of the batch, by the names of its arguments."""
         if self.model.text_encoder is None or self.model.tokenizer is None:
             return {}
         told = batch.told

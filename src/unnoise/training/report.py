@@ -34,7 +34,7 @@ def write(run: Path) -> Path:
 <div class="pair"><div class="card"><h2>Loss</h2><p class="soft">Of the batches, as they came, and of pictures that
 training does not see.</p>{_losses(steps, held)}</div>
 <div class="card"><h2>Held-out loss by noise level</h2><p class="soft">Eighths of the law of noise levels, 1 the
-cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div></div>
+cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div>{_bound(held)}</div>
 {_numbers(held)}"""
     path = run / NAME
     files.write_text(path, page(f"Training {run.name}", body))
@@ -59,6 +59,8 @@ def _verdict(held: Sequence[Entry]) -> str:
     last, best = held[-1], min(held, key=lambda entry: float(entry["loss"]))
     said = f"Held-out loss {last['loss']:.4f} ± {last['error']:.4f}"
     said += f"; lowest {best['loss']:.4f} at step {best['step']:,}."
+    if last.get("bits") is not None:
+        said += f" Bound {last['bits']:.3f} ± {last['bits_error']:.3f} bits/dim."
     if last["overfitting_since"] is not None:
         said += f" Over-fitting since step {last['overfitting_since']:,}."
     return f'<p class="say">{said}</p>'
@@ -82,6 +84,16 @@ def _bands(held: Sequence[Entry]) -> str:
     )
 
 
+def _bound(held: Sequence[Entry]) -> str:
+    """The card of the continuous-time bound; none for a model without."""
+    pairs = [(entry["step"], entry["bits"]) for entry in held if entry.get("bits") is not None]
+    if not pairs:
+        return ""
+    drawn = _chart([_curve("bound", pairs, COLOURS[0])], "bits/dim")
+    return f"""<div class="card"><h2>Held-out bound</h2><p class="soft">Bits that a number of a held-out picture costs
+under the model, at most (continuous-time bound); the noise and the log-SNRs stay the same.</p>{drawn}</div>"""
+
+
 def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series:
     every = max(1, -(-len(pairs) // _MOST))
     kept = [pair for pair in pairs[::every] if pair[1] > 0.0]
@@ -90,12 +102,12 @@ def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series
     )
 
 
-def _chart(curves: Sequence[Series]) -> str:
+def _chart(curves: Sequence[Series], unit: str = "loss") -> str:
     points = [point for curve in curves for point in curve.points]
     if not points:
         return "<p>Nothing has been measured yet.</p>"
     across = axis("step", [point.x for point in points], False)
-    return chart(curves, across, axis("loss", [point.y for point in points], True))
+    return chart(curves, across, axis(unit, [point.y for point in points], True))
 
 
 def _numbers(held: Sequence[Entry]) -> str:

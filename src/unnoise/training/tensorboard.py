@@ -45,7 +45,8 @@ class Board:
                 )
             case Validated():
                 bands = {f"held-out bands/{place + 1}": loss for place, loss in enumerate(event.bands)}
-                self._numbers(event.step, {"loss/held out": event.loss, **bands})
+                bits = {} if event.bits is None else {"bits per dim/held out": event.bits}
+                self._numbers(event.step, {"loss/held out": event.loss, **bands, **bits})
             case Sampled():
                 with Image.open(event.picture) as sheet:
                     pixels = np.asarray(sheet.convert("RGB"))

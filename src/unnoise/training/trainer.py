@@ -259,13 +259,15 @@ class Trainer:
 
     def _validate(self, model: Model, unseen: PictureSet) -> Validated:
         learner = self.learner
-        averaged = Objective(self.config.loss, model, learner.objective.dtype)
-        losses = held_out.measure(averaged.to(learner.device).eval(), self.config, unseen, learner.device)
+        averaged = Objective(self.config.loss, model, learner.objective.dtype).to(learner.device).eval()
+        losses = held_out.measure(averaged, self.config, unseen, learner.device)
+        bits = held_out.bound(averaged, self.config, unseen, learner.device)
         each = losses.mean(1)
         self.curve = self.curve.then(self.step, each)
         error = held_out.standard_error(each)
         bands, since = tuple(losses.mean(0).tolist()), self.curve.overfitting_since
-        event = Validated(self.step, float(each.mean()), error, bands, since)
+        bound = (float(bits.mean()), held_out.standard_error(bits)) if len(bits) else (None, None)
+        event = Validated(self.step, float(each.mean()), error, bands, since, *bound)
         self.log.write({"event": "held out", **asdict(event)})
         return event
 
