@@ -148,3 +148,19 @@ def test_float16_is_never_the_fast_dtype():
     assert fast_dtype("cpu") in (torch.bfloat16, torch.float32)
     assert fast_dtype("cuda") in (torch.bfloat16, torch.float32)
     assert fast_dtype("meta") == torch.float32
+
+
+@torch.no_grad()
+def test_the_norm_of_a_large_map_is_rounded_once():
+    torch.manual_seed(0)
+    norm = GroupNorm(4, 16, 1e-6)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    # far from zero, so that sums made one by one in float32 show
+    x = (3.0 + torch.randn(2, 16, 160, 128)).contiguous(memory_format=torch.channels_last)
+    exact = F.group_norm(x.double(), 4, norm.weight.double(), norm.bias.double(), 1e-6)
+    made = norm(x)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made.double(), exact, rtol=1e-6, atol=4e-6)
+    plain = F.group_norm(x, 4, norm.weight, norm.bias, 1e-6).double()
+    assert (made - exact).abs().max() < 0.5 * (plain - exact).abs().max()

@@ -5,7 +5,7 @@ import torch
 
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
-from unnoise.networks.vae_strips import decode_in_strips, normalised
+from unnoise.networks.vae_strips import decode_in_strips
 
 
 def autoencoder(**changes):
@@ -57,5 +57,5 @@ def test_given_the_statistics_a_norm_is_the_norm():
     torch.nn.init.normal_(norm.weight)
     x = torch.randn(2, 16, 5, 7) * 3 + 1
     parts = x.double().reshape(2, 4, -1)
-    made = normalised(norm, x, (parts.mean(dim=2), parts.var(dim=2, correction=0)))
+    made = norm.by(x, parts.mean(dim=2), parts.var(dim=2, correction=0))
     assert torch.allclose(made, norm(x), atol=1e-5)

@@ -49,7 +49,7 @@ def decode_in_strips(autoencoder: AutoEncoder, latents: Tensor, pixels: int = PI
     known = _statistics(norm, _strips(x, enter, pixels))
 
     def leave(part: Tensor) -> Tensor:
-        out: Tensor = decoder.conv_out(F.silu(normalised(norm, enter(part), known)))
+        out: Tensor = decoder.conv_out(F.silu(norm.by(enter(part), *known)))
         return out.to(latents.dtype)
 
     return _joined(_strips(x, leave, pixels))
@@ -60,14 +60,14 @@ def _residual(residual: Residual, x: Tensor, enter: Layer, pixels: int) -> Tenso
     first = _statistics(residual.norm1, _strips(x, enter, pixels))
 
     def half(entered: Tensor) -> Tensor:
-        out: Tensor = residual.conv1(F.silu(normalised(residual.norm1, entered, first)))
+        out: Tensor = residual.conv1(F.silu(residual.norm1.by(entered, *first)))
         return out
 
     second = _statistics(residual.norm2, _strips(x, lambda part: half(enter(part)), pixels))
 
     def whole(part: Tensor) -> Tensor:
         entered = enter(part)
-        h = F.silu(normalised(residual.norm2, half(entered), second))
+        h = F.silu(residual.norm2.by(half(entered), *second))
         out: Tensor = residual.shortcut(entered) + residual.conv2(h)
         return out
 
@@ -115,12 +115,3 @@ def _statistics(norm: GroupNorm, strips: Iterator[tuple[int, Tensor]]) -> Statis
         square = square + number * (variance.double() + mean.double().square())
     mean = total / count
     return mean, (square / count - mean.square()).clamp(min=0.0)
-
-
-def normalised(norm: GroupNorm, x: Tensor, statistics: Statistics) -> Tensor:
-    """Group norm with given statistics. x: (batch, width, h, w). Returns the same shape and dtype."""
-    mean, variance = (each.repeat_interleave(x.shape[1] // norm.num_groups, dim=1) for each in statistics)
-    factor = norm.weight.double() * (variance + norm.eps).rsqrt()
-    shift = norm.bias.double() - mean * factor
-    factor, shift = (each.to(x.dtype)[:, :, None, None] for each in (factor, shift))
-    return torch.addcmul(shift, x, factor)
