@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 _LARGE = 2**14
 """Pixels from which float32 sums over a channels-last map are made in float64."""
+_AT_ONCE = 2**20
+"""Numbers that are squared at a time: what the caches hold."""
 
 
 class GroupNorm(nn.GroupNorm):
@@ -92,6 +94,9 @@ def statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     batch, width, height, wide = x.shape
     shape = batch, groups, width // groups
     count = shape[2] * height * wide
-    total, square = (part.sum((2, 3), dtype=torch.float64).view(shape).sum(2) for part in (x, x.square()))
-    mean = total / count
-    return mean, (square / count - mean.square()).clamp(min=0.0)
+    sums = torch.zeros(2, *shape, dtype=torch.float64)
+    for rows in torch.split(x, max(1, _AT_ONCE // (width * wide)), dim=2):
+        sums[0] += rows.sum((2, 3), dtype=torch.float64).view(shape)
+        sums[1] += rows.square().sum((2, 3), dtype=torch.float64).view(shape)
+    mean, square = sums.sum(3) / count
+    return mean, (square - mean.square()).clamp(min=0.0)
