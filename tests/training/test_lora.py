@@ -174,7 +174,7 @@ def test_a_run_does_not_go_on_beside_another_base(place, tmp_path):
         file.unlink()
     (tmp_path / "base").rmdir()
     save_tiny(tmp_path / "base", text=False)
-    with pytest.raises(InputError, match="is not the one that this LoRA began with"):
+    with pytest.raises(InputError, match="is not the one that this run began with"):
         list(training.train(place / "data", tmp_path / "run", resume=True))
 
 

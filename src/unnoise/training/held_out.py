@@ -16,6 +16,7 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation import bits_per_dim
+from unnoise.evaluation.subject import Draw, keyed
 from unnoise.process import NoiseSchedule
 from unnoise.training import times
 from unnoise.training.batches import Batch
@@ -63,12 +64,10 @@ def batches(
 
     At most 256 pictures, bucket by bucket, each once in each band with a level and a noise of its own.
     """
-    size = config.run.batch // config.run.accumulate
     shown = pictures.select(range(min(len(pictures), _MOST)))
     for band in range(BANDS):
-        for _, indices in shown.buckets:
-            for start in range(0, len(indices), size):
-                yield band, _fixed(config, shown, schedule, band, indices[start : start + size])
+        for chosen in _parts(config, shown):
+            yield band, _fixed(config, shown, schedule, band, chosen)
 
 
 @torch.no_grad()
@@ -84,14 +83,14 @@ def measure(objective: Objective, config: TrainConfig, pictures: PictureSet, dev
 def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, device: torch.device) -> Tensor:
     """The continuous-time bound of each picture, bits/dim (Kingma et al. 2021): float64, on the host.
 
-    Eight looks a picture, at log-SNRs and with noises that stay. Empty for models of latents, whose bound is none of
-    the picture's, and where it is not finite.
+    Eight looks a picture, at log-SNRs and with noises that stay; the float64 arithmetic takes a batch at a time. Empty
+    for models of latents, whose bound is none of the picture's, and where it is not finite.
     """
     if objective.model.autoencoder is not None:
         return torch.zeros(0)
     shown, found = pictures.select(range(min(len(pictures), _MOST))), []
-    for _, indices in shown.buckets:
-        batch = _fixed(config, shown, objective.model.schedule, 0, indices).to(device)
+    for chosen in _parts(config, shown):
+        batch = _fixed(config, shown, objective.model.schedule, 0, chosen).to(device)
         told = {name: rows for name, rows in objective.conditioning(batch).items() if rows is not None}
         try:
             likelihood = bits_per_dim(
@@ -101,12 +100,27 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
                 calls=BANDS,
                 conditioning=told,
                 seed=config.run.seed,
-                batch=config.run.batch,
+                batch=len(chosen),
+                draw=_noise_of(config.run.seed, chosen, batch.x0.shape[1:]),
             )
         except NonFiniteError:
             return torch.zeros(0)
         found.append(likelihood.each)
     return torch.cat(found)
+
+
+def _parts(config: TrainConfig, pictures: PictureSet) -> Iterator[Sequence[int]]:
+    """The pictures' places, bucket by bucket, as many at a time as a step takes at once."""
+    size = config.run.batch // config.run.accumulate
+    for _, indices in pictures.buckets:
+        for start in range(0, len(indices), size):
+            yield indices[start : start + size]
+
+
+def _noise_of(seed: int, chosen: Sequence[int], shape: Sequence[int]) -> Draw:
+    """Each picture's own noise, wherever it stands in a part."""
+    source = keyed(seed, shape)
+    return lambda purpose, place, number: source(purpose, chosen[place], number)
 
 
 def _fixed(

@@ -68,7 +68,7 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
 def read(learner: Learner, folder: Path) -> dict[str, Any]:
     """Take up what `save` wrote; returns the content of its state file. Whether it was sharded makes no difference.
 
-    Raises CheckpointError when the files do not fit the learner, InputError for a LoRA beside another base.
+    Raises CheckpointError when the files do not fit the learner, InputError for a tuning of another base.
     """
     state: dict[str, Any]
     if learner.tuning is not None:  # first, for its matrices fit no other network

@@ -180,7 +180,7 @@ def check_base(sha256: str, base: Model) -> None:
     """Raises InputError when a run that began with the base of this hash goes on with another."""
     if sha256 != base.fingerprint():
         raise InputError(
-            f"the base model '{base.name}' is not the one that this LoRA began with (its weights' sha256 was "
+            f"the base model '{base.name}' is not the one that this run began with (its weights' sha256 was "
             f"{sha256[:10]}, now {base.fingerprint()[:10]}); put that back, or start a new run."
         )
 
