@@ -7,7 +7,9 @@ Nothing that is drawn depends on how many they are.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -61,7 +63,10 @@ class World:
         if divided or self.size == 1:
             return module
         ids = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        # What is never trained is equal in all processes already; PyTorch 2.13 has a new word for not sending it.
+        new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        word = "forward_sync_buffers" if new else "broadcast_buffers"
+        return DistributedDataParallel(module, device_ids=ids, **{word: False})
 
     def everyones(self, part: Tensor, batch: int) -> Tensor:
         """From each process's stretch (width,) the whole (batch,), the same everywhere."""
@@ -107,5 +112,14 @@ def join() -> World:
             torch.cuda.set_device(place % torch.cuda.device_count())
         # Small words between processes go by gloo, tensors on a GPU by nccl.
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+
+
+def _leave() -> None:
+    """End the group, and let gloo's threads, which outlive it, put down the last tensors that they carried.
+
+    One that still holds a tensor when the interpreter ends aborts the process (PyTorch pull request 179291).
+    """
+    dist.destroy_process_group()
+    time.sleep(0.1)

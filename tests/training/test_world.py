@@ -1,0 +1,31 @@
+"""What processes that train as one do when they are done."""
+
+import subprocess
+import sys
+import textwrap
+
+LAST_WORDS = """
+    import os
+    import torch
+    from torch import distributed
+    from unnoise.training import world
+
+    if hasattr(os, "sched_setaffinity"):  # on one core a thread has rarely put its tensor down yet
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    assert world.join().size == 2
+    mesh = distributed.init_device_mesh("cpu", (2,))  # keeps the group, and its threads, as FSDP's does
+    told = [torch.ones(1000) for _ in range(50)]
+    for tensor in told:
+        tensor.mark = object()  # as tensors in a graph have: dropping one asks for the interpreter
+    for sent in [distributed.all_reduce(tensor, async_op=True) for tensor in told]:
+        sent.wait()
+    assert float(told[-1][0]) == 2.0
+"""
+
+
+def test_processes_that_end_right_after_their_last_word_end_well(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(textwrap.dedent(LAST_WORDS), encoding="utf-8")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run([*launch, script], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
