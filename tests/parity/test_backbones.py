@@ -1,0 +1,337 @@
+"""ResNet and ViT beside transformers, torchvision 0.29.1 and timm 1.0.31: equal random weights, equal pictures.
+
+The last two would pull another torch, so of what they gave the first numbers stand in GOLDEN. To record anew, in an
+environment of its own: `pip install torch==2.14.1 torchvision==0.29.1 timm==1.0.31 pytest pillow tokenizers`, then
+`PYTHONPATH=src:tests python tests/parity/test_backbones.py`, which draws these weights into their networks, lets their
+own evaluation transforms see the pictures, and prints the table.
+"""
+
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from unnoise import evaluation
+from unnoise.cli import main
+from unnoise.errors import CheckpointError, FileError
+from unnoise.evaluation.resnet import ResNet
+
+pytestmark = pytest.mark.parity
+
+# What timm's own config.json said for some weights; None where there is no such file.
+BICUBIC = {"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic"}
+WHOLE = {"input_size": [3, 64, 64], "crop_pct": 1.0, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25]}
+CONFIGS = {"timm resnet26": BICUBIC, "timm registers": WHOLE}
+
+GOLDEN = {
+    "torchvision resnet18": [
+        27.03009, 3.315169, 3.326186, 31.78623, 1.940808, 6.679883,
+        28.74329, 3.592551, 2.652061, 31.7192, 2.425618, 5.805676,
+    ],
+    "torchvision resnet50": [
+        399.763, 5680.238, 3216.531, 769.914, 390.2008, 23.97934,
+        451.5572, 5584.59, 3011.789, 572.5909, 269.5586, 8.493765,
+    ],
+    "torchvision wide": [
+        0, 45.65315, 7.042332, 0.2630064, 10.77164, 22.54336,
+        0, 43.59846, 6.221627, 0.07751014, 10.0186, 22.47852,
+    ],
+    "torchvision resnext": [
+        0, 1.008035, 8.465302, 0, 9.015343, 11.36795,
+        0.01505892, 0.1707579, 7.395198, 0, 7.842361, 11.64015,
+    ],
+    "timm resnet26": [
+        2.754575, 67.86071, 126.4425, 3.708728, 45.36128, 21.30755,
+        5.275753, 68.65446, 114.507, 2.800963, 44.91697, 22.96851,
+    ],
+    "torchvision vit": [
+        -0.6264051, 2.870578, 0.03186894, -0.9748409, 1.24904, 0.5241299,
+        -1.443283, 1.990888, 0.5658003, -1.124217, 1.257113, 0.5287143,
+    ],
+    "torchvision larger vit": [
+        -0.6655211, 2.892496, 0.259869, -0.8931214, 1.226754, 0.05250284,
+        -1.588477, 1.835032, 0.6241667, -0.8296686, 0.7584584, 0.1520653,
+    ],
+    "timm vit": [
+        1.909016, -0.7721597, 0.8170061, -0.3990858, 1.267599, -1.057483,
+        2.0685, -1.021467, 1.269035, -0.7241674, 1.419787, -1.364244,
+    ],
+    "timm registers": [
+        -0.8674816, -1.00536, -0.7605238, -1.298973, 2.062471, -0.4256558,
+        -2.194102, -1.18631, -1.084095, -0.5820419, 2.581925, -1.089643,
+    ],
+    "timm mean": [
+        2.039877, -1.345914, 1.795406, 0.6818408, 0.4724984, -0.02340392,
+        1.314241, -1.397149, 1.980496, -0.1813134, 0.6038861, 0.1230802,
+    ],
+}  # fmt: skip
+
+
+def drawn(name, shape):
+    """Random numbers of a generator that never changes, by the tensor's name, scaled so that every unit is alive."""
+    plain = np.random.RandomState(zlib.crc32(name.encode())).uniform(-1.0, 1.0, shape)
+    if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+        plain = 1.0 + 0.5 * plain
+    elif len(shape) > 1 and name.endswith("weight"):
+        plain *= np.sqrt(6.0 / np.prod(shape[1:]))
+    else:
+        plain *= 0.3
+    return torch.from_numpy(plain.astype(np.float32))
+
+
+def pictures():
+    """Coarse blocks of middling grey, whose edges overshoot no end; 284x243, so that half pixels occur in the middle."""
+    coarse = np.random.RandomState(0).randint(64, 192, (2, 3, 10, 9))
+    return torch.from_numpy(np.kron(coarse, np.ones((29, 27)))[..., :284, :].astype(np.uint8))
+
+
+def table(shapes):
+    return {name: drawn(name, shape) for name, shape in shapes.items()}
+
+
+def resnet(depths, deep, **widths):
+    with torch.device("meta"):
+        state = ResNet(depths, deep, **widths).state_dict()
+    classes = {"fc.weight": (10, 2048 if deep else 512), "fc.bias": (10,)}
+    shapes = {name: tuple(each.shape) for name, each in state.items() if "num_batches" not in name}
+    return table(shapes | classes)
+
+
+TORCHVISION = {
+    "ln_1.weight": (192,), "ln_1.bias": (192,), "ln_2.weight": (192,), "ln_2.bias": (192,),
+    "self_attention.in_proj_weight": (576, 192), "self_attention.in_proj_bias": (576,),
+    "self_attention.out_proj.weight": (192, 192), "self_attention.out_proj.bias": (192,),
+    "mlp.0.weight": (300, 192), "mlp.0.bias": (300,), "mlp.3.weight": (192, 300), "mlp.3.bias": (192,),
+}  # fmt: skip
+TIMM = {
+    "norm1.weight": (192,), "norm1.bias": (192,), "norm2.weight": (192,), "norm2.bias": (192,),
+    "attn.qkv.weight": (576, 192), "attn.qkv.bias": (576,),
+    "attn.proj.weight": (192, 192), "attn.proj.bias": (192,),
+    "mlp.fc1.weight": (300, 192), "mlp.fc1.bias": (300,), "mlp.fc2.weight": (192, 300), "mlp.fc2.bias": (192,),
+}  # fmt: skip
+SCALES = {"ls1.gamma": (192,), "ls2.gamma": (192,)}
+
+
+def torchvision_vit(side):
+    around = {
+        "class_token": (1, 1, 192), "conv_proj.weight": (192, 3, 16, 16), "conv_proj.bias": (192,),
+        "encoder.pos_embedding": (1, side**2 + 1, 192), "encoder.ln.weight": (192,), "encoder.ln.bias": (192,),
+        "heads.head.weight": (10, 192), "heads.head.bias": (10,),
+    }  # fmt: skip
+    inner = {
+        f"encoder.layers.encoder_layer_{place}.{name}": shape
+        for place in (0, 1)
+        for name, shape in TORCHVISION.items()
+    }
+    return table(around | inner)
+
+
+def timm_vit(places, norm="norm", tokens=(("cls_token", 1),), block=TIMM):
+    around = {
+        "patch_embed.proj.weight": (192, 3, 16, 16), "patch_embed.proj.bias": (192,), "pos_embed": (1, places, 192),
+        f"{norm}.weight": (192,), f"{norm}.bias": (192,), "head.weight": (10, 192), "head.bias": (10,),
+    }  # fmt: skip
+    inner = {f"blocks.{place}.{name}": shape for place in (0, 1) for name, shape in block.items()}
+    return table(around | inner | {name: (1, count, 192) for name, count in tokens})
+
+
+CASES = {
+    "torchvision resnet18": lambda: resnet((2, 2, 2, 2), deep=False),
+    "torchvision resnet50": lambda: resnet((3, 4, 6, 3), deep=True),
+    "torchvision wide": lambda: resnet((1, 2, 1, 1), deep=True, inner=128),
+    "torchvision resnext": lambda: resnet((1, 1, 2, 1), deep=True, inner=128, groups=32),
+    "timm resnet26": lambda: resnet((2, 2, 2, 2), deep=True),
+    "torchvision vit": lambda: torchvision_vit(14),
+    "torchvision larger vit": lambda: torchvision_vit(16),
+    "timm vit": lambda: timm_vit(14**2 + 1),
+    "timm registers": lambda: timm_vit(
+        4**2, tokens=(("cls_token", 1), ("reg_token", 4)), block=TIMM | SCALES
+    ),
+    "timm mean": lambda: timm_vit(4**2 + 2, "fc_norm", tokens=(("reg_token", 2),)),
+}
+
+
+def saved(tensors, folder, config=None):
+    save_file(tensors, folder / "model.safetensors")
+    if config is not None:
+        (folder / "config.json").write_text(
+            json.dumps({"architecture": "of a test", "pretrained_cfg": config})
+        )
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_features_are_torchvisions_and_timms(name, tmp_path):
+    encoder = evaluation.load_encoder(saved(CASES[name](), tmp_path, CONFIGS.get(name)))
+    found, wanted = encoder(pictures()), np.array(GOLDEN[name]).reshape(2, -1)
+    assert np.abs(wanted[0] - wanted[1]).max() > 0.01 * np.abs(wanted).max()  # the pictures are told apart
+    np.testing.assert_allclose(found[:, : wanted.shape[1]], wanted, atol=1e-5 * np.abs(found).max())
+
+
+def of_transformers(model, pairs):
+    """Random weights for a network of transformers, and the same under another name."""
+    own = {
+        name: drawn(name, tuple(each.shape))
+        for name, each in model.state_dict().items()
+        if "num_batches" not in name
+    }
+    model.load_state_dict(own, strict=False)
+    renamed = {}
+    for name, tensor in own.items():
+        for before, after in pairs:
+            name = re.sub(before, after, name)
+        renamed[name] = tensor
+    return model.eval(), renamed
+
+
+def agreed(tensors, folder, network):
+    encoder = evaluation.load_encoder(saved(tensors, folder))
+    with torch.inference_mode():
+        wanted = network(encoder.seen(pictures())).double().numpy()
+    assert np.abs(wanted[0] - wanted[1]).max() > 0.01 * np.abs(wanted).max()
+    np.testing.assert_allclose(encoder(pictures()), wanted, atol=1e-5 * np.abs(wanted).max())
+    return encoder.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "depths", "widths", "title"),
+    [
+        ("basic", [3, 4, 6, 3], [64, 128, 256, 512], "ResNet-34 (mean"),
+        ("bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048], "ResNet-50 (mean"),
+    ],
+)
+def test_resnet_is_transformers(kind, depths, widths, title, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model, renamed = of_transformers(
+        transformers.ResNetModel(
+            transformers.ResNetConfig(depths=depths, hidden_sizes=widths, layer_type=kind)
+        ),
+        (
+            (r"^embedder.embedder.convolution", "conv1"),
+            (r"^embedder.embedder.normalization", "bn1"),
+            (r"^encoder.stages.(\d).layers", lambda at: f"layer{int(at[1]) + 1}"),
+            (r"layer.(\d).convolution", lambda at: f"conv{int(at[1]) + 1}"),
+            (r"layer.(\d).normalization", lambda at: f"bn{int(at[1]) + 1}"),
+            (r"shortcut.convolution", "downsample.0"),
+            (r"shortcut.normalization", "downsample.1"),
+        ),
+    )
+    assert agreed(renamed, tmp_path, lambda x: model(x).pooler_output.flatten(1)).startswith(title)
+
+
+INTO_TIMM = (
+    (r"^layers\.", "blocks."),
+    (r"^layernorm", "norm"),
+    ("layernorm_before", "norm1"),
+    ("layernorm_after", "norm2"),
+    ("attention.o_proj", "attn.proj"),
+    (r"^embeddings.patch_embeddings.projection", "patch_embed.proj"),
+    (r"^embeddings.cls_token", "cls_token"),
+    (r"^embeddings.position_embeddings", "pos_embed"),
+)
+INTO_TORCHVISION = (
+    (r"^layers\.", "encoder.layers.encoder_layer_"),
+    (r"^layernorm", "encoder.ln"),
+    ("layernorm_before", "ln_1"),
+    ("layernorm_after", "ln_2"),
+    ("attention.o_proj", "self_attention.out_proj"),
+    ("mlp.fc", "mlp.linear_"),  # as in the published files
+    (r"^embeddings.patch_embeddings.projection", "conv_proj"),
+    (r"^embeddings.cls_token", "class_token"),
+    (r"^embeddings.position_embeddings", "encoder.pos_embedding"),
+)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "joined", "title"),
+    [
+        (INTO_TIMM, "attn.qkv.", "ViT as timm has it, 2 blocks of width 192, patches of 16 (class token"),
+        (INTO_TORCHVISION, "self_attention.in_proj_", "ViT as torchvision has it, 2 blocks of width 192"),
+    ],
+)
+def test_vit_is_transformers(pairs, joined, title, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=300,
+        layer_norm_eps=1e-6,
+    )
+    model, renamed = of_transformers(transformers.ViTModel(config, add_pooling_layer=False), pairs)
+    for name in [each for each in renamed if "q_proj" in each]:
+        parts = [renamed.pop(name.replace("q_proj", f"{letter}_proj")) for letter in "qkv"]
+        renamed[name.replace("attention.q_proj.", joined)] = torch.cat(parts)
+    assert agreed(renamed, tmp_path, lambda x: model(x).last_hidden_state[:, 0]).startswith(title)
+
+
+def recorded():
+    """What torchvision's and timm's own networks and evaluation transforms give."""
+    import timm
+    import torchvision
+    from timm.data import create_transform, resolve_data_config
+    from timm.models.vision_transformer import VisionTransformer
+    from torchvision.models import resnet as theirs
+    from torchvision.transforms._presets import ImageClassification, InterpolationMode
+
+    assert (torchvision.__version__.split("+")[0], timm.__version__) == ("0.29.1", "1.0.31")
+    small = {"embed_dim": 192, "depth": 2, "num_heads": 3, "mlp_ratio": 300 / 192, "num_classes": 10}
+    usual = ImageClassification(crop_size=224)
+    larger = ImageClassification(
+        crop_size=256, resize_size=256, interpolation=InterpolationMode.BICUBIC
+    )  # as SWAG's at their size
+    deep, wide, grouped = (
+        {"block": theirs.Bottleneck, "num_classes": 10, **more}
+        for more in ({}, {"width_per_group": 128}, {"groups": 32, "width_per_group": 4})
+    )
+
+    def by_timm(network, config=None):
+        return network, create_transform(**resolve_data_config(pretrained_cfg=config or network.default_cfg))
+
+    def vit(side):
+        network = torchvision.models.VisionTransformer(16 * side, 16, 2, 3, 192, 300, num_classes=10)
+        return network, usual if side == 14 else larger
+
+    plain = timm.create_model("vit_tiny_patch16_224", depth=2, mlp_ratio=300 / 192, num_classes=10)
+    mean = VisionTransformer(64, class_token=False, reg_tokens=2, global_pool="avg", **small)
+    stretched = plain.default_cfg | {"input_size": (3, 64, 64)}
+    networks = {
+        "torchvision resnet18": (torchvision.models.resnet18(num_classes=10), usual),
+        "torchvision resnet50": (torchvision.models.resnet50(num_classes=10), usual),
+        "torchvision wide": (theirs.ResNet(layers=[1, 2, 1, 1], **wide), usual),
+        "torchvision resnext": (theirs.ResNet(layers=[1, 1, 2, 1], **grouped), usual),
+        "timm resnet26": by_timm(timm.create_model("resnet26", num_classes=10), BICUBIC),
+        "torchvision vit": vit(14),
+        "torchvision larger vit": vit(16),
+        "timm vit": by_timm(plain),
+        "timm registers": by_timm(
+            VisionTransformer(64, reg_tokens=4, no_embed_class=True, init_values=1.0, **small), WHOLE
+        ),
+        "timm mean": by_timm(mean, stretched),
+    }
+    return {name: _features(name, *pair) for name, pair in networks.items()}
+
+
+def _features(name, network, transform):
+    missing, extra = network.eval().load_state_dict(CASES[name](), strict=False)
+    assert not extra
+    assert all("num_batches" in each for each in missing)
+    for part in ("fc", "head", "heads"):
+        if hasattr(network, part):
+            setattr(network, part, torch.nn.Identity())
+    with torch.inference_mode():
+        seen = transform(pictures().float() / 255)
+        return network(seen)[:, :6].double()
+
+
+if __name__ == "__main__":
+    for name, rows in recorded().items():
+        print(f'    "{name}": [')  # noqa: T201
+        for row in rows.tolist():
+            print("        " + " ".join(f"{each:.7g}," for each in row))  # noqa: T201
+        print("    ],")  # noqa: T201
