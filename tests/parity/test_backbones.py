@@ -85,7 +85,7 @@ def drawn(name, shape):
 
 
 def pictures():
-    """Coarse blocks of middling grey, whose edges overshoot no end; 284x243, so that half pixels occur in the middle."""
+    """Coarse blocks of middling grey, so that no edge overshoots; of 284x243, so that half pixels occur."""
     coarse = np.random.RandomState(0).randint(64, 192, (2, 3, 10, 9))
     return torch.from_numpy(np.kron(coarse, np.ones((29, 27)))[..., :284, :].astype(np.uint8))
 
@@ -270,6 +270,113 @@ def test_vit_is_transformers(pairs, joined, title, tmp_path):
     assert agreed(renamed, tmp_path, lambda x: model(x).last_hidden_state[:, 0]).startswith(title)
 
 
+def test_the_command_names_network_and_rule_alike_for_every_form_of_the_file(tmp_path, capsys):
+    """A published .pth, one that a training script wrote, and a folder; each beside its own pictures."""
+    weights = torchvision_vit(14)
+    torch.save(weights, tmp_path / "vit.pth")
+    torch.save({"model": weights, "epoch": 90}, tmp_path / "trained.pth")
+    (tmp_path / "a").mkdir()
+    for place, pixels in enumerate(np.random.RandomState(1).randint(0, 256, (10, 8, 8, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "a" / f"{place}.png")
+    told = []
+    for path in (tmp_path / "vit.pth", tmp_path / "trained.pth", saved(weights, tmp_path)):
+        words = ["evaluate", "distance", str(tmp_path / "a"), str(tmp_path / "a"), "--features", str(path)]
+        assert main([*words, "--resamples", "0", "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0]["values"]["precision"]["value"] == 1.0
+    assert told[0]["values"] == told[1]["values"] == told[2]["values"]
+    kind, hashed = told[0]["features"].split(", weights ")
+    assert (
+        kind
+        == "ViT as torchvision has it, 2 blocks of width 192, patches of 16 (class token after the last norm)"
+    )
+    assert hashed[10:] == (
+        ", shorter side resized to 256 (bilinear, antialiased), middle 224x224, mean 0.485 0.456 0.406, deviation "
+        "0.229 0.224 0.225, as torchvision evaluates, of 3x8x8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensors", "name"),
+    [
+        (lambda: resnet((1, 1, 1, 1), deep=False), "ResNet-10 (mean before the classes)"),
+        (lambda: resnet((1, 1, 1, 1), deep=True, inner=128), "ResNet-14 of 128 inner channels (mean"),
+        (lambda: resnet((1, 1, 1, 1), deep=True, inner=64, groups=8), "ResNeXt-14 8x8d (mean"),
+        (
+            lambda: timm_vit(3, "fc_norm", (("reg_token", 2),)),
+            "patches of 16 (mean of the patches before the last norm)",
+        ),
+        (
+            lambda: timm_vit(4, tokens=(("reg_token", 2),)),
+            "patches of 16 (mean of the patches after the last norm)",
+        ),
+    ],
+)
+def test_the_name_tells_the_shape(tensors, name, tmp_path):
+    assert name in evaluation.load_encoder(saved(tensors(), tmp_path)).name
+
+
+def without(tensors, *names):
+    return {name: tensor for name, tensor in tensors.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        (
+            lambda: without(resnet((1, 1, 1, 1), deep=True), "bn1.running_var"),
+            "misses 1 tensors, such as bn1.run",
+        ),
+        (lambda: without(resnet((1, 1, 1, 1), deep=False), "layer3.0.bn2.bias"), "such as layer3.0.bn2.bias"),
+        (
+            lambda: resnet((1, 1, 1, 1), deep=True) | {"layer1.0.se.fc": torch.zeros(1)},
+            "beside them 1 tensors",
+        ),
+        (
+            lambda: resnet((1, 1, 1, 1), deep=True) | {"conv1.weight": torch.zeros(64, 1, 7, 7)},
+            "such as conv1.w",
+        ),
+        (
+            lambda: timm_vit(5) | {"norm_pre.bias": torch.zeros(192)},
+            "beside them 1 tensors, such as norm_pre.bias",
+        ),
+        (lambda: without(timm_vit(5), "blocks.1.attn.qkv.bias"), "such as blocks.1.attn.qkv.bias"),
+        (lambda: without(timm_vit(5), "pos_embed"), "such as pos_embed"),
+        (lambda: without(torchvision_vit(2), "class_token"), "such as class_token"),
+        (lambda: timm_vit(8), "positions for 8 tokens, which with or without the 1 before"),
+        (lambda: timm_vit(4, tokens=()), "differ in what weights do not tell"),
+        (lambda: timm_vit(5) | {"patch_embed.proj.weight": torch.zeros(100, 3, 16, 16)}, "ViT of width 100"),
+    ],
+)
+def test_what_is_missing_extra_or_otherwise_built_is_refused_by_name(tensors, words, tmp_path):
+    with pytest.raises(CheckpointError, match=words):
+        evaluation.load_encoder(saved(tensors(), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"crop_mode": "squash"}, "crop_mode is 'squash'; only \"center\""),
+        ({"crop_pct": 1.2}, "crop_pct is 1.2; only a number from 0.05 to 1"),
+        ({"interpolation": "random"}, "interpolation is 'random'"),
+        ({"std": [1.0, 0.0, 1.0]}, "three numbers above 0"),
+        ({"mean": [0.5]}, "three numbers"),
+        ({"input_size": [1, 32, 32]}, r"only \[3, side, side\]"),
+        ({"input_size": [3, 64, 64]}, "sees pictures of 32x32, but the config.json beside it says"),
+    ],
+)
+def test_a_preparation_that_is_not_understood_is_refused(config, words, tmp_path):
+    with pytest.raises(FileError, match=words):
+        evaluation.load_encoder(saved(timm_vit(5), tmp_path, {"input_size": [3, 32, 32]} | config))
+
+
+def test_a_network_that_blurs_is_refused_where_its_configuration_says_so(tmp_path):
+    saved(resnet((1, 1, 1, 1), deep=True), tmp_path)
+    (tmp_path / "config.json").write_text('{"architecture": "resnetblur50"}')
+    with pytest.raises(CheckpointError, match="a 'resnetblur50', which blurs"):
+        evaluation.load_encoder(tmp_path)
+
+
 def recorded():
     """What torchvision's and timm's own networks and evaluation transforms give."""
     import timm
@@ -285,9 +392,9 @@ def recorded():
     larger = ImageClassification(
         crop_size=256, resize_size=256, interpolation=InterpolationMode.BICUBIC
     )  # as SWAG's at their size
-    deep, wide, grouped = (
+    wide, grouped = (
         {"block": theirs.Bottleneck, "num_classes": 10, **more}
-        for more in ({}, {"width_per_group": 128}, {"groups": 32, "width_per_group": 4})
+        for more in ({"width_per_group": 128}, {"groups": 32, "width_per_group": 4})
     )
 
     def by_timm(network, config=None):

@@ -82,11 +82,12 @@ def load_encoder(path: str | Path) -> Encoder:
             "config.json and model.safetensors, or one file of tensors as .pth or .safetensors."
         )
     weights = path / "model.safetensors" if path.is_dir() else path
-    config = weights.with_name("config.json")
-    tensors, table = _tensors(weights), _table(config) if config.is_file() else {}
+    tensors = _tensors(weights)
     alone = inception.own_tensors(tensors, weights)
     if alone is not None:
         return _inception(alone, weights)
+    config = weights.with_name("config.json")
+    table = _table(config) if config.is_file() else {}
     backbone = backbones.recognised(tensors, weights, str(table.get("architecture", "")))
     if backbone is not None:
         return _backbone(backbone, tensors, weights, table)

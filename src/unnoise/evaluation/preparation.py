@@ -68,10 +68,10 @@ def _three(value: object, least: float) -> bool:
 _STATED: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "input_size": (
         [3, 224, 224],
-        lambda v: _three(v, 0) and all(isinstance(each, int) for each in v) and v[0] == 3 and v[1] == v[2],
+        lambda v: _three(v, 0) and v == [3, v[1], v[1]] and v[1] in range(1, 4097),
         "[3, side, side]",
     ),
-    "crop_pct": (0.875, lambda v: isinstance(v, int | float) and 0.05 < v <= 1, "a number up to 1"),
+    "crop_pct": (0.875, lambda v: isinstance(v, int | float) and 0.05 <= v <= 1, "a number from 0.05 to 1"),
     "crop_mode": ("center", lambda v: v == "center", '"center"'),
     "interpolation": ("bicubic", lambda v: v in ("bicubic", "bilinear"), '"bicubic" or "bilinear"'),
     "mean": (list(IMAGENET[0]), lambda v: _three(v, -math.inf), "three numbers"),

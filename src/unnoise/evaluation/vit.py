@@ -1,4 +1,4 @@
-"""The vision transformer (Dosovitskiy et al. 2021), with registers (Darcet et al. 2024) or LayerScale (Touvron 2021)."""
+"""The vision transformer (Dosovitskiy et al. 2021), also with registers (Darcet et al. 2024) and LayerScale."""
 
 from __future__ import annotations
 
