@@ -77,7 +77,7 @@ def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str) -> Backbone:
     pool_first = "fc_norm.weight" in tensors
     if pool_first:
         words += " norm.=fc_norm."
-    # torchvision's published files are older than its 0.13
+    # torchvision reads these older names too
     if any(".mlp.linear_1." in name for name in tensors):
         words = words.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2")
 
