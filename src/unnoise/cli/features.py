@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "pixels; emoji (our encoder); the FID's Inception (pt_inception-2015-12-05-6726825d.pth, or as .safetensors); a "
-    "folder or .safetensors file of a CLIP picture tower or DINOv2 (config.json beside it); or MODULE:FUNCTION from "
-    "uint8 (N, C, H, W) to (N, features)"
+    "ResNet or ViT of torchvision or timm (.pth, .safetensors, or its folder); a folder or .safetensors file of a CLIP "
+    "picture tower or DINOv2 (config.json beside it); or MODULE:FUNCTION from uint8 (N, C, H, W) to (N, features)"
 )
 
 

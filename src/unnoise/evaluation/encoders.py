@@ -1,8 +1,9 @@
-"""Picture encoders from weights on disk: the FID's Inception, CLIP's picture tower and DINOv2.
+"""Picture encoders from weights on disk: the FID's Inception, ResNet, ViT, CLIP's picture tower and DINOv2.
 
-Inception is one file, .safetensors or the .pth that is passed around, of which nothing but tensors is read. The others
-are folders of transformers, or the `model.safetensors` in one, beside its `config.json`: networks are built by
-transformers from that table. Whatever carries code (TorchScript, exported programs) is refused. Nothing is downloaded.
+The first three are known by their tensors, in one file, .safetensors or the .pth that is passed around, of which
+nothing but tensors is read. The others are folders of transformers, or the `model.safetensors` in one, beside its
+`config.json`: networks are built by transformers from that table. Whatever carries code (TorchScript, exported
+programs) is refused. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
-from unnoise.evaluation import inception
+from unnoise.evaluation import backbones, inception
+from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
+from unnoise.evaluation.preparation import IMAGENET, Square, stated
+from unnoise.evaluation.vit import ViT
 
 _BATCH = 32
 _CODE = (".pt2", ".bin", ".pkl", ".onnx", ".ts")
 _PICKLED = (".pth", ".pt", ".ckpt")
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _COUNTER = "num_batches_tracked"
 _UNUSED = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
 
@@ -67,45 +69,34 @@ class Encoder:
         return found
 
 
-@dataclass(frozen=True)
-class Square:
-    """The preparation of CLIP and DINOv2: the shorter side becomes `shortest`, the middle square is cut out.
-
-    size: side of that square. mean, deviation: of each channel, from 0 to 1.
-    """
-
-    size: int
-    shortest: int
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 (pictures, 3, height, width) -> (pictures, 3, size, size), normalised."""
-        pictures = pixels.float().div(255.0)
-        height, width = pictures.shape[-2:]
-        scale = self.shortest / min(height, width)
-        sides = [max(self.size, round(side * scale)) for side in (height, width)]
-        resized = F.interpolate(pictures, size=sides, mode="bicubic", antialias=True).clamp(0.0, 1.0)
-        top, left = ((side - self.size) // 2 for side in sides)
-        middle = resized[..., top : top + self.size, left : left + self.size]
-        mean, deviation = (torch.tensor(part).view(3, 1, 1) for part in (self.mean, self.deviation))
-        return (middle - mean) / deviation
-
-
 def load_encoder(path: str | Path) -> Encoder:
-    """The encoder in a folder of transformers, in its .safetensors file, or the FID's Inception in a file of its own.
+    """The encoder in a folder with `model.safetensors`, or in a .safetensors or .pth file.
 
-    Raises InputError for a file that carries code and where transformers is not installed, FileError where parts are
-    missing, CheckpointError for weights that do not fit.
+    Raises InputError for a file that carries code and where transformers is needed but not installed, FileError where
+    parts are missing, CheckpointError for weights that do not fit.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() in _CODE:
         raise InputError(
             f"'{path}' may carry code, and features are read from tables of numbers alone; give a folder with "
-            "config.json and model.safetensors, or the FID's Inception as .pth or .safetensors."
+            "config.json and model.safetensors, or one file of tensors as .pth or .safetensors."
         )
-    alone = None if path.is_dir() else inception.own_tensors(_tensors(path), path)
-    return _from_folder(path) if alone is None else _inception(alone, path)
+    weights = path / "model.safetensors" if path.is_dir() else path
+    tensors = _tensors(weights)
+    alone = inception.own_tensors(tensors, weights)
+    if alone is not None:
+        return _inception(alone, weights)
+    config = weights.with_name("config.json")
+    table = _table(config) if config.is_file() else {}
+    backbone = backbones.recognised(tensors, weights, str(table.get("architecture", "")))
+    if backbone is not None:
+        return _backbone(backbone, tensors, weights, table)
+    if not config.is_file():
+        raise FileError(
+            f"'{weights}' has not the tensors of the FID's Inception, a ResNet or a ViT, and there is no '{config}' to "
+            "say what else it is; give an encoder's folder, with config.json and model.safetensors."
+        )
+    return _from_folder(weights, table, tensors)
 
 
 def _inception(tensors: Mapping[str, Tensor], path: Path) -> Encoder:
@@ -115,25 +106,38 @@ def _inception(tensors: Mapping[str, Tensor], path: Path) -> Encoder:
     return Encoder(name, network, inception.seen)
 
 
-def _from_folder(path: Path) -> Encoder:
-    weights, table = _parts(path)
+def _backbone(found: Backbone, tensors: Mapping[str, Tensor], path: Path, table: dict[str, Any]) -> Encoder:
+    network, seen = found.network.eval(), found.usual
+    needed = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(backbones.CLASSIFIER) and not name.endswith(_COUNTER)
+    }
+    _fill(network, needed, path, found.named)
+    if isinstance(table.get("pretrained_cfg"), dict):
+        seen = stated(table["pretrained_cfg"], path.with_name("config.json"))
+    if isinstance(network, ViT) and seen.size != found.usual.size:
+        raise FileError(
+            f"'{path}' sees pictures of {found.usual.size}x{found.usual.size}, but the config.json beside it says that "
+            f"input_size is {seen.size}; give the one that belongs to the weights."
+        )
+    return Encoder(f"{found.about}, weights {sha256_of(path)[:10]}, {seen.rule}", network, seen)
+
+
+def _from_folder(weights: Path, table: dict[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:
     kind = table.get("model_type")
     if kind not in _KINDS:
         raise InputError(
-            f"'{path}' is of the kind {kind!r}; give an encoder of the kind {', '.join(_KINDS)}."
+            f"'{weights.parent}' is of the kind {kind!r}; give an encoder of the kind {', '.join(_KINDS)}, or a "
+            "ResNet or ViT as torchvision or timm writes them."
         )
     about, network, pooled, (mean, deviation) = _KINDS[kind](table)
-    given = {name: tensor for name, tensor in _tensors(weights).items() if not name.startswith(_UNUSED)}
-    _fill(network, given, weights)
+    _fill(network, {name: t for name, t in tensors.items() if not name.startswith(_UNUSED)}, weights)
     size = int(network.config.image_size)
     rule = _preprocessing(weights.parent)
-    shortest = max(size, _shortest(rule, size))
-    name = (
-        f"{about}, weights {sha256_of(weights)[:10]}, shorter side resized to {shortest} (bicubic, antialiased), "
-        f"middle {size}x{size}"
-    )
     mean, deviation = _three(rule, "image_mean", mean), _three(rule, "image_std", deviation)
-    return Encoder(name, pooled, Square(size, shortest, mean, deviation))
+    seen = Square(size, max(size, _shortest(rule, size)), mean, deviation)
+    return Encoder(f"{about}, weights {sha256_of(weights)[:10]}, {seen.rule}", pooled, seen)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
@@ -149,24 +153,14 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"'{path}' holds more than tensors, or is damaged; nothing in it was run. Of pickled files only the FID's "
-            "Inception is read (pt_inception-2015-12-05-6726825d.pth)."
+            f"'{path}' holds more than tensors, or is damaged; nothing in it was run. Of pickled files only tables of "
+            "tensors are read, as torch.save(network.state_dict(), ...) writes them."
         ) from error
-    return found if isinstance(found, dict) else {}
-
-
-def _parts(path: Path) -> tuple[Path, dict[str, Any]]:
-    if path.suffix.lower() in _PICKLED:
-        raise CheckpointError(
-            f"'{path}' is not the FID's Inception, the only pickled encoder that is read; give a folder with "
-            "config.json and model.safetensors."
-        )
-    weights = path / "model.safetensors" if path.is_dir() else path
-    config = weights.with_name("config.json")
-    for part in (weights, config):
-        if not part.is_file():
-            raise FileError(f"there is no '{part}'; give a folder with config.json and model.safetensors.")
-    return weights, _table(config)
+    for name in ("model", "state_dict"):  # training scripts put them one deeper
+        found = found.get(name, found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise CheckpointError(f"'{path}' is no table of tensors; give a network's state_dict().")
+    return {str(name): tensor.detach() for name, tensor in found.items()}
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -203,7 +197,7 @@ def _clip(table: dict[str, Any]) -> Built:
 def _dinov2(table: dict[str, Any]) -> Built:
     library = _transformers()
     network = library.Dinov2Model(library.Dinov2Config.from_dict(table)).eval()
-    return "DINOv2", network, lambda x: cast(Tensor, network(pixel_values=x).pooler_output), _IMAGENET
+    return "DINOv2", network, lambda x: cast(Tensor, network(pixel_values=x).pooler_output), IMAGENET
 
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {
@@ -213,8 +207,15 @@ _KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {
 }
 
 
-def _fill(network: torch.nn.Module, given: Mapping[str, Tensor], path: Path) -> None:
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(_COUNTER)}
+def _fill(
+    network: torch.nn.Module, given: Mapping[str, Tensor], path: Path, named: Callable[[str], str] = str
+) -> None:
+    """Put the tensors into the network; named: what the file calls one of the network's. Raises CheckpointError."""
+    own = network.state_dict()
+    counters = {
+        name: torch.zeros_like(own.pop(name), device="cpu") for name in [*own] if name.endswith(_COUNTER)
+    }
+    wanted = {named(name): tensor for name, tensor in own.items()}
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     odd = [name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape]
     for what, listed in (
@@ -227,7 +228,7 @@ def _fill(network: torch.nn.Module, given: Mapping[str, Tensor], path: Path) -> 
                 f"'{path}' does not fit its network: it {what} {len(listed)} tensors, such as {listed[0]}. Give "
                 "the weights, and where there is one the configuration, of one encoder."
             )
-    network.load_state_dict({name: tensor.float() for name, tensor in given.items()}, strict=False)
+    network.load_state_dict(counters | {name: given[named(name)].float() for name in own}, assign=True)
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""Which ResNet or ViT a table of tensors is, told by their names and shapes as torchvision and timm write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.errors import CheckpointError
+from unnoise.evaluation.preparation import HALF, IMAGENET, Square
+from unnoise.evaluation.resnet import ResNet
+from unnoise.evaluation.vit import ViT
+
+CLASSIFIER = ("fc.", "head.", "heads.", "pre_logits.")
+"""Beginnings of names of tensors that come after the features."""
+_TORCHVISION = Square(224, 256, *IMAGENET, "bilinear", round, ", as torchvision evaluates")
+# Names of ours, or parts of them, and what stands for them in a file; the first tells the layout.
+_LAYOUTS = {
+    "timm": "patch=patch_embed.proj attn.out=attn.proj fc1=mlp.fc1 fc2=mlp.fc2 ls1=ls1.gamma ls2=ls2.gamma",
+    "torchvision": "patch=conv_proj cls_token=class_token pos_embed=encoder.pos_embedding "
+    "blocks.=encoder.layers.encoder_layer_ attn.qkv.=self_attention.in_proj_ attn.out=self_attention.out_proj "
+    "norm1=ln_1 norm2=ln_2 fc1=mlp.0 fc2=mlp.3 norm.=encoder.ln.",
+}
+
+
+class Backbone(NamedTuple):
+    """A network without its weights.
+
+    about: its kind and which features it gives. usual: how pictures are prepared where nothing else is stated.
+    named: how one of the network's tensors is called in the file.
+    """
+
+    about: str
+    network: nn.Module
+    usual: Square
+    named: Callable[[str], str] = str
+
+
+def recognised(tensors: Mapping[str, Tensor], path: Path, architecture: str = "") -> Backbone | None:
+    """The network that these tensors of the file `path` belong to; None where it is of another kind.
+
+    architecture: what a configuration calls it. Raises CheckpointError where the tensors do not tell how to compute.
+    """
+    if architecture.startswith(("resnetaa", "resnetblur")):
+        raise CheckpointError(
+            f"'{path}' is a '{architecture}', which blurs where the plain network, whose tensors have the same names, "
+            "skips; give its features as MODULE:FUNCTION."
+        )
+    with torch.device("meta"):
+        if "layer1.0.conv1.weight" in tensors:
+            return _resnet(tensors)
+        for layout, (mark, *_) in {name: words.split() for name, words in _LAYOUTS.items()}.items():
+            if f"{mark.partition('=')[2]}.weight" in tensors:
+                return _vit(tensors, path, layout)
+    return None
+
+
+def _resnet(tensors: Mapping[str, Tensor]) -> Backbone:
+    depths = tuple(_count(tensors, f"layer{layer}.") for layer in (1, 2, 3, 4))
+    deep = "layer1.0.conv3.weight" in tensors
+    inner, part, *_ = _sizes(tensors, "layer1.0.conv2.weight", (64, 64, 3, 3))
+    groups = inner // part if deep and part and inner % part == 0 else 1
+    name = f"ResNet-{sum(depths) * (3 if deep else 2) + 2}"
+    if groups > 1:
+        name = f"{name.replace('Net', 'NeXt')} {groups}x{part}d"
+    elif inner != 64:
+        name = f"{name} of {inner} inner channels"
+    return Backbone(f"{name} (mean before the classes)", ResNet(depths, deep, inner, groups), _TORCHVISION)
+
+
+def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str) -> Backbone:
+    words = _LAYOUTS[layout]
+    pool_first = "fc_norm.weight" in tensors
+    if pool_first:
+        words += " norm.=fc_norm."
+    # torchvision reads these older names too
+    if any(".mlp.linear_1." in name for name in tensors):
+        words = words.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2")
+
+    def named(ours: str) -> str:
+        for before, _, after in (pair.partition("=") for pair in words.split()):
+            ours = ours.replace(before, after)
+        return ours
+
+    width, _, patch, _ = _sizes(tensors, named("patch.weight"), (768, 3, 16, 16))
+    classes = int(named("cls_token") in tensors or layout == "torchvision")
+    registers = _sizes(tensors, "reg_token", (1, 0, width))[1]
+    if not (classes or registers or pool_first):
+        raise CheckpointError(
+            f"'{path}' is a ViT without a class token, registers or a norm of the mean; such ones (I-JEPA, SigLIP) "
+            "differ in what weights do not tell; give its features as MODULE:FUNCTION."
+        )
+    places = _sizes(tensors, named("pos_embed"), (1, 196, width))[1]
+    side, placed = _places(places, classes + registers, path)
+    hidden = _sizes(tensors, named("blocks.0.fc1.weight"), (4 * width, width))[0]
+    depth = _count(tensors, named("blocks."))
+    scaled = "blocks.0.ls1.gamma" in tensors
+    network = ViT(
+        width, _heads(width, path), hidden, depth, patch, side, classes, registers, placed, scaled, pool_first
+    )
+    about = (
+        f"ViT as {layout} has it, {depth} blocks of width {width}, patches of {patch} "
+        f"({'class token' if classes and not pool_first else 'mean of the patches'} "
+        f"{'before' if pool_first else 'after'} the last norm)"
+    )
+    return Backbone(about, network, _usual(layout, patch * side), named)
+
+
+def _usual(layout: str, size: int) -> Square:
+    if layout == "timm":
+        return Square(size, math.floor(size / 0.9), *HALF, "bicubic", round, ", timm's usual")
+    if size == _TORCHVISION.size:
+        return _TORCHVISION
+    return Square(size, size, *IMAGENET, "bicubic", round, _TORCHVISION.source)  # its larger ones are SWAG's
+
+
+def _places(count: int, extra: int, path: Path) -> tuple[int, bool]:
+    """Patches along a side, and whether the tokens before the patches have positions too."""
+    for placed in (False, True):
+        side = math.isqrt(max(0, count - placed * extra))
+        if 0 < side**2 == count - placed * extra:
+            return side, placed
+    raise CheckpointError(
+        f"'{path}' has positions for {count} tokens, which with or without the {extra} before the patches is no "
+        "square; give a ViT of square pictures."
+    )
+
+
+def _heads(width: int, path: Path) -> int:
+    """Weights do not tell how many heads there are: sixteen in the widest of the published, else of 64 channels."""
+    if width in (1152, 1280, 1408, 1664):
+        return 16
+    if width not in range(192, 1025, 64):
+        raise CheckpointError(
+            f"'{path}' is a ViT of width {width}, for which the number of heads is not known; give one whose width is "
+            "a multiple of 64 from 192 to 1024, or 1152, 1280, 1408 or 1664."
+        )
+    return width // 64
+
+
+def _count(tensors: Mapping[str, Tensor], start: str) -> int:
+    """How many numbers follow `start` in names; at least one, so that what is missing has names."""
+    return max(1, len({name[len(start) :].split(".")[0] for name in tensors if name.startswith(start)}))
+
+
+def _sizes(tensors: Mapping[str, Tensor], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a tensor; `default` where it is missing or has another number of axes, which is refused later."""
+    found = tensors.get(name)
+    return tuple(found.shape) if found is not None and found.dim() == len(default) else default
