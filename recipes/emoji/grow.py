@@ -1,6 +1,6 @@
 """Twice the side: a trained model as the inside of one for larger pictures, to begin its training with.
 
-    python recipes/emoji/grow.py MODEL FOLDER [--config recipes/emoji/emoji.toml]
+    python recipes/emoji/grow.py MODEL FOLDER
 
 The larger network has one more, finer level outside; all others are the old network's. Inside it, a picture arrives
 at half the size, where each pixel is the mean of four and its noise half as strong: so the time that the old levels
@@ -24,50 +24,53 @@ from unnoise.checkpoints import Model
 from unnoise.networks import UNet, UNetConfig
 from unnoise.networks.unet.embedding import Embedding
 from unnoise.networks.unet.residual import Downsample, ResidualBlock, Upsample
-from unnoise.training import settings
 
-RECIPE = Path(__file__).with_name("emoji.toml")
+LOUDER = 1.5
+"""Half the noise means that the old levels had their input scaled up more: up to twice, where noise drowns the rest."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--config", type=Path, default=RECIPE, help="whose network the grown one shall have")
     options = parser.parse_args()
-    wanted = settings.read(options.config).model
-    saved = checkpoints.save(grown(checkpoints.load(options.model), wanted.shape), options.folder)
-    print(f"{saved}: {wanted.shape[1]}x{wanted.shape[2]} pixels")
+    torch.manual_seed(0)
+    model = grown(checkpoints.load(options.model))
+    saved = checkpoints.save(model, options.folder)
+    print(f"{saved}: {model.shape[1]}x{model.shape[2]} pixels, widths {list(model.network.config.widths)}")
 
 
-def grown(model: Model, shape: tuple[int, int, int]) -> Model:
-    """The model for pictures of twice the side; its network has the first width twice."""
+def grown(model: Model) -> Model:
+    """The model for pictures of twice the side; what is not handed on begins at random, from torch's generator."""
     old = model.network
     assert isinstance(old, UNet)
+    assert (model.prediction, old.config.patch, old.config.sinusoid) == ("edm", 2, "adm")
     network = UNet(outer_level(old.config))
     transplant(old, network)
     hear_half_the_noise(network.time_embedding, old.config)
     hand_in(old, network)
     hand_out(old, network)
-    return replace(model, network=network.eval(), shape=shape)
+    colours, height, width = model.shape
+    return replace(model, network=network.eval(), shape=(colours, 2 * height, 2 * width))
 
 
 def outer_level(config: UNetConfig) -> UNetConfig:
     """One more level of the first width, without attention."""
-    return replace(
-        config, widths=(config.widths[0], *config.widths), attention=(0, *config.attention)
-    )
+    widths, attention = (config.widths[0], *config.widths), (0, *config.attention)
+    return replace(config, widths=widths, attention=attention)
 
 
 def transplant(old: UNet, new: UNet) -> None:
-    """Every level of the old network one level deeper; the way up counts from the coarsest, so it keeps its numbers."""
-    names = {name: name for name in old.state_dict() if not name.startswith(("conv_", "norm_out."))}
-    for name in names:
-        if name.startswith("down_blocks."):
-            _, level, rest = name.split(".", 2)
-            names[name] = f"down_blocks.{int(level) + 1}.{rest}"
+    """Every level of the old network one level deeper; the way up counts from the coarsest and keeps its numbers."""
     weights = new.state_dict()
-    weights.update({names[name]: tensor for name, tensor in old.state_dict().items() if name in names})
+    for name, tensor in old.state_dict().items():
+        if name.startswith(("conv_", "norm_out.")):
+            continue
+        part, _, rest = name.partition(".")
+        if part == "down_blocks":
+            level, _, rest = rest.partition(".")
+            rest = f"{int(level) + 1}.{rest}"
+        weights[f"{part}.{rest}"] = tensor
     new.load_state_dict(weights)
 
 
@@ -82,22 +85,23 @@ def hear_half_the_noise(embedding: Embedding, config: UNetConfig) -> None:
     frequency = torch.exp(-math.log(10000) * torch.arange(count, dtype=torch.float64) / count)
     angle = math.log(2) / 4 * config.time_scale * frequency
     cosines, sines = weight.double().split(count, dim=1)
-    turned = [
+    cosines, sines = (
         cosines * angle.cos() - sines * angle.sin(),
         cosines * angle.sin() + sines * angle.cos(),
-    ]
-    weight.copy_(torch.cat(turned, dim=1))
+    )
+    weight.copy_(torch.cat((cosines, sines), dim=1))
 
 
 @torch.no_grad()
 def hand_in(old: UNet, new: UNet) -> None:
     """The first layers show the old levels what their own first layer made of the picture at half the size.
 
-    Some channels of the first layer hold the mean colours of the 3x3 patches around each; from these the layer of stride
-    two forms the old layer's sums, but for their last row and column, which lie out of its reach (the next ones stand in).
+    Some channels of the first layer hold the mean colours of the 3x3 patches around each; from these the layer of
+    stride two forms the old layer's sums over 6x6 pixels. Their last row and column lie out of its reach, and the
+    fifth stand in: so it is exact, up to `LOUDER`, where those are alike or the old layer does not look at the sixth.
     """
     down = new.down_blocks[0].downsample
-    assert isinstance(down, Downsample) and new.config.patch == 2
+    assert isinstance(down, Downsample)
     colours = new.config.in_channels
     new.conv_in.weight[: 9 * colours] = 0
     down.conv.weight.zero_()
@@ -110,12 +114,8 @@ def hand_in(old: UNet, new: UNet) -> None:
     down.conv.bias.copy_(old.conv_in.bias)
 
 
-LOUDER = 1.5
-"""Half the noise means that the old levels had their input scaled up more: up to twice, where noise drowns the picture."""
-
-
 def _reach(offset: int) -> tuple[int, int]:
-    """A patch's place, 0 to 5, as a tap of the layer of stride two and a tap of the first layer, 0 to 2 each."""
+    """A pixel's place among the six as a tap of the layer of stride two and a tap of the first layer, 0 to 2 each."""
     away = min(offset, 4) - 2
     step = max(-1, min(1, away))
     return step + 1, away - step + 1
@@ -129,12 +129,16 @@ def hand_out(old: UNet, new: UNet) -> None:
     width = new.config.widths[0]
     inner.upsample.conv.weight.copy_(_centre(torch.eye(width)))
     for block in outer.residuals:
-        assert isinstance(block, ResidualBlock) and isinstance(block.shortcut, torch.nn.Conv2d)
+        assert isinstance(block, ResidualBlock)
         block.shortcut.weight.copy_(torch.eye(width, 2 * width)[:, :, None, None])
     new.norm_out.load_state_dict(old.norm_out.state_dict())
-    for part in ("weight", "bias"):
-        means = getattr(old.conv_out, part).unflatten(0, (-1, 4)).mean(1).repeat_interleave(4, 0)
-        getattr(new.conv_out, part).copy_(means if part == "bias" else _centre(means.sum(dim=(2, 3))))
+    new.conv_out.weight.copy_(_centre(_alike(old.conv_out.weight.sum(dim=(2, 3)))))
+    new.conv_out.bias.copy_(_alike(old.conv_out.bias))
+
+
+def _alike(rows: Tensor) -> Tensor:
+    """Four rows a colour, one for each pixel of a patch: each becomes the mean of its four."""
+    return rows.unflatten(0, (-1, 4)).mean(1).repeat_interleave(4, 0)
 
 
 def _centre(matrix: Tensor) -> Tensor:
