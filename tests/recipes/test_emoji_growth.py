@@ -122,3 +122,16 @@ def test_the_commands_of_the_recipe_lead_to_the_network_that_it_asks_for():
     assert set(half[::2]) == {"--set"}
     assert 2 * small.size == whole.size
     assert grow.outer_level(before) == after
+
+
+def test_a_gpu_goes_on_from_the_shipped_network():
+    gpu, shipped = (
+        settings.read(emoji_recipe.RECIPE / name).model for name in ("emoji-gpu.toml", "emoji.toml")
+    )
+    assert gpu.start == "emoji"
+    assert (gpu.size, gpu.network, gpu.text, gpu.words) == (
+        shipped.size,
+        shipped.network,
+        shipped.text,
+        shipped.words,
+    )
