@@ -84,7 +84,7 @@ def hear_half_the_noise(embedding: Embedding, config: UNetConfig) -> None:
     count = weight.shape[1] // 2
     frequency = torch.exp(-math.log(10000) * torch.arange(count, dtype=torch.float64) / count)
     angle = math.log(2) / 4 * config.time_scale * frequency
-    cosines, sines = weight.double().split(count, dim=1)
+    cosines, sines = weight.double().chunk(2, dim=1)
     cosines, sines = (
         cosines * angle.cos() - sines * angle.sin(),
         cosines * angle.sin() + sines * angle.cos(),
@@ -104,14 +104,14 @@ def hand_in(old: UNet, new: UNet) -> None:
     assert isinstance(down, Downsample)
     colours = new.config.in_channels
     new.conv_in.weight[: 9 * colours] = 0
-    down.conv.weight.zero_()
+    kernel = torch.zeros_like(down.conv.weight)
     for colour, y, x in product(range(colours), range(3), range(3)):
         new.conv_in.weight[9 * colour + 3 * y + x, 4 * colour : 4 * colour + 4, y, x] = LOUDER / 4
     for colour, y, x, row, column in product(range(colours), range(2), range(2), range(3), range(3)):
         (step_y, rest_y), (step_x, rest_x) = _reach(2 * row + y), _reach(2 * column + x)
         sums = old.conv_in.weight[:, 4 * colour + 2 * y + x, row, column]
-        down.conv.weight[:, 9 * colour + 3 * rest_y + rest_x, step_y, step_x] += sums
-    down.conv.bias.copy_(old.conv_in.bias)
+        kernel[:, 9 * colour + 3 * rest_y + rest_x, step_y, step_x] += sums
+    down.conv.load_state_dict({"weight": kernel, "bias": old.conv_in.state_dict()["bias"]})
 
 
 def _reach(offset: int) -> tuple[int, int]:
@@ -128,17 +128,18 @@ def hand_out(old: UNet, new: UNet) -> None:
     assert isinstance(inner.upsample, Upsample)
     width = new.config.widths[0]
     inner.upsample.conv.weight.copy_(_centre(torch.eye(width)))
-    for block in outer.residuals:
-        assert isinstance(block, ResidualBlock)
-        block.shortcut.weight.copy_(torch.eye(width, 2 * width)[:, :, None, None])
+    for block in outer.modules():
+        if isinstance(block, ResidualBlock):
+            block.shortcut.get_parameter("weight").copy_(torch.eye(width, 2 * width)[:, :, None, None])
     new.norm_out.load_state_dict(old.norm_out.state_dict())
-    new.conv_out.weight.copy_(_centre(_alike(old.conv_out.weight.sum(dim=(2, 3)))))
-    new.conv_out.bias.copy_(_alike(old.conv_out.bias))
+    last = old.conv_out.state_dict()
+    sums = {"weight": _centre(_alike(last["weight"].sum(dim=(2, 3)))), "bias": _alike(last["bias"])}
+    new.conv_out.load_state_dict(sums)
 
 
 def _alike(rows: Tensor) -> Tensor:
     """Four rows a colour, one for each pixel of a patch: each becomes the mean of its four."""
-    return rows.unflatten(0, (-1, 4)).mean(1).repeat_interleave(4, 0)
+    return rows.view(-1, 4, *rows.shape[1:]).mean(1).repeat_interleave(4, 0)
 
 
 def _centre(matrix: Tensor) -> Tensor:
