@@ -56,8 +56,9 @@ def ways(pipe: TextToImage, steps: int, count: int) -> dict[str, Way]:
 
 
 def shares() -> None:
+    emoji = unnoise.load("emoji").model
     for name, config, side in (
-        ("emoji", unnoise.load("emoji").model.network.config, 32),
+        ("emoji", emoji.network.config, emoji.shape[-1]),
         ("Stable Diffusion 1, 512x512", published.stable_diffusion_1(), 64),
         ("Stable Diffusion XL, 1024x1024", published.stable_diffusion_xl(), 128),
     ):

@@ -72,8 +72,7 @@ def latents() -> list:
 
 def main(folder: Path) -> None:
     images.write_png(folder / "latents.png", images.grid(latents(), 4, gap=6))
-    big = [images.enlarge(picture, 2) for picture in emoji()]
-    images.write_png(folder / "emoji.png", images.grid(big, 12, gap=6))
+    images.write_png(folder / "emoji.png", images.grid(emoji(), 12, gap=6))
     pipe = unnoise.load("digits")
     for name, pictures, columns in (("denoising", denoising(pipe), 8), ("digits", sheet(pipe), 10)):
         big = [images.enlarge(picture, 8) for picture in pictures]

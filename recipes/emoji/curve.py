@@ -1,6 +1,6 @@
-"""The training curve of the model card: the loss of one run after another, as SVG.
+"""The training curve of the model card: the loss of the recipe's four runs, one after another, as SVG.
 
-python recipes/emoji/curve.py FILE.svg RUN [RUN ...]
+python recipes/emoji/curve.py FILE.svg SISTER RUN LONGER WHOLE
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ STYLE = (
     '<rect width="100%" height="100%" fill="#ffffff"/>'
 )
 MEAN = 10  # logged losses are of one batch each
+NAMES = ("32, on the split", "32, on all", "32, longer", "64, on all")
 
 
 def curve(run: Path, begun: int) -> tuple[list[Point], int]:
@@ -34,10 +35,9 @@ def curve(run: Path, begun: int) -> tuple[list[Point], int]:
 
 def main(path: Path, runs: list[Path]) -> None:
     begun, series = 0, []
-    for place, run in enumerate(runs):
+    for name, run, colour in zip(NAMES, runs, COLOURS, strict=False):
         points, begun = curve(run, begun)
-        name = ("on the split", "on every picture")[min(place, 1)]
-        series.append(Series(name, tuple(points), COLOURS[place]))
+        series.append(Series(name, tuple(points), colour))
     every = [point for each in series for point in each.points]
     across, up = (
         axis("step of 32 pictures", [p.x for p in every], False),

@@ -120,7 +120,7 @@ def copies(away: Tensor) -> dict[str, float]:
 def draw(
     pipe: TextToImage, prompts: Sequence[str], seed: int, steps: int | None, scheduler: str | None
 ) -> Tensor:
-    """A picture of each prompt, (prompts, 3, 64, 64) in [-1, 1]; picture i has the seed `seed` + i."""
+    """A picture of each prompt, (prompts, 3, side, side) in [-1, 1]; picture i has the seed `seed` + i."""
     parts = []
     for start in range(0, len(prompts), 16):
         texts = list(prompts[start : start + 16])

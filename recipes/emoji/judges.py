@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.evaluation import Alignment
 
 Judge = Callable[[Tensor], Tensor]
-"""Pictures (n, 3, 64, 64) in [-1, 1] -> features (n, f)."""
+"""Pictures (n, 3, height, width) in [-1, 1], resized to what the judge was trained on -> features (n, f)."""
 
 _MEAN, _STD = 0.498, 0.502  # of EfficientNet-Lite's own preprocessing
 
@@ -46,5 +46,5 @@ def lite0() -> Judge:
 
 
 def own(encoder: str) -> Judge:
-    """The picture side of our encoder."""
+    """The picture side of our encoder, on pictures of 64 pixels, others resized to it (bilinear, antialiased)."""
     return Alignment.load(encoder).pictures

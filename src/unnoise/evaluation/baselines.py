@@ -76,8 +76,11 @@ def _shrunk(centred: Tensor) -> tuple[Tensor, float]:
     """Covariance with its off-diagonal entries scaled by 1 - share, share = sum Var(s_ij) / sum s_ij^2."""
     count = len(centred)
     covariance = centred.T @ centred / count
-    square = (centred**2).T @ (centred**2) / count
-    variance = (square - covariance**2) / count
-    off = ~torch.eye(len(covariance), dtype=torch.bool)
-    share = float((variance[off].sum() / covariance[off].square().sum().clamp(min=1e-300)).clamp(0.0, 1.0))
-    return torch.where(off, (1.0 - share) * covariance, covariance), share
+    own, square = covariance.diagonal().clone(), covariance.square()
+    variance = (
+        ((centred**2).T @ (centred**2)).div_(count).sub_(square).div_(count)
+    )  # each is 1.2 GB of 64x64 pictures
+    off = [float(each.fill_diagonal_(0.0).sum()) for each in (variance, square)]
+    share = min(max(off[0] / max(off[1], 1e-300), 0.0), 1.0)
+    covariance.mul_(1.0 - share).diagonal().copy_(own)
+    return covariance, share
