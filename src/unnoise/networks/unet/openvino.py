@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.phases import summed
+from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
-_FORM = 1
+_FORM = 2
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
 _SHAPES = 4
 """Shapes of one network kept compiled: the batch with guidance, that without, and those of a second pass."""
@@ -130,9 +132,16 @@ def compile_for(unet: UNet, inputs: Sequence[Tensor], memory: TextMemory | None)
         if key not in kept:
             while len(kept) >= _SHAPES:
                 kept.pop(next(iter(kept)))
-            example = (*inputs, *flat(memory))
-            kept[key] = _compile(exported(unet, example, masked), [*shapes, *mask, *told], unet.dtype)
+            graph = exported(unet, _example(inputs, flat(memory)), masked)
+            kept[key] = _compile(graph, [*shapes, *mask, *told], unet.dtype)
         return kept[key]
+
+
+def _example(inputs: Sequence[Tensor], told: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """One picture asked about with two prompts, where the network spreads rows: for all numbers of both, then."""
+    if not told or len(inputs) > 2:
+        return (*inputs, *told)
+    return (*(tensor[:1] for tensor in inputs), *(tensor[[0, -1]] for tensor in told))
 
 
 def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -165,7 +174,7 @@ def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
     if folder.is_dir():
         return folder / "unet.xml"
     ov = library()
-    plain = copy.deepcopy(unet).float().eval()
+    plain = _with_phases(copy.deepcopy(unet).float().eval())
     network = Flat(plain, unet.config.pooled_width > 0, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
@@ -179,6 +188,18 @@ def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
         if not folder.is_dir():  # else another process was first
             raise
     return folder / "unet.xml"
+
+
+def _with_phases(unet: UNet) -> UNet:
+    """Itself, each doubling and its convolution made one layer: a compiler does not see that they could be."""
+    for block in unet.up_blocks:
+        layer = block.upsample
+        if isinstance(layer, Upsample) and type(layer.conv) is nn.Conv2d:
+            width, bias = layer.conv.in_channels, layer.conv.bias
+            made = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, device="meta")
+            made.weight, made.bias = nn.Parameter(summed(layer.conv.weight.detach())), bias
+            block.upsample = made
+    return unet
 
 
 def folder_of(unet: UNet, masked: bool) -> Path:
