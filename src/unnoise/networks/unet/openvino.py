@@ -122,37 +122,38 @@ def flat(memory: TextMemory | None) -> list[Tensor]:
 
 def compile_for(unet: UNet, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
     """The UNet compiled for tensors of these shapes; kept with the network. inputs: x, time, and pooled if any."""
-    masked, texts = memory is not None and memory.mask is not None, () if memory is None else memory.layers
-    shapes = [tuple(tensor.shape) for tensor in inputs]
-    told = [tuple(tensor.shape) for layer in texts for tensor in layer]
-    mask = [tuple(memory.mask.shape)] if memory is not None and memory.mask is not None else []
-    key = (*shapes, *mask, *told[:1], torch.get_num_threads())
+    layers, mask = ((), None) if memory is None else memory
+    told = [*([] if mask is None else [mask]), *(layers[0] if layers else ())]
+    key = (*(tuple(tensor.shape) for tensor in (*inputs, *told)), mask is None, torch.get_num_threads())
     with _lock:
         kept = _compiled.setdefault(unet, {})
         if key not in kept:
             while len(kept) >= _SHAPES:
                 kept.pop(next(iter(kept)))
-            graph = exported(unet, _example(inputs, flat(memory)), masked)
-            kept[key] = _compile(graph, [*shapes, *mask, *told], unet.dtype)
+            kept[key] = compiled(graph_for(unet, inputs, memory), half=unet.dtype != torch.float32)
         return kept[key]
 
 
-def _example(inputs: Sequence[Tensor], told: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """One picture asked about with two prompts, where the network spreads rows: for all numbers of both, then."""
-    if not told or len(inputs) > 2:
-        return (*inputs, *told)
-    return (*(tensor[:1] for tensor in inputs), *(tensor[[0, -1]] for tensor in told))
-
-
-def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> Any:  # noqa: ANN401
-    ov = library()
-    core = ov.Core()
+def graph_for(unet: UNet, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
+    """The UNet's graph, of OpenVINO, for tensors of these shapes; exported if it was not. inputs: x, time, pooled."""
+    told = flat(memory)
+    # where the network spreads rows, one picture asked about with two prompts: for all numbers of both, then
+    spread = bool(told) and len(inputs) == 2
+    example = (*(t[:1] for t in inputs), *(t[[0, -1]] for t in told)) if spread else (*inputs, *told)
+    path = exported(unet, example, masked=memory is not None and memory.mask is not None)
     try:
-        model = core.read_model(str(graph))
+        graph = library().Core().read_model(str(path))
     except RuntimeError as error:
-        raise FileError(f"cannot read '{graph}': {error}. Remove that folder; it is made anew.") from error
-    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
-    half = dtype != torch.float32 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        raise FileError(f"cannot read '{path}': {error}. Remove that folder; it is made anew.") from error
+    shapes = [list(tensor.shape) for tensor in (*inputs, *told)]
+    graph.reshape(dict(zip(graph.inputs, shapes, strict=True)))
+    return graph
+
+
+def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
+    """For torch's number of threads. half: in bfloat16 where the processor multiplies it; else in float32."""
+    core = library().Core()
+    half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
@@ -161,7 +162,7 @@ def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> 
     if not half:
         # 2026.4.1 ends the process while it fuses `emoji` in float32 for a fixed shape ("snippets"), but not without
         settings["SNIPPETS_MODE"] = "DISABLE"
-    return core.compile_model(model, "CPU", settings)
+    return core.compile_model(graph, "CPU", settings)
 
 
 def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
