@@ -19,27 +19,21 @@ from full_size.sides import GUIDANCE, Call, Folder, Ours, Plain, Theirs, noise
 class OursCompiled(Ours):
     """unnoise with `engine="openvino"`. Its exports lie where UNNOISE_CACHE says."""
 
-    def _compiled(self) -> tuple[Any, Any]:
-        from unnoise.networks.unet.openvino import Compiled
-
-        network = self._part("network")
-        return network, Compiled(network)
-
     def unet(self) -> Call:
         """As the step by torch."""
-        return self._guided(self._compiled()[1])
+        from unnoise.networks.unet.openvino import Compiled
+
+        return self._guided(Compiled(self._part("network")))
 
     def export_unet(self) -> float:
         """Writes the graph. Returns the products that one step takes."""
-        from unnoise.networks.unet.openvino import graph_for
+        from unnoise.networks.unet.openvino import WHOLE, graph_for
 
-        network, _ = self._compiled()
+        network = self._part("network")
         with torch.inference_mode():
             memory = network.remember(noise(2, 77, network.config.text_width, seed=1))
-        return products(graph_for(network, [noise(*self._shape()), torch.tensor([500.0])], memory))
-
-    def _shape(self) -> tuple[int, ...]:
-        return 1, 4, self.where.made.side, self.where.made.side
+        side = self.where.made.side
+        return products(graph_for(network, WHOLE, [noise(1, 4, side, side), torch.tensor([500.0])], memory))
 
 
 class TheirsCompiled(Theirs):
