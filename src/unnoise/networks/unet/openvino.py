@@ -198,8 +198,12 @@ def compile_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMe
 
 def graph_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
     """OpenVINO's graph of a part for tensors of these shapes, exported if it was not. inputs: as `compile_for`'s."""
-    told = flat(memory)
-    example = [*inputs, *told]
+    told, least = flat(memory), 2 * unet.config.factor
+    # the network is run once to be written down: on a picture that is soon done
+    small = [t[..., :least, :least] if t.ndim == 4 else t for t in inputs]
+    if part.quick:
+        small[-1] = inputs[-1][..., : least // unet.config.patch, : least // unet.config.patch]
+    example = [*small, *told]
     if told and not part.pooled:
         # the network spreads rows: with one picture asked about with two prompts, for all numbers of both
         example = [tensor[:1] if place < 2 else tensor[[0, -1]] for place, tensor in enumerate(example)]
@@ -242,10 +246,11 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     plain = _with_phases(copy.deepcopy(unet).float().eval())
     network = Flat(plain, part, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # every branch on a tensor's type is told; none depends on its numbers
-        graph = ov.convert_model(network, example_input=tuple(tensor.clone() for tensor in example))
+        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
+        warnings.simplefilter("ignore")
+        example = tuple(tensor.clone() for tensor in example)
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        graph = ov.convert_model(traced, example_input=example)
     try:
         with building_folder(folder) as building:
             ov.save_model(graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32)
