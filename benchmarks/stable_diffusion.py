@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round a cell")
     parser.add_argument("--steps", type=int, default=20, help="of the whole picture")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--families", default="sd1", help="whose parity: sd1, sd2, sdxl")
+    parser.add_argument("--families", default="sd1", help="whose parity: sd1, sd2, sdxl, refiner")
     parser.add_argument(
         "--side", type=int, help="of the latents whose parity is asked; the family's own by default"
     )
@@ -70,8 +71,10 @@ def main() -> None:
         parser.error(f"unknown cells {', '.join(unknown)}; there are {', '.join(names)}")
     if asked.mode == "speed":
         known = cells.read(store)
-        for name in chosen if asked.again else ():
-            known["cells"].pop(name, None)
+        for cell in cells.CELLS if asked.again else ():
+            if cell.name in chosen:
+                known["cells"].pop(cell.name, None)
+                shutil.rmtree(how.kept(cell), ignore_errors=True)
         cells.write(store, known | {"machine": table.machine()})
         cells.all_cells(chosen, how, store)
     print(table.table(cells.read(store), how))

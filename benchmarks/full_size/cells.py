@@ -10,23 +10,29 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from full_size.engines import side
 from full_size.models import place, ready
-from full_size.sides import side
 
 BF16 = ("unnoise", "diffusers bf16", "diffusers bf16 channels-last")
 FP32 = ("unnoise fp32", "diffusers fp32", "diffusers fp32 channels-last")
 BEST = ("unnoise", "diffusers bf16 channels-last")
+OPENVINO = ("diffusers openvino", "diffusers bf16 channels-last")
+EXACT = "diffusers fp32"
+"""Whose answer the others are compared with."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One work. sides: ours first. once: a process a call (what can be measured only once in it). rounds: calls."""
+    """One work. sides: ours first. once: a process a call (what can be measured only once in it). rounds: calls.
+
+    compared: whether each answer's distance to that in float32 is told.
+    """
 
     name: str
     says: str
@@ -35,6 +41,7 @@ class Cell:
     sides: tuple[str, ...]
     rounds: int
     once: bool = False
+    compared: bool = False
 
 
 CELLS = (
@@ -62,6 +69,18 @@ CELLS = (
     Cell("sdxl-unet", "SDXL UNet step with guidance", "unet", "sdxl", BEST, 3),
     Cell("unet-fp32", "UNet step with guidance, float32", "unet", "sd1", FP32, 3),
     Cell("vae-fp32", "VAE decode, float32", "vae", "sd1", FP32, 3),
+    Cell(
+        "unet-openvino",
+        "UNet step with guidance, OpenVINO",
+        "unet",
+        "sd1",
+        ("unnoise openvino", "unnoise", *OPENVINO),
+        7,
+        compared=True,
+    ),
+    Cell(
+        "vae-openvino", "VAE decode beside OpenVINO", "vae", "sd1", ("unnoise", *OPENVINO), 5, compared=True
+    ),
 )
 
 
@@ -69,7 +88,9 @@ CELLS = (
 class Row:
     """What was seen of one side. seconds: of each call. others: cores that other processes took meanwhile.
 
-    peak: bytes at the most, of the whole process; imports: of that, what was there before the work began.
+    peak: bytes at the most, of the whole process; imports: of that, what was there before the work began. ready:
+    seconds from the start of the process to the end of the first call. error: of the first answer, relative to that
+    in float32. export: what writing a graph took, once (seconds, peak, products), if this side has one.
     """
 
     side: str
@@ -77,6 +98,9 @@ class Row:
     others: list[float] = field(default_factory=list)
     peak: int = 0
     imports: int = 0
+    ready: float | None = None
+    error: float | None = None
+    export: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,15 +115,27 @@ class How:
     until: float
     quick: bool
 
+    def kept(self, cell: Cell) -> Path:
+        """Where exported graphs and answers of a cell lie."""
+        return self.root / "kept" / f"{cell.name}-{self.size}"
+
 
 def measure(cell: Cell, how: How) -> list[Row]:
     """All sides of one cell. Stops early, after a round, when the time is up."""
     rows = [Row(who) for who in cell.sides]
+    for row in rows:
+        row.export = _export(cell, row.side, how) if "openvino" in row.side else None
+    if cell.compared and not (how.kept(cell) / "exact.pt").is_file():
+        _turn(Worker(cell, EXACT, how), Row(EXACT), close=True)  # alone: it needs the most memory
     with ExitStack() as ends:
         # loaded one after the other, then kept: what a later call finds ready, the first one has made
-        workers = [] if cell.once else [ends.enter_context(Worker(cell, row.side, how)) for row in rows]
-        for worker in workers if cell.work != "picture" else ():
-            worker.turn(Row(""))
+        workers = []
+        for row in () if cell.once else rows:
+            begin, first = time.monotonic(), Row("")
+            workers.append(ends.enter_context(Worker(cell, row.side, how)))
+            if cell.work != "picture":
+                workers[-1].turn(first)
+                row.ready, row.error = time.monotonic() - begin, first.error
         for _ in range(1 if how.quick else cell.rounds):
             for place, row in enumerate(rows):
                 _turn(workers[place] if workers else Worker(cell, row.side, how), row, close=cell.once)
@@ -108,9 +144,20 @@ def measure(cell: Cell, how: How) -> list[Row]:
     return rows
 
 
-def _turn(worker: Worker, row: Row, close: bool) -> None:
+def _export(cell: Cell, who: str, how: How) -> dict[str, float]:
+    """What it took to write the side's graph, which is done if it was not."""
+    told = how.kept(cell) / f"{who}.json"
+    if not told.is_file():
+        row = Row(who)
+        worker = Worker(replace(cell, work=f"export_{cell.work}", once=True), who, how)
+        products = _turn(worker, row, close=True)["products"]
+        told.write_text(json.dumps({"seconds": row.seconds[0], "peak": row.peak, "products": products}))
+    return json.loads(told.read_text())
+
+
+def _turn(worker: Worker, row: Row, close: bool) -> dict[str, Any]:
     try:
-        worker.turn(row)
+        return worker.turn(row)
     finally:
         if close:
             worker.close()
@@ -122,6 +169,7 @@ class Worker:
     def __init__(self, cell: Cell, who: str, how: How) -> None:
         asked = {"work": cell.work, "family": cell.family, "side": who, "once": cell.once}
         asked |= {"root": str(how.root), "size": how.size, "steps": how.steps, "threads": how.threads}
+        asked |= {"kept": str(how.kept(cell)), "compared": cell.compared and not cell.once}
         command = [sys.executable, str(how.script), "worker", json.dumps(asked | {"since": time.monotonic()})]
         self.who = who
         self.process = subprocess.Popen(
@@ -135,8 +183,8 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def turn(self, row: Row) -> None:
-        """One call, into the row."""
+    def turn(self, row: Row) -> dict[str, Any]:
+        """One call, into the row; all that was said of it."""
         assert self.process.stdin
         with suppress(BrokenPipeError):
             print("go", file=self.process.stdin, flush=True)
@@ -145,6 +193,8 @@ class Worker:
         if found["others"] is not None:
             row.others.append(found["others"])
         row.peak, row.imports = max(row.peak, found["peak"]), found["imports"]
+        row.error = found["error"]
+        return found
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout
@@ -170,24 +220,39 @@ def work(asked: dict[str, Any]) -> None:
     os.dup2(2, 1)  # what libraries print must not stand between the lines
     if asked["threads"]:
         torch.set_num_threads(asked["threads"])
-    who = side(asked["side"], place(Path(asked["root"]), asked["size"], asked["family"]))
+    kept = Path(asked["kept"])
+    kept.mkdir(parents=True, exist_ok=True)
+    os.environ["UNNOISE_CACHE"] = str(kept)
+    who = side(asked["side"], place(Path(asked["root"]), asked["size"], asked["family"]), kept)
     imported = _import(asked["side"])
     steps = {"steps": asked["steps"]} if asked["work"] == "picture" else {}
     call = getattr(who, asked["work"])
     if not asked["once"]:
         call = call(**steps)
     os.write(out, b"{}\n")
-    since = asked["since"] if asked["work"] == "first_step" else None
+    since, error = asked["since"] if asked["work"] == "first_step" else None, None
     for _ in sys.stdin:
         with torch.inference_mode() if asked["work"] in ("unet", "vae", "text") else nullcontext():
             begin, before = since or time.monotonic(), _busy()
             own = time.process_time()
-            call()
+            answer = call()
             seconds, own = time.monotonic() - begin, time.process_time() - own
         after = _busy()
         others = None if before is None or after is None else max(0.0, (after - before - own) / seconds)
         found = {"seconds": seconds, "others": others, "peak": peak(), "imports": imported}
+        if asked["compared"] and error is None:
+            error = _error(answer, asked["side"], kept / "exact.pt")
+        found |= {"error": error, "products": answer if isinstance(answer, float) else None}
         os.write(out, (json.dumps(found) + "\n").encode())
+
+
+def _error(answer: torch.Tensor, who: str, exact: Path) -> float:
+    """Of an answer, relative to that in float32, which is written first."""
+    answer = answer.detach().float()
+    if who == EXACT:
+        torch.save(answer, exact)
+    wanted = torch.load(exact, weights_only=True)
+    return float((answer - wanted).norm() / wanted.norm())
 
 
 def _import(who: str) -> int:

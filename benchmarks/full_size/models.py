@@ -25,15 +25,25 @@ SMALL = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 1}
 
 @dataclass(frozen=True)
 class Made:
-    """What one family is made of. side: of its latents. text, text_2: settings of the CLIP text models."""
+    """What one family is made of. side: of its latents. text, text_2: settings of the CLIP text models, if any.
+
+    told: how many sizes (the last may be a score of beauty) a UNet with `text_2` reads.
+    """
 
     side: int
     unet: dict[str, Any]
     vae_widths: tuple[int, ...]
-    text: dict[str, Any]
+    text: dict[str, Any] | None
     text_2: dict[str, Any] | None = None
     padding: int | None = None
     prediction: str = "epsilon"
+    told: int = 6
+
+    @property
+    def towers(self) -> dict[str, dict[str, Any]]:
+        """Settings of the text models by the name of their folder."""
+        both = {"text_encoder": self.text, "text_encoder_2": self.text_2}
+        return {name: settings for name, settings in both.items() if settings}
 
 
 def unet(widths: tuple[int, ...], heads: Any, text: int, deep: str = "1110", **more: Any) -> dict[str, Any]:
@@ -48,12 +58,12 @@ def unet(widths: tuple[int, ...], heads: Any, text: int, deep: str = "1110", **m
     } | more
 
 
-def sizes_told(width: int, pooled: int) -> dict[str, Any]:
-    """What a UNet of Stable Diffusion XL reads beside text: pooled text and six sizes."""
+def sizes_told(width: int, pooled: int, count: int = 6) -> dict[str, Any]:
+    """What a UNet of Stable Diffusion XL reads beside text: pooled text and `count` sizes."""
     return {
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": width,
-        "projection_class_embeddings_input_dim": 6 * width + pooled,
+        "projection_class_embeddings_input_dim": count * width + pooled,
     }
 
 
@@ -85,6 +95,22 @@ MODELS = {
             CLIP_L,
             CLIP_G | {"projection_dim": 1280},
         ),
+        "refiner": Made(
+            128,
+            unet(
+                (384, 768, 1536, 1536),
+                (6, 12, 24, 24),
+                1280,
+                "0110",
+                transformer_layers_per_block=4,
+                **LINEAR,
+                **sizes_told(256, 1280, 5),
+            ),
+            FULL_VAE,
+            None,
+            CLIP_G | {"projection_dim": 1280},
+            told=5,
+        ),
     },
     "miniature": {
         "sd1": Made(16, unet((32, 64, 64), 8, 64, "110"), SMALL_VAE, SMALL | {"hidden_act": "quick_gelu"}),
@@ -110,6 +136,22 @@ MODELS = {
             SMALL_VAE,
             SMALL | {"hidden_act": "quick_gelu"},
             SMALL | {"hidden_act": "gelu", "projection_dim": 32},
+        ),
+        "refiner": Made(
+            16,
+            unet(
+                (64, 64, 128, 128),
+                (1, 1, 2, 2),
+                64,
+                "0110",
+                transformer_layers_per_block=2,
+                **LINEAR,
+                **sizes_told(8, 32, 5),
+            ),
+            SMALL_VAE,
+            None,
+            SMALL | {"hidden_act": "gelu", "projection_dim": 32},
+            told=5,
         ),
     },
 }
@@ -170,7 +212,8 @@ def _write(made: Made, folder: Path) -> None:
     parts = {
         "unet": _filled(diffusers.UNet2DConditionModel, sample_size=made.side, **made.unet),
         "vae": _filled(diffusers.AutoencoderKL, **vae),
-        "text_encoder": _text(made.text, projected=False),
+        "text_encoder": None,
+        "tokenizer": None,
         "scheduler": diffusers.DDIMScheduler(
             **BETAS,
             clip_sample=False,
@@ -179,16 +222,18 @@ def _write(made: Made, folder: Path) -> None:
             prediction_type=made.prediction,
         ),
     }
-    towers = {"tokenizer": made.padding}
-    if made.text_2:
-        parts["text_encoder_2"] = _text(made.text_2, projected=True)
-        towers["tokenizer_2"] = 0
-    for name, padding in towers.items():
+    for encoder, settings in made.towers.items():
+        second = encoder == "text_encoder_2"
+        name, padding = encoder.replace("text_encoder", "tokenizer"), 0 if second else made.padding
         Tokenizer(**({} if padding is None else {"padding": padding})).save_pretrained(folder / name)
         parts[name] = transformers.CLIPTokenizer.from_pretrained(str(folder / name))
+        parts[encoder] = _text(settings, projected=second)
     kind = diffusers.StableDiffusionXLPipeline if made.text_2 else diffusers.StableDiffusionPipeline
     if not made.text_2:
         parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    if made.text is None:
+        kind = diffusers.StableDiffusionXLImg2ImgPipeline
+        parts |= {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kind(**parts).save_pretrained(str(folder), variant="fp16", max_shard_size="100GB")

@@ -72,7 +72,7 @@ def one_side(asked: dict[str, Any]) -> None:
     where = place(Path(asked["root"]), asked["size"], asked["family"])
     side = asked["side"] or where.made.side
     found = {}
-    for network in ("text_encoder", *(["text_encoder_2"] if where.made.text_2 else []), "vae", "unet"):
+    for network in (*where.made.towers, "vae", "unet"):
         with torch.no_grad():
             one = _ours if asked["who"] == "unnoise" else _theirs
             outputs = one(where, network, side, getattr(torch, asked["dtype"]))
@@ -100,7 +100,7 @@ def _ours(where: Place, name: str, side: int, dtype: torch.dtype) -> dict[str, T
         x, text = noise(2, 4, side, side), noise(2, 77, config.text_width, seed=1)
         pooled = None
         if config.pooled_width:
-            pooled = torch.cat([noise(2, 1, seed=2).expand(2, _pooled(where)), _sizes(where, config)], dim=1)
+            pooled = torch.cat([noise(2, 1, seed=2).expand(2, _pooled(where)), _told(where, config)], dim=1)
         return {"sample": network(x, torch.tensor([3.0, 977.0]), text, pooled=pooled).sample}
     if name == "vae":
         encoded = network.encode(_pictures(where, side))
@@ -127,7 +127,7 @@ def _theirs(where: Place, name: str, side: int, dtype: torch.dtype) -> dict[str,
         more = None
         if config.addition_embed_type:
             pooled = noise(2, 1, seed=2).expand(2, _pooled(where)).to(dtype)
-            more = {"text_embeds": pooled, "time_ids": torch.tensor(SIZES)}
+            more = {"text_embeds": pooled, "time_ids": _sizes(where)}
         return {"sample": network(x, torch.tensor([3.0, 977.0]), text, added_cond_kwargs=more).sample}
     if name == "vae":
         network = diffusers.AutoencoderKL.from_pretrained(where.folder, **options).eval().to(dtype)
@@ -150,11 +150,15 @@ def _pooled(where: Place) -> int:
     return int(where.made.text_2["projection_dim"])
 
 
-def _sizes(where: Place, config: Any) -> Tensor:
+def _sizes(where: Place) -> Tensor:
+    return torch.tensor(SIZES)[:, : where.made.told]
+
+
+def _told(where: Place, config: Any) -> Tensor:
     from unnoise.networks.unet.embedding import sinusoids
 
-    width = (config.pooled_width - _pooled(where)) // 6
-    return sinusoids(torch.tensor(SIZES).flatten(), width).reshape(2, -1)
+    width = (config.pooled_width - _pooled(where)) // where.made.told
+    return sinusoids(_sizes(where).flatten(), width).reshape(2, -1)
 
 
 def _pictures(where: Place, side: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +43,11 @@ class Ours:
 
     def unet(self) -> Call:
         """One step: the network asked with and without a prompt, in one batch, and the two combined."""
+        return self._guided(self._part("network"))
+
+    def _guided(self, network: Any) -> Call:
         from unnoise.pipelines.guidance import Condition, Guided
 
-        network = self._part("network")
         config, side = network.config, self.where.made.side
         pooled = noise(2, config.pooled_width, seed=2) if config.pooled_width else None
         with torch.inference_mode():
@@ -201,15 +202,3 @@ class Plain(Ours):
         from safetensors.torch import load_file
 
         return {name: tensor.to(self.dtype) for name, tensor in load_file(self.where.file).items()}
-
-
-def side(who: str, where: Place) -> Ours | Theirs:
-    """Of a name such as "unnoise", "unnoise fp32", "diffusers bf16 channels-last"."""
-    warnings.simplefilter("ignore")  # the peers' warnings of their own internals
-    dtype = torch.float32 if "fp32" in who else torch.bfloat16
-    if who == "read and cast":
-        return Plain(where, None)
-    if who.startswith("unnoise"):
-        return Ours(where, dtype if "fp32" in who else None)
-    kind = Folder if "folder" in who else Theirs
-    return kind(where, dtype, "channels-last" in who)

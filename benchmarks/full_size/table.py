@@ -18,6 +18,8 @@ BARS = {
     ("vae", "diffusers bf16"): 1.45,
     ("load", "read and cast"): 1 / 1.3,
     ("ready", "diffusers bf16 channels-last"): 1 / 1.2,
+    ("unet-openvino", "diffusers openvino"): 1.08,
+    ("vae-openvino", "diffusers openvino"): 1.1,
 }
 """What ours must reach: the other side's time over ours."""
 
@@ -73,7 +75,22 @@ def table(known: dict[str, Any], how: How) -> str:
                 f"| {work} | {row['side']} | {seconds:.3g} | {seconds / ours:.2f} | "
                 f"{f'{bar:.2f}' if bar else ''} | {memory} | {_calls(row)} |"
             )
-    return "\n".join(lines)
+    return "\n".join(lines + _notes(known))
+
+
+def _notes(known: dict[str, Any]) -> list[str]:
+    """Of the sides whose answers are compared: the error, when they were ready, what their graphs took."""
+    lines = []
+    for cell in CELLS:
+        rows = known["cells"].get(cell.name, []) if cell.compared else []
+        for row in rows:
+            said = f"- {cell.name}, {row['side']}: error {row['error']:.1e} against float32, first call done after "
+            said += f"{row['ready']:.1f} s"
+            if export := row["export"]:
+                said += f"; graph written once in {export['seconds']:.0f} s and {export['peak'] / 2**20:.0f} MiB, "
+                said += f"{export['products'] / 1e9:.1f} G multiplications a call"
+            lines.append(said)
+    return ["", *lines] if lines else []
 
 
 def _over_weights(row: dict[str, Any], how: How) -> float:

@@ -137,6 +137,19 @@ def test_a_remembered_prompt_says_the_same_as_the_prompt():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("attention", [(1, 1), (0, 1), (0, 0)])
+def test_two_prompts_about_one_picture_are_answered_as_by_two_pictures(attention):
+    """What comes before the first prompt is heard is computed once a picture, and the answers are the same."""
+    config = dataclasses.replace(TEXT, attention=attention, pooled_width=0)
+    unet, given = awake(config), inputs(config, batch=6)
+    given |= {"x": given["x"][:3], "time": given["time"][:3]}
+    answers = unet(**given).sample
+    given |= {"x": given["x"].repeat(2, 1, 1, 1), "time": given["time"].repeat(2)}
+    torch.testing.assert_close(answers, unet(**given).sample, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(answers[:3], answers[3:], atol=1e-2)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_masked_tokens_have_no_influence_even_if_not_numbers(dtype):
     unet, given = awake(TEXT).to(dtype), inputs(TEXT)

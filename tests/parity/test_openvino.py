@@ -38,6 +38,7 @@ def test_stable_diffusion_in_miniature(family, tmp_path):
     assert difference(pipe, "a red apple", negative="blurry", steps=20, guidance=5.0) < 2e-4
 
 
-def test_emoji():
+@pytest.mark.parametrize("cache", [None, "every=2"])
+def test_emoji(cache):
     pipe = unnoise.load("emoji", dtype=torch.float32)
-    assert difference(pipe, "a red apple, 3d", steps=4) < 2e-4
+    assert difference(pipe, "a red apple, 3d", steps=4, cache=cache) < 2e-4

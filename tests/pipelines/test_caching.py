@@ -19,12 +19,12 @@ OPTIONS = {"prompt": "a seven", "steps": 8, "seed": 7}
 
 
 class Counted:
-    """Rows of each call, of the whole network and of its middle, which only whole answers ask."""
+    """Rows of each answer, and of each call of the network's middle, which only whole answers ask."""
 
     def __init__(self, model):
         network, self.rows, self.deep = model.network, [], []
         self.handles = [
-            network.conv_in.register_forward_pre_hook(lambda _, x: self.rows.append(len(x[0]))),
+            network.conv_out.register_forward_pre_hook(lambda _, x: self.rows.append(len(x[0]))),
             network.mid_block.register_forward_pre_hook(lambda _, x: self.deep.append(len(x[0]))),
         ]
 

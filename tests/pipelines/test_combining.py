@@ -76,7 +76,7 @@ def test_rescaled_has_the_spread_of_the_answer_that_heeds():
 
 
 class Counting:
-    """A network in whose place rows are counted."""
+    """A network in whose place the rows of answers are counted."""
 
     def __init__(self, network):
         self.network, self.config, self.rows = network, network.config, []
@@ -85,8 +85,9 @@ class Counting:
         return getattr(self.network, name)
 
     def __call__(self, x, *args, **options):
-        self.rows.append(len(x))
-        return self.network(x, *args, **options)
+        answer = self.network(x, *args, **options)
+        self.rows.append(len(answer.sample))
+        return answer
 
 
 def test_outside_its_interval_the_network_is_asked_once(pipe, monkeypatch):

@@ -161,8 +161,9 @@ def test_guidance_one_asks_the_network_once_with_half_the_batch(pipe, monkeypatc
     forward = type(pipe.model.network).forward
 
     def spy(self, x, *args, **kwargs):
-        sizes.append(len(x))
-        return forward(self, x, *args, **kwargs)
+        answer = forward(self, x, *args, **kwargs)
+        sizes.append(len(answer.sample))
+        return answer
 
     monkeypatch.setattr(type(pipe.model.network), "forward", spy)
     pipe("a seven", steps=3, guidance=1, scheduler="Euler")

@@ -102,5 +102,6 @@ def cached(model: Model, cache: FeatureCache | None) -> tuple[Model, Caching | N
     """The model whose network reuses its features, and what tells it when; both for one run."""
     if cache is None:
         return model, None
-    network = Reusing(model.network, cache.blocks)
+    given = model.network  # an engine brings its own
+    network = given if isinstance(given, Reusing) else Reusing(given, cache.blocks)
     return replace(model, network=network), Caching(cache, network)

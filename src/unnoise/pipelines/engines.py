@@ -22,15 +22,14 @@ def with_engine(model: Model, engine: str) -> Model:
 
 
 def engaged(model: Model, cache: FeatureCache | None) -> Model:
-    """The model whose network is run by its engine. Raises InputError for what that engine cannot do."""
+    """The model whose network is run by its engine, ready for a cache. Raises InputError for what that cannot do."""
     if model.engine == "torch":
         return model
     if model.controls:
         raise InputError("engine 'openvino' runs without ControlNets; use engine 'torch'.")
-    if cache is not None:
-        raise InputError("engine 'openvino' has no feature cache; leave cache out, or use engine 'torch'.")
     if next(model.network.parameters()).device.type != "cpu":
         raise InputError("engine 'openvino' runs on the processor; load with device='cpu'.")
-    from unnoise.networks.unet.openvino import Compiled
+    from unnoise.networks.unet.openvino import Compiled, CompiledReusing
 
-    return replace(model, network=Compiled(model.network))
+    network = Compiled(model.network)
+    return replace(model, network=network if cache is None else CompiledReusing(network, cache.blocks))

@@ -167,11 +167,20 @@ class Guided:
             change = reusing.change
             out = self._ask(x, time, self._prompts)
             return out - change, out
-        answers = self._ask(torch.cat([x, x]), torch.cat([time, time]), self.condition)
+        if not self._spread:
+            x, time = torch.cat([x, x]), torch.cat([time, time])
+        answers = self._ask(x, time, self.condition)
         without, out = answers.chunk(2)
         if reusing is not None:
             reusing.change = out - without
         return without, out
+
+    @cached_property
+    def _spread(self) -> bool:
+        """Whether the network makes two rows of each itself, where it first hears the prompts."""
+        told = self.condition
+        heard = told.text is not None and told.text.layers and told.pooled is None and told.mix is None
+        return bool(heard) and getattr(self.network, "spreads", False)
 
     @cached_property
     def _prompts(self) -> Condition:

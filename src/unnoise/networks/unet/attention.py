@@ -153,6 +153,16 @@ def as_tokens(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def as_many(x: Tensor, rows: int) -> Tensor:
+    """x, its rows over again until there are so many, in this order; a feature map stays channels-last."""
+    if x.shape[0] >= rows:
+        return x
+    times = rows // x.shape[0]
+    if x.ndim == 4:
+        return x.permute(0, 2, 3, 1).repeat(times, 1, 1, 1).permute(0, 3, 1, 2)
+    return x.repeat(times, *(1 for _ in x.shape[1:]))
+
+
 def as_picture(tokens: Tensor, like: Tensor) -> Tensor:
     """(batch, h * w, c) -> (batch, c, h, w), as a channels-last view."""
     batch, _, height, width = like.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unnoise.networks.unet.attention import AttentionBlock, TextMemory
+from unnoise.networks.unet.attention import AttentionBlock, TextMemory, as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.residual import Downsample, ResidualBlock, Upsample
 from unnoise.networks.unet.transformer import SpatialTransformer
@@ -136,5 +136,5 @@ def resample(layer: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
 
 
 def beside(x: Tensor, skip: Tensor) -> Tensor:
-    """The channels of x, then those of the skip."""
-    return torch.cat((x, skip), dim=1)
+    """The channels of x, then those of the skip, which may have been made before the text was heard."""
+    return torch.cat((x, as_many(skip, x.shape[0])), dim=1)

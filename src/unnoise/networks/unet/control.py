@@ -85,6 +85,7 @@ class Steered(UNet):
     heard: what they added at the last call.
     """
 
+    spreads = False
     heard: Residuals | None = None
 
     def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,12 +22,15 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.phases import summed
+from unnoise.networks.unet.residual import Upsample
+from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
 
-_FORM = 1
+_FORM = 2
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
-_SHAPES = 4
-"""Shapes of one network kept compiled: the batch with guidance, that without, and those of a second pass."""
+_SHAPES = 6
+"""Graphs of one network kept compiled: for the batch with guidance, that without, a second pass, quick answers."""
 
 _lock = threading.RLock()
 _compiled: WeakKeyDictionary[UNet, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
@@ -38,14 +41,16 @@ class Compiled(UNet):
 
     Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
     Keys and values of the prompt are made by torch, as they are once a run. Raises InputError where OpenVINO is not
-    installed.
+    installed. blocks, seen: as `Reusing` has them, where answers are to leave their features there; 0 elsewhere.
     """
 
-    def __init__(self, unet: UNet) -> None:
+    def __init__(self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None) -> None:
         nn.Module.__init__(self)  # the UNet is there already
         self.config = unet.config
         self.unet = unet
         self.cross_attentions = unet.cross_attentions
+        self.blocks = blocks
+        self.seen: list[Tensor] = [] if seen is None else seen
         self._requests: dict[int, Any] = {}
         self._told: tuple[object, list[Any]] = (None, [])
         library()
@@ -76,15 +81,34 @@ class Compiled(UNet):
             )
         self._check(x, text, pooled, labels)
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
+        sample, *self.seen[:] = self._infer(x, time, memory, pooled)
+        return UNetOutput(sample.to(x.dtype))
+
+    def quick(
+        self, kept: Tensor, x: Tensor, time: Tensor | float, memory: TextMemory | None, pooled: Tensor | None
+    ) -> UNetOutput:
+        """The quick answer of `Reusing`, with what an earlier answer left in `seen`."""
+        return UNetOutput(self._infer(x, time, memory, pooled, kept)[0].to(x.dtype))
+
+    def _infer(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        memory: TextMemory | None,
+        pooled: Tensor | None,
+        kept: Tensor | None = None,
+    ) -> list[Tensor]:
         time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
-        inputs = [x.detach().float(), time, *([] if pooled is None else [pooled.float()])]
-        arrays = [tensor.contiguous().numpy() for tensor in inputs] + self._texts(memory)
-        compiled = compile_for(self.unet, inputs, memory)
-        request = self._requests.get(id(compiled))
+        inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
+        inputs = [tensor.detach().float().contiguous() for tensor in inputs]
+        ready = compile_for(
+            self.unet, Part(self.blocks, pooled is not None, kept is not None), inputs, memory
+        )
+        request = self._requests.get(id(ready))
         if request is None:
-            request = self._requests[id(compiled)] = compiled.create_infer_request()
-        answer = request.infer(arrays, share_inputs=True)[0]
-        return UNetOutput(torch.from_numpy(answer.copy()).to(x.dtype))
+            request = self._requests[id(ready)] = ready.create_infer_request()
+        arrays = [tensor.numpy() for tensor in inputs] + self._texts(memory)
+        return [torch.from_numpy(one.copy()) for one in request.infer(arrays, share_inputs=True).values()]
 
     def _texts(self, memory: TextMemory | None) -> list[Any]:
         """Of a prompt, what the graph takes; kept while the prompt is the same."""
@@ -93,21 +117,58 @@ class Compiled(UNet):
         return self._told[1]
 
 
+class CompiledReusing(Reusing):
+    """`Reusing` by OpenVINO, from two graphs: the whole answer with the features that it leaves, and the quick one."""
+
+    def __init__(self, network: Compiled, blocks: int = 0) -> None:
+        super().__init__(network.unet, blocks)
+        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen)
+
+    def _quick(
+        self,
+        kept: Tensor,
+        x: Tensor,
+        time: Tensor | float,
+        memory: TextMemory | None,
+        pooled: Tensor | None,
+        labels: Tensor | None,
+    ) -> UNetOutput:
+        return self.compiled.quick(kept, x, time, memory, pooled)
+
+
+class Part(NamedTuple):
+    """Of a UNet, what one graph computes.
+
+    blocks: 0, or as `Reusing` has it, for an answer that leaves its features. pooled: whether a pooled vector is told.
+    quick: for the quick answer with such features.
+    """
+
+    blocks: int = 0
+    pooled: bool = False
+    quick: bool = False
+
+
+WHOLE = Part()
+
+
 class Flat(nn.Module):
-    """A UNet as a function of tensors alone, as exporters need it."""
+    """A part of a UNet as a function of tensors alone, as exporters need it."""
 
-    def __init__(self, unet: UNet, pooled: bool, masked: bool) -> None:
+    def __init__(self, unet: UNet, part: Part, masked: bool) -> None:
         super().__init__()
-        self.unet, self.pooled, self.masked = unet, pooled, masked
+        self.unet = Reusing(unet, part.blocks) if part.blocks else unet
+        self.part, self.masked = part, masked
 
-    def forward(self, x: Tensor, time: Tensor, *told: Tensor) -> Tensor:
-        """told: the pooled vector, the mask and the keys and values, of those that there are."""
+    def forward(self, x: Tensor, time: Tensor, *told: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """told: the pooled vector, the features, the mask and the keys and values, of those that there are."""
         rest = list(told)
-        pooled = rest.pop(0) if self.pooled else None
+        pooled = rest.pop(0) if self.part.pooled else None
+        if isinstance(self.unet, Reusing):
+            self.unet.whole, self.unet.seen[:] = not self.part.quick, [rest.pop(0)] if self.part.quick else []
         mask = rest.pop(0) > 0.5 if self.masked else None
         memory = TextMemory(tuple(zip(rest[::2], rest[1::2], strict=True)), mask) if rest else None
         out: Tensor = self.unet(x, time, text=memory, pooled=pooled).sample
-        return out
+        return (out, self.unet.seen[0]) if isinstance(self.unet, Reusing) and self.unet.whole else out
 
 
 def flat(memory: TextMemory | None) -> list[Tensor]:
@@ -118,32 +179,48 @@ def flat(memory: TextMemory | None) -> list[Tensor]:
     return [tensor.float() for tensor in (*mask, *(each for layer in memory.layers for each in layer))]
 
 
-def compile_for(unet: UNet, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
-    """The UNet compiled for tensors of these shapes; kept with the network. inputs: x, time, and pooled if any."""
-    masked, texts = memory is not None and memory.mask is not None, () if memory is None else memory.layers
-    shapes = [tuple(tensor.shape) for tensor in inputs]
-    told = [tuple(tensor.shape) for layer in texts for tensor in layer]
-    mask = [tuple(memory.mask.shape)] if memory is not None and memory.mask is not None else []
-    key = (*shapes, *mask, *told[:1], torch.get_num_threads())
+def compile_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
+    """A part of the UNet compiled for tensors of these shapes; kept with the network.
+
+    inputs: x, time, then the pooled vector and the features, if any.
+    """
+    layers, mask = ((), None) if memory is None else memory
+    told = [*([] if mask is None else [mask]), *(layers[0] if layers else ())]
+    key = (part, *(tuple(tensor.shape) for tensor in (*inputs, *told)), mask is None, torch.get_num_threads())
     with _lock:
         kept = _compiled.setdefault(unet, {})
         if key not in kept:
             while len(kept) >= _SHAPES:
                 kept.pop(next(iter(kept)))
-            example = (*inputs, *flat(memory))
-            kept[key] = _compile(exported(unet, example, masked), [*shapes, *mask, *told], unet.dtype)
+            kept[key] = compiled(graph_for(unet, part, inputs, memory), half=unet.dtype != torch.float32)
         return kept[key]
 
 
-def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> Any:  # noqa: ANN401
-    ov = library()
-    core = ov.Core()
+def graph_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMemory | None) -> Any:  # noqa: ANN401
+    """OpenVINO's graph of a part for tensors of these shapes, exported if it was not. inputs: as `compile_for`'s."""
+    told, least = flat(memory), 2 * unet.config.factor
+    # the network is run once to be written down: on a picture that is soon done
+    small = [t[..., :least, :least] if t.ndim == 4 else t for t in inputs]
+    if part.quick:
+        small[-1] = inputs[-1][..., : least // unet.config.patch, : least // unet.config.patch]
+    example = [*small, *told]
+    if told and not part.pooled:
+        # the network spreads rows: with one picture asked about with two prompts, for all numbers of both
+        example = [tensor[:1] if place < 2 else tensor[[0, -1]] for place, tensor in enumerate(example)]
+    path = exported(unet, part, tuple(example), masked=memory is not None and memory.mask is not None)
     try:
-        model = core.read_model(str(graph))
+        graph = library().Core().read_model(str(path))
     except RuntimeError as error:
-        raise FileError(f"cannot read '{graph}': {error}. Remove that folder; it is made anew.") from error
-    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
-    half = dtype != torch.float32 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        raise FileError(f"cannot read '{path}': {error}. Remove that folder; it is made anew.") from error
+    shapes = [list(tensor.shape) for tensor in (*inputs, *told)]
+    graph.reshape(dict(zip(graph.inputs, shapes, strict=True)))
+    return graph
+
+
+def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
+    """For torch's number of threads. half: in bfloat16 where the processor multiplies it; else in float32."""
+    core = library().Core()
+    half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
@@ -152,26 +229,28 @@ def _compile(graph: Path, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> 
     if not half:
         # 2026.4.1 ends the process while it fuses `emoji` in float32 for a fixed shape ("snippets"), but not without
         settings["SNIPPETS_MODE"] = "DISABLE"
-    return core.compile_model(model, "CPU", settings)
+    return core.compile_model(graph, "CPU", settings)
 
 
-def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
-    """The UNet's graph on disk, for pictures of any size: made the first time that these weights are seen.
+def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) -> Path:
+    """The graph of a part on disk, for pictures of any size: made the first time that these weights are seen.
 
-    example: x, time, pooled if any, then as `flat` has it. masked: whether that has a mask. Weights of half precision
-    are kept in half. Two processes that export at once both succeed. Raises FileError where nothing can be written.
+    example: as `compile_for`'s inputs, then as `flat` has it. masked: whether that has a mask. Weights of half
+    precision are kept in half. Two processes that export at once both succeed. Raises FileError where nothing can be
+    written.
     """
-    folder = folder_of(unet, masked)
+    folder = folder_of(unet, masked, part)
     if folder.is_dir():
         return folder / "unet.xml"
     ov = library()
-    plain = copy.deepcopy(unet).float().eval()
-    network = Flat(plain, unet.config.pooled_width > 0, masked)
+    plain = _with_phases(copy.deepcopy(unet).float().eval())
+    network = Flat(plain, part, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # every branch on a tensor's type is told; none depends on its numbers
-        graph = ov.convert_model(network, example_input=tuple(tensor.clone() for tensor in example))
+        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
+        warnings.simplefilter("ignore")
+        example = tuple(tensor.clone() for tensor in example)
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        graph = ov.convert_model(traced, example_input=example)
     try:
         with building_folder(folder) as building:
             ov.save_model(graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32)
@@ -181,10 +260,22 @@ def exported(unet: UNet, example: tuple[Tensor, ...], masked: bool) -> Path:
     return folder / "unet.xml"
 
 
-def folder_of(unet: UNet, masked: bool) -> Path:
+def _with_phases(unet: UNet) -> UNet:
+    """Itself, each doubling and its convolution made one layer: a compiler does not see that they could be."""
+    for block in unet.up_blocks:
+        layer = block.upsample
+        if isinstance(layer, Upsample) and type(layer.conv) is nn.Conv2d:
+            width, bias = layer.conv.in_channels, layer.conv.bias
+            made = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, device="meta")
+            made.weight, made.bias = nn.Parameter(summed(layer.conv.weight.detach())), bias
+            block.upsample = made
+    return unet
+
+
+def folder_of(unet: UNet, masked: bool, part: Part = WHOLE) -> Path:
     """Where the graph of these weights is kept: a name made of them, of their layout and of OpenVINO's version."""
     digest = hashlib.sha256()
-    told = [_FORM, library().get_version(), str(unet.dtype), masked, unet.config.to_dict()]
+    told = [_FORM, library().get_version(), str(unet.dtype), masked, part, unet.config.to_dict()]
     digest.update(json.dumps(told, sort_keys=True).encode())
     for name, tensor in unet.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

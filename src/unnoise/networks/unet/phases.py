@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import torch
@@ -11,15 +10,17 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 _LEAST = 2**18
 """Numbers of a kernel from which the saving is worth its own overhead."""
+_GEOMETRY = [1, 1], [0, 0], [2, 2], [1, 1], 1
+"""Of the transposed convolution: padding, padding of the output, stride, dilation, groups."""
 
 
 class Phases:
     """A 3x3 convolution over a map whose pixels stand four times each, computed from the small map: 4/9 of the work.
 
-    Of the nine pixels that an output reads, those that are copies of one pixel have their weights added beforehand:
-    a row at an even place reads one copy of the row above and two of its own, a row at an odd place two of its own
-    and one of the row below; columns likewise. So each of the four phases (even and odd, rows and columns) is a 2x2
-    convolution. The result is the same but for rounding. The sums are kept until the weight changes.
+    A pixel's four copies meet a 4x4 square of outputs, each through the sum of those weights that see a copy: so it is
+    one transposed convolution of stride 2. The result is the same but for rounding. The sums are kept, laid out as the
+    kernel reads them, until the weight changes. 1280 channels from 16x16 to 32x32, bfloat16, two pictures, one thread:
+    62 ms against 141 (1280 from 8x8: 22 against 49; 640 from 32x32: 64 against 144).
     """
 
     def __init__(self) -> None:
@@ -38,35 +39,39 @@ class Phases:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x: (batch, width, h, w); weight: (out, width, 3, 3). Returns (batch, out, 2 h, 2 w)."""
-        batch, _, height, width = x.shape
-        all_phases = F.conv2d(x, self._sums(weight), None if bias is None else bias.repeat(4), padding=1)
-        channels = len(weight)
-        shape = batch, channels, 2 * height, 2 * width
-        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for phase, made in enumerate(torch.split(all_phases, channels, dim=1)):
-            row, column = divmod(phase, 2)
-            out[:, :, row::2, column::2] = made[:, :, row : row + height, column : column + width]
+        kernel = self._kernel(x, weight)
+        if kernel.layout == torch.strided:
+            return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+        out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, kernel, bias, *_GEOMETRY, "none", [], ""
+        )
         return out
 
-    def _sums(self, weight: Tensor) -> Tensor:
-        """(4 * out, width, 2, 2): the weights of the four phases, first of even rows and columns."""
+    def _kernel(self, x: Tensor, weight: Tensor) -> Tensor:
         key = weight, weight._version, weight.data_ptr(), weight.dtype
         known = self._known
         if known is None or known[0][0] is not weight or known[0][1:] != key[1:]:
-            self._known = known = key, summed(weight.detach())
+            kernel = summed(weight.detach())
+            if _can_be_packed(weight.dtype):
+                kernel = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+                    kernel, *_GEOMETRY, list(x.shape)
+                )
+            self._known = known = key, kernel
         return known[1]
 
 
-_COPIES = ((slice(0, 1), slice(1, 3)), (slice(0, 2), slice(2, 3)))
-"""Of three weights in a row, those that meet copies of one pixel: at an even place, at an odd one."""
+def _can_be_packed(dtype: torch.dtype) -> bool:
+    if not torch._C._has_mkldnn:
+        return False
+    fast = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 or bool(fast)
 
 
 def summed(weight: Tensor) -> Tensor:
-    """weight: (out, width, 3, 3). Returns (4 * out, width, 2, 2), each sum rounded once."""
-    out, width = weight.shape[:2]
-    taps = weight.permute(0, 2, 3, 1)  # the order of channels-last memory
-    sums = taps.new_empty(2, 2, out, 2, 2, width)
-    for row, column, i, j in product(range(2), repeat=4):
-        square = taps[:, _COPIES[row][i], _COPIES[column][j]].flatten(1, 2)
-        torch.sum(square, dim=1, out=sums[row, column, :, i, j])  # in float32 whatever its dtype
-    return sums.flatten(0, 2).permute(0, 3, 1, 2)
+    """weight: (out, width, 3, 3). Returns (width, out, 4, 4) of a transposed convolution, each sum rounded once.
+
+    Of a row w0, w1, w2 they are w2, w1 + w2, w0 + w1, w0; columns likewise.
+    """
+    wide = weight if weight.dtype == torch.float64 else weight.float()
+    sums = F.avg_pool2d(wide.flip(2, 3), 2, stride=1, padding=1, divisor_override=1)
+    return sums.to(weight.dtype).transpose(0, 1).contiguous()

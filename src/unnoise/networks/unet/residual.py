@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
 from unnoise.networks.unet.norm import GroupNorm
@@ -65,10 +66,10 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x: (batch, width, h, w); emb: (batch, embedding) after its SiLU. Returns (batch, out, h', w')."""
+        """x: (batch, width, h, w); emb: (batch or less, embedding) after its SiLU. Returns (batch, out, h', w')."""
         h = resized(silu(self.norm1(x)), self.resize)
         h = self.conv1(h)
-        time = self.time(emb)[:, :, None, None]
+        time = as_many(self.time(emb), x.shape[0])[:, :, None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift

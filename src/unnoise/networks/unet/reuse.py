@@ -32,6 +32,7 @@ class Reusing(UNet):
     def __init__(self, network: UNet, blocks: int = 0) -> None:
         nn.Module.__init__(self)  # the network is there already
         self.config = network.config
+        self.spreads = network.spreads
         self.whole = True
         self.change: Tensor | None = None
         self.seen: list[Tensor] = []
@@ -67,7 +68,10 @@ class Reusing(UNet):
         residuals: Residuals | None = None,
     ) -> UNetOutput:
         """As the network's. Answers are whole too where nothing is kept of a batch of this size and shape."""
-        kept = None if self.whole or residuals is not None else self._kept(x)
+        told = (
+            text.layers[0][0] if isinstance(text, TextMemory) and text.layers else x if text is None else text
+        )
+        kept = None if self.whole or residuals is not None else self._kept(x, max(len(x), len(told)))
         if kept is None:
             self.forget()
             out: UNetOutput = self.network(x, time, text, text_mask, pooled, labels, residuals)
@@ -75,11 +79,11 @@ class Reusing(UNet):
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
         return self._quick(kept, x, time, memory, pooled, labels)
 
-    def _kept(self, x: Tensor) -> Tensor | None:
-        """What the last blocks were given, for these rows: all, or the later half, which is that with the prompts."""
+    def _kept(self, x: Tensor, rows: int) -> Tensor | None:
+        """What the last blocks were given, for so many rows: all, or the later half, which is that with the prompts."""
         if not self.seen or self.seen[0].shape[2:] != self._fine(x):
             return None
-        rows, kept = len(x), self.seen[0]
+        kept = self.seen[0]
         if len(kept) == rows:
             return kept
         return kept[rows:] if len(kept) == 2 * rows else None

@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise.networks.unet.attention import CrossAttention, SelfAttention, TextMemory, as_picture, as_tokens
+from unnoise.networks.unet.attention import (
+    CrossAttention,
+    SelfAttention,
+    TextMemory,
+    as_many,
+    as_picture,
+    as_tokens,
+)
 from unnoise.networks.unet.in_place import plus, times
 from unnoise.networks.unet.linear import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
@@ -39,8 +46,9 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
-        """x: (batch, n, width). Returns the same shape."""
+        """x: (batch, n, width). Returns the same shape, of as many rows as the text has."""
         x = plus(self.self_attention(self.norm1(x)), x)
+        x = as_many(x, memory.layers[self.cross_attention.place][0].shape[0])
         x = plus(self.cross_attention(self.norm2(x), memory), x)
         return plus(self.feed_forward(self.norm3(x)), x)
 
@@ -58,8 +66,9 @@ class SpatialTransformer(nn.Module):
         self.project_out = TokenLinear(width, width)
 
     def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
-        """x: (batch, width, height, width of picture). Returns the same shape."""
+        """x: (batch, width, height, width of picture). Returns the same shape, of as many rows as the text has."""
         tokens = self.project_in(as_tokens(self.norm(x)))
         for block in self.blocks:
             tokens = block(tokens, memory)
+        x = as_many(x, tokens.shape[0])
         return x + as_picture(self.project_out(tokens), like=x)

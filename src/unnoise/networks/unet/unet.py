@@ -42,7 +42,12 @@ class UNet(nn.Module):
     One network for the DDPM, ADM and Stable Diffusion lineages and for small ones of our own: see `UNetConfig`
     and `published`. It keeps its feature maps in channels-last memory, in which convolutions and norms need
     no reordering and pixels become tokens without a copy.
+
+    spreads: whether x may have fewer rows than text, when nothing else tells its answers apart: one row for all the
+    prompts that are asked about it. What comes before the first of them is heard is then computed once.
     """
+
+    spreads = True
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -99,7 +104,8 @@ class UNet(nn.Module):
 
         x: (batch, in channels, height, width), in any floating dtype and memory order.
         time: (batch,) or one number, as the noise schedule gives it.
-        text: (batch, tokens, text width), or what `remember` made of it.
+        text: (batch, tokens, text width), or what `remember` made of it; or k times as many rows, for k answers to each
+            picture: all pictures with their first prompts, all with their second (not with `pooled` or `labels`).
         text_mask: (batch, tokens) bool, True where a token counts; a TextMemory has its own.
         pooled: (batch, pooled width). labels: (batch,) int64. residuals: added to the skips and the middle.
         Raises InputError for a size that the levels cannot halve, or a condition missing or unknown.
