@@ -118,12 +118,12 @@ class Piecewise(torch.autograd.Function):
 
 
 def _compiled() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,no-any-return]
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
 def pieces(x: Tensor) -> tuple[Tensor, ...]:
     """The map in stretches of whole pictures that the caches hold in float32."""
-    return x.split(max(1, _PIECE // x[0].numel()))
+    return torch.split(x, max(1, _PIECE // x[0].numel()))
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
