@@ -41,6 +41,25 @@ THEIRS = {
 }
 
 
+def attention_flops(q: list[int], k: list[int], v: list[int], *_: object, **__: object) -> int:
+    """Of a forward pass, from the shapes: torch counts its kernels of graphics cards, not the processor's."""
+    batch, heads, n, width = q
+    return 2 * batch * heads * n * k[2] * (width + v[3])
+
+
+def attention_backward_flops(
+    grad: list[int], q: list[int], k: list[int], v: list[int], *_: object, **__: object
+) -> int:
+    """Twice those of the forward pass; what the kernel computes again is no work asked for."""
+    return 2 * attention_flops(q, k, v)
+
+
+UNCOUNTED = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,
+}
+
+
 def pictures() -> Tensor:
     return torch.randint(
         0, 256, (1024, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -143,6 +162,7 @@ def _stand_in(name: str, *holds: str) -> None:
 
 def work(name: str, batch: int, bf16: bool) -> None:
     """Be the process of one loop: a step for each line that is read, its seconds written."""
+    import torch._dynamo  # every optimizer imports it: not a loop's own memory
     from torch.utils.flop_counter import FlopCounterMode
 
     from unnoise.training.memory import forget_peak, resident
@@ -166,7 +186,7 @@ def work(name: str, batch: int, bf16: bool) -> None:
             step()
             told = {"seconds": time.perf_counter() - begun, "peak": resident(peak=True) - before}
         else:  # last, for counting takes memory
-            with FlopCounterMode(display=False) as counted:
+            with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counted:
                 step()
             told = {"flops": counted.get_total_flops() / batch}
         print(json.dumps(told), flush=True)

@@ -9,7 +9,7 @@ machine hardly changes. Peak memory is that of a process for each, which takes t
 
     python benchmarks/lora.py                 miniature (seconds)
     python benchmarks/lora.py --size 256      the same network, sixteen times the pixels
-    python benchmarks/lora.py --full          SD 1.5's size, 512x512: about 8 GiB of memory and minutes on a CPU
+    python benchmarks/lora.py --full          SD 1.5's size, 512x512: about 12 GiB of memory and minutes on a CPU
     python benchmarks/lora.py --precision bfloat16 --device cuda --full
 """
 

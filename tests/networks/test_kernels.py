@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig, fast_dtype, pack
+from unnoise.networks.unet import norm as norms
 from unnoise.networks.unet.attention import attend, batched_is_faster, blocks_are_faster, in_blocks
 from unnoise.networks.unet.linear import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
@@ -115,28 +116,88 @@ def test_a_wide_upsampling_takes_its_phases_and_follows_its_weights():
     other.conv.weight = torch.nn.Parameter(-layer.conv.weight, requires_grad=False)
     torch.testing.assert_close(other(x), plain(other), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(layer(x), plain(layer), atol=1e-5, rtol=1e-5)
-    with torch.enable_grad():
+    with (
+        torch.enable_grad()
+    ):  # the sums are smaller than this map for none, and for weights that stay never made
         assert not layer.phases.are_faster(x, layer.conv.weight)
+        assert not layer.phases.are_faster(x, layer.conv.weight.clone().requires_grad_())
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_phases_have_the_gradients_of_the_convolution_of_the_doubled_map(bias):
+    torch.manual_seed(0)
+    given = [torch.randn(2, 5, 3, 4), torch.randn(7, 5, 3, 3), *([torch.randn(7)] if bias else [])]
+    given = [one.double().requires_grad_() for one in given]
+
+    def phases(x, weight, bias=None):
+        return Phases()(x, weight, bias)
+
+    def plain(x, weight, bias=None):
+        return F.conv2d(double(x), weight, bias, padding=1)
+
+    out, expected = phases(*given), plain(*given)
+    grad = torch.randn(out.shape).double()
+    torch.testing.assert_close(out, expected, atol=1e-12, rtol=1e-12)
+    for ours, wanted in zip(
+        torch.autograd.grad(out, given, grad), torch.autograd.grad(expected, given, grad), strict=True
+    ):
+        torch.testing.assert_close(ours, wanted, atol=1e-12, rtol=1e-12)
+    small = [one.detach()[:1, :1].requires_grad_() if one.ndim == 4 else one[:1] for one in given]
+    assert torch.autograd.gradgradcheck(phases, tuple(small))
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_wide_upsampling_learns_by_its_phases(autocast):
+    torch.manual_seed(0)
+    layer, x = Upsample(192), torch.randn(4, 192, 14, 14, requires_grad=True)
+    assert layer.phases.are_faster(x, layer.conv.weight)
+    wide = copy.deepcopy(layer).double()
+    grad = torch.randn(4, 192, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out = layer(x)
+    assert out.dtype == (torch.bfloat16 if autocast else torch.float32)
+    found = torch.autograd.grad(out, [x, *layer.parameters()], grad.to(out.dtype))
+    y = x.detach().double().requires_grad_()
+    wanted = torch.autograd.grad(wide.conv(double(y)), [y, *wide.parameters()], grad.double())
+    bound = 1e-2 if autocast else 1e-5
+    for ours, exact in zip(found, wanted, strict=True):
+        assert (ours.double() - exact).norm() < bound * exact.norm()
+
+
+@pytest.mark.parametrize("active", [False, True])
 @pytest.mark.parametrize("size", [4, 32])
 @pytest.mark.parametrize("width", [32, 256])
-def test_group_norm_in_bfloat16_agrees_with_float64_and_so_do_its_gradients(size, width):
+def test_group_norm_in_bfloat16_agrees_with_float64_and_so_do_its_gradients(size, width, active, monkeypatch):
+    monkeypatch.setattr(norms, "_PIECE", 32 * 32 * 32)  # one picture at a time, or all
     torch.manual_seed(0)
     norm = GroupNorm(8, width)
     torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
     x = torch.randn(2, width, size, size).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn(x.shape).bfloat16()
     reference = torch.nn.GroupNorm(8, width).double()
     reference.load_state_dict(norm.state_dict())
     x64 = x.detach().double().requires_grad_()
-    out, expected = norm(x), reference(x64)
+    out, expected = norm.activated(x) if active else norm(x), reference(x64)
+    expected = F.silu(expected) if active else expected
     out.backward(grad)
     expected.backward(grad.double())
     assert out.dtype == torch.bfloat16
     pairs = [(out, expected), (x.grad, x64.grad), (norm.weight.grad, reference.weight.grad)]
     for ours, wanted in [*pairs, (norm.bias.grad, reference.bias.grad)]:
         assert (ours.double() - wanted).norm() < 1e-2 * wanted.norm()
+
+
+def test_a_norm_that_learns_keeps_its_input_and_nothing_else():
+    norm, x = (
+        GroupNorm(8, 32),
+        torch.randn(2, 32, 8, 8).bfloat16().contiguous(memory_format=torch.channels_last),
+    )
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        norm.activated(x.requires_grad_())
+    maps = [t for t in kept if t.ndim == 4]
+    assert [t.data_ptr() for t in maps] == [x.data_ptr()]
 
 
 def test_a_linear_layer_over_tokens_is_a_linear_layer():

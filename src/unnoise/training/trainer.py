@@ -17,6 +17,7 @@ import torch
 
 from unnoise.checkpoints import Model
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.networks import heap
 from unnoise.training import (
     batches,
     checkpoints,
@@ -122,6 +123,7 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
         with contextlib.ExitStack() as open_until_the_end:
+            open_until_the_end.callback(heap.hand_back)
             events = open_until_the_end.enter_context(contextlib.closing(self._run()))
             boards: list[tensorboard.Board] = []
             for event in events:

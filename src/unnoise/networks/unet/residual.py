@@ -67,15 +67,15 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x: (batch, width, h, w); emb: (batch or less, embedding) after its SiLU. Returns (batch, out, h', w')."""
-        h = resized(silu(self.norm1(x)), self.resize)
+        h = resized(self.norm1.activated(x), self.resize)
         h = self.conv1(h)
         time = as_many(self.time(emb), x.shape[0])[:, :, None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
-            h = self.norm2(h) * (1 + scale) + shift
+            h = silu(self.norm2(h) * (1 + scale) + shift)
         else:
-            h = self.norm2(h + time)
-        h = self.conv2(self.dropout(silu(h)))
+            h = self.norm2.activated(h + time)
+        h = self.conv2(self.dropout(h))
         return plus(h, self.shortcut(resized(x, self.resize)))
 
 

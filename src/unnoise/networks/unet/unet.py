@@ -13,7 +13,6 @@ from unnoise.networks.unet.attention import CrossAttention, TextMemory, readable
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.embedding import Embedding, sinusoids
-from unnoise.networks.unet.in_place import silu
 from unnoise.networks.unet.initial import initialise
 from unnoise.networks.unet.norm import GroupNorm
 
@@ -161,7 +160,7 @@ class UNet(nn.Module):
 
     def leave(self, h: Tensor, dtype: torch.dtype) -> UNetOutput:
         """The prediction, of the last feature map."""
-        h = self.conv_out(silu(self.norm_out(h)))
+        h = self.conv_out(self.norm_out.activated(h))
         patch = self.config.patch
         return UNetOutput((F.pixel_shuffle(h, patch) if patch > 1 else h).to(dtype))
 
