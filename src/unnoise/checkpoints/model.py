@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
+from unnoise.networks.unet.embedding import sinusoids
 from unnoise.networks.vae import AutoEncoder
 from unnoise.process import Diffuser, NoiseSchedule
-from unnoise.text import PromptTokenizer
+from unnoise.text import Embedding, PromptTokenizer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
@@ -180,6 +184,24 @@ class Model:
             return 0
         config = self.towers[-1].encoder.config
         return (wanted - (config.projection or config.width)) // self.told
+
+    def conditioning(self, prompts: Embedding, sizes: Tensor | None = None) -> dict[str, Tensor]:
+        """What the network is told of prompts, by the names of its arguments.
+
+        sizes: (batch, `told`), what Stable Diffusion XL is told beside, as sinusoids (Podell et al. 2023, sec. 2.2).
+        """
+        given, config = {}, self.network.config
+        if config.text_width:
+            given["text"] = prompts.hidden
+            if prompts.mask is not None:
+                given["text_mask"] = prompts.mask
+        if config.pooled_width:
+            given["pooled"] = prompts.pooled
+            if sizes is not None:
+                waves = sinusoids(sizes.to(prompts.pooled.device).flatten(), self.size_ids)
+                beside = waves.reshape(len(sizes), -1).to(prompts.pooled)
+                given["pooled"] = torch.cat([prompts.pooled, beside], dim=1)
+        return given
 
     @property
     def diffuser(self) -> Diffuser:

@@ -194,24 +194,16 @@ def _training(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Fol
 
 def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool) -> dict[str, Tensor]:
     """What the network is told of each picture: its first caption, or the empty prompt."""
-    if model.text_encoder is None or model.tokenizer is None:
+    if not model.towers:
         return {}
     import torch
 
-    from unnoise.text import embed
+    from unnoise.pipelines.prompting import embedded
     from unnoise.training.captions import captions_of
 
     captions = captions_of(list(paths), data, "auto" if heed else "none")
-    with torch.inference_mode():
-        seen = embed(model.text_encoder, model.tokenizer, [(words or ("",))[0] for words in captions])
-    config, told = model.network.config, {}
-    if config.text_width:
-        told["text"] = seen.hidden.clone()
-        if seen.mask is not None:
-            told["text_mask"] = seen.mask.clone()
-    if config.pooled_width:
-        told["pooled"] = seen.pooled.clone()
-    return told
+    with torch.no_grad():
+        return model.conditioning(embedded(model, [(words or ("",))[0] for words in captions]))
 
 
 def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:
