@@ -149,6 +149,22 @@ class Model:
         skip = self.clip_skip - 1 if self.clip_skip else self.text_skip
         return (Tower(self.text_encoder, self.tokenizer, skip), *self.more_text)
 
+    @property
+    def parts(self) -> dict[str, UNet | TextEncoder]:
+        """The networks that adapters change and training moves: "network", "text_encoder", "text_encoder_2"."""
+        first = {} if self.text_encoder is None else {"text_encoder": self.text_encoder}
+        more = {f"text_encoder_{place}": tower.encoder for place, tower in enumerate(self.more_text, 2)}
+        return {"network": self.network, **first, **more}
+
+    def with_parts(self, parts: Mapping[str, Any]) -> Model:
+        """The same model with these networks, named as in `parts`, in the place of its own."""
+        more = tuple(
+            replace(tower, encoder=parts.get(f"text_encoder_{place}", tower.encoder))
+            for place, tower in enumerate(self.more_text, 2)
+        )
+        network, first = parts.get("network", self.network), parts.get("text_encoder", self.text_encoder)
+        return replace(self, network=network, text_encoder=first, more_text=more)
+
     def with_clip_skip(self, skip: int) -> Model:
         """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
 

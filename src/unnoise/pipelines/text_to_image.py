@@ -121,9 +121,8 @@ def load(
     model = checkpoints.load(name_or_path, prediction=prediction)
     count = sum(tensor.numel() for tensor in model.network.parameters())
     device, dtype = _suited(count, device, dtype)
-    for module in (model.network, model.text_encoder):
-        if module is not None:
-            module.to(device=device, dtype=dtype)
+    for part in model.parts.values():
+        part.to(device=device, dtype=dtype)
     return TextToImage(model).with_engine(engine)
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints import Model
-from unnoise.checkpoints.adapters.places import TEXT_PARTS
 from unnoise.pipelines.prompting import embedded
 from unnoise.process import Diffuser
 from unnoise.training import losses
@@ -27,8 +26,7 @@ class Objective(nn.Module):
         self.config = config
         self.model = model
         self.dtype = dtype
-        encoders = {name: tower.encoder for name, tower in zip(TEXT_PARTS, model.towers, strict=False)}
-        self.parts = nn.ModuleDict({"network": model.network, **encoders})
+        self.parts = nn.ModuleDict(model.parts)
         # Frozen networks that are kept in a smaller type compute in it as they are.
         self.cast = dtype != torch.float32 and model.network.dtype == torch.float32
         self.uncertainty = Uncertainty() if config.uncertainty else None
