@@ -13,9 +13,10 @@ from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
-from unnoise.checkpoints.configs import read_table, unet_config
+from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
