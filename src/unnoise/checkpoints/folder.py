@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from unnoise.checkpoints.building import Unfilled
 from unnoise.checkpoints.eight_bit import layout, pack, unpack
@@ -94,18 +94,11 @@ def load(
     return model
 
 
-def _modules(model: Model) -> dict[str, nn.Module]:
-    modules: dict[str, nn.Module] = {"network": model.network}
-    if model.text_encoder is not None:
-        modules["text_encoder"] = model.text_encoder
-    return modules
-
-
 def _state(model: Model) -> dict[str, Tensor]:
     """Every tensor of the model by its name in the file."""
     return {
         f"{part}.{name}": tensor
-        for part, module in _modules(model).items()
+        for part, module in model.parts.items()
         for name, tensor in module.state_dict().items()
     }
 
