@@ -23,9 +23,10 @@ from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.limits import whole
 from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import STEPS, Request, whole
+from unnoise.pipelines.request import STEPS, Request
 from unnoise.pipelines.show import show
 from unnoise.pipelines.start_noise import start_noise
 from unnoise.pipelines.steering import steered
