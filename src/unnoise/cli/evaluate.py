@@ -28,7 +28,6 @@ _METHODS = {
     "vdm": "the bound in continuous time",
     "ode": "the probability-flow ODE",
 }
-_steps = partial(values.whole, low=2, high=1_000_000, example=100)
 _count = partial(values.whole, low=1, high=1_000_000, example=100)
 
 
@@ -113,15 +112,15 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     if methods[0] not in _METHODS:
         raise InputError(f"--method is {arguments.method}; give one of {', '.join(_METHODS)}, or all.")
     options: dict[str, Any] = {
-        "steps": None if arguments.steps is None else _steps("--steps", arguments.steps),
-        "calls": None if arguments.calls is None else _count("--calls", arguments.calls),
+        "steps": values.maybe(values.whole, "--steps", arguments.steps, 2, 1_000_000, 100),
+        "calls": values.maybe(_count, "--calls", arguments.calls),
         "bins": values.whole("--levels", arguments.levels, 2, 65_536, 256),
         "seed": values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0),
     }
     tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
     probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
-    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
-    fitted = None if arguments.fit_variance is None else _count("--fit-variance", arguments.fit_variance)
+    limit = values.maybe(_count, "--limit", arguments.limit)
+    fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(arguments.model)
@@ -221,7 +220,7 @@ def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> N
 
 def run_distance(arguments: argparse.Namespace) -> int:
     """Run `evaluate distance`; returns its exit status."""
-    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
+    limit = values.maybe(_count, "--limit", arguments.limit)
     neighbours = values.whole("--neighbours", arguments.neighbours, 1, 1000, 5)
     resamples = values.whole("--resamples", arguments.resamples, 0, 100_000, 40)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
