@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,7 @@ def with_control(
     assert isinstance(network, ControlNet | PictureAdapter)
     picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
     control = Control(network, picture, strength, start, end, Path(path).name, part.files)
-    base = None if model.base is None else replace(model.base, controls=(*model.controls, control))
-    return replace(model, controls=(*model.controls, control), base=base)
+    return model.changed(controls=(*model.controls, control))
 
 
 def read(path: str | Path) -> Part:

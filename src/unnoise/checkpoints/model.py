@@ -165,6 +165,11 @@ class Model:
         network, first = parts.get("network", self.network), parts.get("text_encoder", self.text_encoder)
         return replace(self, network=network, text_encoder=first, more_text=more)
 
+    def changed(self, **fields: Any) -> Model:  # noqa: ANN401 - as dataclasses.replace
+        """The same model with other values of these fields, and so its `base`."""
+        base = None if self.base is None else replace(self.base, **fields)
+        return replace(self, **fields, base=base)
+
     def with_clip_skip(self, skip: int) -> Model:
         """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
 
@@ -181,8 +186,7 @@ class Model:
                 f"clip skip is {skip!r}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
                 f"whole number from 1 to {layers}."
             )
-        base = None if self.base is None else self.base.with_clip_skip(skip)
-        return replace(self, clip_skip=skip, base=base)
+        return self.changed(clip_skip=skip)
 
     @property
     def told(self) -> int:

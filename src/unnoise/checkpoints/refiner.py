@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,9 +64,7 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
         raise InputError(
             f"'{refiner.name}' cannot refine '{model.name}': {reason}. Give the refiner of the same family."
         )
-    found = Refiner(refiner, float(start))
-    base = None if model.base is None else replace(model.base, refiner=found)
-    return replace(model, refiner=found, base=base)
+    return model.changed(refiner=Refiner(refiner, float(start)))
 
 
 def _apart(model: Model, other: Model) -> str:
