@@ -32,6 +32,12 @@ def _unwritable(path: Path, error: OSError) -> FileError:
     )
 
 
+def check_new(path: Path, what: str) -> None:
+    """Raises FileError where `path` exists. what: is written there, such as "a model"."""
+    if path.exists():
+        raise FileError(f"'{path}' exists; {what} never replaces one. Give a name that does not exist yet.")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the final name, on failure it vanishes.
