@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from unnoise.checkpoints import Model
     from unnoise.cli.features import Encoding
-    from unnoise.evaluation import Likelihood
+    from unnoise.evaluation import Likelihood, Nearest, SetDistance
     from unnoise.evaluation.likelihood import Space
     from unnoise.evaluation.pictures import Folder, Numbers
 
@@ -227,11 +227,10 @@ def run_distance(arguments: argparse.Namespace) -> int:
     from unnoise import evaluation
 
     encoding = features.encoding(arguments.features)
-    sides = [
+    (real, names, name), (made, own, _) = (
         _features(Path(text).expanduser(), encoding, limit, arguments.json)
         for text in (arguments.real, arguments.made)
-    ]
-    (real, _, name), (made, files, _) = sides
+    )
     with Telling("intervals", arguments.json) as telling:
         found = evaluation.distance(
             real,
@@ -246,8 +245,6 @@ def run_distance(arguments: argparse.Namespace) -> int:
     close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
     if close is not None:
-        names = sides[0][1] or [str(place) for place in range(len(real))]
-        own = files or [str(place) for place in range(len(made))]
         told["nearest"] = [
             {"made": own[place], "real": names[int(index)], "distance": float(close.distance[place])}
             for place, index in enumerate(close.index)
@@ -255,27 +252,32 @@ def run_distance(arguments: argparse.Namespace) -> int:
         told["copies"] = [own[int(place)] for place in close.copies]
     if arguments.json:
         sys.stdout.write(json.dumps(told) + "\n")
-        return 0
+    else:
+        _tell_distance(found, close, told.get("nearest", []))
+    return 0
+
+
+def _tell_distance(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> None:
     sys.stdout.write(f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}\n")
     for measure, value in found.values.items():
         sys.stdout.write(f"{measure.replace('_', ' '):<20}{value}\n")
     for note in found.notes:
         sys.stdout.write(f"{note}\n")
-    for row in sorted(told.get("nearest", []), key=lambda row: row["distance"])[:10]:
+    for row in sorted(rows, key=lambda row: row["distance"])[:10]:
         sys.stdout.write(f"{row['made']} is {row['distance']:.4g} from {row['real']}\n")
     if close is not None:
         sys.stdout.write(f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})\n")
-    return 0
 
 
 def _features(
     path: Path, encoding: Encoding, limit: int | None, quiet: bool
 ) -> tuple[Numbers, list[str], str]:
-    """Feature vectors, file names, and what they are of."""
+    """Feature vectors, the pictures' names, and what they are of."""
     from unnoise import evaluation
 
     if path.suffix in (".npy", ".npz"):
-        return evaluation.read_array(path)[:limit], [], "given"
+        array = evaluation.read_array(path)[:limit]
+        return array, [str(place) for place in range(len(array))], "given"
     folder = evaluation.read_folder(path, None, limit)
     with Telling(f"features of {path.name}", quiet) as telling:
         made = encoding.encode(folder.pixels, telling.reach)
