@@ -55,7 +55,9 @@ class Ours:
             save_file({"w": value}, into / "weights.safetensors")
             save_file({"a": value, "b": value.clone()}, into / "optimizer.safetensors")
 
-        checkpoints.save(self.folder, step, write, KEPT)
+        with checkpoints.building(self.folder, step) as folder:
+            write(folder)
+        checkpoints.kept(self.folder, step, KEPT)
 
     def resume(self) -> list[Tensor]:
         """The tensors of weights and optimizer that a run would go on with."""
