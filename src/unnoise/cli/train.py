@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.progress import Progress
 from unnoise.cli.telling import Telling
-from unnoise.errors import DataError, InputError
+from unnoise.errors import InputError
+from unnoise.files import check_folder
 
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
@@ -166,9 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     data, out = Path(arguments.data).expanduser(), Path(arguments.out).expanduser()
     asked = config(arguments)
-    if not data.is_dir():
-        what = "is a file" if data.exists() else "does not exist"
-        raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    check_folder(data)
     outputs.check_output("--out", out / "run", ())
     from unnoise.training import train
 
