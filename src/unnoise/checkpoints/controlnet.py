@@ -102,8 +102,7 @@ def with_control(
     """
     part = read(path)
     _check_family(path, part, model)
-    weight = next(model.network.parameters())
-    network = fill(part, weight.dtype, weight.device)
+    network = fill(part, model.network.dtype, model.device)
     assert isinstance(network, ControlNet | PictureAdapter)
     picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
     control = Control(network, picture, strength, start, end, Path(path).name, part.files)

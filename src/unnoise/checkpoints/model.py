@@ -137,6 +137,11 @@ class Model:
             return ""
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
     def factor(self) -> int:
         """Pixels of a picture's side for one of `shape`."""
         return 1 if self.autoencoder is None else self.autoencoder.config.factor

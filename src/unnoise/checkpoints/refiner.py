@@ -57,8 +57,7 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
     if not number or not 0 < start < 1:
         raise InputError(f"start is {start!r}; give a share of the times between 0 and 1, for example 0.8.")
     if isinstance(refiner, str | Path):
-        weight = next(model.network.parameters())
-        refiner = load(refiner, weight.dtype, weight.device)
+        refiner = load(refiner, model.network.dtype, model.device)
     reason = _apart(model, refiner)
     if reason:
         raise InputError(

@@ -98,8 +98,7 @@ class Denoising(Iterator[Step]):
     @cached_property
     def noise(self) -> Tensor:
         """The unit noise of the start. Drawn when it is asked for: the run of a refiner has no start."""
-        request, device = self.request, next(self._model.network.parameters()).device
-        noise = request.latents
+        request, noise = self.request, self.request.latents
         if noise is None:
             sides = request.height // self._model.factor, request.width // self._model.factor
             shape = (len(request.seeds), self._model.shape[0], *sides)
@@ -107,7 +106,7 @@ class Denoising(Iterator[Step]):
                 noise = start_noise(request.noise, request.seeds, shape)
             else:
                 noise = self._given.source(request)("start", like=torch.empty(shape))
-        return noise.to(device, torch.float32)
+        return noise.to(self._model.device, torch.float32)
 
     @cached_property
     def _steps(self) -> Iterator[SchedulerStep]:

@@ -138,11 +138,10 @@ class Inpaint:
 def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, record: dict[str, Any]) -> Given:
     """What an ordinary model is given to inpaint this canvas, or an inpainting model."""
     hidden, part = canvas.hidden, canvas.part
-    device = next(model.network.parameters()).device
     with torch.inference_mode():
         clean = encode(model, part)
         # a latent is new where any of its pixels is: all that is painted must be free to change
-        fresh = F.max_pool2d(hidden.float(), model.factor).to(device)
+        fresh = F.max_pool2d(hidden.float(), model.factor).to(model.device)
         beside = None
         if kind_of(model) == "inpaint":
             shown = encode(model, part * ~hidden)

@@ -84,7 +84,7 @@ def begin(config: LoraConfig, base: Model, seed: int) -> LoraTuning:
             rows_of_it = parts[place.part].get_parameter(place.name)[place.rows].float().flatten(1)
             magnitude = torch.linalg.vector_norm(rows_of_it, dim=1)
         changes.append(Change("LoRA", {"down": down, "up": up}, scale, magnitude))
-    changes.to(next(base.network.parameters()).device).requires_grad_(True)
+    changes.to(base.device).requires_grad_(True)
     return LoraTuning(base, places, changes)
 
 
