@@ -223,9 +223,9 @@ class Model:
         if config.pooled_width:
             given["pooled"] = prompts.pooled
             if sizes is not None:
-                waves = sinusoids(sizes.to(prompts.pooled.device).flatten(), self.size_ids)
-                beside = waves.reshape(len(sizes), -1).to(prompts.pooled)
-                given["pooled"] = torch.cat([prompts.pooled, beside], dim=1)
+                each = sinusoids(sizes.to(prompts.pooled.device).flatten(), self.size_ids)
+                waves = each.reshape(len(sizes), -1).to(prompts.pooled)
+                given["pooled"] = torch.cat([prompts.pooled, waves], dim=1)
         return given
 
     @property
