@@ -28,7 +28,7 @@ def engaged(model: Model, cache: FeatureCache | None) -> Model:
         raise InputError("engine 'openvino' runs without ControlNets; use engine 'torch'.")
     if cache is not None:
         raise InputError("engine 'openvino' has no feature cache; leave cache out, or use engine 'torch'.")
-    if model.device.type != "cpu":
+    if next(model.network.parameters()).device.type != "cpu":
         raise InputError("engine 'openvino' runs on the processor; load with device='cpu'.")
     from unnoise.networks.unet.openvino import Compiled
 
