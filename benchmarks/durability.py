@@ -49,13 +49,11 @@ class Ours:
 
     def save(self, step: int) -> None:
         """Save the state of a step: every number is the step's."""
-
-        def write(into: Path) -> None:
-            value = torch.full((SIDE, SIDE), float(step))
+        value = torch.full((SIDE, SIDE), float(step))
+        with checkpoints.building(self.folder, step) as into:
             save_file({"w": value}, into / "weights.safetensors")
             save_file({"a": value, "b": value.clone()}, into / "optimizer.safetensors")
-
-        checkpoints.save(self.folder, step, write, KEPT)
+        checkpoints.kept(self.folder, step, KEPT)
 
     def resume(self) -> list[Tensor]:
         """The tensors of weights and optimizer that a run would go on with."""

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unnoise.errors import FileError
+from unnoise.errors import DataError, FileError
 
 
 def _umask() -> int:
@@ -30,6 +30,19 @@ def _unwritable(path: Path, error: OSError) -> FileError:
     return FileError(
         f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
     )
+
+
+def check_folder(path: Path) -> None:
+    """Raises DataError unless `path` is a folder, in which pictures are looked for."""
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise DataError(f"'{path}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+
+
+def check_new(path: Path, what: str) -> None:
+    """Raises FileError where `path` exists. what: is written there, such as "a model"."""
+    if path.exists():
+        raise FileError(f"'{path}' exists; {what} never replaces one. Give a name that does not exist yet.")
 
 
 @contextlib.contextmanager

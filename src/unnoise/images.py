@@ -88,14 +88,16 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     import torch
 
     several = [pictures] if isinstance(pictures, Image.Image) else pictures
-    rows = [np.asarray(_in_mode(picture, _MODES[channels]), dtype=np.float32) for picture in several]
+    rows = [np.asarray(in_mode(picture, _MODES[channels]), dtype=np.float32) for picture in several]
     stacked = torch.from_numpy(np.stack(rows)).reshape(len(rows), *rows[0].shape[:2], channels)
     return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 
 
-def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+def in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on white."""
     if picture.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would cut, not scale
-        picture = Image.fromarray((np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8))
+        high = np.asarray(picture, dtype=np.uint32) >> 8
+        picture = Image.fromarray(high.clip(0, 255).astype(np.uint8))
     if mode != "RGBA" and picture.has_transparency_data:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
@@ -142,7 +144,7 @@ def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int = 64)
     two characters of a grey ramp. Small pictures are enlarged by a whole factor: an 8x8 digit is readable.
     """
     wide = columns if colours else columns // 2
-    small = _in_mode(picture, "RGB")
+    small = in_mode(picture, "RGB")
     readable = 32 if colours else 16
     if small.width * 2 <= readable:
         small = enlarge(small, readable // small.width)

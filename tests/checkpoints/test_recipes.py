@@ -52,21 +52,21 @@ def test_a_comment_in_exif_is_read(tmp_path, ending, order):
     path = tmp_path / f"a.{ending}"
     Image.new("RGB", (8, 8)).save(path, exif=exif)
     assert images.read_text(path)["UserComment"] == text
-    assert recipes.read(path).model == "one, two"
+    assert recipes.read_chunks(images.read_text(path)).model == "one, two"
 
 
 def test_comfyui_s_fields_of_a_webp_are_read(tmp_path):
     exif = Image.Exif()
     exif[0x0110] = "prompt:" + json.dumps(graph())
     Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", exif=exif)
-    assert recipes.read(tmp_path / "a.webp").prompt == "a glass bottle"
+    assert recipes.read_chunks(images.read_text(tmp_path / "a.webp")).prompt == "a glass bottle"
 
 
 def test_a_photograph_has_no_recipe(tmp_path):
     exif = Image.Exif()
     exif[0x010F], exif[0x0110] = "A camera maker", "Its camera"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
-    assert recipes.read(tmp_path / "a.jpg") is None
+    assert recipes.read_chunks(images.read_text(tmp_path / "a.jpg")) is None
 
 
 def test_inspect_shows_a_foreign_recipe(tmp_path):
@@ -181,4 +181,4 @@ def test_more_text_than_a_recipe_can_be_is_refused(tmp_path, compressed):
     chunks.add_text("parameters", "a" * (images.TEXT_LIMIT + 1), zip=compressed)
     Image.new("L", (2, 2)).save(tmp_path / "a.png", pnginfo=chunks)
     with pytest.raises(FileError, match=r"a\.png"):
-        recipes.read(tmp_path / "a.png")
+        images.read_text(tmp_path / "a.png")

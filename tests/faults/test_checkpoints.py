@@ -26,8 +26,14 @@ def write(value, size=64):
     return into
 
 
+def save(run, step, write, keep=0):
+    with checkpoints.building(run, step) as folder:
+        write(folder)
+    return checkpoints.kept(run, step, keep)
+
+
 def saved(run, step, keep=0):
-    return checkpoints.save(run, step, write(step), keep)
+    return save(run, step, write(step), keep)
 
 
 def value(checkpoint):
@@ -76,7 +82,7 @@ def test_retention_keeps_the_newest_and_only_after_the_new_one_is_whole(tmp_path
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError):
-        checkpoints.save(tmp_path, 4, fail, keep=1)
+        save(tmp_path, 4, fail, keep=1)
     assert [item.step for item in checkpoints.checkpoints(tmp_path)] == [2, 3]
     assert sorted(entry.name for entry in (tmp_path / "checkpoints").iterdir()) == [
         "step-000002",
@@ -98,7 +104,7 @@ def test_a_full_disk_is_told_and_the_older_one_stands(tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
         with pytest.raises(FileError, match=r"cannot write '.*step-000002"):
-            checkpoints.save(tmp_path, 2, write(2, size=100_000))
+            save(tmp_path, 2, write(2, size=100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -118,7 +124,9 @@ SAVER = """
     print("ready", flush=True)
     while True:
         step += 1
-        checkpoints.save(run, step, write(step), keep=2)
+        with checkpoints.building(run, step) as folder:
+            write(step)(folder)
+        checkpoints.kept(run, step, keep=2)
         print(step, flush=True)
 """
 WRITE = """

@@ -1,17 +1,22 @@
 """What a prompt's syntax does to a run: each claim by a second route that is made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from tiny_model import tiny_model
+from latent_model import latent_model
+from tiny_model import tiny_model, tokenizer
 from unnoise.errors import InputError
+from unnoise.networks import TextEncoder, TextEncoderConfig
 from unnoise.pipelines import Condition, Guided, Recipe, TextToImage
+from unnoise.pipelines.prompting import Embedder, embedded
 from unnoise.pipelines.telling import KEPT, Telling
 from unnoise.process import Diffuser
 from unnoise.randomness import NoiseSource, normal
 from unnoise.schedulers import names
-from unnoise.text import Prompt
+from unnoise.text import Phrase, Prompt
 
 STEPS = 6
 
@@ -196,3 +201,17 @@ def test_a_model_without_words_still_takes_the_empty_prompt():
     assert pipe("", steps=2, seed=1).notes == ()
     with pytest.raises(InputError, match="heeds no prompt"):
         pipe("(a)", steps=2)
+
+
+@pytest.mark.parametrize("make", [tiny_model, latent_model])
+def test_captions_say_what_prompts_say(make):
+    """Training and likelihoods read them after the layer at which runs do, each once, in the order given."""
+    config = TextEncoderConfig.small(tokenizer().size, tokenizer().end, width=16, layers=2)
+    model = replace(make(), text_encoder=TextEncoder(config).eval(), text_skip=1)
+    captions, alone = ["a seven", "the number two", "a seven"], Embedder(model)
+    with torch.no_grad():
+        told = model.conditioning(embedded(model, captions))
+        for row, caption in enumerate(captions):
+            said = alone(Phrase.plain(caption))
+            torch.testing.assert_close(told["text"][row], said.hidden[0], atol=1e-6, rtol=0)
+            assert torch.equal(told["text_mask"][row], said.mask[0])

@@ -213,6 +213,19 @@ def test_an_edit_is_verified_with_its_picture_and_asks_for_it(tiny, tmp_path, ch
             verify(pipe, path)
 
 
+def test_an_edit_passes_over_a_strength_and_other_models_over_the_picture_s_guidance(tiny, tmp_path):
+    """A1111 writes a strength beside the guidance of an edit, whose runs begin with noise alone."""
+    config = replace(tiny.model.network.config, in_channels=2)
+    pipe = TextToImage(replace(tiny.model, network=miniature_file.stirred(UNet(config))))
+    text = "a red apple\nSteps: 3, Sampler: Euler, CFG scale: 3, Seed: 3, Size: 8x8, Denoising strength: 0.6"
+    init = Image.new("L", (8, 8), 100)
+    images.write_png(tmp_path / "a.png", init, {"parameters": f"{text}, Image CFG scale: 1.2"})
+    repeat = Repeat.of(tmp_path / "a.png", pipe.model)
+    assert repeat.arguments == {"picture_guidance": 1.2}
+    assert repeat.denoise(pipe, init).recipes[0].image_guidance == 1.2
+    assert repeat.denoise(tiny, init).recipes[0].variant == "image to image"
+
+
 def test_clip_skip_is_an_option_that_counts_as_a1111_does(made, tmp_path, monkeypatch, capsys):
     folder, pipe, *_ = made
     plain, last, before = (pipe("a house", clip_skip=skip, **SMALL) for skip in (None, 1, 2))

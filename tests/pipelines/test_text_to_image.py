@@ -341,3 +341,18 @@ def test_show_every_displays_inline_in_a_notebook(pipe, monkeypatch):
     assert shown[0] == "step 2 of 4"
     assert shown[1].size == (128, 128)
     assert len(shown) == 4
+
+
+def test_a_run_that_a_refiner_ends_draws_one_start(monkeypatch):
+    """And where both models are one, the run is that of the model alone."""
+    drawn, draw = [], NoiseSource.__call__
+
+    def watched(self, purpose, *place, like):
+        drawn.append(purpose)
+        return draw(self, purpose, *place, like=like)
+
+    monkeypatch.setattr(NoiseSource, "__call__", watched)
+    pipe = TextToImage(tiny_model(schedule=DiscreteVP.scaled_linear()))
+    ended = pipe.with_refiner(pipe.model, 0.5)("a seven", seed=1)
+    assert drawn == ["start"]
+    assert np.array_equal(ended.arrays[0], pipe("a seven", seed=1).arrays[0])

@@ -305,3 +305,11 @@ def test_bfloat16_that_is_not_finite_is_asked_again_and_the_model_is_left_alone(
     assert bool(torch.isfinite(decode(model, torch.zeros(1, 4, 8, 8))).all())
     assert asked == [torch.bfloat16, torch.float32]
     assert model.autoencoder.dtype == torch.bfloat16
+
+
+def test_an_option_that_no_pipeline_has_is_refused():
+    model = tiny_model()
+    with pytest.raises(TypeError, match="step"):
+        ImageToImage(model)("a seven", picture(model), seed=7, step=4)
+    with pytest.raises(TypeError, match="step"):
+        TextToImage(model).denoise("a seven", seed=7, step=4)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import outline, unfilled
+from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.checkpoints.model import Model, Tower, beside
@@ -187,16 +188,13 @@ def _account(parts: Sequence[Part], weights: Weights, unused: str) -> None:
     for part in parts:
         wanted |= part.layout.shapes(shapes_of(part.config))
     where, infos = parts[0].where, weights.infos
-    missing = [name for name in wanted if name not in infos]
     known = re.compile(unused)
-    extra = [name for name in infos if name not in wanted and not known.fullmatch(name)]
-    if missing or extra:
-        said = [
-            f"{word} {_some(names)}" for word, names in (("lacks", missing), ("has extra", extra)) if names
-        ]
+    held = dict.fromkeys(name for name in infos if name in wanted or not known.fullmatch(name))
+    fault = unlike(wanted, held)
+    if fault:
         raise CheckpointError(
-            f"'{where}' cannot be accounted for: it {' and '.join(said)}. Fetch the whole file again, or one that is "
-            "not merged with something else."
+            f"'{where}' cannot be accounted for: it {fault}. Fetch the whole file again, or one that is not merged "
+            "with something else."
         )
     for name, shape in wanted.items():
         found, dtype = infos[name].shape, infos[name].dtype
@@ -218,7 +216,7 @@ def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
         pour(source, tensor, weights.take)
         if not _finite(tensor):
             raise CheckpointError(
-                f"'{part.where}': {_some(list(source.names))} holds numbers that are not finite, or too large for "
+                f"'{part.where}': {some(source.names)} holds numbers that are not finite, or too large for "
                 f"{str(tensor.dtype).removeprefix('torch.')}. Fetch the file again, or load with dtype=torch.float32."
             )
 
@@ -229,11 +227,6 @@ def _finite(tensor: Tensor) -> bool:
     # in the order of memory, twenty times faster than across it; a nan is both ends, and no mask is made
     low, high = torch.aminmax(tensor.movedim(1, -1) if tensor.ndim == 4 else tensor)
     return bool(low.isfinite() & high.isfinite())
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(repr, names[:3])) + more
 
 
 def check_channels(where: Path, config: UNetConfig) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
 
 Table = Mapping[str, Any]
 
-_LIMIT = 4 * 2**20
 # A file must not make us build for minutes before its tensors are compared with what it describes.
 _DEPTHS = {"layers_per_block", "transformer_layers_per_block", "num_hidden_layers"}
 _DEEPEST, _WIDEST = 100, 2**17
@@ -91,21 +88,6 @@ _VAE_READ = [
     "use_post_quant_conv",
     "mid_block_add_attention",
 ]
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """A JSON table of at most 4 MB. Raises CheckpointError naming the file."""
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise CheckpointError(f"'{path}' has over {_LIMIT:,} bytes; a description is small.")
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"'{path}' is not JSON ({error}); fetch the model again.") from error
-    if not isinstance(table, dict):
-        raise CheckpointError(f"'{path}' holds no table; fetch the model again.")
-    return table
 
 
 def unet_config(table: Table) -> tuple[UNetConfig, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,10 @@ from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
-from unnoise.checkpoints.configs import read_table, unet_config
+from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
@@ -101,13 +102,11 @@ def with_control(
     """
     part = read(path)
     _check_family(path, part, model)
-    weight = next(model.network.parameters())
-    network = fill(part, weight.dtype, weight.device)
+    network = fill(part, model.network.dtype, model.device)
     assert isinstance(network, ControlNet | PictureAdapter)
     picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
     control = Control(network, picture, strength, start, end, Path(path).name, part.files)
-    base = None if model.base is None else replace(model.base, controls=(*model.controls, control))
-    return replace(model, controls=(*model.controls, control), base=base)
+    return model.changed(controls=(*model.controls, control))
 
 
 def read(path: str | Path) -> Part:

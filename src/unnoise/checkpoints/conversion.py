@@ -25,8 +25,8 @@ from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.needed import PARTS
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
-from unnoise.errors import FileError, InputError
-from unnoise.files import building_folder, replacing
+from unnoise.errors import InputError
+from unnoise.files import building_folder, check_new, replacing
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
@@ -66,10 +66,7 @@ def convert(
     if single != folder and not loras:
         wanted = "a file that ends in .safetensors" if folder else "a new folder"
         raise InputError(f"'{source}' would be written as it is; give {wanted} instead of '{destination}'.")
-    if target.exists():
-        raise FileError(
-            f"'{target}' exists; a model never replaces one. Give a name that does not exist yet."
-        )
+    check_new(target, "a model")
     found.check()
     configs = {name: part.config for name, part in found.parts.items()}
     shares = shares_in(configs, found.family, read_all(loras))

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
-from unnoise.checkpoints.configs import autoencoder_config, read_table, text_config, unet_config
+from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_config
 from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.layouts import Layout
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, PARTS, suffix, variants
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks.text_encoder import TextEncoderConfig

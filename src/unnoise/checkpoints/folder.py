@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from unnoise.checkpoints.building import Unfilled
 from unnoise.checkpoints.eight_bit import layout, pack, unpack
@@ -17,8 +17,8 @@ from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
-from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.files import building_folder
+from unnoise.errors import CheckpointError, InputError
+from unnoise.files import building_folder, check_new
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.networks.unet import UNet, UNetConfig
 from unnoise.process import schedule_from_config
@@ -39,10 +39,7 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
             "a model folder of ours holds one network and one text encoder, no autoencoder; keep the Stable "
             "Diffusion model in its own file or folder."
         )
-    if folder.exists():
-        raise FileError(
-            f"'{folder}' exists; a model never replaces one. Give a folder that does not exist yet."
-        )
+    check_new(folder, "a model")
     state = _state(model)
     check_finite(state, f"the model for '{folder}'")
     state = (
@@ -94,18 +91,11 @@ def load(
     return model
 
 
-def _modules(model: Model) -> dict[str, nn.Module]:
-    modules: dict[str, nn.Module] = {"network": model.network}
-    if model.text_encoder is not None:
-        modules["text_encoder"] = model.text_encoder
-    return modules
-
-
 def _state(model: Model) -> dict[str, Tensor]:
     """Every tensor of the model by its name in the file."""
     return {
         f"{part}.{name}": tensor
-        for part, module in _modules(model).items()
+        for part, module in model.parts.items()
         for name, tensor in module.state_dict().items()
     }
 

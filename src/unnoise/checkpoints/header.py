@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -163,3 +164,18 @@ def _check_places(path: Path, tensors: dict[str, TensorInfo], size: int) -> None
             f"'{path}' holds {size:,} bytes of numbers where its header tells of {end:,}: it is cut short or "
             "altered. Fetch it again."
         )
+
+
+def unlike(wanted: Collection[str], found: Collection[str]) -> str:
+    """In words, such as "lacks 'a' and has extra 'b'"; "" where the names are the same."""
+    apart = {
+        "lacks": [name for name in wanted if name not in found],
+        "has extra": [name for name in found if name not in wanted],
+    }
+    return " and ".join(f"{word} {some(names)}" for word, names in apart.items() if names)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(repr, names[:3])) + more

@@ -6,13 +6,13 @@ The cache is read without huggingface_hub and without the network; only what is 
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, Needed, of_model, of_network, suffix
 from unnoise.errors import CheckpointError
 
@@ -101,10 +101,9 @@ def located(name: str | Path) -> Path | None:
 def _needed(asked: Address, names: set[str], index: Path | None) -> Needed:
     if INDEX in names and index is not None:
         try:
-            table = json.loads(index.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return of_model(read_table(index), names, asked.variant)
+        except CheckpointError:
             return Needed((), (INDEX,))
-        return of_model(table if isinstance(table, dict) else {}, names, asked.variant)
     return of_network(names, asked.variant) if "config.json" in names else Needed((), (INDEX,))
 
 

@@ -81,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
     on the list: nothing in it can name code.
     """
     path = folder / FILE
-    table = _table(path)
+    table = read_table(path)
     if table.pop("format", None) != FORMAT:
         raise CheckpointError(
             f"'{path}' does not describe an unnoise model; give a folder that unnoise wrote."
@@ -97,10 +97,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(f"'{path}': {error}") from error
 
 
-def _table(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON table of at most 4 MB. Raises CheckpointError naming the file."""
     try:
         if path.stat().st_size > _SIZE_LIMIT:
-            raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a model's description is small.")
+            raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a description is small.")
         table = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error

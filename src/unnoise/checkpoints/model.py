@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
+from unnoise.networks.unet.embedding import sinusoids
 from unnoise.networks.vae import AutoEncoder
 from unnoise.process import Diffuser, NoiseSchedule
-from unnoise.text import PromptTokenizer
+from unnoise.text import Embedding, PromptTokenizer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Applied
@@ -133,6 +137,11 @@ class Model:
             return ""
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
     def factor(self) -> int:
         """Pixels of a picture's side for one of `shape`."""
         return 1 if self.autoencoder is None else self.autoencoder.config.factor
@@ -144,6 +153,27 @@ class Model:
             return ()
         skip = self.clip_skip - 1 if self.clip_skip else self.text_skip
         return (Tower(self.text_encoder, self.tokenizer, skip), *self.more_text)
+
+    @property
+    def parts(self) -> dict[str, UNet | TextEncoder]:
+        """The networks that adapters change and training moves: "network", "text_encoder", "text_encoder_2"."""
+        first = {} if self.text_encoder is None else {"text_encoder": self.text_encoder}
+        more = {f"text_encoder_{place}": tower.encoder for place, tower in enumerate(self.more_text, 2)}
+        return {"network": self.network, **first, **more}
+
+    def with_parts(self, parts: Mapping[str, Any]) -> Model:
+        """The same model with these networks, named as in `parts`, in the place of its own."""
+        more = tuple(
+            replace(tower, encoder=parts.get(f"text_encoder_{place}", tower.encoder))
+            for place, tower in enumerate(self.more_text, 2)
+        )
+        network, first = parts.get("network", self.network), parts.get("text_encoder", self.text_encoder)
+        return replace(self, network=network, text_encoder=first, more_text=more)
+
+    def changed(self, **fields: Any) -> Model:  # noqa: ANN401 - as dataclasses.replace
+        """The same model with other values of these fields, and so its `base`."""
+        base = None if self.base is None else replace(self.base, **fields)
+        return replace(self, **fields, base=base)
 
     def with_clip_skip(self, skip: int) -> Model:
         """The same model, its text read after another layer: 1 is the last, 2 the one before, as A1111 counts.
@@ -161,8 +191,7 @@ class Model:
                 f"clip skip is {skip!r}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
                 f"whole number from 1 to {layers}."
             )
-        base = None if self.base is None else self.base.with_clip_skip(skip)
-        return replace(self, clip_skip=skip, base=base)
+        return self.changed(clip_skip=skip)
 
     @property
     def told(self) -> int:
@@ -180,6 +209,24 @@ class Model:
             return 0
         config = self.towers[-1].encoder.config
         return (wanted - (config.projection or config.width)) // self.told
+
+    def conditioning(self, prompts: Embedding, sizes: Tensor | None = None) -> dict[str, Tensor]:
+        """What the network is told of prompts, by the names of its arguments.
+
+        sizes: (batch, `told`), what Stable Diffusion XL is told beside, as sinusoids (Podell et al. 2023, sec. 2.2).
+        """
+        given, config = {}, self.network.config
+        if config.text_width:
+            given["text"] = prompts.hidden
+            if prompts.mask is not None:
+                given["text_mask"] = prompts.mask
+        if config.pooled_width:
+            given["pooled"] = prompts.pooled
+            if sizes is not None:
+                each = sinusoids(sizes.to(prompts.pooled.device).flatten(), self.size_ids)
+                waves = each.reshape(len(sizes), -1).to(prompts.pooled)
+                given["pooled"] = torch.cat([prompts.pooled, waves], dim=1)
+        return given
 
     @property
     def diffuser(self) -> Diffuser:

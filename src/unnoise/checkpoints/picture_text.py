@@ -15,8 +15,8 @@ from safetensors.torch import save as to_safetensors
 from unnoise.checkpoints.building import Unfilled
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
-from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.files import building_folder
+from unnoise.errors import CheckpointError, InputError
+from unnoise.files import building_folder, check_new
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.text import PromptTokenizer, tokenizer_from_config
@@ -48,10 +48,7 @@ def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dty
     Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise FileError(
-            f"'{folder}' exists; an encoder never replaces one. Give a folder that does not exist yet."
-        )
+    check_new(folder, "an encoder")
     state = {
         name: stored(tensor, dtype).contiguous() for name, tensor in encoder.network.state_dict().items()
     }

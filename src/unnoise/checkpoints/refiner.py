@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,16 +57,13 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
     if not number or not 0 < start < 1:
         raise InputError(f"start is {start!r}; give a share of the times between 0 and 1, for example 0.8.")
     if isinstance(refiner, str | Path):
-        weight = next(model.network.parameters())
-        refiner = load(refiner, weight.dtype, weight.device)
+        refiner = load(refiner, model.network.dtype, model.device)
     reason = _apart(model, refiner)
     if reason:
         raise InputError(
             f"'{refiner.name}' cannot refine '{model.name}': {reason}. Give the refiner of the same family."
         )
-    found = Refiner(refiner, float(start))
-    base = None if model.base is None else replace(model.base, refiner=found)
-    return replace(model, refiner=found, base=base)
+    return model.changed(refiner=Refiner(refiner, float(start)))
 
 
 def _apart(model: Model, other: Model) -> str:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
-from unnoise.checkpoints.header import Header
+from unnoise.checkpoints.header import Header, some, unlike
 from unnoise.errors import CheckpointError
 
 _FLOATS = ("F32", "F16", "BF16")
@@ -19,13 +19,9 @@ _WHOLE = ("I8",)
 
 def check_header(path: Path, header: Header, wanted: Mapping[str, Tensor], description: str) -> None:
     """Raises CheckpointError unless the file holds exactly the wanted names and shapes, as `description` says."""
-    missing = [name for name in wanted if name not in header.tensors]
-    extra = [name for name in header.tensors if name not in wanted]
-    if missing or extra:
-        said = [
-            f"{word} {some(names)}" for word, names in (("lacks", missing), ("has extra", extra)) if names
-        ]
-        raise CheckpointError(f"'{path}' does not fit its {description}: it {' and '.join(said)}.")
+    fault = unlike(wanted, header.tensors)
+    if fault:
+        raise CheckpointError(f"'{path}' does not fit its {description}: it {fault}.")
     for name, info in header.tensors.items():
         shape = tuple(wanted[name].shape)
         allowed = _FLOATS if wanted[name].is_floating_point() else _WHOLE
@@ -63,9 +59,3 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise CheckpointError(f"{what} holds numbers that are not finite, in {some(bad)}; it cannot be used.")
-
-
-def some(names: list[str]) -> str:
-    """The first three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(repr, names[:3])) + more

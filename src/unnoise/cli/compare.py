@@ -70,9 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     steps = tuple(values.whole("--steps", part.strip(), 1, 1000, 20) for part in arguments.steps.split(","))
     count = values.whole("--count", arguments.count, 4, 256, 16)
     seed = values.whole("--seed", arguments.seed, 0, 2**62, 0)
-    guidance = (
-        None if arguments.guidance is None else values.number("--guidance", arguments.guidance, 0, 100, 2)
-    )
+    guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     schedulers = [name.strip() for name in arguments.schedulers.split(",") if name.strip()]
     out = Path(arguments.out).expanduser()
     if out.is_file():

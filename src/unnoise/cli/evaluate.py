@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from unnoise.checkpoints import Model
     from unnoise.cli.features import Encoding
-    from unnoise.evaluation import Likelihood
+    from unnoise.evaluation import Likelihood, Nearest, SetDistance
     from unnoise.evaluation.likelihood import Space
     from unnoise.evaluation.pictures import Folder, Numbers
 
@@ -28,7 +28,6 @@ _METHODS = {
     "vdm": "the bound in continuous time",
     "ode": "the probability-flow ODE",
 }
-_steps = partial(values.whole, low=2, high=1_000_000, example=100)
 _count = partial(values.whole, low=1, high=1_000_000, example=100)
 
 
@@ -113,15 +112,15 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     if methods[0] not in _METHODS:
         raise InputError(f"--method is {arguments.method}; give one of {', '.join(_METHODS)}, or all.")
     options: dict[str, Any] = {
-        "steps": None if arguments.steps is None else _steps("--steps", arguments.steps),
-        "calls": None if arguments.calls is None else _count("--calls", arguments.calls),
+        "steps": values.maybe(values.whole, "--steps", arguments.steps, 2, 1_000_000, 100),
+        "calls": values.maybe(_count, "--calls", arguments.calls),
         "bins": values.whole("--levels", arguments.levels, 2, 65_536, 256),
         "seed": values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0),
     }
     tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
     probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
-    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
-    fitted = None if arguments.fit_variance is None else _count("--fit-variance", arguments.fit_variance)
+    limit = values.maybe(_count, "--limit", arguments.limit)
+    fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(arguments.model)
@@ -194,24 +193,16 @@ def _training(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Fol
 
 def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool) -> dict[str, Tensor]:
     """What the network is told of each picture: its first caption, or the empty prompt."""
-    if model.text_encoder is None or model.tokenizer is None:
+    if not model.towers:
         return {}
     import torch
 
-    from unnoise.text import embed
+    from unnoise.pipelines.prompting import embedded
     from unnoise.training.captions import captions_of
 
     captions = captions_of(list(paths), data, "auto" if heed else "none")
-    with torch.inference_mode():
-        seen = embed(model.text_encoder, model.tokenizer, [(words or ("",))[0] for words in captions])
-    config, told = model.network.config, {}
-    if config.text_width:
-        told["text"] = seen.hidden.clone()
-        if seen.mask is not None:
-            told["text_mask"] = seen.mask.clone()
-    if config.pooled_width:
-        told["pooled"] = seen.pooled.clone()
-    return told
+    with torch.no_grad():
+        return model.conditioning(embedded(model, [(words or ("",))[0] for words in captions]))
 
 
 def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:
@@ -229,18 +220,17 @@ def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> N
 
 def run_distance(arguments: argparse.Namespace) -> int:
     """Run `evaluate distance`; returns its exit status."""
-    limit = None if arguments.limit is None else _count("--limit", arguments.limit)
+    limit = values.maybe(_count, "--limit", arguments.limit)
     neighbours = values.whole("--neighbours", arguments.neighbours, 1, 1000, 5)
     resamples = values.whole("--resamples", arguments.resamples, 0, 100_000, 40)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
     from unnoise import evaluation
 
     encoding = features.encoding(arguments.features)
-    sides = [
+    (real, names, name), (made, own, _) = (
         _features(Path(text).expanduser(), encoding, limit, arguments.json)
         for text in (arguments.real, arguments.made)
-    ]
-    (real, _, name), (made, files, _) = sides
+    )
     with Telling("intervals", arguments.json) as telling:
         found = evaluation.distance(
             real,
@@ -255,8 +245,6 @@ def run_distance(arguments: argparse.Namespace) -> int:
     close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
     if close is not None:
-        names = sides[0][1] or [str(place) for place in range(len(real))]
-        own = files or [str(place) for place in range(len(made))]
         told["nearest"] = [
             {"made": own[place], "real": names[int(index)], "distance": float(close.distance[place])}
             for place, index in enumerate(close.index)
@@ -264,27 +252,32 @@ def run_distance(arguments: argparse.Namespace) -> int:
         told["copies"] = [own[int(place)] for place in close.copies]
     if arguments.json:
         sys.stdout.write(json.dumps(told) + "\n")
-        return 0
+    else:
+        _tell_distance(found, close, told.get("nearest", []))
+    return 0
+
+
+def _tell_distance(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> None:
     sys.stdout.write(f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}\n")
     for measure, value in found.values.items():
         sys.stdout.write(f"{measure.replace('_', ' '):<20}{value}\n")
     for note in found.notes:
         sys.stdout.write(f"{note}\n")
-    for row in sorted(told.get("nearest", []), key=lambda row: row["distance"])[:10]:
+    for row in sorted(rows, key=lambda row: row["distance"])[:10]:
         sys.stdout.write(f"{row['made']} is {row['distance']:.4g} from {row['real']}\n")
     if close is not None:
         sys.stdout.write(f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})\n")
-    return 0
 
 
 def _features(
     path: Path, encoding: Encoding, limit: int | None, quiet: bool
 ) -> tuple[Numbers, list[str], str]:
-    """Feature vectors, file names, and what they are of."""
+    """Feature vectors, the pictures' names, and what they are of."""
     from unnoise import evaluation
 
     if path.suffix in (".npy", ".npz"):
-        return evaluation.read_array(path)[:limit], [], "given"
+        array = evaluation.read_array(path)[:limit]
+        return array, [str(place) for place in range(len(array))], "given"
     folder = evaluation.read_folder(path, None, limit)
     with Telling(f"features of {path.name}", quiet) as telling:
         made = encoding.encode(folder.pixels, telling.reach)

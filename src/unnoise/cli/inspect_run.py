@@ -32,10 +32,8 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    steps = None if arguments.steps is None else values.whole("--steps", arguments.steps, 1, 1000, 20)
-    guidance = (
-        None if arguments.guidance is None else values.number("--guidance", arguments.guidance, 0, 100, 2)
-    )
+    steps = values.maybe(values.whole, "--steps", arguments.steps, 1, 1000, 20)
+    guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
     path = Path(arguments.output).expanduser()
     path = path if path.suffix else path / "run.html"

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.progress import Progress
-from unnoise.errors import DataError, InputError
+from unnoise.cli.telling import Telling
+from unnoise.errors import InputError
+from unnoise.files import check_folder
 
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
@@ -165,21 +167,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     data, out = Path(arguments.data).expanduser(), Path(arguments.out).expanduser()
     asked = config(arguments)
-    if not data.is_dir():
-        what = "is a file" if data.exists() else "does not exist"
-        raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    check_folder(data)
     outputs.check_output("--out", out / "run", ())
     from unnoise.training import train
 
-    # Of processes that train as one, the first tells.
-    quiet = arguments.json or os.environ.get("RANK", "0") != "0"
-    with _Reading(quiet) as reading:
+    first = os.environ.get("RANK", "0") == "0"  # of processes that train as one, the one that tells
+    with Telling("reading pictures", quiet=arguments.json or not first) as reading:
         if arguments.plan:
-            return _tell_plan(data, out, asked, reading, arguments.json)
-        events = train(data, out, asked, arguments.resume, reading)
-    if os.environ.get("RANK", "0") != "0":
-        return _tell_nothing(events)
-    return _tell_json(events) if arguments.json else _tell(events, out, asked)
+            return _tell_plan(data, out, asked, reading.reach, arguments.json)
+        events = train(data, out, asked, arguments.resume, reading.reach)
+    if first and not arguments.json:
+        return _tell(events, out, asked)
+    return _tell_json(events, quiet=not first)
 
 
 def _tell_plan(
@@ -215,40 +214,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-class _Reading:
-    """Shows how many pictures have been decoded: a bar that appears when the first is, and goes when all are."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._tell
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__()
-
-    def _tell(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = Progress(total, "reading pictures", self._quiet).__enter__()
-        self._bar.reach(done)
-
-
-def _tell_nothing(events: Iterator[Event]) -> int:
-    last = ""
-    for event in events:
-        last = type(event).__name__
-    return 130 if last == "Stopped" else 0
-
-
-def _tell_json(events: Iterator[Event]) -> int:
+def _tell_json(events: Iterator[Event], quiet: bool) -> int:
     name = ""
     for event in events:
         name = type(event).__name__.lower()
-        facts: dict[str, Any] = {"event": name, **vars(event)}
-        sys.stdout.write(json.dumps(facts, default=str) + "\n")
-        sys.stdout.flush()
+        if not quiet:
+            sys.stdout.write(json.dumps({"event": name, **vars(event)}, default=str) + "\n")
+            sys.stdout.flush()
     return 130 if name == "stopped" else 0
 
 

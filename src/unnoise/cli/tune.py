@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             looks=0 if arguments.levels_only else 3,
             rounds=rounds,
             start=start,
-            told=lambda done, whole: telling.reach(done, whole),
+            told=telling.reach,
         )
         for each in made:  # kept round by round: a fit that is stopped is shorter, not lost
             each.tuned.write(out)

@@ -17,6 +17,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Flow, Level, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
+from unnoise.process.level import expand
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Plan, Scheduler, Stepper, StepperOutput, grids, names
 from unnoise.schedulers.presets.preset import Preset
@@ -211,11 +212,8 @@ class DiffusersScheduler:
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Alpha x_0 + sigma eps at the times (batch,), or one time for all."""
         levels = [self._level(float(time)) for time in timesteps.reshape(-1)]
-        shape = (-1, *[1] * (original_samples.dim() - 1))
         alpha, sigma = (
-            torch.tensor([float(getattr(level, part)) for level in levels])
-            .to(original_samples.device, original_samples.dtype)
-            .reshape(shape)
+            expand(torch.tensor([float(getattr(level, part)) for level in levels]), original_samples)
             for part in ("alpha", "sigma")
         )
         return alpha * original_samples + sigma * noise

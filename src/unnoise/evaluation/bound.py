@@ -15,7 +15,7 @@ from unnoise.errors import InputError
 from unnoise.evaluation.decoder import Cdf, discretised_log_likelihood
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
-from unnoise.evaluation.subject import Subject, rows_at
+from unnoise.evaluation.subject import Subject
 from unnoise.process import EDM, Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
 
 _PILOT = 64  # steps at which a cheap estimate first looks, to learn where the cost is
@@ -45,7 +45,7 @@ class Chain:
         """
         times = _times(schedule, steps, bins)
         levels = schedule.level(torch.tensor(times, dtype=torch.float64))
-        pair = [rows_at(levels, torch.tensor(place)) for place in (1, 0)]
+        pair = [levels.rows(torch.tensor(place)) for place in (1, 0)]
         floor = float(transition(pair[0], pair[1]).small)
         return cls(levels, schedule.level(schedule.clean_time), floor)
 
@@ -56,7 +56,7 @@ class Chain:
         """Where the steps of these indices start, and where they lead: index 0 leads to the clean data."""
         parts = zip(_numbers(self.clean), _numbers(self.levels), strict=True)
         below = Level(*(torch.cat([clean.reshape(1), table]) for clean, table in parts))
-        return rows_at(self.levels, index), rows_at(below, index)
+        return self.levels.rows(index), below.rows(index)
 
 
 def _numbers(level: Level) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from unnoise.evaluation.cells import REFERENCE, Cell, Report
 from unnoise.evaluation.distances import Features, energy, kernel
 from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
-from unnoise.evaluation.sets import Interval
+from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
 from unnoise.schedulers import names
 
@@ -133,12 +133,8 @@ class _Measure:
     def between(self, made: Features, goal: Features) -> Interval:
         """With the interval of half samples, the same halves for every cell."""
         far = energy if self.features is None else kernel
-        source, halves = np.random.default_rng(0), []
-        for _ in range(_RESAMPLES):
-            x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (made, goal))
-            halves.append(far(x, y))
-        value, reach = far(made, goal), 1.96 * float(np.std(halves, ddof=1))
-        return Interval(value, value - reach, value + reach)
+        halves = [far(x, y) for x, y in half_samples(made, goal, _RESAMPLES)]
+        return interval(far(made, goal), halves)
 
 
 @dataclass

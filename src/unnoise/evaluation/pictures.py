@@ -14,6 +14,7 @@ from torch import Tensor
 from unnoise import images
 from unnoise.errors import DataError, InputError
 from unnoise.evaluation.distances import Features
+from unnoise.files import check_folder
 
 Numbers = npt.NDArray[np.number[Any]]
 """(pictures, features) in any type of number."""
@@ -40,9 +41,7 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     limit: at most so many, spread evenly over the names. Raises DataError where the folder is missing or holds no
     picture, and where a picture has another size.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"'{folder}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    check_folder(folder)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,13 +87,11 @@ def distance(
     }
     whole = _every(measures, a, b, neighbours)
     halves = []
-    source = np.random.default_rng(seed)
-    for done in range(resamples):
-        x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (a, b))
+    for done, (x, y) in enumerate(half_samples(a, b, resamples, seed), 1):
         halves.append(_every(measures, x, y, min(neighbours, len(x) - 1, len(y) - 1)))
         if told is not None:
-            told(done + 1, resamples)
-    values = {name: _interval(value, [half[name] for half in halves]) for name, value in whole.items()}
+            told(done, resamples)
+    values = {name: interval(value, [half[name] for half in halves]) for name, value in whole.items()}
     notes = (
         () if chosen else (f"no Frechet distance: {min(len(a), len(b))} pictures for {a.shape[1]} features",)
     )
@@ -106,7 +104,16 @@ def _every(
     return {name: measure(a, b) for name, measure in measures.items()} | asdict(manifold(a, b, neighbours))
 
 
-def _interval(value: float, halves: list[float]) -> Interval:
+def half_samples(a: Features, b: Features, count: int, seed: int = 0) -> Iterator[tuple[Features, Features]]:
+    """Half the rows of both, drawn without replacement, so many times."""
+    source = np.random.default_rng(seed)
+    for _ in range(count):
+        x, y = (part[source.permutation(len(part))[: len(part) // 2]] for part in (a, b))
+        yield x, y
+
+
+def interval(value: float, halves: list[float]) -> Interval:
+    """A statistic of all with its interval, from the same of half samples; unknown ends with fewer than two."""
     if len(halves) < 2:
         return Interval(value, math.nan, math.nan)
     reach = 1.96 * float(np.std(halves, ddof=1))

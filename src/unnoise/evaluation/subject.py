@@ -84,14 +84,6 @@ def keyed(seed: int, shape: Sequence[int]) -> Draw:
     return draw
 
 
-def rows_at(level: Level, index: Tensor) -> Level:
-    """The levels at these indices of a table of levels."""
-    time, alpha, sigma = (
-        torch.as_tensor(part, dtype=torch.float64)[index] for part in (level.time, level.alpha, level.sigma)
-    )
-    return Level(time, alpha, sigma)
-
-
 def on_grid(images: Tensor, bins: int) -> Tensor:
     """Pictures as floats in [-1, 1] on the grid of `bins` grey levels: bytes are scaled, floats are checked.
 

@@ -19,9 +19,10 @@ _KEPT = 2**30
 
 @cache
 def keep_freed() -> bool:
-    """From now on this process keeps what it frees, in blocks up to 1 GiB, until `hand_back`.
+    """From now on this process keeps what it frees, in blocks up to 1 GiB; `hand_back` frees what is kept by then.
 
-    Returns whether it does: with glibc, on Linux. Elsewhere nothing changes.
+    Returns whether it does: with glibc, on Linux. Elsewhere nothing changes. glibc does not tell the thresholds that it
+    had, so they stay as they are set here.
     """
     library = _library()
     if library is None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.networks.settings import Settings
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 
 
 @dataclass(frozen=True)
-class PictureEncoderConfig:
+class PictureEncoderConfig(Settings):
     """The shape of a picture encoder.
 
     size: side of the pictures that it sees. widths: channels of each level; each level halves the picture first.
     blocks: residual blocks a level. features: length of the vector. groups: of the group norms.
     """
+
+    kind = "a picture encoder"
 
     size: int = 64
     widths: tuple[int, ...] = (32, 64, 128, 192)
@@ -29,28 +30,13 @@ class PictureEncoderConfig:
     groups: int = 8
 
     def __post_init__(self) -> None:
-        values = {"size": self.size, "blocks": self.blocks, "features": self.features, "groups": self.groups}
-        for name, value in (values | {f"widths[{i}]": width for i, width in enumerate(self.widths)}).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
-        if not self.widths or any(width % self.groups for width in self.widths):
+        self.check_counts("size", "blocks", "features", "groups")
+        if not self.widths or any(width < 1 or width % self.groups for width in self.widths):
             raise InputError(
                 f"widths is {self.widths}; give multiples of groups ({self.groups}), at least one."
             )
         if self.size % 2 ** len(self.widths):
             raise InputError(f"size is {self.size}; give a multiple of {2 ** len(self.widths)}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PictureEncoderConfig:
-        """The configuration that `to_dict` wrote. Raises InputError for a name that is not a field."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise InputError(f"{min(unknown)!r} is not a setting of a picture encoder.")
-        return cls(**{**values, "widths": tuple(values.get("widths", cls.widths))})
 
 
 class PictureEncoder(nn.Module):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.networks.settings import Settings
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 POOLINGS = ("end", "mean")
 
 
 @dataclass(frozen=True)
-class TextEncoderConfig:
+class TextEncoderConfig(Settings):
     """The shape of a text encoder. The defaults are CLIP ViT-L/14's (Stable Diffusion 1).
 
     vocabulary: number of token ids. width: of the hidden states. layers, heads: of the transformer.
@@ -33,6 +34,8 @@ class TextEncoderConfig:
     learned: with `vectors`, the ids below this have a learned vector.
     token_dropout: with `vectors`, how often in training a token goes without its learned vector.
     """
+
+    kind = "a text encoder"
 
     vocabulary: int = 49408
     width: int = 768
@@ -52,10 +55,9 @@ class TextEncoderConfig:
     token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "layers", "heads", "positions", "expansion"):
-            _whole(name, getattr(self, name))
+        self.check_counts("vocabulary", "width", "layers", "heads", "positions", "expansion")
         if self.projection is not None:
-            _whole("projection", self.projection)
+            self.check_counts("projection")
         if self.width % self.heads:
             raise InputError(
                 f"width is {self.width} and heads {self.heads}; give a width that heads divides."
@@ -107,21 +109,6 @@ class TextEncoderConfig:
             end_token=end_token,
             attend_padding=False,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TextEncoderConfig:
-        """The configuration that `to_dict` wrote. Raises InputError for a name that is not a field."""
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise InputError(
-                    f"{name!r} is not a setting of a text encoder; these are: {', '.join(sorted(known))}."
-                )
-        return cls(**values)
 
 
 class TextEncoding(NamedTuple):
@@ -304,11 +291,6 @@ def _allowed(mask: Tensor | None, causal: bool) -> Tensor | None:
     if causal:
         allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
     return allowed
-
-
-def _whole(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
 
 
 def _one_of(name: str, value: str, names: tuple[str, ...]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
+from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.in_place import plus, silu
 from unnoise.networks.unet.norm import GroupNorm
@@ -21,7 +21,7 @@ _LOG_VARIANCE = (-30.0, 20.0)
 
 
 @dataclass(frozen=True)
-class AutoEncoderConfig:
+class AutoEncoderConfig(Settings):
     """The shape of an autoencoder. The defaults are Stable Diffusion's.
 
     channels, latent_channels: of pictures and of latents. widths: channels of each level, the finest first; each
@@ -30,6 +30,8 @@ class AutoEncoderConfig:
     convolutions stand between the halves and the latents. scale, shift: the diffusion works on
     (z - shift) * scale, which has about unit variance.
     """
+
+    kind = "an autoencoder"
 
     channels: int = 3
     latent_channels: int = 4
@@ -42,10 +44,7 @@ class AutoEncoderConfig:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "latent_channels", "blocks", "norm_groups"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
+        self.check_counts("channels", "latent_channels", "blocks", "norm_groups")
         if not self.widths or any(width < 1 or width % self.norm_groups for width in self.widths):
             raise InputError(
                 f"widths is {self.widths} and norm_groups {self.norm_groups}; give each level a multiple of "
@@ -68,22 +67,6 @@ class AutoEncoderConfig:
     def stable_diffusion_xl(cls) -> AutoEncoderConfig:
         """That of Stable Diffusion XL (Podell et al. 2023): the same network, latents of another scale."""
         return cls(scale=0.13025)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {"widths": list(self.widths)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AutoEncoderConfig:
-        """The inverse of `to_dict`. Raises InputError for a field that does not exist."""
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InputError(
-                    f"'{name}' is not a setting of an autoencoder; these are {', '.join(known)}."
-                )
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**plain)
 
 
 class LatentGaussian(NamedTuple):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.networks.unet import Reusing
+from unnoise.pipelines.limits import number, whole
 from unnoise.process import Level
 
 MOST = 1000
@@ -32,14 +33,11 @@ class FeatureCache:
     blocks: int = 0
 
     def __post_init__(self) -> None:
-        turn = self.turn
-        number = turn is None or (isinstance(turn, int | float) and not isinstance(turn, bool))
-        if not number or not 0.0 <= (turn or 0.0) <= math.pi / 2:
-            raise InputError(f"the cache's turn is {turn!r}; give radians from 0 to 1.57, for example 0.15.")
-        for name, value in (("every", self.every), ("blocks", self.blocks)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
-                raise InputError(f"the cache's {name} is {value!r}; give a whole number from 0 to {MOST}.")
-        if turn is None and not self.every:
+        if self.turn is not None:
+            number("the cache's turn", self.turn, 0.0, math.pi / 2, 0.15, "radians")
+        whole("the cache's every", self.every, 0, MOST, 3)
+        whole("the cache's blocks", self.blocks, 0, MOST, 1)
+        if self.turn is None and not self.every:
             raise InputError(
                 "this cache would never look again; give turn, for example 0.15, or every, such as 3."
             )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.pipelines.limits import number
 from unnoise.process import Level, Prediction
 
 
@@ -95,9 +96,9 @@ class Projected(Guidance):
     momentum: float = -0.5
 
     def __post_init__(self) -> None:
-        _check("parallel", self.parallel, 0.0, 1.0, 0.0)
-        _check("limit", self.limit, 0.0, 1e6, 15.0)
-        _check("momentum", self.momentum, -0.99, 0.99, -0.5)
+        number("parallel", self.parallel, 0.0, 1.0, 0.0)
+        number("limit", self.limit, 0.0, 1e6, 15.0)
+        number("momentum", self.momentum, -0.99, 0.99, -0.5)
 
     def combine(self, without: Tensor, heeding: Tensor, asked: Asked | None, memory: list[Tensor]) -> Tensor:
         """The answer whose clean sample is as above."""
@@ -131,7 +132,7 @@ class Rescaled(Guidance):
     share: float = 0.7
 
     def __post_init__(self) -> None:
-        _check("the rescaled share", self.share, 0.0, 1.0, 0.7)
+        number("the rescaled share", self.share, 0.0, 1.0, 0.7)
 
     @property
     def scale(self) -> float:  # type: ignore[override]
@@ -242,10 +243,3 @@ def _known(asked: Asked | None) -> Asked:
             "this guidance depends on the noise level; give asked=Asked(x, level, prediction), as pipelines do."
         )
     return asked
-
-
-def _check(name: str, value: float, low: float, high: float, example: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InputError(
-            f"{name} is {value!r}; give a number from {low:g} to {high:g}, for example {example:g}."
-        )

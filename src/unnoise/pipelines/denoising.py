@@ -23,9 +23,10 @@ from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.limits import whole
 from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import STEPS, Request, whole
+from unnoise.pipelines.request import STEPS, Request
 from unnoise.pipelines.show import show
 from unnoise.pipelines.start_noise import start_noise
 from unnoise.pipelines.steering import steered
@@ -71,7 +72,7 @@ class Denoising(Iterator[Step]):
     """One run: an iterator of its steps. `len` is their number, `result()` makes those that are left.
 
     request, recipes, notes are known before the first step. Leaving the iterator is how to cancel. given: what it
-    begins from beside noise. noise: the unit noise of its start. A model with a refiner hands over to it on the way.
+    begins from beside noise. A model with a refiner hands over to it on the way.
     """
 
     def __init__(self, model: Model, request: Request, plan: Plan, given: Given = NOTHING) -> None:
@@ -93,8 +94,24 @@ class Denoising(Iterator[Step]):
             self._second = Denoising(model.refiner.model, request, plan, given)
         with torch.inference_mode():
             self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
-            self.noise = self._noise()
-            self._steps = plan.run(self.estimate, given.begin(plan, self.noise), given.source(request))
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The unit noise of the start. Drawn when it is asked for: the run of a refiner has no start."""
+        request, noise = self.request, self.request.latents
+        if noise is None:
+            sides = request.height // self._model.factor, request.width // self._model.factor
+            shape = (len(request.seeds), self._model.shape[0], *sides)
+            if request.noise:
+                noise = start_noise(request.noise, request.seeds, shape)
+            else:
+                noise = self._given.source(request)("start", like=torch.empty(shape))
+        return noise.to(self._model.device, torch.float32)
+
+    @cached_property
+    def _steps(self) -> Iterator[SchedulerStep]:
+        begun = self._given.begin(self._plan, self.noise)
+        return self._plan.run(self.estimate, begun, self._given.source(self.request))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -136,10 +153,12 @@ class Denoising(Iterator[Step]):
 
     def estimate(self, x: Tensor, level: Level) -> Estimate:
         """The network as it is asked at the next step, with its prompts and guidance."""
-        made = 0 if self._last is None else self._last.index + 1
+        return self._estimate(0 if self._last is None else self._last.index + 1, x, level)
+
+    def _estimate(self, made: int, x: Tensor, level: Level) -> Estimate:
+        """The same, after so many steps."""
         if self._second is not None and made >= self._turn:
-            self._second._last = self._last
-            return self._second.estimate(x, level)
+            return self._second._estimate(made, x, level)
         condition = self._telling.at(made)
         told_anew = self._asked is None or self._asked[0] is not condition
         if self._asked is None or told_anew:
@@ -170,18 +189,6 @@ class Denoising(Iterator[Step]):
         model = self._model
         network = self._given.network(model, self.request, condition, self._memory, self._both)
         return Diffuser(network, model.schedule, model.prediction, model.variance, model.clip)
-
-    def _noise(self) -> Tensor:
-        request, device = self.request, next(self._model.network.parameters()).device
-        noise = request.latents
-        if noise is None:
-            sides = request.height // self._model.factor, request.width // self._model.factor
-            shape = (len(request.seeds), self._model.shape[0], *sides)
-            if request.noise:
-                noise = start_noise(request.noise, request.seeds, shape)
-            else:
-                noise = self._given.source(request)("start", like=torch.empty(shape))
-        return noise.to(device, torch.float32)
 
     def _check(self, step: Step) -> None:
         if bool(torch.isfinite(step.x).all()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
+from unnoise.pipelines.limits import number
 from unnoise.pipelines.options import (
     Options,
     check_kind,
@@ -114,7 +114,7 @@ class Edit:
         """The same run step by step: an iterator of Step, each with `preview()`."""
         model = self.model
         check_kind(model, "edit")
-        _check(picture_guidance)
+        number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
         pictures = read_picture(
             "picture", picture, picture_channels(model), expected_pictures(prompt, options)
         )
@@ -147,11 +147,3 @@ class Edit:
                 f"{request.scheduler_name} needs plain guidance, and an edit is guided twice; give another."
             )
         return Denoising(model, request, plan, given)
-
-
-def _check(value: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0.0 <= value <= GUIDANCE:
-        raise InputError(
-            f"picture_guidance is {value!r}; give a number from 0 to {GUIDANCE:g}, for example 1.5."
-        )

@@ -17,8 +17,7 @@ def with_engine(model: Model, engine: str) -> Model:
         from unnoise.networks.unet.openvino import library
 
         library()
-    base = None if model.base is None else with_engine(model.base, engine)
-    return replace(model, engine=engine, base=base)
+    return model.changed(engine=engine)
 
 
 def engaged(model: Model, cache: FeatureCache | None) -> Model:

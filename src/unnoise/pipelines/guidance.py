@@ -12,7 +12,6 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import Reusing, TextMemory, UNet
-from unnoise.networks.unet.embedding import sinusoids
 from unnoise.pipelines.combining import Asked, Guidance, as_guidance
 from unnoise.pipelines.composing import Mix
 from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
@@ -56,18 +55,17 @@ class Condition:
         said = [phrases_of(prompt) for prompt in prompts]
         unsaid = [phrase for prompt in negatives for phrase in phrases_of(prompt)]
         rows = [embedder(phrase) for phrase in (*unsaid, *(phrase for phrases in said for phrase in phrases))]
-        hidden, mask = stacked(rows)
-        pooled = torch.cat([row.pooled for row in rows])
+        heard, sizes = stacked(rows), None
         if model.size_ids:
+            sizes = _sizes(model, size, len(unsaid), len(rows))
             if model.more_text:
                 empty = [place for place, phrase in enumerate(unsaid) if not phrase.text]
-                hidden[empty] = 0
-                pooled[empty] = 0
-            pooled = torch.cat([pooled, _told(model, size, len(unsaid), len(rows)).to(pooled)], dim=1)
-        config = model.network.config
+                heard.hidden[empty] = 0
+                heard.pooled[empty] = 0
+        told = model.conditioning(heard, sizes)
         return cls(
-            text=model.network.remember(hidden, mask) if config.text_width else None,
-            pooled=pooled if config.pooled_width else None,
+            text=model.network.remember(told["text"], told.get("text_mask")) if "text" in told else None,
+            pooled=told.get("pooled"),
             notes=embedder.notes,
             mix=Mix.of(len(unsaid), said),
         )
@@ -97,24 +95,14 @@ class Condition:
         return self.mix.join(network(spread, times, text=self.text, pooled=self.pooled).sample)
 
 
-def _told(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tensor:
+def _sizes(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tensor:
     """What each of so many rows is told of its size: the whole of it, cut at the corner, and the size again.
 
     The refiner is told a score of beauty instead of the last, another where the negative prompts stand.
     """
     ugly, beautiful = SCORES
     last = [size, size] if model.more_text else [(ugly,), (beautiful,)]
-    told = [[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)]
-    return told_sizes(model, torch.tensor(told))
-
-
-def told_sizes(model: Model, numbers: Tensor) -> Tensor:
-    """(batch, count * width): sinusoids of numbers (batch, count) (Podell et al. 2023).
-
-    They are height and width of a picture, top and left of the cut of it, height and width of what is shown; the
-    refiner's last is a score instead of two.
-    """
-    return sinusoids(numbers.flatten(), model.size_ids).reshape(len(numbers), -1)
+    return torch.tensor([[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)])
 
 
 class Halves(NamedTuple):

@@ -109,4 +109,4 @@ def _latents(model: Model, picture: Picture, count: int) -> Tensor | None:
         raise InputError(
             f"picture is latents of shape {list(picture.shape)}; give finite ones, one for all or for each of {count}."
         )
-    return picture.detach().to(next(model.network.parameters()).device, torch.float32)
+    return picture.detach().to(model.device, torch.float32)

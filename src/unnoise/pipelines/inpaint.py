@@ -25,6 +25,7 @@ from unnoise.pipelines.canvas import (
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
+from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import (
     Options,
     check_kind,
@@ -116,8 +117,8 @@ class Inpaint:
         sides = (pictures.shape[2], pictures.shape[3])
         request = requested(model, prompt, options, None if area == "masked" else sides)
         plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
-        whole = (0, 0, sides[1], sides[0])
-        canvas = Canvas(pictures, feathered(fresh, feather), whole, (request.height, request.width))
+        size, everywhere = (request.height, request.width), (0, 0, sides[1], sides[0])
+        canvas = Canvas(pictures, feathered(fresh, feather), everywhere, size)
         if area == "masked":
             canvas = canvas.around_mask(padding)
         told: dict[str, Any] = {
@@ -137,11 +138,10 @@ class Inpaint:
 def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, record: dict[str, Any]) -> Given:
     """What an ordinary model is given to inpaint this canvas, or an inpainting model."""
     hidden, part = canvas.hidden, canvas.part
-    device = next(model.network.parameters()).device
     with torch.inference_mode():
         clean = encode(model, part)
         # a latent is new where any of its pixels is: all that is painted must be free to change
-        fresh = F.max_pool2d(hidden.float(), model.factor).to(device)
+        fresh = F.max_pool2d(hidden.float(), model.factor).to(model.device)
         beside = None
         if kind_of(model) == "inpaint":
             shown = encode(model, part * ~hidden)
@@ -171,10 +171,7 @@ def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None
 
 
 def _check(feather: float, area: str, padding: int) -> None:
-    number = isinstance(feather, int | float) and not isinstance(feather, bool)
-    if not number or not 0.0 <= feather <= FEATHER:
-        raise InputError(f"feather is {feather!r}; give pixels from 0 to {FEATHER:g}, for example 4.")
+    number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
+    whole("padding", padding, 0, PADDING, 32)
     if area not in AREAS:
         raise InputError(f"area is {area!r}; give 'picture' or 'masked'.")
-    if isinstance(padding, bool) or not isinstance(padding, int) or not 0 <= padding <= PADDING:
-        raise InputError(f"padding is {padding!r}; give whole pixels from 0 to {PADDING}, for example 32.")

@@ -34,8 +34,7 @@ def encode(model: Model, pictures: Tensor, scaled: bool = True) -> Tensor:
     pictures: in [-1, 1], sides multiples of the model's factor. Latents are the mean of what the encoder says, one by
     one, so that none depends on its batch or on a seed. scaled: in the units of the diffusion, not the autoencoder's.
     """
-    device = next(model.network.parameters()).device
-    pictures = pictures.to(device, torch.float32)
+    pictures = pictures.to(model.device, torch.float32)
     if model.autoencoder is None:
         return pictures
     rows = [_finite(model.autoencoder, _encoded, picture) for picture in torch.split(pictures, 1)]

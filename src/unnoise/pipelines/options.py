@@ -46,26 +46,8 @@ def requested(
     width, height = options.get("width"), options.get("height")
     if picture is not None and (width is None or height is None):
         near = near_size(model, picture)
-        height, width = height or near[0], width or near[1]
-    return check(
-        model,
-        prompt,
-        negative=options.get("negative", ""),
-        steps=options.get("steps"),
-        guidance=options.get("guidance"),
-        seed=options.get("seed"),
-        seeds=options.get("seeds"),
-        width=width,
-        height=height,
-        count=options.get("count", 1),
-        scheduler=options.get("scheduler"),
-        compat=options.get("compat"),
-        noise=options.get("noise"),
-        latents=options.get("latents"),
-        prompt_style=options.get("prompt_style", "a1111"),
-        clip_skip=options.get("clip_skip"),
-        cache=options.get("cache"),
-    )
+        options = {**options, "height": height or near[0], "width": width or near[1]}
+    return check(model, prompt, **options)
 
 
 def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:

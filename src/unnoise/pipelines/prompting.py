@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.text import Embedding, Phrase, Prompt, embed_phrase
+from unnoise.text import Embedding, Phrase, Prompt, embed, embed_phrase
 
 Said = tuple[Phrase, ...]
 """What one prompt says at one step: a phrase, or as many as AND joins."""
@@ -78,20 +78,40 @@ def phrases_of(prompt: str | Said) -> Said:
     return (Phrase.plain(prompt),) if isinstance(prompt, str) else prompt
 
 
-def stacked(rows: Sequence[Embedding]) -> tuple[Tensor, Tensor | None]:
-    """Hidden states (rows, length, width) of embeddings of various lengths, and which of them may be read.
+def stacked(rows: Sequence[Embedding]) -> Embedding:
+    """Embeddings of one prompt each, of various lengths, as a batch.
 
     Shorter ones are filled up with states that nothing reads: each row means what it means alone.
     """
-    length = max(row.hidden.shape[1] for row in rows)
-    hidden = torch.cat([_longer(row.hidden, length) for row in rows])
-    if all(row.mask is None and row.hidden.shape[1] == length for row in rows):
-        return hidden, None
-    masks = [
-        row.hidden.new_ones(row.hidden.shape[:2], dtype=torch.bool) if row.mask is None else row.mask
-        for row in rows
-    ]
-    return hidden, torch.cat([_longer(mask, length) for mask in masks])
+    length, mask = max(row.hidden.shape[1] for row in rows), None
+    if any(row.mask is not None or row.hidden.shape[1] < length for row in rows):
+        masks = [
+            row.hidden.new_ones(row.hidden.shape[:2], dtype=torch.bool) if row.mask is None else row.mask
+            for row in rows
+        ]
+        mask = torch.cat([_longer(mask, length) for mask in masks])
+    return Embedding(
+        torch.cat([_longer(row.hidden, length) for row in rows]),
+        mask,
+        torch.cat([row.pooled for row in rows]),
+        tuple(row.cut[0] for row in rows),
+        tuple(row.unknown[0] for row in rows),
+    )
+
+
+def embedded(model: Model, captions: Sequence[str]) -> Embedding:
+    """Plain captions through the text encoders, each different one once. Differentiable.
+
+    Of a latent model a long one goes on in further chunks, as prompts do; those of a small model go in one batch.
+    """
+    words = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+    if model.autoencoder is None:
+        (tower,) = model.towers
+        found = embed(tower.encoder, tower.tokenizer, list(words), skip=tower.skip)
+    else:
+        embedder = Embedder(model)
+        found = stacked([embedder(Phrase.plain(caption)) for caption in words])
+    return found.rows([words[caption] for caption in captions])
 
 
 def check_loras(prompts: Sequence[Prompt], model: Model) -> None:

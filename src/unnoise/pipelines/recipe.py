@@ -183,17 +183,8 @@ class Recipe:
     @classmethod
     def from_png(cls, path: str | Path) -> Recipe:
         """The recipe in a picture: ours without loss when it is there, else another program's. Raises FileError."""
-        from unnoise import images
-
-        text = images.read_text(Path(path))
-        if "unnoise" in text:
-            return cls.from_json(text["unnoise"])
-        found = recipes.read_chunks(text)
-        if found is None:
-            raise FileError(
-                f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
-            )
-        return cls.from_found(found)
+        found = written_in(path)
+        return cls.from_found(found) if isinstance(found, FoundRecipe) else found
 
     def png_text(self) -> dict[str, str]:
         """The text chunks of a PNG: "parameters" for people and other tools, "unnoise" without loss."""
@@ -201,6 +192,21 @@ class Recipe:
 
 
 _EXAMPLE = Recipe("", guidance=1.0)
+
+
+def written_in(path: str | Path) -> Recipe | FoundRecipe:
+    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither."""
+    from unnoise import images
+
+    text = images.read_text(Path(path))
+    if "unnoise" in text:
+        return Recipe.from_json(text["unnoise"])
+    found = recipes.read_chunks(text)
+    if found is None:
+        raise FileError(
+            f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
+        )
+    return found
 
 
 def _split(scheduler: str) -> tuple[str, str]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise import images
 from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.model import Model
-from unnoise.checkpoints.recipes import FoundRecipe, read_chunks
-from unnoise.errors import FileError, InputError
+from unnoise.checkpoints.recipes import FoundRecipe
+from unnoise.errors import InputError
 from unnoise.pipelines import repeat_foreign as foreign
 from unnoise.pipelines import repeat_own as own
-from unnoise.pipelines.recipe import Recipe
+from unnoise.pipelines.recipe import Recipe, written_in
 from unnoise.pipelines.recipe_adapters import asked_by, wanted_of
 from unnoise.pipelines.repeat_parts import Folders, Steering
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of, begin, missing_picture
@@ -71,14 +70,9 @@ class Repeat:
         Raises FileError where it holds no recipe or too much text, InputError for a recipe that makes no sense.
         """
         folders = Folders(lora_dir, embedding_dir, control_dir)
-        text = images.read_text(Path(path))
-        if "unnoise" in text:
-            return _own(_said(Recipe.from_json(text["unnoise"]), prompt), model, folders)
-        found = read_chunks(text)
-        if found is None:
-            raise FileError(
-                f"'{path}' holds no recipe; give a picture that unnoise, A1111, ComfyUI, InvokeAI or their kin wrote."
-            )
+        found = written_in(path)
+        if isinstance(found, Recipe):
+            return _own(_said(found, prompt), model, folders)
         return _foreign(found, model, folders, prompt)
 
     def adapted(self, pipe: TextToImage, live: bool = False) -> TextToImage:

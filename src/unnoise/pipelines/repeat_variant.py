@@ -26,12 +26,12 @@ _ENTRY = ("strength", "noise_level")
 
 def arguments_of(recipe: Recipe) -> dict[str, Any]:
     """The arguments that its variant has beside those of every pipeline. Raises InputError for ones without sense."""
+    if recipe.variant == "edit":  # begins with noise alone, whatever strength A1111 tells of it
+        return {"picture_guidance": recipe.image_guidance}
     told: dict[str, Any] = {name: getattr(recipe, name) for name in _ENTRY if getattr(recipe, name)}
     if recipe.variant == SECOND:
         told |= {"scale": recipe.hires_scale, "enlarge": recipe.hires_in or "latents"}
         told |= {"second_steps": recipe.hires_steps} if recipe.hires_steps else {}
-    if recipe.variant == "edit":
-        told["picture_guidance"] = recipe.image_guidance
     if recipe.variant == "inpaint":
         told |= {"feather": recipe.feather, "paste": not recipe.unpasted}
         told |= {"area": "masked", "padding": recipe.padding} if recipe.area == "masked" else {}
@@ -70,7 +70,10 @@ def begin(
         return SecondPass(pipe.model).denoise(prompt, **arguments, **options)
     if init is None:
         return pipe.denoise(prompt, **options)
-    if kind_of(pipe.model) == "edit":
+    edits = kind_of(pipe.model) == "edit"
+    # a model of the other kind has no use for what the picture's own was told
+    arguments = {name: value for name, value in arguments.items() if (name == "picture_guidance") == edits}
+    if edits:
         return Edit(pipe.model).denoise(prompt, init, **arguments, **options)
     if mask is not None or "outpaint" in arguments:
         return Inpaint(pipe.model).denoise(prompt, init, mask, **arguments, **options)

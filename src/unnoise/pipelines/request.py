@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.caching import FeatureCache, as_cache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
+from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
@@ -86,21 +86,21 @@ def check(
     model: Model,
     prompt: str | Sequence[str],
     *,
-    negative: str | Sequence[str],
-    steps: int | None,
-    guidance: float | Guidance | None,
-    seed: int | None,
-    seeds: Sequence[int] | None,
-    width: int | None,
-    height: int | None,
-    count: int,
-    scheduler: str | Scheduler | None,
-    compat: str | None,
-    noise: str | None,
-    latents: Tensor | None,
-    prompt_style: str,
-    clip_skip: int | None,
-    cache: float | str | FeatureCache | None,
+    negative: str | Sequence[str] = "",
+    steps: int | None = None,
+    guidance: float | Guidance | None = None,
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    count: int = 1,
+    scheduler: str | Scheduler | None = None,
+    compat: str | None = None,
+    noise: str | None = None,
+    latents: Tensor | None = None,
+    prompt_style: str = "a1111",
+    clip_skip: int | None = None,
+    cache: float | str | FeatureCache | None = None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -141,16 +141,6 @@ def check(
     check_loras(request.said, model)
     _check_latents(request, model)
     return request
-
-
-def whole(name: str, value: object, low: int, high: int) -> int:
-    """`value` when it is a whole number from `low` to `high`; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        example = min(max(20, low), high) if high > 1 else low
-        raise InputError(
-            f"{name} is {value!r}; give a whole number from {low} to {high:,}, for example {example}."
-        )
-    return value
 
 
 def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
@@ -208,12 +198,10 @@ def _check_seed(name: str, value: object) -> None:
 def _guidance(model: Model, guidance: float | None) -> float:
     if guidance is None:
         return float(model.defaults.guidance) if model.text_encoder is not None else 1.0
-    number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
-    if not number or not math.isfinite(guidance) or not 0.0 <= guidance <= GUIDANCE:
-        raise InputError(f"guidance is {guidance!r}; give a number from 0 to {GUIDANCE:g}, for example 2.")
-    if guidance != 1.0 and model.text_encoder is None:
+    asked = number("guidance", guidance, 0.0, GUIDANCE, 2.0)
+    if asked != 1.0 and model.text_encoder is None:
         raise InputError(f"guidance is {guidance!r}, but this model heeds no prompt; leave guidance out.")
-    return float(guidance)
+    return asked
 
 
 def _side(model: Model, name: str, value: int | None, default: int) -> int:

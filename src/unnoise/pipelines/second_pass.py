@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from unnoise.pipelines.canvas import resized
 from unnoise.pipelines.denoising import Denoising, Result, Step, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
+from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import Options, check_kind, near_size, requested
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import STEPS, Request, whole
+from unnoise.pipelines.request import STEPS, Request
 from unnoise.pipelines.strength import entered
 from unnoise.schedulers import Plan
 
@@ -136,7 +136,9 @@ class SecondPass:
         """The same run step by step: the steps of the first pass, then of the second."""
         model = self.model
         check_kind(model, "text")
-        _check(scale, enlarge)
+        number("scale", scale, 1.0, SCALE, 2.0)
+        if enlarge not in WAYS:
+            raise InputError(f"enlarge is {enlarge!r}; give 'latents' or 'pixels'.")
         request = requested(model, prompt, options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS)
         height, width = near_size(model, (round(request.height * scale), round(request.width * scale)))
@@ -151,11 +153,3 @@ class SecondPass:
         }
         larger = replace(request, width=width, height=height, steps=steps, latents=None)
         return TwoPasses(model, first, larger, plan, enlarge, record)
-
-
-def _check(scale: float, way: str) -> None:
-    number = isinstance(scale, int | float) and not isinstance(scale, bool)
-    if not number or not math.isfinite(scale) or not 1.0 <= scale <= SCALE:
-        raise InputError(f"scale is {scale!r}; give a number from 1 to {SCALE:g}, for example 2.")
-    if way not in WAYS:
-        raise InputError(f"enlarge is {way!r}; give 'latents' or 'pixels'.")

@@ -1,4 +1,4 @@
-"""The noise that a picture starts from: ours, or that which other programs draw of the same seed."""
+"""The noise that other programs start a picture from, of the same seed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-from unnoise.randomness import NoiseSource
 
 STARTS = ("torch", "cuda")
 """torch: torch's generator on the CPU (ComfyUI, InvokeAI, A1111 with RNG CPU). cuda: that of an NVIDIA card (A1111)."""
@@ -24,14 +22,12 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 
 def start_noise(kind: str, seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Unit noise (pictures, ...) on the CPU, float32, a row for each seed. kind: "" for ours, or one of STARTS."""
+    """Unit noise (pictures, ...) on the CPU, float32, a row for each seed. kind: one of STARTS."""
     if kind == "torch":
         rows = [torch.randn(*shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
-    if kind == "cuda":
-        count = math.prod(shape[1:])
-        return torch.stack([torch.from_numpy(_cuda(seed, count)).reshape(tuple(shape[1:])) for seed in seeds])
-    return NoiseSource(tuple(seeds))("start", like=torch.empty(tuple(shape)))
+    count = math.prod(shape[1:])
+    return torch.stack([torch.from_numpy(_cuda(seed, count)).reshape(tuple(shape[1:])) for seed in seeds])
 
 
 def _cuda(seed: int, count: int) -> npt.NDArray[np.float32]:

@@ -20,9 +20,8 @@ def steered(model: Model, plan: Plan, width: int, height: int) -> Model:
     """The model whose network hears its ControlNets and T2I-Adapters. width, height: of the picture, in pixels."""
     if not model.controls:
         return model
-    device = next(model.network.parameters()).device
     guides = [
-        Guide(one.network, hint(one, width, height).to(device), one.strength, *_times(one, plan))
+        Guide(one.network, hint(one, width, height).to(model.device), one.strength, *_times(one, plan))
         for one in model.controls
     ]
     return replace(model, network=Steered(model.network, guides))

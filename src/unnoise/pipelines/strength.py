@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
+from unnoise.pipelines.limits import number
 from unnoise.pipelines.request import Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
@@ -63,15 +64,16 @@ def entered(
             raise InputError(
                 f"strength is {strength!r} and noise_level {noise_level!r}; give one of the two."
             )
-        _check("noise_level", noise_level, 0.0, math.inf, "the sigma / alpha to begin at, for example 2")
+        ratio = number("noise_level", noise_level, 0.0, math.inf, 2.0, "the sigma / alpha to begin at,")
         if isinstance(scheduler, Preset):
             raise InputError(
                 f"noise_level cannot be used with the values of {scheduler.program}; give a strength, or no compat."
             )
-        drawn = replace(scheduler, grid=From(_still(scheduler), float(noise_level)))
-        return drawn.plan(schedule, steps), {"noise_level": float(noise_level)}
-    share = default if strength is None else strength
-    _check("strength", share, 0.0, 1.0, "a share of the steps from 0 to 1, for example 0.75")
+        drawn = replace(scheduler, grid=From(_still(scheduler), ratio))
+        return drawn.plan(schedule, steps), {"noise_level": ratio}
+    share = (
+        default if strength is None else number("strength", strength, 0.0, 1.0, 0.75, "a share of the steps")
+    )
     kept = math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
     if request.compat == "a1111":
         kept = min(math.floor(steps * min(share, 0.999)) + 1, steps)
@@ -81,7 +83,7 @@ def entered(
             f"change. Give a strength of at least {math.ceil(1000 / steps) / 1000:g}"
             + (f", or at least {math.ceil(1 / share)} steps." if share else ".")
         )
-    told = {"strength": float(share)}
+    told = {"strength": share}
     if kept == steps:
         return scheduler.plan(schedule, steps), told
     if isinstance(scheduler, Preset):
@@ -97,9 +99,3 @@ def _still(scheduler: Scheduler) -> Grid:
             "strength 1."
         )
     return scheduler.grid
-
-
-def _check(name: str, value: object, low: float, high: float, example: str) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
-        raise InputError(f"{name} is {value!r}; give {example}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +15,11 @@ from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.denoising import Denoising, Result, finished
-from unnoise.pipelines.options import check_kind
-from unnoise.pipelines.request import check
+from unnoise.pipelines.options import Options, check_kind, requested
 from unnoise.schedulers import Scheduler
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class TextToImage(Adaptable):
@@ -86,50 +89,13 @@ class TextToImage(Adaptable):
         )
         return finished(run, show_every)
 
-    def denoise(
-        self,
-        prompt: str | Sequence[str] = "",
-        *,
-        negative: str | Sequence[str] = "",
-        steps: int | None = None,
-        guidance: float | Guidance | None = None,
-        seed: int | None = None,
-        seeds: Sequence[int] | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        count: int = 1,
-        scheduler: str | Scheduler | None = None,
-        compat: str | None = None,
-        noise: str | None = None,
-        latents: Tensor | None = None,
-        prompt_style: str = "a1111",
-        clip_skip: int | None = None,
-        cache: float | str | FeatureCache | None = None,
-    ) -> Denoising:
+    def denoise(self, prompt: str | Sequence[str] = "", **options: Unpack[Options]) -> Denoising:
         """The same run step by step: an iterator of Step, each with `preview()`.
 
         Arguments as in a call; they are checked here, before the first step is asked for.
         """
         check_kind(self.model, "text")
-        request = check(
-            self.model,
-            prompt,
-            negative=negative,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            seeds=seeds,
-            width=width,
-            height=height,
-            count=count,
-            scheduler=scheduler,
-            compat=compat,
-            noise=noise,
-            latents=latents,
-            prompt_style=prompt_style,
-            clip_skip=clip_skip,
-            cache=cache,
-        )
+        request = requested(self.model, prompt, options)
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
 
@@ -155,9 +121,8 @@ def load(
     model = checkpoints.load(name_or_path, prediction=prediction)
     count = sum(tensor.numel() for tensor in model.network.parameters())
     device, dtype = _suited(count, device, dtype)
-    for module in (model.network, model.text_encoder):
-        if module is not None:
-            module.to(device=device, dtype=dtype)
+    for part in model.parts.values():
+        part.to(device=device, dtype=dtype)
     return TextToImage(model).with_engine(engine)
 
 

@@ -15,8 +15,26 @@ from unnoise.process.level import Level, Scalar, as_tensor, like
 from unnoise.process.schedule import NoiseSchedule, check_ends
 
 
+class Timed(NoiseSchedule):
+    """A schedule whose networks are trained from time `start`, the cleanest, to time `end`."""
+
+    start: float
+    end: float
+
+    @cached_property
+    def noisiest(self) -> Level:
+        """The level at time `end`."""
+        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
+        return Level(self.end, float(alpha), float(sigma))
+
+    @cached_property
+    def cleanest(self) -> Level:
+        """The level at time `start`."""
+        return self.level(self.start)
+
+
 @dataclass(frozen=True)
-class Cosine(NoiseSchedule):
+class Cosine(Timed):
     """Variance preserving, signal along a cosine, time in [0, 1] (Nichol & Dhariwal 2021, eq. 17, without steps).
 
     alpha = cos(angle) / cos(angle_0), angle = pi/2 (t + offset) / (1 + offset). At time 1 nothing is signal.
@@ -37,22 +55,6 @@ class Cosine(NoiseSchedule):
     @property
     def _first_angle(self) -> float:
         return math.pi / 2 * self.offset / (1.0 + self.offset)
-
-    @property
-    def clean_time(self) -> float:
-        """0."""
-        return 0.0
-
-    @cached_property
-    def noisiest(self) -> Level:
-        """The level at time `end`."""
-        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
-        return Level(self.end, float(alpha), float(sigma))
-
-    @cached_property
-    def cleanest(self) -> Level:
-        """The level at time `start`."""
-        return self.level(self.start)
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         # Sines of differences, not differences of squares: exact at both ends.
@@ -90,11 +92,6 @@ class EDM(NoiseSchedule):
             raise InputError(f"sigma_max is {self.sigma_max}; give a finite number, for example 80.")
 
     @property
-    def clean_time(self) -> float:
-        """0."""
-        return 0.0
-
-    @property
     def noisiest(self) -> Level:
         """sigma_max."""
         return Level(self.sigma_max, 1.0, self.sigma_max)
@@ -127,7 +124,7 @@ class EDM(NoiseSchedule):
 
 
 @dataclass(frozen=True)
-class Flow(NoiseSchedule):
+class Flow(Timed):
     """A straight line from data to noise: alpha = 1 - sigma, sigma in [0, 1] (Liu et al. 2023; Lipman et al. 2023).
 
     With a shift, time t in [0, 1] stands for sigma = shift t / (1 + (shift - 1) t), which spends more of the
@@ -143,22 +140,6 @@ class Flow(NoiseSchedule):
         check_ends("the flow schedule", self.start, self.end, 1.0)
         if not (math.isfinite(self.shift) and self.shift > 0.0):
             raise InputError(f"shift is {self.shift}; give a positive number, for example 3.")
-
-    @property
-    def clean_time(self) -> float:
-        """0."""
-        return 0.0
-
-    @cached_property
-    def noisiest(self) -> Level:
-        """The level at time `end`."""
-        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
-        return Level(self.end, float(alpha), float(sigma))
-
-    @cached_property
-    def cleanest(self) -> Level:
-        """The level at time `start`."""
-        return self.level(self.start)
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         whole = 1.0 + (self.shift - 1.0) * time

@@ -69,6 +69,10 @@ class Level:
             return as_tensor(self.sigma) / as_tensor(self.alpha)
         return self.sigma / self.alpha if self.alpha > 0.0 else math.inf
 
+    def rows(self, index: Tensor | slice) -> Level:
+        """Of these samples, of a level with a number for each."""
+        return Level(*(as_tensor(part)[index] for part in (self.time, self.alpha, self.sigma)))
+
     def expand(self, name: Literal["time", "alpha", "sigma"], x: Tensor) -> float | Tensor:
         """One of the numbers, ready to multiply x (batch, ...)."""
         return expand(getattr(self, name), x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
@@ -13,7 +13,7 @@ from unnoise.text.tokenizer import PromptTokenizer, rows_to_batch
 from unnoise.text.weighting import Encoded, weighed
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from unnoise.networks.text_encoder import TextEncoder
 
@@ -46,6 +46,19 @@ class Embedding:
             if unknown:
                 told.append(f"{which} has words that the model never saw: {_short(', '.join(unknown))}")
         return tuple(told)
+
+    def rows(self, places: Sequence[int]) -> Embedding:
+        """Of these prompts, in this order."""
+        chosen = list(places)
+        mask = None if self.mask is None else self.mask[chosen]
+        cut, unknown = tuple(self.cut[i] for i in chosen), tuple(self.unknown[i] for i in chosen)
+        return Embedding(self.hidden[chosen], mask, self.pooled[chosen], cut, unknown)
+
+    def to(self, device: device) -> Embedding:
+        """On a device."""
+        mask = None if self.mask is None else self.mask.to(device, non_blocking=True)
+        hidden, pooled = (rows.to(device, non_blocking=True) for rows in (self.hidden, self.pooled))
+        return replace(self, hidden=hidden, mask=mask, pooled=pooled)
 
 
 def embed(

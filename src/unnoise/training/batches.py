@@ -12,11 +12,11 @@ from torch import Tensor
 
 from unnoise import randomness
 from unnoise.process import Level, NoiseSchedule
+from unnoise.text import Embedding
 from unnoise.training import buckets, order, times
 from unnoise.training.augmentation import augmented
 from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
-from unnoise.training.frozen import Told
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Batch:
     captions: tuple[str, ...]
     fraction: Tensor
     weight: Tensor | None = None
-    told: Told | None = None
+    told: Embedding | None = None
     sizes: Tensor | None = None
 
     @property
@@ -48,16 +48,13 @@ class Batch:
     def part(self, start: int, stop: int) -> Batch:
         """The samples at places start to stop - 1 of this stretch."""
         cut = slice(start, stop)
-        level = Level(
-            *(torch.as_tensor(n)[cut] for n in (self.level.time, self.level.alpha, self.level.sigma))
-        )
         weight, sizes = (None if held is None else held[cut] for held in (self.weight, self.sizes))
-        told = None if self.told is None else self.told.part(cut)
+        told = None if self.told is None else self.told.rows(range(start, stop))
         return Batch(
             self.x0[cut],
             self.noise[cut],
             self.seen[cut],
-            level,
+            self.level.rows(cut),
             self.captions[cut],
             self.fraction[cut],
             weight,

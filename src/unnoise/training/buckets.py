@@ -15,7 +15,7 @@ import torch
 
 from unnoise import randomness
 from unnoise.errors import DataError, InputError
-from unnoise.training.order import permutation
+from unnoise.training.order import picture_at
 from unnoise.training.pictures import upright_size
 
 Size = tuple[int, int]
@@ -61,11 +61,8 @@ def batch_at(
     order = _order(seed, epoch, batch, counts)
     bucket = order[place]
     number = _given(epoch, counts[bucket], batch) + order[:place].count(bucket)
-    places = []
-    for position in positions:
-        turn, inside = divmod(number * batch + position, counts[bucket])
-        places.append(int(permutation(seed, turn, counts[bucket], bucket)[inside]))
-    return bucket, places
+    first, count = number * batch, counts[bucket]
+    return bucket, [picture_at(seed, first + position, count, bucket) for position in positions]
 
 
 def _given(epochs: int, count: int, batch: int) -> int:

@@ -70,13 +70,14 @@ def _beside(picture: Path) -> Captions:
     path = picture.with_suffix(".txt")
     if not path.is_file():
         return archives.captions(picture)
+    return tuple(line.strip() for line in _lines(path) if line.strip())
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"captions '{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8."
-        ) from error
-    return tuple(line.strip() for line in lines if line.strip())
+        raise DataError(f"'{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8.") from error
 
 
 def _folder(picture: Path, data: Path, repeats: bool) -> Captions:
@@ -90,12 +91,8 @@ def _folder(picture: Path, data: Path, repeats: bool) -> Captions:
 def _read_metadata(path: Path) -> dict[str, Captions]:
     if not path.is_file():
         return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8.") from error
     table = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if line.strip():
             name, captions = _entry(line, f"'{path}', line {number}")
             table[name] = captions

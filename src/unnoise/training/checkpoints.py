@@ -21,7 +21,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,22 +40,11 @@ class Checkpoint:
     folder: Path
 
 
-def save(run: Path, step: int, write: Callable[[Path], None], keep: int = 0) -> Checkpoint:
-    """Write checkpoint `step` of a run, verify it, then delete all but the newest `keep` (0 keeps all).
-
-    write: puts the files into the folder it is given. Raises FileError with the path and the reason, such as
-    a full disk; the older checkpoints then stand untouched.
-    """
-    with building(run, step) as temporary:
-        write(temporary)
-    return kept(run, step, keep)
-
-
 @contextlib.contextmanager
 def building(run: Path, step: int) -> Iterator[Path]:
     """Yield a folder for the files of checkpoint `step`, which becomes the checkpoint, with its manifest, at the end.
 
-    Raises as `save`.
+    Raises FileError with the path and the reason, such as a full disk; the older checkpoints then stand untouched.
     """
     folder = run / "checkpoints" / f"step-{step:06d}"
     with disk_errors(folder), files.building_folder(folder) as temporary:

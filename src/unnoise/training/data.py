@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import DataError
+from unnoise.files import check_folder
 from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
@@ -172,9 +173,7 @@ def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Si
 
 
 def _find(data: Path) -> tuple[list[Path], int]:
-    if not data.is_dir():
-        what = "is a file" if data.exists() else "does not exist"
-        raise DataError(f"'{data}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+    check_folder(data)
     entries = sorted(entry for entry in data.rglob("*") if entry.is_file() and not entry.name.startswith("."))
     packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,56 +17,13 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.checkpoints import Model
 from unnoise.networks.vae import AutoEncoder, LatentGaussian
-from unnoise.pipelines.prompting import Embedder, stacked
-from unnoise.text import Embedding, Phrase
+from unnoise.pipelines.prompting import embedded, stacked
+from unnoise.text import Embedding
 from unnoise.training.config import DataConfig
 from unnoise.training.encoded import Store, Tensors, content_hash, fingerprint
 
 if TYPE_CHECKING:
     from unnoise.training.data import PictureSet
-
-
-@dataclass(frozen=True, eq=False)
-class Told:
-    """What a batch of captions says to the network.
-
-    hidden: (batch, tokens, width). mask: (batch, tokens) bool, None where all may be read. pooled: (batch, width).
-    """
-
-    hidden: Tensor
-    mask: Tensor | None
-    pooled: Tensor
-
-    @classmethod
-    def of(cls, model: Model, captions: Sequence[str]) -> Told:
-        """Through the text encoders of the model; each different caption once. Differentiable."""
-        embedder = Embedder(model)
-        return cls.join([embedder(Phrase.plain(caption)) for caption in captions])
-
-    @classmethod
-    def join(cls, rows: Sequence[Embedding]) -> Told:
-        """Rows of one caption each as a batch."""
-        hidden, mask = stacked(rows)
-        return cls(hidden, mask, torch.cat([row.pooled for row in rows]))
-
-    @classmethod
-    def blank(cls, model: Model, size: int, device: torch.device) -> Told:
-        """Zeros in the form of `size` captions of one chunk, to reckon with."""
-        encoder, dtype = model.towers[-1].encoder, model.network.dtype
-        width, config = model.network.config.text_width, encoder.config
-        hidden = torch.zeros(size, config.positions, width, dtype=dtype, device=device)
-        pooled = torch.zeros(size, config.projection or config.width, dtype=dtype, device=device)
-        return cls(hidden, None, pooled)
-
-    def part(self, cut: slice) -> Told:
-        """Of these samples."""
-        return Told(self.hidden[cut], None if self.mask is None else self.mask[cut], self.pooled[cut])
-
-    def to(self, device: torch.device) -> Told:
-        """On a device."""
-        mask = None if self.mask is None else self.mask.to(device, non_blocking=True)
-        hidden, pooled = (t.to(device, non_blocking=True) for t in (self.hidden, self.pooled))
-        return Told(hidden, mask, pooled)
 
 
 class Frozen:
@@ -107,7 +63,7 @@ class Frozen:
         captions: Sequence[str],
         seed: int,
         keys: Sequence[tuple[str, int, int]],
-    ) -> tuple[Tensor, Told | None, Tensor | None]:
+    ) -> tuple[Tensor, Embedding | None, Tensor | None]:
         """What the network learns from (see `latents`), what the captions say (see `told`), and the sizes it is told.
 
         places: of which set each picture is, and which of that. sizes: (batch, 6), None where the network is told none.
@@ -130,9 +86,9 @@ class Frozen:
             rows.append(found.mean if self._mean else found.sample(eps))
         return self._autoencoder.scaled(torch.stack(rows))
 
-    def told(self, captions: Sequence[str]) -> Told | None:
+    def told(self, captions: Sequence[str]) -> Embedding | None:
         """What the captions say, on the CPU; None where the text encoders learn."""
-        return Told.join([self._embedded(caption) for caption in captions]) if self._text else None
+        return stacked([self._embedded(caption) for caption in captions]) if self._text else None
 
     def _gaussian(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance: (latent channels, h, w) each, of one picture (C, H, W)."""
@@ -147,13 +103,13 @@ class Frozen:
 
     def _embedded(self, caption: str) -> Embedding:
         def made() -> Tensors:
-            row = Embedder(self._base)(Phrase.plain(caption))
+            row = embedded(self._base, [caption])
             mask = {} if row.mask is None else {"mask": row.mask}
             return {"hidden": row.hidden, "pooled": row.pooled, **mask}
 
         ids = [tower.tokenizer.encode(caption) for tower in self._base.towers]
         tensors = self._kept(content_hash([], ids, self._keys[1]), made)
-        return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], (), ())
+        return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], ("",), ((),))
 
     def _kept(self, key: str, make: Callable[[], Tensors]) -> Tensors:
         with self._lock, torch.no_grad():

@@ -91,14 +91,13 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
     shown, found = pictures.select(range(min(len(pictures), _MOST))), []
     for chosen in _parts(config, shown):
         batch = _fixed(config, shown, objective.model.schedule, 0, chosen).to(device)
-        told = {name: rows for name, rows in objective.conditioning(batch).items() if rows is not None}
         try:
             likelihood = bits_per_dim(
                 objective.model.diffuser,
                 batch.x0,
                 "vdm",
                 calls=BANDS,
-                conditioning=told,
+                conditioning=objective.conditioning(batch),
                 seed=config.run.seed,
                 batch=len(chosen),
                 draw=_noise_of(config.run.seed, chosen, batch.x0.shape[1:]),

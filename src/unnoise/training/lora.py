@@ -11,7 +11,6 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from unnoise.checkpoints.adapters import writing
 from unnoise.checkpoints.adapters.applied import twin
 from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.live import Adapted, Share
-from unnoise.checkpoints.adapters.places import TEXT_PARTS, Place, names_for, parts_of
+from unnoise.checkpoints.adapters.places import Place, names_for, parts_of
 from unnoise.checkpoints.adapters.survey import sort_of
 from unnoise.checkpoints.families import SD2
 from unnoise.errors import InputError
@@ -72,7 +71,7 @@ def begin(config: LoraConfig, base: Model, seed: int) -> LoraTuning:
     """
     places = _chosen(config, base)
     scale = (config.alpha or config.rank) / config.rank
-    parts = {"network": base.network, **dict(zip(TEXT_PARTS, (t.encoder for t in base.towers), strict=False))}
+    parts = base.parts
     changes = nn.ModuleList()
     for number, place in enumerate(places):
         rows, *rest = place.shape
@@ -85,15 +84,13 @@ def begin(config: LoraConfig, base: Model, seed: int) -> LoraTuning:
             rows_of_it = parts[place.part].get_parameter(place.name)[place.rows].float().flatten(1)
             magnitude = torch.linalg.vector_norm(rows_of_it, dim=1)
         changes.append(Change("LoRA", {"down": down, "up": up}, scale, magnitude))
-    changes.to(next(base.network.parameters()).device).requires_grad_(True)
+    changes.to(base.device).requires_grad_(True)
     return LoraTuning(base, places, changes)
 
 
 def beside(base: Model, places: Sequence[Place], changes: nn.ModuleList) -> Model:
     """A model whose layers at these places have the changes beside them; all weights are those of the base."""
-    network, towers = twin(base.network), [replace(one, encoder=twin(one.encoder)) for one in base.towers]
-    modules: dict[str, nn.Module] = {"network": network}
-    modules |= {name: tower.encoder for name, tower in zip(TEXT_PARTS, towers, strict=False)}
+    modules = {name: twin(part) for name, part in base.parts.items()}
     shares: dict[tuple[str, str], list[Share]] = {}
     for place, change in zip(places, changes, strict=True):
         assert isinstance(change, Change)
@@ -103,16 +100,10 @@ def beside(base: Model, places: Sequence[Place], changes: nn.ModuleList) -> Mode
         parent, _, leaf = path.rpartition(".")
         module = modules[part]
         setattr(module.get_submodule(parent), leaf, Adapted(module.get_submodule(path), found))
-    return replace(
-        base,
-        network=network,
-        text_encoder=towers[0].encoder if towers else None,
-        more_text=tuple(towers[1:]),
-    )
+    return base.with_parts(modules)
 
 
 def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
-    parts = ("network", *TEXT_PARTS) if config.text_encoder else ("network",)
     targets = config.targets
     if targets == (AUTO,):
         targets = SORTS if base.autoencoder is None else SORTS[:-1]
@@ -120,7 +111,7 @@ def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
     places = [
         place
         for place in names_for(parts_of(base))
-        if place.part in parts
+        if (config.text_encoder or place.part == "network")
         and not any(place.part == part and place.name.startswith(name) for part, name in unused)
     ]
     sorts = [sort_of(place.name.removesuffix(".weight").replace(".", "_")) for place in places]

@@ -18,9 +18,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unnoise.checkpoints import Model
+from unnoise.text import Embedding
 from unnoise.training import times
 from unnoise.training.batches import Batch
-from unnoise.training.frozen import Told
 from unnoise.training.learner import Learner
 
 _WORDS = "a caption of some length in plain words"  # one a sample: all different is the most
@@ -141,12 +142,21 @@ def _batch(learner: Learner, mode: FakeTensorMode) -> Batch:
     with mode:
         empty = torch.zeros(size, *model.shape, device=learner.device)
         known = model.autoencoder is not None and tuning is not None and not tuning.reads
-        told = Told.blank(model, size, learner.device) if known else None
+        told = _told(model, size, learner.device) if known else None
         sizes = torch.zeros(size, model.told) if model.size_ids else None
     fraction = torch.full((size,), 0.5, dtype=torch.float64)
     level = times.levels(learner.config.loss, model.schedule, fraction)
     words = tuple(f"{_WORDS} {place}" for place in range(size))
     return Batch(empty, empty, empty, level, words, fraction, told=told, sizes=sizes)
+
+
+def _told(model: Model, size: int, device: torch.device) -> Embedding:
+    """Zeros in the form of `size` captions of one chunk."""
+    encoder, dtype = model.towers[-1].encoder, model.network.dtype
+    width, config = model.network.config.text_width, encoder.config
+    hidden = torch.zeros(size, config.positions, width, dtype=dtype, device=device)
+    pooled = torch.zeros(size, config.projection or config.width, dtype=dtype, device=device)
+    return Embedding(hidden, None, pooled, ("",) * size, ((),) * size)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -6,14 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints import Model
-from unnoise.checkpoints.adapters.places import TEXT_PARTS
-from unnoise.pipelines.guidance import told_sizes
+from unnoise.pipelines.prompting import embedded
 from unnoise.process import Diffuser
-from unnoise.text import embed
 from unnoise.training import losses
 from unnoise.training.batches import Batch
 from unnoise.training.config import LossConfig
-from unnoise.training.frozen import Told
 from unnoise.training.weights import Uncertainty, loss_weight
 
 
@@ -29,8 +26,7 @@ class Objective(nn.Module):
         self.config = config
         self.model = model
         self.dtype = dtype
-        encoders = {name: tower.encoder for name, tower in zip(TEXT_PARTS, model.towers, strict=False)}
-        self.parts = nn.ModuleDict({"network": model.network, **encoders})
+        self.parts = nn.ModuleDict(model.parts)
         # Frozen networks that are kept in a smaller type compute in it as they are.
         self.cast = dtype != torch.float32 and model.network.dtype == torch.float32
         self.uncertainty = Uncertainty() if config.uncertainty else None
@@ -60,29 +56,9 @@ class Objective(nn.Module):
             error = error + self.config.bound * losses.chain_length(self.model.schedule) * bits
         return error
 
-    def conditioning(self, batch: Batch) -> dict[str, Tensor | None]:
+    def conditioning(self, batch: Batch) -> dict[str, Tensor]:
         """What the network is told of each sample of the batch, by the names of its arguments."""
-        if self.model.text_encoder is None or self.model.tokenizer is None:
+        if not self.model.towers:
             return {}
-        told = batch.told
-        if told is None:
-            told = (
-                self._read(batch) if self.model.autoencoder is None else Told.of(self.model, batch.captions)
-            )
-        given: dict[str, Tensor | None] = {"text": told.hidden, "text_mask": told.mask}
-        if self.model.network.config.pooled_width:
-            given["pooled"] = told.pooled
-            if batch.sizes is not None:
-                sizes = told_sizes(self.model, batch.sizes.to(told.pooled.device))
-                given["pooled"] = torch.cat([told.pooled, sizes.to(told.pooled)], dim=1)
-        return given
-
-    def _read(self, batch: Batch) -> Told:
-        """Each different caption is encoded once; its rows go to every sample that has it."""
-        assert self.model.text_encoder is not None
-        assert self.model.tokenizer is not None
-        words = list(dict.fromkeys(batch.captions))
-        rows = torch.tensor([words.index(caption) for caption in batch.captions], device=batch.device)
-        found = embed(self.model.text_encoder, self.model.tokenizer, words)
-        mask = None if found.mask is None else found.mask[rows]
-        return Told(found.hidden[rows], mask, found.pooled[rows])
+        told = embedded(self.model, batch.captions) if batch.told is None else batch.told
+        return self.model.conditioning(told, batch.sizes)

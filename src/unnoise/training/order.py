@@ -22,10 +22,10 @@ def permutation(seed: int, epoch: int, count: int, *bucket: int) -> Tensor:
     return torch.randperm(count, generator=randomness.generator(seed, "order", epoch, *bucket))
 
 
-def picture_at(seed: int, sample: int, count: int) -> int:
-    """Index of the picture that the run's sample number `sample` shows, of `count` pictures."""
+def picture_at(seed: int, sample: int, count: int, *bucket: int) -> int:
+    """Index of the picture that the run's sample number `sample` shows, of `count` pictures, or of a bucket's."""
     epoch, place = divmod(sample, count)
-    return int(permutation(seed, epoch, count)[place])
+    return int(permutation(seed, epoch, count, *bucket)[place])
 
 
 def batch_at(

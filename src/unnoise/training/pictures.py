@@ -70,17 +70,8 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
         upright = images.open_picture(path, content=archives.content(path))
     except FileError as error:
         raise DataError(f"{error} Remove it, or save it again.") from error
-    flat = _opaque(upright).convert("L" if channels == 1 else "RGB")
+    flat = images.in_mode(upright, "L" if channels == 1 else "RGB")
     if flat.size != (width, height):
         flat = ImageOps.fit(flat, (width, height), method=Image.Resampling.LANCZOS)
     array = np.asarray(flat, dtype=np.uint8).reshape(height, width, channels)
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

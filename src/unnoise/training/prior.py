@@ -10,7 +10,7 @@ from unnoise import images
 from unnoise.checkpoints import Model
 from unnoise.training.config import DataConfig
 from unnoise.training.data import PictureSet, open_pictures
-from unnoise.training.order import permutation
+from unnoise.training.order import picture_at
 from unnoise.training.tuning_config import PriorConfig
 
 FOLDER = "class"
@@ -26,11 +26,8 @@ class Prior:
 
     def at(self, seed: int, step: int, batch: int, positions: Sequence[int]) -> list[int]:
         """Which of them stand at these positions of a step's `batch` pictures of the class."""
-        count, found = len(self.pictures), []
-        for position in positions:
-            epoch, place = divmod(step * batch + position, count)
-            found.append(int(permutation(seed, epoch, count, -1)[place]))  # no bucket has this number
-        return found
+        first, count = step * batch, len(self.pictures)
+        return [picture_at(seed, first + position, count, -1) for position in positions]  # no bucket is -1
 
     def shown(self, shape: tuple[int, int, int]) -> PictureSet:
         """The pictures in the shape of a batch."""

@@ -90,9 +90,8 @@ def export(run: Path, deviation: float, destination: Path) -> Path:
     """
     tensors = reconstruct(run / FOLDER, deviation)
     model = models.load(run)
-    for prefix, part in (("network.", model.network), ("text_encoder.", model.text_encoder)):
-        if part is not None:
-            part.load_state_dict(average_of(tensors, prefix))
+    for name, part in model.parts.items():
+        part.load_state_dict(average_of(tensors, f"{name}."))
     return models.save(model, destination)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -49,19 +49,9 @@ class Tuning(abc.ABC):
     def frozen_bytes(self) -> int:
         """Of everything in the model that does not learn."""
         learned = {id(tensor) for tensor in self.learned.parameters()}
-        held = {id(tensor): tensor for part in parts_of(self.model) for tensor in _tensors(part)}
+        parts = [part for part in (*self.model.parts.values(), self.model.autoencoder) if part is not None]
+        held = {id(held): held for part in parts for held in (*part.parameters(), *part.buffers())}
         return sum(tensor.nbytes for place, tensor in held.items() if place not in learned)
-
-
-def parts_of(model: Model) -> list[nn.Module]:
-    """The networks of a model."""
-    encoders = [tower.encoder for tower in model.towers]
-    return [part for part in (model.network, *encoders, model.autoencoder) if part is not None]
-
-
-def _tensors(part: nn.Module) -> Iterator[Tensor]:
-    yield from part.parameters()
-    yield from part.buffers()
 
 
 def open_base(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Model:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unnoise import checkpoints
 from unnoise.checkpoints import Model
-from unnoise.checkpoints.adapters.places import TEXT_PARTS
 from unnoise.checkpoints.conversion import convert_with
 from unnoise.training.checkpoints import discard
 from unnoise.training.config import TrainConfig
 from unnoise.training.profiles import average_of
 from unnoise.training.tuning import Tuning, idle
 from unnoise.training.tuning_config import FinetuneConfig
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class WholeTuning(Tuning):
@@ -32,13 +27,10 @@ class WholeTuning(Tuning):
     def __init__(self, base: Model, source: str, reads: bool) -> None:
         self.base = self.model = base
         self.source, self.reads = source, reads
-        parts: dict[str, nn.Module] = {"network": base.network}
-        if reads:
-            parts |= {name: tower.encoder for name, tower in zip(TEXT_PARTS, base.towers, strict=False)}
-        self.parts = parts
-        self.learned: nn.Module = nn.ModuleDict(parts).requires_grad_(True)
+        self.parts = base.parts if reads else {"network": base.network}
+        self.learned: nn.Module = nn.ModuleDict(self.parts).requires_grad_(True)
         for part, beginning in idle(base) if reads else ():
-            for name, weight in parts[part].named_parameters():
+            for name, weight in self.parts[part].named_parameters():
                 weight.requires_grad_(not name.startswith(beginning))
 
     @property
@@ -48,13 +40,11 @@ class WholeTuning(Tuning):
 
     def averaged(self, tensors: Mapping[str, Tensor]) -> Model:
         """A copy of the model with these weights."""
-        network = self._copy(self.base.network, "network", tensors)
-        towers = list(self.base.towers)
-        for place, name in enumerate(TEXT_PARTS[: len(towers)] if self.reads else ()):
-            encoder = self._copy(towers[place].encoder, name, tensors)
-            towers[place] = replace(towers[place], encoder=encoder)
-        first = towers[0].encoder if towers else None
-        return replace(self.base, network=network, text_encoder=first, more_text=tuple(towers[1:]))
+        made = copy.deepcopy(self.parts)
+        for name, part in made.items():
+            part.load_state_dict(average_of(tensors, f"{name}."))
+            part.eval().requires_grad_(False)
+        return self.base.with_parts(made)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], config: TrainConfig, pictures: int) -> Path:
         """Write a model folder of ours, or a diffusers folder; one that is there already gives way."""
@@ -66,16 +56,10 @@ class WholeTuning(Tuning):
         }
         return convert_with(self.source, path, values)
 
-    def _copy(self, module: Network, part: str, tensors: Mapping[str, Tensor]) -> Network:
-        made = copy.deepcopy(module)
-        made.load_state_dict(average_of(tensors, f"{part}."))
-        return made.eval().requires_grad_(False)
-
 
 def begin(config: FinetuneConfig, base: Model) -> WholeTuning:
     """All of the network's weights, and if asked the text encoders', as they are now."""
-    for part in (base.network, *(tower.encoder for tower in base.towers)):
-        assert part is not None
+    for part in base.parts.values():
         part.requires_grad_(False)
         assert next(part.parameters()).dtype == torch.float32  # what learns is kept in full precision
     return WholeTuning(base, config.model, config.text_encoder)

@@ -16,7 +16,7 @@ from unnoise.checkpoints.adapters import blocks
 from unnoise.checkpoints.adapters.asked import Lora
 from unnoise.checkpoints.adapters.fitting import Fitted, fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
-from unnoise.checkpoints.adapters.places import TEXT_PARTS, parts_of, places
+from unnoise.checkpoints.adapters.places import parts_of, places
 from unnoise.checkpoints.adapters.reading import Adapter, read
 from unnoise.checkpoints.blueprint import Config
 from unnoise.checkpoints.hashes import DIGITS
@@ -81,21 +81,12 @@ def apply(base: Model, applied: Sequence[Applied]) -> Model:
     if base.base is not None:
         raise InputError("this model has adapters already; give its base.")
     family = str(base.card.get("family", "")) or (f"'{base.name}'" if base.name else "")
-    network, towers = twin(base.network), [replace(one, encoder=twin(one.encoder)) for one in base.towers]
-    twins: dict[str, nn.Module] = {"network": network}
-    twins |= {name: tower.encoder for name, tower in zip(TEXT_PARTS, towers, strict=False)}
+    twins = {name: twin(part) for name, part in base.parts.items()}
     for live in (False, True):  # so that live ones stand beside what is merged
         chosen = [one for one in applied if one.live is live]
         for (part, name), shares in shares_in(parts_of(base), family, chosen).items():
             _change(twins[part], name, shares, live)
-    return replace(
-        base,
-        network=network,
-        text_encoder=towers[0].encoder if towers else None,
-        more_text=tuple(towers[1:]),
-        adapters=tuple(applied),
-        base=base,
-    )
+    return replace(base.with_parts(twins), adapters=tuple(applied), base=base)
 
 
 def shares_in(

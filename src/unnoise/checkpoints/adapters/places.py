@@ -12,8 +12,6 @@ from unnoise.checkpoints.model import Model
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 
-TEXT_PARTS = ("text_encoder", "text_encoder_2")
-
 
 @dataclass(frozen=True)
 class Place:
@@ -35,8 +33,7 @@ class Place:
 
 def parts_of(model: Model) -> dict[str, Config]:
     """The configurations of a model's networks, by the name of the part."""
-    towers = {name: tower.encoder.config for name, tower in zip(TEXT_PARTS, model.towers, strict=False)}
-    return {"network": model.network.config, **towers}
+    return {name: part.config for name, part in model.parts.items()}
 
 
 def places(parts: Mapping[str, Config]) -> dict[Layer, Place]:

@@ -16,9 +16,9 @@ from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.names import Layer, listing
 from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
-from unnoise.checkpoints.configs import read_table
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.kinds import other
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
 

@@ -15,8 +15,8 @@ from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights
-from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.files import replacing
+from unnoise.errors import CheckpointError, InputError
+from unnoise.files import check_new, replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
 
 _MOST = 77
@@ -140,10 +140,7 @@ def write_word(path: str | Path, word: Word) -> Path:
     name. Raises FileError for a file that exists.
     """
     target = Path(path).expanduser()
-    if target.exists():
-        raise FileError(
-            f"'{target}' exists; an embedding never replaces one. Give a name that does not exist yet."
-        )
+    check_new(target, "an embedding")
     names = (word.word,) if len(word.tables) == 1 else _TOWERS
     tensors = {
         name: table.detach().cpu().contiguous() for name, table in zip(names, word.tables, strict=True)

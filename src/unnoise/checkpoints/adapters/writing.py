@@ -13,8 +13,7 @@ from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.places import Place, names_for, parts_of
 from unnoise.checkpoints.families import SD1, SD2, SDXL
 from unnoise.checkpoints.model import Model
-from unnoise.errors import FileError
-from unnoise.files import replacing
+from unnoise.files import check_new, replacing
 
 _VERSIONS = {SD1.name: "sd_v1", SD2.name: "sd_v2", SDXL.name: "sdxl_base_v1-0"}
 
@@ -28,8 +27,7 @@ def write(
     `ss_base_model_version`). Raises FileError for a file that exists.
     """
     target = Path(path).expanduser()
-    if target.exists():
-        raise FileError(f"'{target}' exists; a LoRA never replaces one. Give a name that does not exist yet.")
+    check_new(target, "a LoRA")
     names = names_for(parts_of(model))
     tensors: dict[str, Tensor] = {}
     for place, change in changes.items():

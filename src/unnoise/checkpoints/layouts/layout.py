@@ -54,10 +54,6 @@ class Layout:
             return Source(names, "pixels")
         return Source(names, "transposed" if self.transposed(name) else "same")
 
-    def sources(self, names: Iterable[str]) -> dict[str, Source]:
-        """Where each tensor of ours lies."""
-        return {name: self.source(name) for name in names}
-
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
         """Every tensor of the layout with its shape, where ours have the shapes `ours`."""
         found: dict[str, Shape] = {}

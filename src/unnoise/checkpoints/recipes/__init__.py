@@ -7,29 +7,21 @@ which makes the picture again, and beside `inspect`, which shows it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from unnoise.checkpoints.recipes import a1111, comfyui, fooocus, invokeai, novelai
 from unnoise.checkpoints.recipes.found import FoundRecipe, table
 
-__all__ = ["FoundRecipe", "a1111", "read", "read_chunks"]
+__all__ = ["FoundRecipe", "a1111", "read_chunks"]
 
 _READERS = (invokeai.find, novelai.find, fooocus.find, comfyui.find)
 
 
-def read(path: str | Path) -> FoundRecipe | None:
+def read_chunks(chunks: Mapping[str, str]) -> FoundRecipe | None:
     """The recipe that another program left in a picture; None where there is none.
 
-    Raises FileError for a file that is no picture or holds more text than is read, and InputError for settings
-    that make no sense.
+    chunks: the picture's texts by name, as `images.read_text` gives them. Raises InputError for settings that make no
+    sense.
     """
-    from unnoise import images
-
-    return read_chunks(images.read_text(Path(path)))
-
-
-def read_chunks(chunks: Mapping[str, str]) -> FoundRecipe | None:
-    """The same from a picture's texts by name, as `images.read_text` gives them."""
     found = _named(chunks)
     for reader in _READERS:
         recipe = reader(found)

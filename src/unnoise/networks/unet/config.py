@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.networks.settings import Settings
 
 RESAMPLE = ("conv", "conv_same", "residual")
 SINUSOID = ("ddpm", "adm")
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Settings):
     """Settings of one UNet. Tuples have one entry per level, the finest level first.
 
     in_channels, out_channels: of the picture or latent; a learned variance takes twice the channels out.
@@ -38,6 +37,8 @@ class UNetConfig:
     pooled_width: channels of one vector per sample that is added to the time embedding; 0 for none.
     classes: number of class labels, one learned vector each, added to the time embedding; 0 for none.
     """
+
+    kind = "a UNet"
 
     in_channels: int = 3
     out_channels: int = 3
@@ -85,22 +86,6 @@ class UNetConfig:
     def heads_of(self, width: int) -> int:
         """Number of attention heads of a layer with `width` channels."""
         return width // self.head_width if self.head_width else self.heads
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON or TOML."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
-        """The inverse of `to_dict`. Raises InputError for a field that does not exist."""
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InputError(f"'{name}' is not a setting of a UNet; the settings are {', '.join(known)}.")
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**plain)
 
     def _check_numbers(self) -> None:
         least = {"in_channels": 1, "out_channels": 1, "heads": 1, "norm_groups": 1, "patch": 1}
