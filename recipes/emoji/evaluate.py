@@ -52,10 +52,12 @@ class Real:
         return [place for place, own_split in enumerate(self.splits) if own_split == split]
 
 
-def read(folder: Path, styles: Sequence[str], side: int) -> Real:
+def read(folder: Path, styles: Sequence[str], side: int, wide: bool = False) -> Real:
     """The recipe's part of the set, in the size that the model makes."""
     rows, pictures = [], []
-    for row, picture in ((row, picture) for row, picture in read_set(folder) if row["style"] in styles):
+    for row, picture in read_set(folder, wide):
+        if row["style"] not in styles:
+            continue
         rows.append(row)
         pictures.append(torch.from_numpy(np.array(on_white(picture))).permute(2, 0, 1))
     names, kinds, splits = (tuple(str(row[key]) for row in rows) for key in ("name", "style", "split"))
@@ -172,6 +174,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--encoder", default="emoji")
     parser.add_argument("--styles", default="noto,flat,3d")
+    parser.add_argument("--wide", action="store_true", help="all things, as `make_data.py --wide` takes them")
+    parser.add_argument("--seen", action="store_true", help="the model learned from held-out pictures too")
     parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
     parser.add_argument("--rows", type=int, default=100, help="training rows asked for")
     parser.add_argument("--steps", type=int)
@@ -179,18 +183,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pipe = unnoise.load(options.model)
-    real = read(options.set, options.styles.split(","), pipe.model.shape[-1])
+    real = read(options.set, options.styles.split(","), pipe.model.shape[-1], options.wide)
     judges = {
         name: (judge, judge(real.pixels))
         for name, judge in (("lite0", lite0()), ("own", own(options.encoder)))
     }
-    train = real.where("train")
+    train = list(range(len(real.names))) if options.seen else real.where("train")
     chosen = np.random.default_rng(0).permutation(train)[: options.rows].tolist()
-    sets = {
-        "training rows": chosen,
-        "unseen pairs": real.where("pair"),
-        "unseen concepts": real.where("concept"),
-    }
+    sets = {"training rows": chosen}
+    if not options.seen:
+        sets |= {"unseen pairs": real.where("pair"), "unseen concepts": real.where("concept")}
     report: dict[str, object] = {
         "model": pipe.model.sha256,
         "steps": options.steps,
@@ -225,7 +227,7 @@ def main() -> None:
     sheet(made, free, options.out / "free-prompts.png")
     held = [*real.where("pair"), *real.where("concept")]
     report["copies among real held-out pictures"] = copies(
-        nearest(real.pixels[torch.tensor(held)], real.pixels[torch.tensor(train)])[0]
+        nearest(real.pixels[torch.tensor(held)], real.pixels[torch.tensor(real.where("train"))])[0]
     )
     unseen += list(zip(free, made, strict=True))
     closest(unseen, real, train, options.out / "closest.png")

@@ -1,6 +1,6 @@
 """Put a trained run's averaged model into the package, in eight bits a weight, with what made it.
 
-    python recipes/emoji/export.py RUN SET [FOLDER] [--average model-0.9997]
+    python recipes/emoji/export.py RUN SET [FOLDER] [--average model-0.9997] [--recipe recipes/emoji/emoji.toml]
 
 The card then tells the recipe's settings, the seed, the hash of the set, the steps and the pictures seen;
 `unnoise inspect emoji` prints it. An old folder is never replaced: move it away first.
@@ -19,7 +19,7 @@ from unnoise import checkpoints
 from unnoise.training import settings
 
 SHIPPED = Path(__file__).parents[2] / "src" / "unnoise" / "checkpoints" / "models" / "emoji"
-RECIPE = Path(__file__).with_name("emoji.toml")
+RECIPE = Path(__file__).with_name("emoji-gpu.toml")
 """Whose defaults and card the model gets: they are chosen by looking at what was trained."""
 
 
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("set", type=Path)
     parser.add_argument("folder", type=Path, nargs="?", default=SHIPPED)
     parser.add_argument("--average", default="model", help="which moving average of the run")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="whose defaults and card the model gets")
     options = parser.parse_args()
     config = settings.read(options.run / "config.toml")
-    recipe = settings.read(RECIPE).model
+    recipe = settings.read(options.recipe).model
     model = checkpoints.load(options.run / options.average)
     card = {
         **recipe.card,

@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     print(
-        checkpoints.save(reworded(checkpoints.load(options.model), WordVectors.read(options.words)), options.folder)
+        checkpoints.save(
+            reworded(checkpoints.load(options.model), WordVectors.read(options.words)), options.folder
+        )
     )
 
 
@@ -43,7 +45,9 @@ def reworded(model: Model, words: WordVectors) -> Model:
     assert isinstance(before, WordEmbedding)
     assert isinstance(after, WordEmbedding)
     learned = before.learned.weight
-    new = learned[WordEmbedding.UNKNOWN].repeat(words.learned + SPECIAL, 1)  # which unseen words had until now
+    new = learned[WordEmbedding.UNKNOWN].repeat(
+        words.learned + SPECIAL, 1
+    )  # which unseen words had until now
     new[:SPECIAL] = learned[:SPECIAL]
     places = {word: place for place, word in enumerate(tokenizer.words[: len(learned) - SPECIAL], SPECIAL)}
     for place, word in enumerate(words.tokenizer.words[: words.learned], SPECIAL):

@@ -1,0 +1,69 @@
+"""All that makes pictures runs on another device than the processor, and makes the same pictures there."""
+
+import numpy as np
+import pytest
+import torch
+
+from latent_model import latent_model
+from pretended_gpu import pretended_gpu
+from tiny_model import tiny_model
+from unnoise import schedulers
+from unnoise.pipelines import ImageToImage, Inpaint, SecondPass, TextToImage
+from unnoise.process import DiscreteVP
+
+ASK = {"seed": 7, "steps": 3, "guidance": 2.0}
+
+
+def picture(model):
+    side, channels = 8 * model.factor, 3 if model.autoencoder else model.shape[0]
+    return torch.rand((1, channels, side, side), generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def half(model):
+    made = torch.zeros(1, 1, 8 * model.factor, 8 * model.factor)
+    made[..., : 4 * model.factor] = 1.0
+    return made
+
+
+WORKS = {
+    "weighted prompt": lambda m: TextToImage(m)("a (seven:1.3) BREAK a three", **ASK).arrays,
+    "changing prompt": lambda m: TextToImage(m)("a [seven:three:0.5] [one|two]", **ASK).arrays,
+    "many": lambda m: TextToImage(m)(["a seven", "a three"], seeds=[1, 2], steps=3, guidance=3.0).arrays,
+    "start of others": lambda m: TextToImage(m)("a seven", noise="cuda", **ASK).arrays,
+    "cached features": lambda m: TextToImage(m)("a seven", cache=0.2, **ASK).arrays,
+    "from a picture": lambda m: ImageToImage(m)("a seven", picture(m), strength=0.7, **ASK).arrays,
+    "inpainted": lambda m: Inpaint(m)("a seven", picture(m), half(m), **ASK).arrays,
+    "enlarged": lambda m: SecondPass(m)("a seven", scale=2.0, strength=0.7, **ASK).arrays,
+    "previews": lambda m: [np.asarray(s.preview()) / 255 for s in TextToImage(m).denoise("a seven", **ASK)],
+}
+
+
+def same_there(make, work):
+    """Made here and there, and compared; what forgets to move a tensor is refused there."""
+    here = work(make())
+    with pretended_gpu() as device:
+        model = make()
+        for part in (model.network, model.text_encoder, model.autoencoder):
+            if part is not None:
+                part.to(device)
+        there = work(model)
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-2 if one.max() > 1 else 1e-4)
+
+
+@pytest.mark.parametrize("make", [tiny_model, latent_model], ids=["pixels", "latents"])
+@pytest.mark.parametrize("name", WORKS)
+def test_the_pictures_are_the_processor_s(make, name):
+    same_there(make, WORKS[name])
+
+
+NAMES = [row.name for row in schedulers.names.table() if row.name != "DPM adaptive"]  # it chooses by a hair
+PROGRAMS = [("Euler a", "a1111"), ("DPM++ SDE", "a1111"), ("LMS", "k-diffusion"), ("UniPC", "diffusers")]
+
+
+@pytest.mark.parametrize(("name", "compat"), [*((name, None) for name in NAMES), *PROGRAMS])
+def test_every_scheduler_runs_there(name, compat):
+    same_there(
+        lambda: tiny_model(schedule=DiscreteVP.scaled_linear(), prediction="noise"),
+        lambda model: TextToImage(model)("a seven", scheduler=name, compat=compat, **ASK).arrays,
+    )
