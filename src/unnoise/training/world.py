@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,8 @@ class World:
         ids = [device] if device.type == "cuda" else None
         # What is never trained is equal in all processes already; PyTorch 2.13 has a new word for not sending it.
         new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-        word = "forward_sync_buffers" if new else "broadcast_buffers"
-        return DistributedDataParallel(module, device_ids=ids, **{word: False})
+        unsent: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+        return DistributedDataParallel(module, device_ids=ids, **unsent)
 
     def everyones(self, part: Tensor, batch: int) -> Tensor:
         """From each process's stretch (width,) the whole (batch,), the same everywhere."""
