@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "gpu"
 _aten = torch.ops.aten
@@ -27,9 +27,16 @@ _INDEXED = {
 }  # by indices from the CPU too
 
 
+class _Module(_DummyBackendModule):
+    """What torch asks of a kind of device, there being one for the rest of the process."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+
 @functools.cache
 def _device() -> torch.device:
-    _setup_privateuseone_for_python_backend(NAME)
+    _setup_privateuseone_for_python_backend(NAME, _Module())
     return torch.device(NAME, 0)
 
 
