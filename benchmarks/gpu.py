@@ -28,7 +28,6 @@ from full_size.pairs import Bench, Row, line
 from torch import Tensor
 
 from unnoise.checkpoints import Model
-from unnoise.networks.unet.norm import GroupNorm
 from unnoise.pipelines import TextToImage
 from unnoise.process import DiscreteVP
 from unnoise.text import Tokenizer
@@ -127,26 +126,6 @@ def picture(bench: Bench, steps: int, dtype: torch.dtype) -> None:
     bench.calls = calls
 
 
-def norms(bench: Bench, dtype: torch.dtype) -> None:
-    """The step of SD 1 with group norms that keep the order of channels-last memory, which torch's on a card do not."""
-    ours, theirs, _ = bench.work("sd1", bench.side(64), dtype)
-    expected, plain = theirs(), GroupNorm.forward
-
-    def ordered(self: GroupNorm, x: Tensor) -> Tensor:
-        groups = x.permute(0, 2, 3, 1).unflatten(3, (self.num_groups, -1))
-        count = groups[0, :, :, 0].numel()
-        mean = groups.sum((1, 2, 4), dtype=torch.float32) / count
-        root = torch.linalg.vector_norm(groups, dim=(1, 2, 4), dtype=torch.float32)
-        return self.by(x, mean, root.square() / count - mean.square())
-
-    bench.timed("sd1 norms", dtype, "ours", ours, expected)
-    GroupNorm.forward = ordered
-    try:
-        bench.timed("sd1 norms", dtype, "ours, norms in channels-last", ours, expected)
-    finally:
-        GroupNorm.forward = plain
-
-
 def profile(bench: Bench, name: str, side: int, dtype: torch.dtype) -> None:
     """The kernels that take most of one call."""
     from torch.profiler import ProfilerActivity
@@ -179,7 +158,6 @@ def cells() -> Iterator[tuple[str, int, Callable[[Bench], None]]]:
         if word == "float16":
             for name, side in works[:2]:
                 yield f"profile-{name}", 40, lambda b, n=name, s=side, d=dtype: profile(b, n, s, d)
-            yield "norms", 30, lambda b, d=dtype: norms(b, d)
         yield f"picture-{word}", 60, lambda b, d=dtype: picture(b, 20, d)
     for name, side in works:
         yield f"compiled-{name}-{side}", 150, lambda b, n=name, s=side: compiled(b, n, s, torch.float16)
