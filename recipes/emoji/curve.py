@@ -40,7 +40,7 @@ def main(path: Path, runs: list[Path]) -> None:
         series.append(Series(name, tuple(points), colour))
     every = [point for each in series for point in each.points]
     across, up = (
-        axis("step of 32 pictures", [p.x for p in every], False),
+        axis("training step", [p.x for p in every], False),
         axis("loss", [p.y for p in every], True),
     )
     drawn = chart(series, across, up).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)

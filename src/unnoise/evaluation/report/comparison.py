@@ -164,7 +164,7 @@ def _table(report: Report) -> str:
             f"{1e6 * cell.overhead:.0f} µs",
             _number(cell.error, "#.3g"),
             *(_number(value, ".3f") for value in (cell.similarity, cell.steadiness)),
-            f"{cell.quality.value:.3f} ({cell.quality.low:.3f} to {cell.quality.high:.3f})",
+            f"{cell.quality.value:.3g} ({cell.quality.low:.3g} to {cell.quality.high:.3g})",
             *([_number(cell.alignment, ".3f")] if report.judge else []),
         ]
         kinds = ["rule"] * (cell.scheduler != before) + ["front"] * cell.on_front
