@@ -298,12 +298,12 @@ def test_float16_scales_the_loss_and_clips_what_is_unscaled(folder, tmp_path):
     expected = plain.learner.advance(3, batch).gradient_norm
     assert half.learner.advance(3, batch).gradient_norm == pytest.approx(expected, rel=0.01)
     assert (half.learner.scale.value, half.learner.scale.good) == (2.0**16, 1)
-    before = {name: tensor.clone() for name, tensor in half.learner.tensors().items()}
+    before = {name: tensor.clone() for name, tensor in half.learner.tensors.items()}
     half.learner.scale.value = 2.0**60
     result = half.learner.advance(4, batch)
     assert (result.applied, result.overflow) == (False, True)
     assert half.learner.scale.value == 2.0**59
-    assert all(torch.equal(before[name], tensor) for name, tensor in half.learner.tensors().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in half.learner.tensors.items())
     events = [event for event in half.run() if isinstance(event, training.Skipped)]
     assert {event.in_a_row for event in events} == {0}
     saved = json.loads((tmp_path / "half" / "checkpoints" / "step-000030" / "state.json").read_text())
@@ -333,12 +333,12 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(folder, tmp_pa
     batch = draw(trainer.config, trainer.pictures, trainer.model.schedule, 0)
     learner = trainer.learner
     learner.advance(0, batch)
-    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    before = {name: tensor.clone() for name, tensor in learner.tensors.items()}
     average = {name: tensor.clone() for name, tensor in learner.average.average.items()}
     batch.noise[3] = float("inf")
     result = learner.advance(1, batch)
     assert not result.applied
-    assert all(torch.equal(before[name], tensor) for name, tensor in learner.tensors().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.tensors.items())
     assert all(torch.equal(average[name], tensor) for name, tensor in learner.average.average.items())
     assert learner.average.updates == 1
 

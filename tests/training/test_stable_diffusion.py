@@ -189,13 +189,11 @@ def test_each_way_moves_what_it_should_and_nothing_else(data, models, tmp_path):
     for way, more in WAYS.items():
         wanted = config(*[each.format(folder) for each in more], "run.steps=2", SMALL)
         trainer = Trainer(data, tmp_path / way, wanted)
-        before = {name: tensor.clone() for name, tensor in trainer.learner.tensors().items()}
+        before = {name: tensor.clone() for name, tensor in trainer.learner.tensors.items()}
         events = list(trainer.run())
         assert isinstance(events[-1], Finished)
         moved = [
-            name
-            for name, tensor in trainer.learner.tensors().items()
-            if not torch.equal(tensor, before[name])
+            name for name, tensor in trainer.learner.tensors.items() if not torch.equal(tensor, before[name])
         ]
         assert moved == list(before)
         for part in ("network", "text_encoder", "autoencoder"):

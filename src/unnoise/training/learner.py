@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -96,9 +97,9 @@ class Learner:
             fused=device.type in ("cpu", "cuda"),
         )
         decays = (optimizer.ema, *optimizer.more_ema)
-        self.averages = [MovingAverage(self.tensors(), decay, optimizer.ema_warmup) for decay in decays]
+        self.averages = [MovingAverage(self.tensors, decay, optimizer.ema_warmup) for decay in decays]
         deviations = optimizer.profiles if optimizer.profile_every else ()
-        self.profiles = [PowerAverage(self.tensors(), deviation) for deviation in deviations]
+        self.profiles = [PowerAverage(self.tensors, deviation) for deviation in deviations]
         self.moments = SecondMoments() if config.loss.times == "importance" else None
         self.scale = LossScale() if dtype == torch.float16 else None
 
@@ -107,10 +108,12 @@ class Learner:
         """The average that is exported as the model."""
         return self.averages[0]
 
+    @functools.cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Live weights and buffers of what learns by name, of networks prefixed `network.` and `text_encoder.`.
 
-        Where weights are sharded, this process's share of each; `joined` makes parts of whole ones of such.
+        Every step writes into this memory. Where weights are sharded, this process's share of each; `joined` makes
+        parts of whole ones of such.
         """
         live: dict[str, Tensor] = self.modules.state_dict()
         if not self.sharded:
@@ -195,7 +198,7 @@ class Learner:
             group["lr"] = lr
         self.optimizer.step()
         for average in (*self.averages, *self.profiles):
-            average.update(self.tensors())
+            average.update(self.tensors)
 
     def _remember(self, batch: Batch, losses: Tensor) -> None:
         if self.moments is None or batch.weight is None:
@@ -217,7 +220,13 @@ class Learner:
         """Dropout inside the networks draws from torch's global generator: give it a key, then put it back."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(randomness.key(self.config.run.seed, "layers", step, part))
+            key = randomness.key(self.config.run.seed, "layers", step, part)
+            torch.default_generator.manual_seed(
+                key
+            )  # torch.manual_seed asks every kind of device: half a millisecond
+            for device in devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(key)
             yield
 
 

@@ -91,7 +91,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
 
 def tensors(learner: Learner) -> dict[str, Tensor]:
     """All that a checkpoint holds, named by kind (`weights.network.conv_in.bias`): the learner's own memory."""
-    named = {f"weights.{name}": tensor for name, tensor in learner.joined(learner.tensors()).items()}
+    named = {f"weights.{name}": tensor for name, tensor in learner.joined(learner.tensors).items()}
     moments: dict[int, dict[str, Tensor]] = learner.optimizer.state_dict()["state"]
     named |= {f"optimizer.{index}.{name}": t for index, found in moments.items() for name, t in found.items()}
     for kind, averages in (("average", learner.averages), ("profile", learner.profiles)):

@@ -85,10 +85,12 @@ class Adapted(nn.Module):
         """
         downs, ups = [], []
         for change, strength, start, stop in self._shares():
-            up = (strength * change.scale) * change.factors["up"].flatten(1)
+            up, factor = change.factors["up"].flatten(1), strength * change.scale
+            up = up if factor == 1.0 else factor * up
             ups.append(up if (start, stop) == (0, rows) else F.pad(up, (0, 0, start, rows - stop)))
             downs.append(change.factors["down"].flatten(1))
-        return torch.cat(downs).to(dtype), torch.cat(ups, dim=1).to(dtype)
+        down, up = (torch.cat(downs), torch.cat(ups, dim=1)) if len(ups) > 1 else (downs[0], ups[0])
+        return down.to(dtype), up.to(dtype)
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401
         """The base layer's, with the changed weight."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
+from unnoise.networks.unet.linear import PixelLinear
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -63,7 +64,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = GroupNorm(groups, out, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.shortcut = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
+        self.shortcut = nn.Identity() if width == out else PixelLinear(width, out)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x: (batch, width, h, w); emb: (batch or less, embedding) after its SiLU. Returns (batch, out, h', w')."""
