@@ -12,7 +12,7 @@ from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig, fast_dtype, pack
 from unnoise.networks.unet import norm as norms
 from unnoise.networks.unet.attention import attend, batched_is_faster, blocks_are_faster, in_blocks
-from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.layers import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 from unnoise.networks.unet.residual import Upsample, double

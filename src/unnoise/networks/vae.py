@@ -13,7 +13,7 @@ from unnoise.errors import InputError
 from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.in_place import plus, silu
-from unnoise.networks.unet.linear import PixelLinear
+from unnoise.networks.unet.layers import Convolution
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.residual import Downsample, Upsample
 
@@ -95,7 +95,7 @@ class Residual(nn.Module):
         self.conv1 = nn.Conv2d(width, out, 3, padding=1)
         self.norm2 = GroupNorm(groups, out, _NORM_EPS)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.shortcut = nn.Identity() if width == out else PixelLinear(width, out)
+        self.shortcut = nn.Identity() if width == out else Convolution(width, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h, w)."""

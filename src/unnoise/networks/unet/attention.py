@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.layers import TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
 
 

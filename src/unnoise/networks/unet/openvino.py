@@ -264,7 +264,7 @@ def _with_phases(unet: UNet) -> UNet:
     """Itself, each doubling and its convolution made one layer: a compiler does not see that they could be."""
     for block in unet.up_blocks:
         layer = block.upsample
-        if isinstance(layer, Upsample) and type(layer.conv) is nn.Conv2d:
+        if isinstance(layer, Upsample) and isinstance(layer.conv, nn.Conv2d):
             width, bias = layer.conv.in_channels, layer.conv.bias
             made = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, device="meta")
             made.weight, made.bias = nn.Parameter(summed(layer.conv.weight.detach())), bias

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
-from unnoise.networks.unet.linear import PixelLinear
+from unnoise.networks.unet.layers import Convolution
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -20,7 +20,7 @@ class Downsample(nn.Module):
         super().__init__()
         # TensorFlow's SAME padding, of the DDPM lineage, pads an even size at the right and bottom only.
         self.same = same
-        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=0 if same else 1)
+        self.conv = Convolution(width, width, 3, stride=2, padding=0 if same else 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, h, w) -> (batch, width, h / 2, w / 2)."""
@@ -33,13 +33,13 @@ class Upsample(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.conv = Convolution(width, width, 3, padding=1)
         self.phases = Phases()
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, h, w) -> (batch, width, 2 h, 2 w)."""
         # an adapter or a packed layer may stand in the convolution's place
-        if type(self.conv) is nn.Conv2d and self.phases.are_faster(x, self.conv.weight):
+        if isinstance(self.conv, nn.Conv2d) and self.phases.are_faster(x, self.conv.weight):
             return self.phases(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(double(x))
         return out
@@ -59,12 +59,12 @@ class ResidualBlock(nn.Module):
         self.resize = resize
         self.scale_shift = config.scale_shift
         self.norm1 = GroupNorm(groups, width, eps)
-        self.conv1 = nn.Conv2d(width, out, 3, padding=1)
+        self.conv1 = Convolution(width, out, 3, padding=1)
         self.time = nn.Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
         self.norm2 = GroupNorm(groups, out, eps)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.shortcut = nn.Identity() if width == out else PixelLinear(width, out)
+        self.conv2 = Convolution(out, out, 3, padding=1)
+        self.shortcut = nn.Identity() if width == out else Convolution(width, out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """x: (batch, width, h, w); emb: (batch or less, embedding) after its SiLU. Returns (batch, out, h', w')."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
@@ -14,7 +17,7 @@ from unnoise.networks.unet.attention import (
     as_tokens,
 )
 from unnoise.networks.unet.in_place import plus, times
-from unnoise.networks.unet.linear import TokenLinear
+from unnoise.networks.unet.layers import TokenLinear, worth_forgetting
 from unnoise.networks.unet.norm import GroupNorm
 
 
@@ -28,9 +31,41 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
-        value, gate = self.gated(x).chunk(2, dim=-1)
-        out: Tensor = self.out(times(F.gelu(gate), value))
+        both = self.gated(x)
+        if worth_forgetting(both):
+            gated: Tensor = Gated.apply(both)  # type: ignore[no-untyped-call]
+        else:
+            value, gate = both.chunk(2, dim=-1)
+            gated = times(F.gelu(gate), value)
+        out: Tensor = self.out(gated)
         return out
+
+
+class Gated(torch.autograd.Function):
+    """a * gelu(b) of (a, b), which keeps them alone: the gradient makes the gelu again.
+
+    That is a third of what these layers keep; of Stable Diffusion 1.5, 512x512, float32, one picture 190 MB.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(both: Tensor) -> Tensor:
+        """(batch, n, 2 width) -> (batch, n, width)."""
+        value, gate = both.chunk(2, dim=-1)
+        return F.gelu(gate).mul_(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ANN401 - torch's own
+        """Keep what the layer was given."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401
+        """grad: of the output. Returns the gradient of both."""
+        (both,) = ctx.saved_tensors
+        value, gate = both.chunk(2, dim=-1)
+        return torch.cat([grad * F.gelu(gate), torch.ops.aten.gelu_backward(grad * value, gate)], dim=-1)
 
 
 class TransformerBlock(nn.Module):

@@ -14,6 +14,7 @@ from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.embedding import Embedding, sinusoids
 from unnoise.networks.unet.initial import initialise
+from unnoise.networks.unet.layers import Convolution
 from unnoise.networks.unet.norm import GroupNorm
 
 
@@ -57,7 +58,7 @@ class UNet(nn.Module):
         self.pooled_embedding = Embedding(config.pooled_width, embedding) if config.pooled_width else None
         self.class_embedding = nn.Embedding(config.classes, embedding) if config.classes else None
 
-        self.conv_in = nn.Conv2d(config.in_channels * fold, widths[0], 3, padding=1)
+        self.conv_in = Convolution(config.in_channels * fold, widths[0], 3, padding=1)
         width, skips = widths[0], [widths[0]]
         down: list[DownBlock] = []
         for level, out in enumerate(widths):
@@ -74,7 +75,7 @@ class UNet(nn.Module):
             width = out
         self.up_blocks = nn.ModuleList(up)
         self.norm_out = GroupNorm(config.norm_groups, width, config.norm_eps)
-        self.conv_out = nn.Conv2d(width, config.out_channels * fold, 3, padding=1)
+        self.conv_out = Convolution(width, config.out_channels * fold, 3, padding=1)
 
         self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
         for place, layer in enumerate(self.cross_attentions):
