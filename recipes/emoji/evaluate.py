@@ -1,11 +1,12 @@
-"""Does it draw what is asked? Four sets of prompts, two judges, the real pictures beside every figure.
+"""Does it draw what is asked? Four sets of prompts, three judges, the real pictures beside every figure.
 
     python recipes/emoji/evaluate.py MODEL SET build/evaluation [--encoder emoji] [--seeds 2]
 
 Retrieval: is the right concept, of 100, the nearest to the picture, when only pictures of other drawings may vouch
 for it? Style and family: is the nearest real picture of another concept in the style asked for, and in its family (flat
-and 3d are one drawing in two finishes)? Memorisation: root mean square difference to the nearest training picture at
-16x16, beside that of real pictures that were held out.
+and 3d are one drawing in two finishes)? And does a network that learned to tell styles see the one asked for?
+Memorisation: root mean square difference to the nearest training picture at 16x16, beside that of real pictures held
+out.
 Writes report.json, sheets of every prompt, and the twelve pictures nearest to a training picture.
 """
 
@@ -24,6 +25,7 @@ from judges import Judge, lite0, own
 from make_data import on_white, read_set
 from PIL import Image, ImageDraw
 from prompts import COLOURED, OFF_VOCABULARY
+from style_judge import learned
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
@@ -120,13 +122,18 @@ def copies(away: Tensor) -> dict[str, float]:
 
 
 def draw(
-    pipe: TextToImage, prompts: Sequence[str], seed: int, steps: int | None, scheduler: str | None
+    pipe: TextToImage,
+    prompts: Sequence[str],
+    seed: int,
+    steps: int | None,
+    scheduler: str | None,
+    guidance: float | None,
 ) -> Tensor:
     """A picture of each prompt, (prompts, 3, side, side) in [-1, 1]; picture i has the seed `seed` + i."""
     parts = []
     for start in range(0, len(prompts), 16):
         texts = list(prompts[start : start + 16])
-        made = pipe(texts, seed=seed + start, steps=steps, scheduler=scheduler).arrays
+        made = pipe(texts, seed=seed + start, steps=steps, scheduler=scheduler, guidance=guidance).arrays
         parts.append(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2) * 2.0 - 1.0)
     return torch.cat(parts)
 
@@ -180,6 +187,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100, help="training rows asked for")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--scheduler")
+    parser.add_argument("--guidance", type=float)
     options = parser.parse_args()
     torch.set_num_threads(1)
     pipe = unnoise.load(options.model)
@@ -188,6 +196,8 @@ def main() -> None:
         name: (judge, judge(real.pixels))
         for name, judge in (("lite0", lite0()), ("own", own(options.encoder)))
     }
+    held = [*real.where("pair"), *real.where("concept")]
+    styled = learned(real.pixels, real.styles, real.where("train"))
     train = list(range(len(real.names))) if options.seen else real.where("train")
     chosen = np.random.default_rng(0).permutation(train)[: options.rows].tolist()
     sets = {"training rows": chosen}
@@ -197,14 +207,23 @@ def main() -> None:
         "model": pipe.model.sha256,
         "steps": options.steps,
         "scheduler": options.scheduler,
+        "guidance": options.guidance,
+        "style judge, real held-out pictures": styled.right(
+            real.pixels[torch.tensor(held)], [real.styles[place] for place in held]
+        ),
     }
     unseen: list[tuple[str, Tensor]] = []
     for name, places in sets.items():
         asked = [place for place in places for _ in range(options.seeds)]
         texts = [prompt_of(real, place) for place in asked]
-        made = draw(pipe, texts, 0, options.steps, options.scheduler)
+        made = draw(pipe, texts, 0, options.steps, options.scheduler, options.guidance)
         away, _ = nearest(made, real.pixels[torch.tensor(train)])
-        report[name] = {"prompts": len(places), **judged(made, asked, real, judges), "copies": copies(away)}
+        report[name] = {
+            "prompts": len(places),
+            **judged(made, asked, real, judges),
+            "style by the style judge": styled.right(made, [real.styles[place] for place in asked]),
+            "copies": copies(away),
+        }
         sheet(
             made[:: options.seeds][:64],
             texts[:: options.seeds][:64],
@@ -216,7 +235,7 @@ def main() -> None:
             else []
         )
     free = [*OFF_VOCABULARY, *COLOURED]
-    made = draw(pipe, free, 0, options.steps, options.scheduler)
+    made = draw(pipe, free, 0, options.steps, options.scheduler, options.guidance)
     away, _ = nearest(made, real.pixels[torch.tensor(train)])
     agreement = unnoise.evaluation.Alignment.load(options.encoder).agreement(made, free)
     report["free prompts"] = {
@@ -225,7 +244,6 @@ def main() -> None:
         "agreement": dict(zip(free, (round(float(value), 3) for value in agreement), strict=True)),
     }
     sheet(made, free, options.out / "free-prompts.png")
-    held = [*real.where("pair"), *real.where("concept")]
     report["copies among real held-out pictures"] = copies(
         nearest(real.pixels[torch.tensor(held)], real.pixels[torch.tensor(real.where("train"))])[0]
     )

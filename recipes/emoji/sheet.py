@@ -15,7 +15,7 @@ import unnoise
 
 
 def main(model: str, path: Path) -> None:
-    pictures = draw(unnoise.load(model), SHEET[:64], 0, None, None)
+    pictures = draw(unnoise.load(model), SHEET[:64], 0, None, None, None)
     sheet(pictures, SHEET[:64], path)
 
 

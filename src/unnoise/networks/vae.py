@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -100,8 +101,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h, w)."""
         h = self.conv1(silu(self.norm1(x)))
-        h = self.conv2(silu(self.norm2(h)))
-        return plus(h, self.shortcut(x))
+        h = silu(self.norm2(h))  # the first convolution's map is free when the second makes its own
+        return plus(self.conv2(h), self.shortcut(x))
 
 
 class Level(nn.Module):
@@ -113,13 +114,10 @@ class Level(nn.Module):
         self.downsample = Downsample(out, same=True) if resize == "down" else None
         self.upsample = Upsample(out) if resize == "up" else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, width, h, w). Returns (batch, out, h', w')."""
-        for residual in self.residuals:
-            x = residual(x)
-        if self.downsample is not None:
-            x = self.downsample(x)
-        return x if self.upsample is None else self.upsample(x)
+    def layers(self) -> Iterator[nn.Module]:
+        """In the order in which a map goes through them."""
+        yield from self.residuals
+        yield from (layer for layer in (self.downsample, self.upsample) if layer is not None)
 
 
 class Middle(nn.Module):
@@ -141,6 +139,13 @@ class Middle(nn.Module):
         return out
 
 
+def _layers(levels: nn.ModuleList) -> Iterator[nn.Module]:
+    """Of all levels, in order: one by one they hold one map at a time, not a level's input too."""
+    for level in levels:
+        assert isinstance(level, Level)
+        yield from level.layers()
+
+
 class Encoder(nn.Module):
     """A picture -> mean and log-variance of its latents, before the 1x1 convolution."""
 
@@ -160,8 +165,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, channels, height, width). Returns (batch, 2 latent channels, h, w)."""
         x = self.conv_in(x)
-        for level in self.down_blocks:
-            x = level(x)
+        for layer in _layers(self.down_blocks):
+            x = layer(x)
         out: Tensor = self.conv_out(silu(self.norm_out(self.mid_block(x))))
         return out
 
@@ -185,8 +190,8 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """z: (batch, latent channels, h, w). Returns (batch, channels, height, width)."""
         x = self.mid_block(self.conv_in(z))
-        for level in self.up_blocks:
-            x = level(x)
+        for layer in _layers(self.up_blocks):
+            x = layer(x)
         out: Tensor = self.conv_out(silu(self.norm_out(x)))
         return out
 
