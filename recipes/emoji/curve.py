@@ -1,6 +1,6 @@
-"""The training curve of the model card: the loss of the recipe's five runs, one after another, as SVG.
+"""The training curve of the model card: the loss of the recipe's six runs, one after another, as SVG.
 
-python recipes/emoji/curve.py FILE.svg SISTER RUN LONGER WHOLE WIDE
+python recipes/emoji/curve.py FILE.svg SISTER RUN LONGER WHOLE WIDE WIDER
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STYLE = (
     '<rect width="100%" height="100%" fill="#ffffff"/>'
 )
 MEAN = 10  # logged losses are of one batch each
-NAMES = ("32, on the split", "32, on all", "32, longer", "64, on all", "64, wide, on a GPU")
+NAMES = ("32, on the split", "32, on all", "32, longer", "64, on all", "64, wide, on a GPU", "64, wide, on")
 
 
 def curve(run: Path, begun: int) -> tuple[list[Point], int]:
