@@ -17,7 +17,14 @@ STYLE = (
     '<rect width="100%" height="100%" fill="#ffffff"/>'
 )
 MEAN = 10  # logged losses are of one batch each
-NAMES = ("32, on the split", "32, on all", "32, longer", "64, on all", "64, wide, on a GPU", "64, wide, on")
+NAMES = (
+    "32, on the split",
+    "32, on all",
+    "32, longer",
+    "64, on all",
+    "64, wide, on a GPU",
+    "64, wide, on two cores",
+)
 
 
 def curve(run: Path, begun: int) -> tuple[list[Point], int]:

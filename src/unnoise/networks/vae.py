@@ -93,9 +93,9 @@ class Residual(nn.Module):
     def __init__(self, width: int, out: int, groups: int) -> None:
         super().__init__()
         self.norm1 = GroupNorm(groups, width, _NORM_EPS)
-        self.conv1 = nn.Conv2d(width, out, 3, padding=1)
+        self.conv1 = Convolution(width, out, 3, padding=1)
         self.norm2 = GroupNorm(groups, out, _NORM_EPS)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
+        self.conv2 = Convolution(out, out, 3, padding=1)
         self.shortcut = nn.Identity() if width == out else Convolution(width, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Encoder(nn.Module):
     def __init__(self, config: AutoEncoderConfig) -> None:
         super().__init__()
         widths, groups = config.widths, config.norm_groups
-        self.conv_in = nn.Conv2d(config.channels, widths[0], 3, padding=1)
+        self.conv_in = Convolution(config.channels, widths[0], 3, padding=1)
         last = len(widths) - 1
         self.down_blocks = nn.ModuleList(
             Level(width, out, config.blocks, groups, "down" if level < last else "")
@@ -160,7 +160,7 @@ class Encoder(nn.Module):
         )
         self.mid_block = Middle(config)
         self.norm_out = GroupNorm(groups, widths[-1], _NORM_EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+        self.conv_out = Convolution(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, channels, height, width). Returns (batch, 2 latent channels, h, w)."""
@@ -177,7 +177,7 @@ class Decoder(nn.Module):
     def __init__(self, config: AutoEncoderConfig) -> None:
         super().__init__()
         widths, groups = config.widths[::-1], config.norm_groups
-        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.conv_in = Convolution(config.latent_channels, widths[0], 3, padding=1)
         self.mid_block = Middle(config)
         last = len(widths) - 1
         self.up_blocks = nn.ModuleList(
@@ -185,7 +185,7 @@ class Decoder(nn.Module):
             for level, (width, out) in enumerate(pairwise((widths[0], *widths)))
         )
         self.norm_out = GroupNorm(groups, widths[-1], _NORM_EPS)
-        self.conv_out = nn.Conv2d(widths[-1], config.channels, 3, padding=1)
+        self.conv_out = Convolution(widths[-1], config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (batch, latent channels, h, w). Returns (batch, channels, height, width)."""
@@ -209,8 +209,8 @@ class AutoEncoder(nn.Module):
         latent = config.latent_channels
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quant = nn.Conv2d(2 * latent, 2 * latent, 1) if config.quant else nn.Identity()
-        self.post_quant = nn.Conv2d(latent, latent, 1) if config.quant else nn.Identity()
+        self.quant = Convolution(2 * latent, 2 * latent, 1) if config.quant else nn.Identity()
+        self.post_quant = Convolution(latent, latent, 1) if config.quant else nn.Identity()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

@@ -221,9 +221,8 @@ class Learner:
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             key = randomness.key(self.config.run.seed, "layers", step, part)
-            torch.default_generator.manual_seed(
-                key
-            )  # torch.manual_seed asks every kind of device: half a millisecond
+            # torch.manual_seed seeds every kind of device, which takes half a millisecond
+            torch.default_generator.manual_seed(key)
             for device in devices:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(key)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise.networks.unet.layers import TokenLinear
+from unnoise.networks.unet.layers import TokenLinear, followed
 from unnoise.networks.unet.norm import GroupNorm
 
 
@@ -55,7 +55,7 @@ def batched_is_faster(q: Tensor, k: Tensor) -> bool:
 
 def blocks_are_faster(q: Tensor, k: Tensor) -> bool:
     """Whether `in_blocks` beats torch's blockwise attention: of many scores, without a gradient, on such a CPU."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+    if followed():
         return False  # a compiler has its own kernel, and would unroll the loop
     slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled()
     return slow and q.shape[2] * k.shape[2] > 2**19

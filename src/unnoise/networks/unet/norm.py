@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.in_place import silu
+from unnoise.networks.unet.layers import followed
 
 _LARGE = 2**14
 """Pixels from which float32 sums over a channels-last map are made in float64."""
@@ -29,7 +30,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns the same shape and dtype."""
-        if _compiled():
+        if followed():
             return super().forward(x)  # a compiler writes its own kernel
         if torch.is_grad_enabled():
             return self._learned(x, active=False) if self._slow(x) else super().forward(x)
@@ -41,7 +42,7 @@ class GroupNorm(nn.GroupNorm):
 
     def activated(self, x: Tensor) -> Tensor:
         """SiLU of the norm. x: (batch, width, h, w). Returns the same shape and dtype."""
-        if torch.is_grad_enabled() and self._slow(x) and not _compiled():
+        if torch.is_grad_enabled() and self._slow(x) and not followed():
             return self._learned(x, active=True)
         return silu(self(x))
 
@@ -115,10 +116,6 @@ class Piecewise(torch.autograd.Function):
             dbias += shift
             done += len(part)
         return out, dweight, dbias, None, None, None
-
-
-def _compiled() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
 def pieces(x: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.networks.unet.layers import followed
+
 _LEAST = 2**18
 """Numbers of a kernel from which the saving is worth its own overhead."""
 _GEOMETRY = [1, 1], [0, 0], [2, 2], [1, 1], 1
@@ -33,7 +35,7 @@ class Phases:
 
     def are_faster(self, x: Tensor, weight: Tensor) -> bool:
         """Whether this is the way to go: on a CPU, for wide layers; where they learn, only over many pixels."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        if followed():
             return False  # the sums would become part of the graph
         if x.device.type != "cpu" or weight.numel() < _LEAST:
             return False

@@ -44,7 +44,7 @@ class FeedForward(nn.Module):
 class Gated(torch.autograd.Function):
     """a * gelu(b) of (a, b), which keeps them alone: the gradient makes the gelu again.
 
-    That is a third of what these layers keep; of Stable Diffusion 1.5, 512x512, float32, one picture 190 MB.
+    That is a third of what these layers keep: of Stable Diffusion 1.5, 512x512, float32, one picture, 185 MB by count.
     """
 
     generate_vmap_rule = True
