@@ -25,7 +25,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -210,13 +210,14 @@ def main() -> None:
             step()
         print(json.dumps({"peak": peak(options.device)}))
         return
-    work = Path(mkdtemp())
     options.size = options.size or (512 if options.full else 64)
     options.rounds = options.rounds or (2 if options.full else 10)
-    model, data = checkpoint(options.full, work), pictures(work / "data", options.size)
-    options.model, options.data = str(model), str(data)
-    memory = {which: alone(options, which, model, data, options.size) for which in ("ours", "theirs")}
-    report(options, timed(options), memory)
+    with TemporaryDirectory() as place:  # gigabytes at full size
+        work = Path(place)
+        model, data = checkpoint(options.full, work), pictures(work / "data", options.size)
+        options.model, options.data = str(model), str(data)
+        memory = {which: alone(options, which, model, data, options.size) for which in ("ours", "theirs")}
+        report(options, timed(options), memory)
 
 
 if __name__ == "__main__":
