@@ -21,7 +21,7 @@ def learned(pixels: Tensor, styles: Sequence[str], train: Sequence[int], seed: i
 
     pixels: (n, 3, side, side) in [-1, 1]. styles: one a picture. train: the places that it may learn from.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = StyleJudge(tuple(sorted(set(styles))))
         optimizer = torch.optim.AdamW(judge.parameters(), lr=_RATE, weight_decay=0.05)

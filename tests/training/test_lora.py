@@ -97,7 +97,7 @@ def test_the_base_is_what_it_was_to_the_bit(place, learned, tmp_path):
             found, kept = (getattr(one, part).state_dict() for one in (model, fresh.model))
             assert found.keys() == kept.keys()
             assert all(torch.equal(found[name], kept[name]) for name in kept)
-    moved = {id(weight) for group in trainer.learner.optimizer.param_groups for weight in group["params"]}
+    moved = {id(weight) for weight in trainer.learner.optimizer.weights}
     assert moved == {id(weight) for weight in trainer.tuning.changes.parameters()}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.norm import GroupNorm
-from unnoise.networks.vae import AutoEncoder, Level, Residual
+from unnoise.networks.vae import AutoEncoder, Level, Residual, memory_order
 
 PIXELS = 2**17
 """Places of a strip at the size that its layer makes."""
@@ -94,9 +94,8 @@ def _joined(strips: Iterator[tuple[int, Tensor]]) -> Tensor:
     for height, part in strips:
         if whole is None:
             shape = (part.shape[0], part.shape[1], height, part.shape[3])
-            whole = torch.empty(
-                shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last
-            )
+            order = memory_order(part.device)
+            whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=order)
         whole[:, :, at : at + part.shape[2]] = part
         at += part.shape[2]
     assert whole is not None

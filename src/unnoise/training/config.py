@@ -161,13 +161,15 @@ class LossConfig:
 class OptimizerConfig:
     """AdamW, its learning rate over time, gradient clipping and the moving average of the weights.
 
-    decay: what the rate does after `warmup` steps: "cosine" (to zero at the last step) or "constant". clip:
-    largest norm of the gradient, 0 for no limit. ema: decay of the moving average; with ema_warmup the decay
-    of update n is min(ema, (1 + n) / (10 + n)), n counted from 1. more_ema: further decays to track, exported
-    beside the model. profile_every: steps between snapshots of the power-function averages with the deviations
-    `profiles`, 0 for none; `training.profiles.reconstruct` makes any other average of them.
+    name: "adamw", or "adamw8bit" to keep the moments in a quarter of the memory (needs `unnoise[bitsandbytes]`;
+    slower on a processor). decay: what the rate does after `warmup` steps: "cosine" (to zero at the last step) or
+    "constant". clip: largest norm of the gradient, 0 for no limit. ema: decay of the moving average; with
+    ema_warmup the decay of update n is min(ema, (1 + n) / (10 + n)), n counted from 1. more_ema: further decays to
+    track, exported beside the model. profile_every: steps between snapshots of the power-function averages with the
+    deviations `profiles`, 0 for none; `training.profiles.reconstruct` makes any other average of them.
     """
 
+    name: str = "adamw"
     lr: float = 3e-4
     betas: tuple[float, ...] = (0.9, 0.99)
     eps: float = 1e-8
@@ -182,6 +184,7 @@ class OptimizerConfig:
     profiles: tuple[float, ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
+        choice("optimizer.name", self.name, ("adamw", "adamw8bit"))
         number("optimizer.lr", self.lr, 0, 10, "0.0003")
         if len(self.betas) != 2:
             raise InputError(

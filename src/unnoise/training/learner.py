@@ -16,6 +16,7 @@ from unnoise import randomness
 from unnoise.checkpoints import Model
 from unnoise.networks import fast_dtype, heap
 from unnoise.networks.hardware import large_on_cpu
+from unnoise.training import optimizers
 from unnoise.training.batches import Batch
 from unnoise.training.config import OptimizerConfig, TrainConfig
 from unnoise.training.ema import MovingAverage, PowerAverage
@@ -88,14 +89,7 @@ class Learner:
         self.modules: nn.Module = self.objective.parts if tuning is None else tuning.learned
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=optimizer.lr,
-            betas=(optimizer.betas[0], optimizer.betas[1]),
-            eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-        )
+        self.optimizer = optimizers.build(optimizer, self.parameters, device)
         decays = (optimizer.ema, *optimizer.more_ema)
         self.averages = [MovingAverage(self.tensors, decay, optimizer.ema_warmup) for decay in decays]
         deviations = optimizer.profiles if optimizer.profile_every else ()
@@ -155,7 +149,8 @@ class Learner:
         if applied:
             self._apply(lr)
             self._remember(batch, losses)
-        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self.parameters:
+            weight.grad = None
         lowered = self.scale is not None and self.scale.hear(applied)
         return StepResult(loss_value, norm_value, lr, applied, lowered and math.isfinite(loss_value))
 
@@ -194,9 +189,7 @@ class Learner:
         return replace(self.model, network=network, text_encoder=encoder)
 
     def _apply(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        self.optimizer.step(lr)
         for average in (*self.averages, *self.profiles):
             average.update(self.tensors)
 

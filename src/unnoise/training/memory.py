@@ -33,7 +33,7 @@ _HEAP = 1.2  # what the C library's heap takes for each byte in use: 1.15 to 1.3
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. weights: with buffers. optimizer: two moments. averages: all of them, float32.
+    """Bytes. weights: with buffers. optimizer: its moments. averages: all of them, float32.
 
     step: the most that a step needs at once beside these, gradients included. saving: what writing a checkpoint
     needs at once, when gradients are not there.
@@ -102,7 +102,7 @@ def _reclaimable() -> int:
 
 def estimate(learner: Learner) -> Memory:
     """The memory that the learner's device needs while it trains."""
-    weights, moments = _weights(learner), _moments(learner)
+    weights, moments = _weights(learner), learner.optimizer.bytes()
     averages = (len(learner.averages) + len(learner.profiles)) * weights
     frozen = 0 if learner.tuning is None else learner.tuning.frozen_bytes()
     return Memory(weights + frozen, moments, averages, _step(learner), saving(learner))
@@ -110,15 +110,11 @@ def estimate(learner: Learner) -> Memory:
 
 def saving(learner: Learner) -> int:
     """Bytes that a checkpoint takes while it is laid out in memory to be written."""
-    return max(_moments(learner), 2 * _weights(learner))
+    return max(learner.optimizer.bytes(), 2 * _weights(learner))
 
 
 def _weights(learner: Learner) -> int:
     return sum(tensor.nbytes for tensor in learner.modules.state_dict().values())
-
-
-def _moments(learner: Learner) -> int:
-    return 2 * sum(weight.nbytes for weight in learner.parameters)
 
 
 def _step(learner: Learner) -> int:

@@ -78,7 +78,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
         if updates:
-            _begin_moments(learner)
+            learner.optimizer.begin(updates)
         _fill(tensors(learner), folder, learner)
         for average in (*learner.averages, *learner.profiles):
             average.updates = updates
@@ -92,8 +92,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
 def tensors(learner: Learner) -> dict[str, Tensor]:
     """All that a checkpoint holds, named by kind (`weights.network.conv_in.bias`): the learner's own memory."""
     named = {f"weights.{name}": tensor for name, tensor in learner.joined(learner.tensors).items()}
-    moments: dict[int, dict[str, Tensor]] = learner.optimizer.state_dict()["state"]
-    named |= {f"optimizer.{index}.{name}": t for index, found in moments.items() for name, t in found.items()}
+    named |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
     for kind, averages in (("average", learner.averages), ("profile", learner.profiles)):
         for place, average in enumerate(averages):
             joined = learner.joined(average.average)
@@ -147,20 +146,6 @@ def _fill(named: Mapping[str, Tensor], folder: Path, learner: Learner) -> None:
             if saved[name].shape != tensor.shape:
                 raise ValueError(f"{name} has the shape {list(saved[name].shape)}, not {list(tensor.shape)}.")
             shards.fill(tensor, saved[name]) if learner.sharded else tensor.copy_(saved[name])
-
-
-def _begin_moments(learner: Learner) -> None:
-    """Give the optimizer the tensors that its first step would, laid out as its weights: it walks both side by side."""
-    numbers = {
-        index: {
-            "step": torch.zeros(()),
-            "exp_avg": torch.zeros_like(weight),
-            "exp_avg_sq": torch.zeros_like(weight),
-        }
-        for index, weight in enumerate(learner.parameters)
-    }
-    groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": numbers, "param_groups": groups})
 
 
 def _facts(learner: Learner, facts: Mapping[str, Any]) -> dict[str, Any]:

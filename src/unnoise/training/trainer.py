@@ -23,6 +23,7 @@ from unnoise.training import (
     checkpoints,
     frozen,
     held_out,
+    optimizers,
     prior,
     profiles,
     report,
@@ -91,6 +92,7 @@ class Trainer:
         self.config = self.world.led(lambda: run_folder.agree(self.out, config, resume))
         if self.config.run.tensorboard:
             tensorboard.check()
+        optimizers.check(self.config.optimizer, self.config.run.shard)
         device = pick_device(self.config.run.device, self.world)
         run = self.config.run
         self.positions = self.world.stretch(run.batch)

@@ -1,0 +1,171 @@
+"""The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.errors import InputError
+from unnoise.training.config import OptimizerConfig
+
+_BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmers et al. 2022, section 2.1)
+_SMALL = 4096  # numbers of a weight below which its moments stay in float32
+
+
+class Optimizer(Protocol):
+    """AdamW over some weights, with its moments in this or that form."""
+
+    def step(self, lr: float) -> None:
+        """Move the weights by their gradients; those without one stay."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint has to hold, named by the weight's number: its own memory."""
+
+    def begin(self, steps: int) -> None:
+        """Make the tensors that `steps` steps would have left, for a checkpoint's numbers to be put in."""
+
+    def bytes(self) -> int:
+        """What its tensors take after the first step."""
+
+
+def build(config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device) -> Optimizer:
+    """The optimizer that `config.name` names; `check` tells whether it can be had."""
+    return AdamW8bit(config, weights) if config.name == "adamw8bit" else AdamW(config, weights, device)
+
+
+def check(config: OptimizerConfig, shard: bool) -> None:
+    """Raises InputError for an optimizer that cannot be had: not installed, or not for weights in shares."""
+    if config.name != "adamw8bit":
+        return
+    if shard:
+        raise InputError(
+            "optimizer.name is 'adamw8bit' and run.shard is true; bitsandbytes cannot work on shares of a weight. "
+            "Leave one of them out: sharding divides the moments of 'adamw' among the processes already."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(
+            "optimizer.name is 'adamw8bit', but bitsandbytes is not installed: pip install "
+            "'unnoise[bitsandbytes]', or leave optimizer.name at 'adamw'."
+        )
+
+
+class AdamW:
+    """torch's own, fused where it can be; two moments in float32 (Loshchilov and Hutter 2019, algorithm 2)."""
+
+    def __init__(
+        self, config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device
+    ) -> None:
+        self.weights = list(weights)
+        fused = device.type in ("cpu", "cuda")
+        self._adam = torch.optim.AdamW(self.weights, fused=fused, **_settings(config))
+
+    def step(self, lr: float) -> None:
+        """Move the weights by their gradients; those without one stay."""
+        self._adam.param_groups[0]["lr"] = lr
+        self._adam.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`N.step`, `N.exp_avg` and `N.exp_avg_sq` of weight number N; of all that had a gradient."""
+        return _named(self.weights, self._adam.state)
+
+    def begin(self, steps: int) -> None:
+        """Moments laid out in memory as their weights: the fused step walks both side by side."""
+        for weight in self.weights:
+            self._adam.state[weight] = {
+                "step": torch.full((), float(steps), device=weight.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+
+    def bytes(self) -> int:
+        """Two moments as large as the weights."""
+        return 2 * sum(weight.nbytes for weight in self.weights)
+
+
+class AdamW8bit:
+    """bitsandbytes' own: moments of large weights as bytes of a nonlinear code, one factor a block of 256 numbers.
+
+    A quarter of the memory for the moments; slower on a processor. Weights below 4,096 numbers keep moments in
+    float32. Source: Dettmers et al. 2022, "8-bit optimizers via block-wise quantization".
+    """
+
+    def __init__(self, config: OptimizerConfig, weights: Sequence[nn.Parameter]) -> None:
+        # Its import tells of products in four bits, which nothing here asks for.
+        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+        import bitsandbytes
+
+        self.weights = list(weights)
+        self._flat = [nn.Parameter(_flat(weight.detach())) for weight in self.weights]
+        library: Any = bitsandbytes  # its classes have no types
+        self._adam = library.optim.AdamW8bit(self._flat, min_8bit_size=_SMALL, **_settings(config))
+
+    def step(self, lr: float) -> None:
+        """Move the weights by their gradients; those without one stay."""
+        self._adam.param_groups[0]["lr"] = lr
+        for weight, flat in zip(self.weights, self._flat, strict=True):
+            flat.grad = None if weight.grad is None else _flat(_laid_out(weight.grad, weight))
+        self._adam.step()
+        for flat in self._flat:
+            flat.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`N.state1`, `N.state2` and the factors `N.absmax1`, `N.absmax2` of weight N, in the order of its memory."""
+        named = _named(self._flat, self._adam.state)
+        return {name: tensor for name, tensor in named.items() if ".qmap" not in name}  # the code: a constant
+
+    def begin(self, steps: int) -> None:
+        """Moments of zero, and the count of steps, which corrects for their start."""
+        (group,) = self._adam.param_groups
+        for place, flat in enumerate(self._flat):
+            self._adam.init_state(group, flat, 0, place)
+            self._adam.state[flat]["step"] = steps
+
+    def bytes(self) -> int:
+        """Two bytes a number and two factors a block; of small weights eight bytes a number."""
+        return sum(_bytes(weight.numel()) for weight in self.weights)
+
+
+def _bytes(count: int) -> int:
+    return 8 * count if count < _SMALL else 2 * count + 8 * math.ceil(count / _BLOCK)
+
+
+def _settings(config: OptimizerConfig) -> dict[str, Any]:
+    return {
+        "lr": config.lr,
+        "betas": (config.betas[0], config.betas[1]),
+        "eps": config.eps,
+        "weight_decay": config.weight_decay,
+    }
+
+
+def _named(weights: Sequence[nn.Parameter], state: Mapping[Tensor, Any]) -> dict[str, Tensor]:
+    """The tensors of an optimizer's state by `N.name`; numbers of it, which the run knows, are left out."""
+    found = ((place, state.get(weight, {})) for place, weight in enumerate(weights))
+    return {
+        f"{place}.{name}": value
+        for place, kept in found
+        for name, value in kept.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """The tensor's numbers in the order of its memory, which they share.
+
+    bitsandbytes gives weights that are not in rows, such as channels-last ones, new memory; the averages and the
+    network's stand-ins would go on looking at the old.
+    """
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def _laid_out(gradient: Tensor, weight: Tensor) -> Tensor:
+    """The gradient in the weight's order of memory."""
+    if gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)

@@ -1,0 +1,176 @@
+"""AdamW with moments in eight bits: what torch's does, in a quarter of the memory, cut and continued to the bit."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from unnoise import training
+from unnoise.cli import main
+from unnoise.errors import CheckpointError
+from unnoise.training import Saved, memory, optimizers, settings
+from unnoise.training.config import OptimizerConfig
+from unnoise.training.trainer import Trainer
+
+bitsandbytes = pytest.importorskip("bitsandbytes")
+CPU = torch.device("cpu")
+
+
+def weights():
+    """One in rows, one small, one channels-last as those of our convolutions, one that never learns."""
+    source = torch.Generator().manual_seed(3)
+    shapes = ((80, 64), (80,), (64, 16, 3, 3), (8,))
+    made = [torch.randn(shape, generator=source) for shape in shapes]
+    made[2] = made[2].to(memory_format=torch.channels_last)
+    return [nn.Parameter(one) for one in made]
+
+
+def steps(name, count, transposed=False):
+    """The weights after some steps with the same gradients, and their optimizer."""
+    moved = weights()
+    optimizer = optimizers.build(OptimizerConfig(name=name, weight_decay=0.1), moved, CPU)
+    source = torch.Generator().manual_seed(4)
+    for _ in range(count):
+        for weight in moved[:3]:
+            gradient = torch.randn(weight.shape, generator=source) + 0.5
+            plain = transposed and weight.ndim == 4
+            weight.grad = gradient.contiguous() if plain else torch.empty_like(weight).copy_(gradient)
+        optimizer.step(1e-2)
+    return moved, optimizer
+
+
+def test_the_first_step_is_torchs():
+    """Moments are rounded after they were used, so the first step knows nothing of it."""
+    for ours, theirs in zip(steps("adamw8bit", 1)[0], steps("adamw", 1)[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_twenty_steps_end_near_torchs():
+    """Small weights to the last digits; large ones within a few hundredths of the way that they went."""
+    ours, theirs, begun = steps("adamw8bit", 20)[0], steps("adamw", 20)[0], weights()
+    torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours[3], begun[3], rtol=0, atol=0)
+    for place in (0, 2):
+        way, error = (theirs[place] - begun[place]).norm(), (ours[place] - theirs[place]).norm()
+        assert 0 < error < 0.04 * way
+
+
+def test_weights_stay_where_and_as_they_are_in_memory():
+    """The averages hold this memory; gradients that autograd laid out otherwise come to the same."""
+    before = weights()
+    places = [(weight.data_ptr(), weight.stride()) for weight in before]
+    optimizer = optimizers.build(OptimizerConfig(name="adamw8bit"), before, CPU)
+    for weight in before:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step(1e-3)
+    assert [(weight.data_ptr(), weight.stride()) for weight in before] == places
+    for one, other in zip(steps("adamw8bit", 3)[0], steps("adamw8bit", 3, transposed=True)[0], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("name", "part"), [("adamw", 2.0), ("adamw8bit", 0.5 + 2 / 256)])
+def test_the_moments_take_what_was_told(name, part):
+    """Beside a large weight: twice its bytes, or half of them and a factor a block. Counts of steps are not counted."""
+    weight = nn.Parameter(torch.zeros(512, 512))
+    optimizer = optimizers.build(OptimizerConfig(name=name), [weight], CPU)
+    told = optimizer.bytes()
+    optimizer.begin(1)
+    kept = sum(one.nbytes for key, one in optimizer.tensors().items() if not key.endswith("step"))
+    assert told == kept
+    assert told == pytest.approx(part * weight.nbytes, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    data = tmp_path_factory.mktemp("pictures")
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / f"{number}.png")
+    return data
+
+
+SMALL = [
+    "model.size=8",
+    "model.colour=grey",
+    "model.network.widths=16,32",
+    "run.batch=4",
+    "run.steps=6",
+    "run.log_every=1",
+    "run.sample_every=0",
+    "run.device=cpu",
+    "optimizer.warmup=1",
+]
+
+
+def config(*more):
+    return settings.override(training.TrainConfig(), [*SMALL, "optimizer.name=adamw8bit", *more])
+
+
+def files(run):
+    place = run / "checkpoints" / "step-000006"
+    return {path.relative_to(place): load_file(path) for path in place.rglob("*.safetensors")}
+
+
+def test_six_steps_equal_two_and_four_to_the_bit(folder, tmp_path):
+    list(training.train(folder, tmp_path / "whole", config()))
+    for event in training.train(folder, tmp_path / "run", config("run.checkpoint_every=2")):
+        if isinstance(event, Saved):
+            break
+    list(training.train(folder, tmp_path / "run", resume=True))
+    whole, cut = files(tmp_path / "whole"), files(tmp_path / "run")
+    assert whole.keys() == cut.keys()
+    kinds = {name.split(".")[1] for found in whole.values() for name in found}
+    assert {"state1", "state2", "absmax1", "absmax2"} <= kinds
+    for file, found in whole.items():
+        assert found.keys() == cut[file].keys()
+        assert all(torch.equal(tensor, cut[file][name]) for name, tensor in found.items())
+
+
+def test_a_run_learns_and_its_model_follows(folder, tmp_path):
+    """The exported average moves with the weights, whose memory it was given."""
+    trainer = Trainer(folder, tmp_path / "run", config("optimizer.ema=0.5"))
+    before = {name: tensor.clone() for name, tensor in trainer.learner.tensors.items()}
+    assert memory.estimate(trainer.learner).optimizer == trainer.learner.optimizer.bytes()
+    list(trainer.run())
+    for name, tensor in trainer.learner.tensors.items():
+        if tensor.dim() == 4:
+            assert not torch.equal(tensor, before[name])
+            assert not torch.equal(trainer.learner.average.average[name], before[name])
+
+
+def test_a_run_of_one_optimizer_is_not_taken_up_by_the_other(folder, tmp_path):
+    for event in training.train(folder, tmp_path / "run", config("run.checkpoint_every=2")):
+        if isinstance(event, Saved):
+            break
+    path = tmp_path / "run" / "config.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("adamw8bit", "adamw"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"does not fit this run's config\.toml"):
+        list(training.train(folder, tmp_path / "run", resume=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("optimizer.name=adam8", "optimizer.name is 'adam8'"),
+        ("run.shard=true", "bitsandbytes cannot work on shares"),
+        ("run.seed=1", "pip install 'unnoise[bitsandbytes]'"),
+    ],
+)
+def test_what_cannot_be_had_is_told_before_anything_is_written(
+    folder, tmp_path, monkeypatch, capsys, change, told
+):
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "bitsandbytes" else known(name, *more),
+    )
+    words = ["train", str(folder), "--out", str(tmp_path / "run")]
+    words += [word for one in (*SMALL, "optimizer.name=adamw8bit", change) for word in ("--set", one)]
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
