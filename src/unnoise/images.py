@@ -93,15 +93,14 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 
 
-def in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on white."""
+def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Image:
+    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on `ground`."""
     if picture.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would cut, not scale
         high = np.asarray(picture, dtype=np.uint32) >> 8
         picture = Image.fromarray(high.clip(0, 255).astype(np.uint8))
     if mode != "RGBA" and picture.has_transparency_data:
         layer = picture.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        picture = Image.alpha_composite(white, layer)
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer)
     return picture.convert(mode)
 
 
