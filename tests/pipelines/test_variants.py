@@ -67,6 +67,7 @@ def test_inpainting_with_an_empty_mask_returns_the_input(model, name, options):
     given = picture(model)
     made = Inpaint(model)("a seven", given, mask(model, 0), scheduler=name, **ASK, **options)
     assert np.array_equal(made.arrays[0], (given[0].permute(1, 2, 0).numpy() * 0.5 + 0.5))
+    assert "dark everywhere" in made.notes[0]
 
 
 @pytest.mark.parametrize("name", ["DPM++ 2M", "Heun", "Euler"])

@@ -153,6 +153,7 @@ def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, recor
         beside=beside,
         canvas=canvas if paste else None,
         record=record,
+        notes=() if bool(hidden.any()) else ("the mask is dark everywhere: the picture stays as it is",),
     )
 
 
