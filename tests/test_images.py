@@ -92,6 +92,13 @@ def test_any_size_fits_the_terminal(size, colours):
         assert colours or len(line) <= 64
 
 
+@pytest.mark.parametrize("colours", [0, 2**24])
+def test_a_picture_is_no_wider_than_the_terminal(monkeypatch, colours):
+    monkeypatch.setenv("COLUMNS", "40")
+    for line in images.terminal_text(Image.new("RGB", (64, 64), "white"), colours).splitlines():
+        assert (line.count("▀") or len(line)) == 40
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 

@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -136,12 +137,14 @@ def terminal_colours(stream: TextIO) -> int:
     return 2**24 if direct else 256
 
 
-def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int = 64) -> str:
+def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int | None = None) -> str:
     """The picture as lines of text for a terminal, at most `columns` wide, each line ending in a newline.
 
+    columns: those of the terminal, at most 64, when None.
     With colours a character is a half block and shows two pixels, one above the other; without, a pixel is
     two characters of a grey ramp. Small pictures are enlarged by a whole factor: an 8x8 digit is readable.
     """
+    columns = columns or max(2, min(64, shutil.get_terminal_size().columns))
     wide = columns if colours else columns // 2
     small = in_mode(picture, "RGB")
     readable = 32 if colours else 16
