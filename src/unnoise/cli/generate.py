@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if asked.json:
         _tell_json(denoising, paths, extra, seconds, notes)
     else:
-        _tell(denoising, paths, extra, seconds)
+        _tell(denoising, result.images[0].size, paths, extra, seconds)
     return 0
 
 
@@ -168,7 +168,11 @@ def _save(asked: Request, result: Result) -> list[Path]:
 
 
 def _tell(
-    run: Denoising | TwoPasses, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+    run: Denoising | TwoPasses,
+    size: tuple[int, int],
+    paths: list[Path],
+    extra: Mapping[str, str],
+    seconds: Mapping[str, float],
 ) -> None:
     first: Recipe = run.recipes[0]
     for path, recipe in zip(paths, run.recipes, strict=True):
@@ -176,7 +180,7 @@ def _tell(
     for what, where in extra.items():
         sys.stdout.write(f"saved {where}  {what}\n")
     sys.stderr.write(
-        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {first.width}x{first.height}: "
+        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {size[0]}x{size[1]}: "
         f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
     )
 
