@@ -95,10 +95,12 @@ def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
         sys.stderr.write(f"loading {asked.model} ...\r")
     import torch
 
-    pipe = prepared(asked, arguments)
+    try:
+        pipe = prepared(asked, arguments)
+    finally:  # a refusal stands on a line of its own too
+        if tells:
+            sys.stderr.write("\x1b[K")
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
-    if tells:
-        sys.stderr.write("\x1b[K")
     return pipe
 
 
