@@ -61,7 +61,8 @@ def save_new(names: Iterator[Path], write: Callable[[Path], None]) -> Path:
     cannot take one name. Raises FileError.
     """
     first = next(names)
-    hidden = first.with_name(f".{first.stem[:100]}.{os.getpid()}-{id(names):x}{first.suffix}")
+    # of its own name nothing: a system takes 255 bytes, and the writer adds to it
+    hidden = first.with_name(f".unnoise-{os.getpid()}-{id(names):x}{first.suffix}")
     try:
         write(hidden)
         for name in itertools.chain([first], names):
