@@ -195,6 +195,11 @@ def test_a_picture_cut_short_is_refused(tmp_path):
         images.open_picture(path)
 
 
+def test_a_name_that_the_system_does_not_take_is_an_error_of_ours(tmp_path):
+    with pytest.raises(FileError, match=r"cannot write '.*x\.png': File name too long"):
+        images.write_png(tmp_path / ("x" * 300 + "x.png"), picture(8, 8))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileError, match=r"there is no file '.*none\.png'"):
         images.open_picture(tmp_path / "none.png")
