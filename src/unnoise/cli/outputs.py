@@ -22,7 +22,10 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
     A path without an ending is a folder. Raises InputError or FileError.
     """
     if path.suffix and path.suffix.lower() not in endings and not path.is_dir():
-        raise InputError(f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder.")
+        raise InputError(
+            f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder (with a dot in its name "
+            "one that is there)."
+        )
     folder = path.parent if path.suffix and not path.is_dir() else path
     while not folder.exists():
         folder = folder.parent
