@@ -94,3 +94,16 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
     assert found == status
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
+        (("--scheduler", "Euler Karas"), "scheduler 'Euler Karas' is not known; the nearest are Euler Karras"),
+    ],
+)
+def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):
+    (tmp_path / "text.png").write_text("no picture")
+    monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert said in run("generate", "a seven", "-m", tiny, *words)[2]

@@ -43,6 +43,18 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
     return Prompt.read(asked.prompt or "", style).loras
 
 
+def _check_known(asked: Request) -> None:
+    """Refuse what would be refused once a large model is loaded: a file that is no picture, a scheduler's name."""
+    from unnoise import images
+
+    for path in asked.variant.pictures.values():
+        images.read_size(path)
+    if asked.options["scheduler"] is not None:
+        from unnoise.schedulers import names
+
+        names.get(asked.options["scheduler"], asked.options["compat"])
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
@@ -50,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     adapting.loras(arguments, _tags(asked))
     adapting.controls(arguments)
     adapting.refiner(arguments)
+    _check_known(asked)
     if arguments.prompts:
         return _many(asked, arguments)
     begun = time.monotonic()
