@@ -194,6 +194,16 @@ def test_a_learned_variance_is_the_prompts_own():
     )
 
 
+def test_whole_numbers_may_be_numpy_s(pipe):
+    steps, seed, count, side = np.array([3, 9, 2, 8])
+    made = pipe("a seven", steps=steps, seed=seed, count=count, width=side)
+    plain = pipe("a seven", steps=3, seed=9, count=2, width=8)
+    assert np.array_equal(made.arrays, plain.arrays)
+    assert [recipe.to_json() for recipe in made.recipes] == [recipe.to_json() for recipe in plain.recipes]
+    plan = names.get("DDIM").plan(DiscreteVP.linear(), steps)
+    assert plan == names.get("DDIM").plan(DiscreteVP.linear(), 3)
+
+
 def test_given_latents_take_the_place_of_the_seeds_noise(pipe):
     noise = normal(7, "start", shape=(1, 8, 8)).unsqueeze(0)
     given = pipe("a seven", seed=3, latents=noise)
@@ -280,6 +290,7 @@ BAD = [
     ({"steps": 1.5}, "steps is 1.5"),
     ({"steps": 1001}, "steps is 1001"),
     ({"steps": True}, "steps is True"),
+    ({"scheduler": 3}, "scheduler is '3'"),
     ({"steps": "20"}, "steps is '20'"),
     ({"guidance": float("nan")}, "guidance is nan"),
     ({"guidance": float("inf")}, "guidance is inf"),

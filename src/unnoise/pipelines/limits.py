@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from unnoise.errors import InputError
 
 
 def whole(name: str, value: object, low: int, high: int, example: int | None = None) -> int:
-    """`value` when it is a whole number from `low` to `high`; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    """`value` when it is a whole number from `low` to `high`, NumPy's among them; else InputError."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         usual = min(max(20, low), high) if high > 1 else low
         raise InputError(
             f"{name} is {value!r}; give a whole number from {low} to {high:,}, for example {example or usual}."
         )
-    return value
+    return int(value)
 
 
 def number(
