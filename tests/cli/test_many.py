@@ -112,7 +112,7 @@ def test_faults_are_told_before_anything_is_made(run, tiny, tmp_path, content, w
 
 
 def test_a_prompt_with_a_comma_needs_quotes_in_csv(run, tiny, tmp_path):
-    (tmp_path / "bad.csv").write_text("prompt\n\"a seven, thin\"\na seven, thin\n", encoding="utf-8")
+    (tmp_path / "bad.csv").write_text('prompt\n"a seven, thin"\na seven, thin\n', encoding="utf-8")
     err = run("generate", "--prompts", "bad.csv", "-m", tiny)[2]
     assert "'bad.csv', row 2 has more values than there are columns; put a text with commas in quotes." in err
 

@@ -100,7 +100,10 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
     ("words", "said"),
     [
         (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
-        (("--scheduler", "Euler Karas"), "scheduler 'Euler Karas' is not known; the nearest are Euler Karras"),
+        (
+            ("--scheduler", "Euler Karas"),
+            "scheduler 'Euler Karas' is not known; the nearest are Euler Karras",
+        ),
     ],
 )
 def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):

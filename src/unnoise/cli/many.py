@@ -125,7 +125,9 @@ def denoising(pipe: TextToImage, asked: Request, row: requests.Row) -> Denoising
     try:
         return variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
     except InputError as error:
-        raise InputError(f"the row with prompt '{row['prompt'][:80]}' and seed {row['seed']}: {error}") from None
+        raise InputError(
+            f"the row with prompt '{row['prompt'][:80]}' and seed {row['seed']}: {error}"
+        ) from None
 
 
 def one(run: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 
 from unnoise.errors import InputError
 
@@ -22,7 +22,7 @@ def number(
     name: str, value: object, low: float, high: float, example: float, unit: str = "a number"
 ) -> float:
     """`value` when it is a finite number from `low` to `high`; else InputError. unit: what is to be given."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    plain = isinstance(value, Real) and not isinstance(value, bool)
     if not plain or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise InputError(f"{name} is {value!r}; give {unit} {limits}, for example {example:g}.")

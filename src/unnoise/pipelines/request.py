@@ -180,6 +180,7 @@ def _negatives(negative: str | Sequence[str], pictures: int, count: int) -> tupl
 def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tuple[int, ...]:
     if seeds is None:
         first = secrets.randbelow(2**32) if seed is None else _seed("seed", seed)
+        _seed("seed", first + pictures - 1)
         return tuple(first + place for place in range(pictures))
     if seed is not None:
         raise InputError(f"seed is {seed} and seeds is {seeds!r}; give one of the two.")
