@@ -24,7 +24,7 @@ class Gaussian:
         return self.mean + self._variance().sqrt() * eps
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of each element, in nats; where the variance is 0, infinite at the mean and -infinity beside it."""
+        """Log density of each element, in nats; where the variance is 0, infinite at the mean, -infinity beside it."""
         variance, apart = self._variance(), (x - self.mean) ** 2
         density = -0.5 * (apart / variance + variance.log() + math.log(2.0 * math.pi))
         point = torch.where(apart == 0.0, torch.full_like(density, math.inf), -math.inf)
