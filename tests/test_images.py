@@ -92,6 +92,13 @@ def test_any_size_fits_the_terminal(size, colours):
         assert colours or len(line) <= 64
 
 
+@pytest.mark.parametrize("colours", [0, 2**24])
+def test_a_picture_is_no_wider_than_the_terminal(monkeypatch, colours):
+    monkeypatch.setenv("COLUMNS", "40")
+    for line in images.terminal_text(Image.new("RGB", (64, 64), "white"), colours).splitlines():
+        assert (line.count("▀") or len(line)) == 40
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 
@@ -186,6 +193,11 @@ def test_a_picture_cut_short_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(FileError, match="damaged or cut short"):
         images.open_picture(path)
+
+
+def test_a_name_that_the_system_does_not_take_is_an_error_of_ours(tmp_path):
+    with pytest.raises(FileError, match=r"cannot write '.*x\.png': File name too long"):
+        images.write_png(tmp_path / ("x" * 300 + "x.png"), picture(8, 8))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -93,15 +94,14 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 
 
-def in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on white."""
+def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Image:
+    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on `ground`."""
     if picture.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would cut, not scale
         high = np.asarray(picture, dtype=np.uint32) >> 8
         picture = Image.fromarray(high.clip(0, 255).astype(np.uint8))
     if mode != "RGBA" and picture.has_transparency_data:
         layer = picture.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        picture = Image.alpha_composite(white, layer)
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer)
     return picture.convert(mode)
 
 
@@ -137,12 +137,14 @@ def terminal_colours(stream: TextIO) -> int:
     return 2**24 if direct else 256
 
 
-def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int = 64) -> str:
+def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int | None = None) -> str:
     """The picture as lines of text for a terminal, at most `columns` wide, each line ending in a newline.
 
+    columns: those of the terminal, at most 64, when None.
     With colours a character is a half block and shows two pixels, one above the other; without, a pixel is
     two characters of a grey ramp. Small pictures are enlarged by a whole factor: an 8x8 digit is readable.
     """
+    columns = columns or max(2, min(64, shutil.get_terminal_size().columns))
     wide = columns if colours else columns // 2
     small = in_mode(picture, "RGB")
     readable = 32 if colours else 16

@@ -195,7 +195,9 @@ def test_what_the_file_says_of_its_prediction_can_be_overruled(whole, tmp_path):
     save_file(whole, tmp_path / "v.safetensors", metadata={"modelspec.prediction_type": "v"})
     assert checkpoints.load(tmp_path / "v.safetensors").prediction == "velocity"
     assert checkpoints.load(tmp_path / "v.safetensors", prediction="noise").prediction == "noise"
-    with pytest.raises(InputError, match="prediction is 'v'; give one of noise, velocity, sample"):
+    with pytest.raises(
+        InputError, match="prediction is 'v'; give one of noise, velocity, sample, or leave it out"
+    ):
         checkpoints.load(tmp_path / "v.safetensors", prediction="v")
 
 

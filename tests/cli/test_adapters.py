@@ -12,6 +12,7 @@ from unnoise.pipelines import load
 def test_generate_with_loras_by_path_and_by_name(run, tiny, tmp_path):
     model = checkpoints.load(tiny)
     (tmp_path / "loras").mkdir()
+    (tmp_path / "ink").mkdir()  # pictures that were made with it, say
     one = adapter_files.kohya(model, tmp_path / "loras" / "ink.safetensors")
     words = ("generate", "a seven", "-m", tiny, "-s", 7, "--json", "--lora-dir", "loras", "--lora")
     told = [
@@ -33,6 +34,7 @@ def test_refusals_are_one_sentence_each(run, tiny, tmp_path):
         "unnoise: error: there is no LoRA 'ink'; give the path of a .safetensors file.\n",
     )
     assert run("generate", "a seven", "-m", tiny, "--lora", "ink:much")[0] == 2
+    assert "there is no LoRA '.'" in run("generate", "a seven", "-m", tiny, "--lora", ".")[2]
     (tmp_path / "bad.safetensors").write_bytes(b"<html>")
     status, _, err = run("generate", "a seven", "-m", tiny, "--lora", "bad.safetensors")
     assert (status, err.count("\n")) == (1, 1)

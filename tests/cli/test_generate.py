@@ -187,6 +187,9 @@ def test_in_a_terminal_there_is_a_bar_and_the_small_picture(run, tiny, monkeypat
     assert "denoising" in err.text
     assert run("generate", "a seven", "-m", tiny, "--steps", 4, "--show-every", 2)[0] == 0
     assert out.text.count("▀") == 3 * 32 * 16
+    err.text = ""
+    assert run("generate", "a seven", "-m", tiny, "--lora", tiny / "weights.safetensors")[0] == 1
+    assert "...\r\x1b[Kunnoise: error: " in err.text
 
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_torn(tiny, tmp_path):

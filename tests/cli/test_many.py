@@ -91,6 +91,7 @@ def test_text_csv_and_parquet_say_the_same_as_jsonl(run, tiny, file, tmp_path):
         ('{"prompt": "a", "cfg": 3}', (), "row 1 has the column 'cfg'"),
         ('{"prompt": "a"}\n{"prompt": "a", "steps": 0}', (), "row 2: steps is 0"),
         ('{"prompt": "a", "negative": 1}', (), "row 1: negative is 1"),
+        ('{"prompt": "a", "width": 7}', (), "the row with prompt 'a' and seed 0: width is 7"),
         ("[1]", (), "line 1: give an object"),
         ("{", (), "line 1 is not JSON"),
         ('{"prompt": "a"}', ("--shard", "3/2"), "--shard is '3/2'"),
@@ -108,6 +109,12 @@ def test_faults_are_told_before_anything_is_made(run, tiny, tmp_path, content, w
     assert status in (1, 2)
     assert sentence in err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_prompt_with_a_comma_needs_quotes_in_csv(run, tiny, tmp_path):
+    (tmp_path / "bad.csv").write_text('prompt\n"a seven, thin"\na seven, thin\n', encoding="utf-8")
+    err = run("generate", "--prompts", "bad.csv", "-m", tiny)[2]
+    assert "'bad.csv', row 2 has more values than there are columns; put a text with commas in quotes." in err
 
 
 def test_a_shard_without_a_file_and_a_file_of_another_kind_are_refused(run, tiny, tmp_path):

@@ -3,9 +3,12 @@ import itertools
 import os
 import sys
 import threading
+from functools import partial
 
 import pytest
+from PIL import Image
 
+from unnoise import images
 from unnoise.cli import outputs, progress
 from unnoise.errors import FileError
 
@@ -60,6 +63,13 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError):  # noqa: PT011 - the writer's own
         outputs.save_new(names(tmp_path), fail)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path):
+    name = tmp_path / ("写" * 83 + ".png")  # 253 bytes
+    write = partial(images.write_png, picture=Image.new("L", (1, 1)))
+    assert outputs.save_new(outputs.candidates(name, 7), write) == name
+    assert list(tmp_path.iterdir()) == [name]
 
 
 def test_a_folder_counts_on_from_its_highest_number(tmp_path):

@@ -48,6 +48,7 @@ def test_inspect_tells_the_recipe_of_a_picture(run, tiny, tmp_path):
     out = run("inspect", "x.png")[1]
     for words in ("8x8", "a seven", "two", "DPM++ 2M", "tiny"):
         assert words in out
+    assert "prompt style a1111" in out  # twelve letters, as wide as the column
     assert "Steps:" not in out
     assert json.loads(run("inspect", "x.png", "--json")[1])["details"]["recipe"]["seed"] == 7
 

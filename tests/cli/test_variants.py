@@ -58,6 +58,7 @@ def test_a_second_pass_and_tiling(run, tiny, tmp_path):
     assert status == 0
     recipe = json.loads(out)["images"][0]["recipe"]
     assert (recipe["hires_scale"], recipe["hires_steps"], recipe["strength"]) == (2.0, 6, 0.5)
+    assert "guidance 2, 16x16: " in run(*words)[2]
     assert images.read_size(tmp_path / "x.png") == (16, 16)
 
 
@@ -93,3 +94,19 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
     assert found == status
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
+        (
+            ("--scheduler", "Euler Karas"),
+            "scheduler 'Euler Karas' is not known; the nearest are Euler Karras",
+        ),
+    ],
+)
+def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):
+    (tmp_path / "text.png").write_text("no picture")
+    monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert said in run("generate", "a seven", "-m", tiny, *words)[2]

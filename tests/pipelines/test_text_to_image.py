@@ -8,7 +8,18 @@ import unnoise
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.pipelines import Condition, Guided, TextToImage
+from unnoise.pipelines import (
+    Condition,
+    FeatureCache,
+    Guided,
+    Interval,
+    Projected,
+    Recipe,
+    Rescaled,
+    Scale,
+    TextToImage,
+)
+from unnoise.pipelines.combining import from_text, to_text
 from unnoise.process import DiscreteVP, Estimate
 from unnoise.randomness import NoiseSource, normal
 from unnoise.schedulers import Scheduler, grids, names, solvers
@@ -194,6 +205,27 @@ def test_a_learned_variance_is_the_prompts_own():
     )
 
 
+def test_whole_numbers_may_be_numpy_s(pipe):
+    steps, seed, count, side = np.array([3, 9, 2, 8])
+    made = pipe("a seven", steps=steps, seed=seed, count=count, width=side)
+    plain = pipe("a seven", steps=3, seed=9, count=2, width=8)
+    assert np.array_equal(made.arrays, plain.arrays)
+    assert [recipe.to_json() for recipe in made.recipes] == [recipe.to_json() for recipe in plain.recipes]
+    plan = names.get("DDIM").plan(DiscreteVP.linear(), steps)
+    assert plan == names.get("DDIM").plan(DiscreteVP.linear(), 3)
+
+
+def test_numbers_may_be_numpy_s_and_their_recipe_is_read_again(pipe):
+    share, every = np.linspace(0.25, 0.75, 3)[1], np.arange(4)[3]
+    rule = Interval(Rescaled(Scale(np.float32(3)), share), share, share + 4)
+    for options in ({"guidance": rule}, {"guidance": Projected(3.0, share)}, {"cache": share}):
+        recipe = pipe("a seven", seed=1, **options).recipes[0]
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert "np." not in recipe.to_json()
+    assert FeatureCache.from_text(FeatureCache(None, every).to_text()) == FeatureCache(None, 3)
+    assert from_text(3.0, to_text(rule)) == Interval(Rescaled(Scale(3.0), 0.5), 0.5, 4.5)
+
+
 def test_given_latents_take_the_place_of_the_seeds_noise(pipe):
     noise = normal(7, "start", shape=(1, 8, 8)).unsqueeze(0)
     given = pipe("a seven", seed=3, latents=noise)
@@ -280,6 +312,7 @@ BAD = [
     ({"steps": 1.5}, "steps is 1.5"),
     ({"steps": 1001}, "steps is 1001"),
     ({"steps": True}, "steps is True"),
+    ({"scheduler": 3}, "scheduler is '3'"),
     ({"steps": "20"}, "steps is '20'"),
     ({"guidance": float("nan")}, "guidance is nan"),
     ({"guidance": float("inf")}, "guidance is inf"),
@@ -295,6 +328,7 @@ BAD = [
     ({"seed": -1}, "seed holds -1"),
     ({"seed": 1.5}, "seed holds 1.5"),
     ({"seeds": [1, 2]}, "seeds is"),
+    ({"seed": 2**63 - 1, "count": 2}, "seed holds 9223372036854775808"),
     ({"seeds": ["x"]}, "seeds holds 'x'"),
     ({"seed": 1, "seeds": [1]}, "one of the two"),
     ({"scheduler": "magic"}, "magic.*nearest"),

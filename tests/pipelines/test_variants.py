@@ -12,7 +12,7 @@ from unnoise.networks.vae import AutoEncoder
 from unnoise.networks.vae_strips import decode_in_strips
 from unnoise.pipelines import ImageToImage, Inpaint, SecondPass, TextToImage
 from unnoise.pipelines import latents as halves
-from unnoise.pipelines.canvas import Canvas, feathered, outpainted
+from unnoise.pipelines.canvas import Canvas, feathered, outpainted, read_mask
 from unnoise.pipelines.latents import decode, needs_strips
 from unnoise.pipelines.options import requested
 from unnoise.pipelines.strength import entered
@@ -67,6 +67,7 @@ def test_inpainting_with_an_empty_mask_returns_the_input(model, name, options):
     given = picture(model)
     made = Inpaint(model)("a seven", given, mask(model, 0), scheduler=name, **ASK, **options)
     assert np.array_equal(made.arrays[0], (given[0].permute(1, 2, 0).numpy() * 0.5 + 0.5))
+    assert "dark everywhere" in made.notes[0]
 
 
 @pytest.mark.parametrize("name", ["DPM++ 2M", "Heun", "Euler"])
@@ -88,6 +89,15 @@ def test_only_masked_places_change_and_they_do():
     known = given * 0.5 + 0.5
     assert torch.equal(made[fresh == 0], known[fresh == 0])
     assert (made - known)[fresh == 1].abs().min() > 0.0
+
+
+@pytest.mark.parametrize("paint", [(255, 255, 255, 255), (0, 0, 0, 255)])
+def test_a_mask_painted_on_an_empty_layer_is_what_is_painted_light(paint):
+    layer = Image.new("RGBA", (8, 6), (255, 255, 255, 0))
+    layer.paste(paint, (2, 1, 5, 4))
+    plain = torch.zeros(1, 1, 6, 8)
+    plain[..., 1:4, 2:5] = float(paint[0] == 255)
+    assert torch.equal(read_mask(layer, (6, 8)), plain)
 
 
 def test_a_picture_of_a_larger_size_keeps_its_size_and_its_known_bits():

@@ -206,6 +206,21 @@ def test_kl_is_zero_only_for_equals_and_is_the_mean_log_ratio():
     assert ((ratio.mean(0) - one.kl(two)).abs() < error).all()
 
 
+def test_a_step_to_clean_data_has_no_width_and_its_kl_is_a_number():
+    """The last step of a chain by `fixed_small`: two points, which are the same one or infinitely far apart."""
+    schedule = DiscreteVP.linear()
+    level, to = schedule.level(0), schedule.level(-1)
+    x, x0 = normal(0, "x", shape=(1, 4)), normal(0, "x0", shape=(1, 4))
+    diffuser = Diffuser(lambda x, t: x, schedule)
+    true = diffuser.true_posterior(x, x0, level, to)
+    assert (true.kl(true) == 0.0).all()
+    assert (true.kl(diffuser.posterior(x, Estimate.from_x0(x, level, x0 + 1), level, to)) == math.inf).all()
+    assert (Gaussian(x, 1.0).kl(true) == math.inf).all()
+    assert (true.kl(Gaussian(x, 1.0)) == math.inf).all()
+    assert (true.log_prob(true.mean) == math.inf).all()
+    assert (true.log_prob(true.mean + 1) == -math.inf).all()
+
+
 def test_densities_are_those_of_torch():
     mean, variance = torch.tensor([0.3, -1.0]).double(), torch.tensor([0.5, 2.0]).double()
     x = torch.tensor([0.1, 4.0]).double()

@@ -21,7 +21,9 @@ def recognise(name: str | Path, prediction: str | None = None) -> Blueprint | No
     for a file that no known family accounts for.
     """
     if prediction not in (None, *_PREDICTIONS):
-        raise InputError(f"prediction is {prediction!r}; give one of {', '.join(_PREDICTIONS)}, or none.")
+        raise InputError(
+            f"prediction is {prediction!r}; give one of {', '.join(_PREDICTIONS)}, or leave it out."
+        )
     asked, path = hub.address(name), find_foreign(name)
     if path is None:
         return None

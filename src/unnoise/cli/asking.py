@@ -207,7 +207,7 @@ def _check_files(asked: Request) -> None:
         raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
     outputs.check_output("--output", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
     if asked.animate is not None:
-        if not asked.animate.suffix or asked.animate.is_dir():
+        if asked.animate.suffix.lower() not in (".webp", ".gif") or asked.animate.is_dir():
             raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
         outputs.check_output("--animate", asked.animate, (".webp", ".gif"))
     if asked.frames is not None:

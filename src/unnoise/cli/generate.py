@@ -43,6 +43,18 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
     return Prompt.read(asked.prompt or "", style).loras
 
 
+def _check_known(asked: Request) -> None:
+    """Refuse what would be refused once a large model is loaded: a file that is no picture, a scheduler's name."""
+    from unnoise import images
+
+    for path in asked.variant.pictures.values():
+        images.read_size(path)
+    if asked.options["scheduler"] is not None:
+        from unnoise.schedulers import names
+
+        names.get(asked.options["scheduler"], asked.options["compat"])
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
@@ -50,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     adapting.loras(arguments, _tags(asked))
     adapting.controls(arguments)
     adapting.refiner(arguments)
+    _check_known(asked)
     if arguments.prompts:
         return _many(asked, arguments)
     begun = time.monotonic()
@@ -75,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     if asked.json:
         _tell_json(denoising, paths, extra, seconds, notes)
     else:
-        _tell(denoising, paths, extra, seconds)
+        _tell(denoising, result.images[0].size, paths, extra, seconds)
     return 0
 
 
@@ -95,10 +108,12 @@ def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
         sys.stderr.write(f"loading {asked.model} ...\r")
     import torch
 
-    pipe = prepared(asked, arguments)
+    try:
+        pipe = prepared(asked, arguments)
+    finally:  # a refusal stands on a line of its own too
+        if tells:
+            sys.stderr.write("\x1b[K")
     torch.set_num_threads(asked.threads or _threads(pipe, asked))
-    if tells:
-        sys.stderr.write("\x1b[K")
     return pipe
 
 
@@ -168,7 +183,11 @@ def _save(asked: Request, result: Result) -> list[Path]:
 
 
 def _tell(
-    run: Denoising | TwoPasses, paths: list[Path], extra: Mapping[str, str], seconds: Mapping[str, float]
+    run: Denoising | TwoPasses,
+    size: tuple[int, int],
+    paths: list[Path],
+    extra: Mapping[str, str],
+    seconds: Mapping[str, float],
 ) -> None:
     first: Recipe = run.recipes[0]
     for path, recipe in zip(paths, run.recipes, strict=True):
@@ -176,7 +195,7 @@ def _tell(
     for what, where in extra.items():
         sys.stdout.write(f"saved {where}  {what}\n")
     sys.stderr.write(
-        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {first.width}x{first.height}: "
+        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {size[0]}x{size[1]}: "
         f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
     )
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     rows = _ROWS[summary.kind](summary)
     for name, value in rows:
-        sys.stdout.write(f"{name:<12}{value}\n")
+        sys.stdout.write(f"{name:<11} {value}\n")
     return 0
 
 

@@ -119,10 +119,15 @@ def tell(asked: Request, found: Iterable[Result], count: int) -> int:
 
 
 def denoising(pipe: TextToImage, asked: Request, row: requests.Row) -> Denoising | TwoPasses:
-    """The run of a row, not begun: with what the row says, else what the options say."""
+    """The run of a row, not begun: with what the row says, else what the options say. Raises InputError, naming it."""
     known = {name: value for name, value in asked.options.items() if name != "count" and value is not None}
     options = known | row
-    return variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
+    try:
+        return variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
+    except InputError as error:
+        raise InputError(
+            f"the row with prompt '{row['prompt'][:80]}' and seed {row['seed']}: {error}"
+        ) from None
 
 
 def one(run: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:

@@ -22,7 +22,10 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
     A path without an ending is a folder. Raises InputError or FileError.
     """
     if path.suffix and path.suffix.lower() not in endings and not path.is_dir():
-        raise InputError(f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder.")
+        raise InputError(
+            f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder (with a dot in its name "
+            "one that is there)."
+        )
     folder = path.parent if path.suffix and not path.is_dir() else path
     while not folder.exists():
         folder = folder.parent
@@ -61,7 +64,8 @@ def save_new(names: Iterator[Path], write: Callable[[Path], None]) -> Path:
     cannot take one name. Raises FileError.
     """
     first = next(names)
-    hidden = first.with_name(f".{first.stem[:100]}.{os.getpid()}-{id(names):x}{first.suffix}")
+    # of its own name nothing: a system takes 255 bytes, and the writer adds to it
+    hidden = first.with_name(f".unnoise-{os.getpid()}-{id(names):x}{first.suffix}")
     try:
         write(hidden)
         for name in itertools.chain([first], names):

@@ -70,7 +70,12 @@ def _text(path: Path) -> list[Row]:
 
 
 def _csv(path: Path) -> list[Row]:
-    table = csv.DictReader(io.StringIO(_content(path), newline=""))
+    table = list(csv.DictReader(io.StringIO(_content(path), newline="")))
+    for place, row in enumerate(table, 1):
+        if None in row:
+            raise InputError(
+                f"'{path}', row {place} has more values than there are columns; put a text with commas in quotes."
+            )
     return [{name: value for name, value in row.items() if value not in (None, "")} for row in table]
 
 

@@ -45,7 +45,7 @@ class FeatureCache:
     def to_text(self) -> str:
         """For a recipe: "turn 0.15", "every 3 blocks 1"."""
         told = {"turn": self.turn, "every": self.every or None, "blocks": self.blocks or None}
-        return " ".join(f"{name} {value!r}" for name, value in told.items() if value is not None)
+        return " ".join(f"{name} {value}" for name, value in told.items() if value is not None)
 
     @classmethod
     def from_text(cls, text: str) -> FeatureCache:

@@ -149,10 +149,11 @@ def read_picture(name: str, value: Picture, channels: int, count: int) -> Tensor
 def read_mask(mask: Image.Image | Tensor, size: tuple[int, int]) -> Tensor:
     """(1, 1, height, width) float32 of 0 and 1: a picture's light places, or a tensor's from one half up, are new.
 
-    size: height and width that it must have. Raises InputError.
+    Transparent places are not light: a mask may be strokes on an empty layer. size: height and width that it must
+    have. Raises InputError.
     """
     if isinstance(mask, Image.Image):
-        found = images.from_pil(mask, 1) * 0.5 + 0.5
+        found = images.from_pil(images.in_mode(mask, "L", "black"), 1) * 0.5 + 0.5
     elif isinstance(mask, Tensor) and mask.numel() == math.prod(size) and tuple(mask.shape[-2:]) == size:
         found = mask.detach().cpu().float().reshape(1, 1, *size)
     else:

@@ -117,7 +117,7 @@ class Projected(Guidance):
 
     def words(self) -> tuple[str, ...]:
         """Its three numbers."""
-        return (f"projected {self.parallel!r} {self.limit!r} {self.momentum!r}",)
+        return (f"projected {self.parallel} {self.limit} {self.momentum}",)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Rescaled(Guidance):
 
     def words(self) -> tuple[str, ...]:
         """The inner ones, and the share."""
-        return (*self.inner.words(), f"rescale {self.share!r}")
+        return (*self.inner.words(), f"rescale {self.share}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Interval(Guidance):
 
     def words(self) -> tuple[str, ...]:
         """The inner ones, and the ends."""
-        return (*self.inner.words(), f"interval {self.low!r} {self.high!r}")
+        return (*self.inner.words(), f"interval {self.low} {self.high}")
 
 
 def as_guidance(guidance: float | Guidance) -> Guidance:

@@ -111,7 +111,7 @@ class Inpaint:
         """The same run step by step: an iterator of Step, each with `preview()`."""
         model = self.model
         check_kind(model, "text", "inpaint")
-        _check(feather, area, padding)
+        padding = _check(feather, area, padding)
         read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
         pictures, fresh = _read(read, mask, outpaint)
         sides = (pictures.shape[2], pictures.shape[3])
@@ -153,6 +153,7 @@ def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, recor
         beside=beside,
         canvas=canvas if paste else None,
         record=record,
+        notes=() if bool(hidden.any()) else ("the mask is dark everywhere: the picture stays as it is",),
     )
 
 
@@ -170,8 +171,9 @@ def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None
     return wide, fresh
 
 
-def _check(feather: float, area: str, padding: int) -> None:
+def _check(feather: float, area: str, padding: int) -> int:
+    """The padding."""
     number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
-    whole("padding", padding, 0, PADDING, 32)
     if area not in AREAS:
         raise InputError(f"area is {area!r}; give 'picture' or 'masked'.")
+    return whole("padding", padding, 0, PADDING, 32)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 from unnoise.errors import InputError
 
 
 def whole(name: str, value: object, low: int, high: int, example: int | None = None) -> int:
-    """`value` when it is a whole number from `low` to `high`; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    """`value` when it is a whole number from `low` to `high`, NumPy's among them; else InputError."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         usual = min(max(20, low), high) if high > 1 else low
         raise InputError(
             f"{name} is {value!r}; give a whole number from {low} to {high:,}, for example {example or usual}."
         )
-    return value
+    return int(value)
 
 
 def number(
     name: str, value: object, low: float, high: float, example: float, unit: str = "a number"
 ) -> float:
     """`value` when it is a finite number from `low` to `high`; else InputError. unit: what is to be given."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    plain = isinstance(value, Real) and not isinstance(value, bool)
     if not plain or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise InputError(f"{name} is {value!r}; give {unit} {limits}, for example {example:g}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TypedDict
 
 from torch import Tensor
@@ -53,7 +54,9 @@ def requested(
 def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
     """How many pictures such a call makes, before it is checked."""
     count = options.get("count", 1)
-    return (1 if isinstance(prompt, str) else len(prompt)) * (count if isinstance(count, int) else 1)
+    return (1 if isinstance(prompt, str) else len(prompt)) * (
+        int(count) if isinstance(count, Integral) else 1
+    )
 
 
 def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:

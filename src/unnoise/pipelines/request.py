@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -178,21 +179,20 @@ def _negatives(negative: str | Sequence[str], pictures: int, count: int) -> tupl
 
 def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tuple[int, ...]:
     if seeds is None:
-        first = secrets.randbelow(2**32) if seed is None else seed
-        _check_seed("seed", first)
+        first = secrets.randbelow(2**32) if seed is None else _seed("seed", seed)
+        _seed("seed", first + pictures - 1)
         return tuple(first + place for place in range(pictures))
     if seed is not None:
         raise InputError(f"seed is {seed} and seeds is {seeds!r}; give one of the two.")
     if isinstance(seeds, str) or not isinstance(seeds, Sequence) or len(seeds) != pictures:
         raise InputError(f"seeds is {seeds!r}; give one whole number for each of {pictures} pictures.")
-    for each in seeds:
-        _check_seed("seeds", each)
-    return tuple(seeds)
+    return tuple(_seed("seeds", each) for each in seeds)
 
 
-def _check_seed(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+def _seed(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**63:
         raise InputError(f"{name} holds {value!r}; give whole numbers from 0 to 2**63 - 1, for example 7.")
+    return int(value)
 
 
 def _guidance(model: Model, guidance: float | None) -> float:
@@ -207,7 +207,7 @@ def _guidance(model: Model, guidance: float | None) -> float:
 def _side(model: Model, name: str, value: int | None, default: int) -> int:
     if value is None:
         return default
-    whole(name, value, 1, SIDE)
+    value = whole(name, value, 1, SIDE)
     factor = model.network.config.factor * model.factor
     if value % factor:
         below, above = value // factor * factor, -(-value // factor) * factor

@@ -24,15 +24,20 @@ class Gaussian:
         return self.mean + self._variance().sqrt() * eps
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of each element, in nats."""
-        variance = self._variance()
-        return -0.5 * ((x - self.mean) ** 2 / variance + variance.log() + math.log(2.0 * math.pi))
+        """Log density of each element, in nats; where the variance is 0, infinite at the mean, -infinity beside it."""
+        variance, apart = self._variance(), (x - self.mean) ** 2
+        density = -0.5 * (apart / variance + variance.log() + math.log(2.0 * math.pi))
+        point = torch.where(apart == 0.0, torch.full_like(density, math.inf), -math.inf)
+        return torch.where(variance == 0.0, point, density)
 
     def kl(self, other: Gaussian) -> Tensor:
         """KL(self || other) of each element, in nats: 0 where they are equal, otherwise positive.
 
-        1/2 (r - 1 - ln r + (mean difference)^2 / other's variance) with r the ratio of the variances.
+        1/2 (r - 1 - ln r + (mean difference)^2 / other's variance) with r the ratio of the variances; infinite where
+        `other` has none, unless both are the same point.
         """
         mine, theirs = self._variance(), other._variance()
-        ratio = mine / theirs
-        return 0.5 * (ratio - 1.0 - ratio.log() + (self.mean - other.mean) ** 2 / theirs)
+        ratio, apart = mine / theirs, (self.mean - other.mean) ** 2
+        spread = 0.5 * (ratio - 1.0 - ratio.log() + apart / theirs)
+        point = torch.where((mine == 0.0) & (apart == 0.0), torch.zeros_like(spread), math.inf)
+        return torch.where(theirs == 0.0, point, spread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
@@ -49,7 +50,7 @@ class Scheduler:
         steps: how many; len(plan) == steps. Raises InputError where steps is not a whole number that the schedule
         allows, or the parts do not fit together.
         """
-        check_steps(steps, schedule)
+        steps = check_steps(steps, schedule)
         levels = self._levels(schedule, steps)
         planned: list[PlannedStep] = []
         past: tuple[Level, ...] = ()
@@ -133,8 +134,9 @@ def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
     return Move(float(above.alpha) / float(now.alpha), (), "x0", fresh * scale)
 
 
-def check_steps(steps: int, schedule: NoiseSchedule) -> None:
-    """Refuse a number of steps that is not whole, is below 1, or is above the table's length."""
+def check_steps(steps: int, schedule: NoiseSchedule) -> int:
+    """The number of steps; refused where it is not whole, is below 1, or is above the table's length."""
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
-        raise InputError(f"steps is {steps}; give a whole number from 1 to {limit}, for example 20.")
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= limit:
+        raise InputError(f"steps is {steps!r}; give a whole number from 1 to {limit}, for example 20.")
+    return int(steps)

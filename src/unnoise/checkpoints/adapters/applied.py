@@ -39,7 +39,7 @@ class Applied:
     def told(self) -> str:
         """File, weight and the beginning of the numbers' hash, as recipes keep them; then factors of parts, if any."""
         blocks = self.asked.blocks
-        shares = [f"{part}={x!r}" for part, x in blocks.items()] if isinstance(blocks, Mapping) else blocks
+        shares = [f"{part}={x}" for part, x in blocks.items()] if isinstance(blocks, Mapping) else blocks
         told = f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.numbers_sha256[:DIGITS]}"
         return ":".join([told, *([",".join(map(str, shares))] if shares else [])])
 

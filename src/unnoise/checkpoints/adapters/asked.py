@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+SETTINGS = "adapter_config.json"
+"""What makes a folder one that PEFT wrote."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Lora:
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
         path = Path(self.file).expanduser()
-        if path.exists():
+        if path.is_file() or (path / SETTINGS).is_file():  # another folder may have a LoRA's name
             return path
         known = [] if folder is None else _files(Path(folder).expanduser())
         found = _named(str(self.file), known)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unnoise.checkpoints.adapters.asked import SETTINGS
 from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.names import Layer, listing
 from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
@@ -22,7 +23,7 @@ from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
 
-_SETTINGS, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_WEIGHTS = "adapter_model.safetensors"
 _STATED = "lora_adapter_metadata"
 
 
@@ -51,7 +52,7 @@ def read(path: str | Path) -> Adapter:
     place = Path(path).expanduser()
     settings: dict[str, Any] = {}
     if place.is_dir():
-        settings = {"": read_table(place / _SETTINGS)}
+        settings = {"": read_table(place / SETTINGS)}
         place = place / _WEIGHTS
     weights = open_weights([place])
     settings = settings or _stated(weights.metadata)

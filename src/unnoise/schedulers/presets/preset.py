@@ -74,7 +74,7 @@ class Preset(Scheduler):
 
     def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
         """As `Scheduler.plan`; the number of steps may differ where the program's does."""
-        check_steps(steps, schedule)
+        steps = check_steps(steps, schedule)
         path = self.rungs.path(schedule, steps)
         begin = min(self.start, path.steps - 1)
         planned = tuple(
