@@ -79,6 +79,23 @@ def test_captions_come_from_text_metadata_or_folders(tmp_path):
     assert not opened(tmp_path, captions="none").captioned
 
 
+def test_captions_are_the_same_with_the_mark_that_editors_put_first(tmp_path):
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_bytes("a cat\r\na sleeping cat\r\n".encode("utf-8-sig"))
+    (tmp_path / "metadata.jsonl").write_bytes(
+        json.dumps({"file_name": "b.png", "text": "a dog"}).encode("utf-8-sig")
+    )
+    assert opened(tmp_path).captions == (("a cat", "a sleeping cat"), ("a dog",))
+
+
+def test_metadata_may_hold_unicode_line_ends_and_paths_that_begin_with_a_dot(tmp_path):
+    picture(tmp_path / "a.png")
+    line = json.dumps({"file_name": "./a.png", "text": "one\u2028two\u0085three"}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(line, encoding="utf-8")
+    assert opened(tmp_path).captions == (("one\u2028two\u0085three",),)
+
+
 def test_a_source_of_captions_that_has_none_is_refused(tmp_path):
     picture(tmp_path / "a.png")
     assert not opened(tmp_path).captioned
