@@ -96,6 +96,16 @@ def test_metadata_may_hold_unicode_line_ends_and_paths_that_begin_with_a_dot(tmp
     assert opened(tmp_path).captions == (("one\u2028two\u0085three",),)
 
 
+def test_links_to_folders_are_followed_and_hidden_folders_are_not(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    picture(data / "a.png")
+    picture(data / ".ipynb_checkpoints" / "a-checkpoint.png")
+    picture(elsewhere / "b.png")
+    (data / "cats").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(data)
+    assert opened(data).paths == (data / "a.png", data / "cats" / "b.png")
+
+
 def test_a_source_of_captions_that_has_none_is_refused(tmp_path):
     picture(tmp_path / "a.png")
     assert not opened(tmp_path).captioned
