@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from unnoise.errors import DataError
-from unnoise.training import DataConfig, order
+from unnoise.training import DataConfig, TrainConfig, order, run_folder
 from unnoise.training.data import open_pictures
 from unnoise.training.pictures import read_picture
 from unnoise.training.repeats import repeated
@@ -104,6 +104,14 @@ def test_links_to_folders_are_followed_and_hidden_folders_are_not(tmp_path):
     (data / "cats").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(data)
     assert opened(data).paths == (data / "a.png", data / "cats" / "b.png")
+
+
+def test_what_a_run_among_the_pictures_has_drawn_is_not_trained_on(tmp_path):
+    picture(tmp_path / "a.png")
+    with run_folder.hold(tmp_path / "run"):
+        run_folder.create(tmp_path / "run", TrainConfig(), resume=False)
+    picture(tmp_path / "run" / "samples" / "step-000002.png")
+    assert opened(tmp_path).paths == (tmp_path / "a.png",)
 
 
 def test_a_source_of_captions_that_has_none_is_refused(tmp_path):

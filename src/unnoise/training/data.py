@@ -20,6 +20,7 @@ from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
 from unnoise.training.pictures import looks_like_picture, read_picture, told_sizes, upright_size
+from unnoise.training.run_folder import is_run
 
 if TYPE_CHECKING:
     from unnoise.training.frozen import Frozen
@@ -186,7 +187,10 @@ def _find(data: Path) -> tuple[list[Path], int]:
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Files below a folder, those behind links too, but nothing hidden: programs keep copies of pictures there."""
+    """Files below a folder, those behind links too, but nothing hidden and none of a run's: those are copies.
+
+    Programs keep copies of pictures in hidden folders, and runs their samples.
+    """
     above = (*above, folder.resolve())
     try:
         entries = list(folder.iterdir())
@@ -197,7 +201,7 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             continue
         if entry.is_file():
             yield entry
-        elif entry.is_dir() and entry.resolve() not in above:  # a link that leads back has no end
+        elif entry.is_dir() and not is_run(entry) and entry.resolve() not in above:  # such a link has no end
             yield from _files(entry, above)
 
 
