@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
@@ -136,5 +137,5 @@ def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
 def check_steps(steps: int, schedule: NoiseSchedule) -> None:
     """Refuse a number of steps that is not whole, is below 1, or is above the table's length."""
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
-        raise InputError(f"steps is {steps}; give a whole number from 1 to {limit}, for example 20.")
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= limit:
+        raise InputError(f"steps is {steps!r}; give a whole number from 1 to {limit}, for example 20.")
