@@ -107,5 +107,6 @@ class Diffuser:
         Where `to` is clean the mean is returned: noise there would stay in the picture.
         """
         step = self.posterior(x, estimate, level, to)
-        clean = not isinstance(to.sigma, Tensor) and to.sigma == 0.0
-        return step.mean if clean else step.sample(eps)
+        if isinstance(to.sigma, Tensor):
+            return step.sample(eps * expand(to.sigma > 0.0, eps))
+        return step.mean if to.sigma == 0.0 else step.sample(eps)
