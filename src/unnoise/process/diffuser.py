@@ -72,6 +72,7 @@ class Diffuser:
 
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
         """The estimate that a given network output at x means; splits off a learned variance."""
+        output = output.to(torch.promote_types(output.dtype, x.dtype))  # half precision may answer float32
         variance = None
         if isinstance(self.variance, LearnedRange):
             if output.shape[1] != 2 * x.shape[1]:
