@@ -20,7 +20,7 @@ def as_tensor(value: Scalar) -> Tensor:
 
 def like(value: Tensor, given: Scalar) -> Scalar:
     """`value` as a plain float where the caller gave a plain number."""
-    return value if isinstance(given, Tensor) else float(value)
+    return value if isinstance(given, Tensor) or value.dim() else float(value)
 
 
 def expand(value: Scalar, x: Tensor) -> float | Tensor:
