@@ -282,6 +282,11 @@ def test_a_grid_in_a_name_replaces_the_grid_only():
     assert names.get(names.get("LMS")) is names.get("LMS")
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(InputError, match="scheduler is 3; give a name"):
+        names.get(3)
+
+
 def test_an_unknown_name_brings_the_three_nearest():
     with pytest.raises(InputError, match=r"DPM\+\+ 2M Karras") as caught:
         names.get("DPM++ 2N Karras")

@@ -45,6 +45,8 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
     """
     if isinstance(name, Scheduler):
         return name
+    if not isinstance(name, str):
+        raise InputError(f"scheduler is {name!r}; give a name such as 'LMS', or a Scheduler.")
     if name.startswith(tuned.PREFIX):
         tuned.check_plain(name, compat, grid)
         kept = tuned.read(name.removeprefix(tuned.PREFIX))
