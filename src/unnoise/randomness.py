@@ -55,7 +55,7 @@ class NoiseSource:
     def __call__(self, purpose: str, *position: int, like: Tensor) -> Tensor:
         """Standard normal noise shaped, typed and placed as `like` (batch, ...), a row for each seed."""
         rows = [normal(seed, purpose, *position, shape=like.shape[1:]) for seed in self.seeds]
-        return torch.stack(rows).to(device=like.device, dtype=like.dtype)
+        return _stacked(rows, like)
 
 
 _DEPTH = 24  # halvings of an octave: beyond them the path is straight, 6e-8 of the octave at a time
@@ -78,7 +78,13 @@ class BrownianSource(NoiseSource):
         start, end: 0 <= start < end, on the clock of the noise rule.
         """
         rows = [_increment(seed, start, end, like.shape[1:]) for seed in self.seeds]
-        return torch.stack(rows).to(device=like.device, dtype=like.dtype)
+        return _stacked(rows, like)
+
+
+def _stacked(rows: list[Tensor], like: Tensor) -> Tensor:
+    if not rows:
+        return torch.empty_like(like)
+    return torch.stack(rows).to(device=like.device, dtype=like.dtype)
 
 
 def _increment(seed: int, start: float, end: float, shape: Sequence[int]) -> Tensor:

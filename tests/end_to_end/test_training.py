@@ -444,6 +444,10 @@ def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):
     [
         ("model.size=10", "model.size is 10, but this network needs a multiple of 4; give"),
         ("model.network.widths=9,18", "model.network: .*even"),
+        ("model.network.widths=8", "model.network does not describe a UNet"),
+        ("model.network.widths=8,x", "model.network does not describe a UNet"),
+        ("model.network.blocks=", "model.network does not describe a UNet"),
+        ("model.schedule.kind=[]", r"schedule kind is \[\]"),
         ("model.network.depth=3", "'depth' is not a setting of a UNet"),
         ("model.network.blocks=two", "model.network"),
         ("model.text.depth=3", "depth"),

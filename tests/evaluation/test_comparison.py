@@ -78,7 +78,7 @@ def test_the_sentence_names_the_fewest_calls_that_look_converged(report):
 
 def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
     def ask(pipe):
-        return compare(pipe, "", schedulers=("DDIM",), steps=(3, 5), count=4, cache=tmp_path)
+        return compare(pipe, "", schedulers="DDIM", steps=(3, 5), count=4, cache=tmp_path)
 
     first, again, told = Exact(), Exact(), []
     one = ask(first)

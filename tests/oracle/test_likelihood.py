@@ -11,6 +11,7 @@ from unnoise import evaluation
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation import Flow, bits_per_dim
 from unnoise.evaluation.decoder import discretised_log_likelihood, nearest_level_log_likelihood
+from unnoise.evaluation.subject import on_grid
 from unnoise.process import EDM, Cosine, Diffuser, DiscreteVP, Gaussian, Level, Optimal, transition
 from unnoise.process.level import expand
 from unnoise.schedulers import names
@@ -389,6 +390,9 @@ REFUSED = [
     (lambda d, x: bits_per_dim(d, x * 3.0), "floats from -1 to 1"),
     (lambda d, x: bits_per_dim(d, x * 0.501), "none of the 256 grey levels"),
     (lambda d, x: bits_per_dim(d, x, "nll"), "'vlb', 'vdm' or 'ode'"),
+    (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1"),
+    (lambda d, x: bits_per_dim(d, x, batch=0), "batch is 0"),
+    (lambda d, x: bits_per_dim(d, (x > 0).to(torch.uint8), bins=2), "none of the 2 grey levels"),
     (lambda d, x: bits_per_dim(d, x, steps=1), "from 2 to 20"),
     (lambda d, x: bits_per_dim(d, x, calls=1), "at least 2"),
     (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1; give a whole number of at least 2"),
@@ -405,6 +409,13 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(ask, words):
     pictures = on_double(torch.tensor([[[[0, 255], [3, 4]]], [[[9, 8], [7, 6]]]]))
     with pytest.raises(InputError, match=words):
         ask(diffuser, pictures)
+
+
+@pytest.mark.parametrize("bins", [2, 5, 32, 100, 256])
+def test_bytes_of_any_number_of_grey_levels_are_those_levels(bins):
+    levels = torch.arange(bins, dtype=torch.float64)
+    found = on_grid((levels * 255.0 / (bins - 1)).round().to(torch.uint8).reshape(1, bins), bins)
+    assert torch.equal(((found.double() + 1.0) * (bins - 1) / 2.0).round(), levels.reshape(1, bins))
 
 
 def test_a_model_without_a_chain_names_the_ways_on():

@@ -184,6 +184,32 @@ def test_removing_noise_is_a_draw_from_the_posterior_and_ends_clean():
     )
 
 
+def test_removing_noise_ends_clean_for_each_sample_that_ends():
+    schedule = DiscreteVP.linear()
+    level, to = (schedule.level(torch.tensor(times)) for times in ([0.0, FROM], [-1.0, TO]))
+    x, eps = normal(0, "x", shape=(2, 1, 4, 4)).double(), normal(0, "z", shape=(2, 1, 4, 4)).double()
+    diffuser = Diffuser(lambda x, t: x, schedule, variance="fixed_large")
+    estimate = Estimate.from_x0(x, level, 0.1 * x)
+    step = diffuser.posterior(x, estimate, level, to)
+    made = diffuser.remove_noise(x, estimate, level, to, eps)
+    assert torch.equal(made[0], step.mean[0])
+    assert torch.equal(made[1], step.sample(eps)[1])
+
+
+@pytest.mark.parametrize("prediction", ["noise", "sample", "velocity", "flow", "edm", "score"])
+def test_what_a_network_says_in_half_precision_does_not_round_what_it_was_asked(prediction):
+    schedule, x = DiscreteVP.linear(), normal(0, "x", shape=(2, 1, 4, 4))
+    said = normal(0, "said", shape=x.shape).bfloat16()
+    estimates = [
+        Diffuser(lambda x, t, answer=answer: answer, schedule, prediction).estimate(x, schedule.level(TO))
+        for answer in (said, said.float())
+    ]
+    for name in ("x0", "noise", "flow", "velocity"):
+        half, whole = (getattr(estimate, name) for estimate in estimates)
+        assert half.dtype == torch.float32
+        assert torch.equal(half, whole)
+
+
 def test_the_true_posterior_is_the_model_s_where_it_knows_the_sample():
     schedule = DiscreteVP.linear()
     level, to = schedule.level(FROM), schedule.level(TO)

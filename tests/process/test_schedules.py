@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -45,6 +46,7 @@ def test_one_number_and_a_batch_of_numbers_agree(schedule):
     assert isinstance(one.alpha, float)
     assert many.alpha.shape == (2,)
     assert many.sigma[1].item() == one.sigma
+    assert torch.equal(schedule.level(np.array([time, time])).sigma, many.sigma)
 
 
 @schedules

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -115,6 +116,7 @@ def test_a_sample_of_a_batch_is_the_sample_alone(name):
     together = result(plan, MIXTURE.denoise, x, (10, 11, 12, 13))
     alone = result(plan, MIXTURE.denoise, x[2:3], (12,))
     assert torch.equal(together[2:3], alone)
+    assert result(plan, MIXTURE.denoise, x[:0], ()).shape == x[:0].shape
 
 
 @every_name
@@ -280,10 +282,19 @@ def test_a_grid_in_a_name_replaces_the_grid_only():
     assert names.get(names.get("LMS")) is names.get("LMS")
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(InputError, match="scheduler is 3; give a name"):
+        names.get(3)
+
+
 def test_an_unknown_name_brings_the_three_nearest():
     with pytest.raises(InputError, match=r"DPM\+\+ 2M Karras") as caught:
         names.get("DPM++ 2N Karras")
     assert str(caught.value).count(",") == 2
+
+
+def test_a_number_of_steps_may_come_from_numpy():
+    assert Scheduler().plan(DiscreteVP.linear(), np.int64(7)) == Scheduler().plan(DiscreteVP.linear(), 7)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, True, "20", None, 1001])

@@ -114,6 +114,17 @@ def test_a_run_on_tars_is_the_run_on_the_folder_and_resumes_to_the_bit(plain, ta
     assert sorted(rest) == [4, 5, 6]
 
 
+def test_a_tar_is_the_same_by_whatever_names_its_members_are_packed(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name in ("./a.png", "./sub//b.png", "/c.png", "./._a.png"):
+            put(tar, name, encoded(0))
+            put(tar, name.replace(".png", ".txt"), "a cat\r\n".encode("utf-8-sig"))
+    found = open_pictures(tmp_path, SHAPE, DataConfig())
+    assert found.paths == tuple(tmp_path / "0.tar" / name for name in ("a.png", "c.png", "sub/b.png"))
+    assert found.captions == (("a cat",),) * 3
+    assert found.corrupt == ()
+
+
 def test_what_is_damaged_is_named(tars, tables):
     first = tars / "0.tar"
     whole = first.read_bytes()
@@ -128,6 +139,12 @@ def test_what_is_damaged_is_named(tars, tables):
     archives._index.cache_clear()
     with pytest.raises(DataError, match=r"0\.tar' cannot be read as a tar"):
         open_pictures(tars, SHAPE, DataConfig())
+    first = tables / "0.parquet"
+    cut = bytearray(first.read_bytes())
+    cut[8:200] = bytes(192)
+    first.write_bytes(cut)
+    found = open_pictures(tables, SHAPE, DataConfig(captions="none"))
+    assert "0.parquet' cannot be read" in found.corrupt[0]
     (tables / "2.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"2\.parquet' cannot be read"):
         open_pictures(tables, SHAPE, DataConfig())

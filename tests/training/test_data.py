@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from unnoise.errors import DataError
-from unnoise.training import DataConfig, order
+from unnoise.training import DataConfig, TrainConfig, order, run_folder
 from unnoise.training.data import open_pictures
 from unnoise.training.pictures import read_picture
 from unnoise.training.repeats import repeated
@@ -77,6 +77,41 @@ def test_captions_come_from_text_metadata_or_folders(tmp_path):
     assert found.ignored == 0
     assert opened(tmp_path, captions="text").captions.count(()) == 3
     assert not opened(tmp_path, captions="none").captioned
+
+
+def test_captions_are_the_same_with_the_mark_that_editors_put_first(tmp_path):
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_bytes("a cat\r\na sleeping cat\r\n".encode("utf-8-sig"))
+    (tmp_path / "metadata.jsonl").write_bytes(
+        json.dumps({"file_name": "b.png", "text": "a dog"}).encode("utf-8-sig")
+    )
+    assert opened(tmp_path).captions == (("a cat", "a sleeping cat"), ("a dog",))
+
+
+def test_metadata_may_hold_unicode_line_ends_and_paths_that_begin_with_a_dot(tmp_path):
+    picture(tmp_path / "a.png")
+    line = json.dumps({"file_name": "./a.png", "text": "one\u2028two\u0085three"}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(line, encoding="utf-8")
+    assert opened(tmp_path).captions == (("one\u2028two\u0085three",),)
+
+
+def test_links_to_folders_are_followed_and_hidden_folders_are_not(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    picture(data / "a.png")
+    picture(data / ".ipynb_checkpoints" / "a-checkpoint.png")
+    picture(elsewhere / "b.png")
+    (data / "cats").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(data)
+    assert opened(data).paths == (data / "a.png", data / "cats" / "b.png")
+
+
+def test_what_a_run_among_the_pictures_has_drawn_is_not_trained_on(tmp_path):
+    picture(tmp_path / "a.png")
+    with run_folder.hold(tmp_path / "run"):
+        run_folder.create(tmp_path / "run", TrainConfig(), resume=False)
+    picture(tmp_path / "run" / "samples" / "step-000002.png")
+    assert opened(tmp_path).paths == (tmp_path / "a.png",)
 
 
 def test_a_source_of_captions_that_has_none_is_refused(tmp_path):

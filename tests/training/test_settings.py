@@ -53,6 +53,7 @@ def test_a_flag_is_read_as_its_field_asks(assignment, value):
         ("data.mirror=maybe", "data.mirror is 'maybe'; give true or false"),
         ("loss.times=never", "one of uniform, logit_normal, log_normal"),
         ("model.size.deep=1", "'model.size.deep' is not a setting"),
+        ("model.schedule.kind.deep=1", "'model.schedule.kind.deep' is not a setting"),
     ],
 )
 def test_a_bad_flag_names_its_field_and_a_way_on(assignment, words):

@@ -33,7 +33,7 @@ def compare(
     pipe: Pipe,
     prompts: str | Sequence[str],
     *,
-    schedulers: Sequence[str] = SCHEDULERS,
+    schedulers: str | Sequence[str] = SCHEDULERS,
     steps: Sequence[int] = STEPS,
     count: int = 16,
     seed: int = 0,
@@ -59,6 +59,7 @@ def compare(
     encoder can look at.
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    schedulers = (schedulers,) if isinstance(schedulers, str) else schedulers
     _check(texts, schedulers, steps, count)
     wanted = sorted(set(steps))
     runner, seeds = Runner(pipe, texts, guidance, cache), tuple(range(seed, seed + count))

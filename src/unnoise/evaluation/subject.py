@@ -35,6 +35,10 @@ class Subject:
     batch: int = 64
     told: Told | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise InputError(f"batch is {self.batch}; give a whole number from 1, for example 64.")
+
     def __len__(self) -> int:
         return len(self.x0)
 
@@ -89,12 +93,17 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
+    if bins < 2:
+        raise InputError(f"bins is {bins}; give the number of grey levels, at least 2, usually 256.")
     check_range(images)
+    limit = 0.05
     if images.dtype == torch.uint8:
+        # Bytes of a picture with few grey levels are rounded, by half of one at most.
+        limit = 0.5 * (bins - 1) / 255.0 + 1e-4 if bins < 256 else limit
         images = images.float() / 127.5 - 1.0
     place = (images.double() + 1.0) * (bins - 1) / 2.0
     off = (place - place.round()).abs()
-    if float(off.max()) > 0.05:  # bytes of a picture with few grey levels are rounded
+    if float(off.max()) > limit:
         value = float(images.flatten()[off.argmax()])
         raise InputError(
             f"images hold {value:.6g}, which is none of the {bins} grey levels -1 + 2 k / {bins - 1}; give uint8 "

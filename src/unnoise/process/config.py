@@ -43,7 +43,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
     """
     values = dict(config)
     kind = values.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise InputError(f"schedule kind is {kind!r}; give one of {', '.join(SCHEDULE_KINDS)}.")
     try:
         return _KINDS[kind](**values)

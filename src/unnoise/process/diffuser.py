@@ -72,6 +72,7 @@ class Diffuser:
 
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
         """The estimate that a given network output at x means; splits off a learned variance."""
+        output = output.to(torch.promote_types(output.dtype, x.dtype))  # half precision may answer float32
         variance = None
         if isinstance(self.variance, LearnedRange):
             if output.shape[1] != 2 * x.shape[1]:
@@ -107,5 +108,6 @@ class Diffuser:
         Where `to` is clean the mean is returned: noise there would stay in the picture.
         """
         step = self.posterior(x, estimate, level, to)
-        clean = not isinstance(to.sigma, Tensor) and to.sigma == 0.0
-        return step.mean if clean else step.sample(eps)
+        if isinstance(to.sigma, Tensor):
+            return step.sample(eps * expand(to.sigma > 0.0, eps))
+        return step.mean if to.sigma == 0.0 else step.sample(eps)

@@ -20,7 +20,7 @@ def as_tensor(value: Scalar) -> Tensor:
 
 def like(value: Tensor, given: Scalar) -> Scalar:
     """`value` as a plain float where the caller gave a plain number."""
-    return value if isinstance(given, Tensor) else float(value)
+    return value if isinstance(given, Tensor) or value.dim() else float(value)
 
 
 def expand(value: Scalar, x: Tensor) -> float | Tensor:
@@ -34,6 +34,7 @@ def combine(x: Tensor, of_x: float | Tensor, y: Tensor, of_y: float | Tensor) ->
     """of_x * x + of_y * y in as few passes over memory as the kinds of the factors allow."""
     if isinstance(of_x, Tensor) or isinstance(of_y, Tensor):
         return of_x * x + of_y * y
+    y = y.to(torch.promote_types(x.dtype, y.dtype))
     if of_x == 0.0:
         return y if of_y == 1.0 else y * of_y
     return torch.mul(y, of_y).add_(x, alpha=of_x)

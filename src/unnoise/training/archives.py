@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unnoise.errors import DataError
@@ -31,7 +31,8 @@ def members(archive: Path) -> list[Path]:
     """The pictures in an archive in the order of their names. Raises DataError when it cannot be read."""
     if archive.suffix.lower() == ".parquet":
         return [archive / f"{row:09d}" for row in range(_Table.of(archive).rows)]
-    return [archive / name for name in sorted(_index(archive)) if Path(name).suffix.lower() in _PICTURES]
+    names = [name for name in sorted(_index(archive)) if not PurePosixPath(name).name.startswith(".")]
+    return [archive / name for name in names if Path(name).suffix.lower() in _PICTURES]
 
 
 def content(path: Path) -> bytes | None:
@@ -57,7 +58,7 @@ def captions(path: Path) -> tuple[str, ...]:
     stem = path.relative_to(archive).with_suffix("").as_posix()
     for ending in (".txt", ".json"):
         if f"{stem}{ending}" in _index(archive):
-            text = _member(archive, f"{stem}{ending}").decode("utf-8", "replace")
+            text = _member(archive, f"{stem}{ending}").decode("utf-8-sig", "replace")
             return _lines(text if ending == ".txt" else _in_json(text, path))
     return ()
 
@@ -72,21 +73,23 @@ def _lines(words: object) -> tuple[str, ...]:
 def _in_json(text: str, path: Path) -> object:
     try:
         table = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the JSON beside '{path}' cannot be read: {error}. Pack it again.") from error
     return next((table[name] for name in _WORDS if isinstance(table, dict) and name in table), None)
 
 
 @functools.lru_cache(maxsize=4096)
 def _index(archive: Path) -> dict[str, tuple[int, int]]:
-    """Where each file of a tar begins, and its length."""
+    """Where each file of a tar begins, and its length; names as paths write them: `tar c .` says `./a.png`."""
     try:
         with tarfile.open(archive, "r:") as tar:
-            return {entry.name: (entry.offset_data, entry.size) for entry in tar if entry.isreg()}
+            files = [entry for entry in tar if entry.isreg()]
     except (OSError, tarfile.TarError) as error:
         raise DataError(
             f"'{archive}' cannot be read as a tar: {error}. Pack it again, uncompressed."
         ) from error
+    named = ((PurePosixPath(entry.name.lstrip("/")).as_posix(), entry) for entry in files)
+    return {name: (entry.offset_data, entry.size) for name, entry in named}
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -113,7 +116,7 @@ class _Table:
         try:
             self._file: Any = parquet.ParquetFile(archive)
         except (OSError, ArrowException) as error:
-            raise DataError(f"'{archive}' cannot be read: {error}. Remove it, or write it again.") from error
+            raise _unreadable(archive, error) from error
         names = self._file.schema_arrow.names
         self.column = next((name for name in ("image", "picture", "png", "jpg", "webp") if name in names), "")
         self.words = next((name for name in _WORDS if name in names), "")
@@ -150,7 +153,14 @@ class _Table:
 
     def _read(self, column: str, group: int) -> Any:  # noqa: ANN401 - of a package without types
         # A reader of its own: threads may ask at once.
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
 
-        with parquet.ParquetFile(self.archive) as file:
-            return file.read_row_group(group, columns=[column]).column(0)
+        try:
+            with parquet.ParquetFile(self.archive) as file:
+                return file.read_row_group(group, columns=[column]).column(0)
+        except (OSError, ArrowException) as error:
+            raise _unreadable(self.archive, error) from error
+
+
+def _unreadable(archive: Path, error: Exception) -> DataError:
+    return DataError(f"'{archive}' cannot be read: {error}. Remove it, or write it again.")

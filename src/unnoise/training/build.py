@@ -109,6 +109,15 @@ def _text(
 
 
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
+    try:
+        return UNetConfig.from_dict(_network_values(config, schedule, text_width))
+    except (TypeError, LookupError) as error:
+        raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
+    except InputError as error:
+        raise InputError(f"model.network: {error}") from error
+
+
+def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> dict[str, Any]:
     channels = config.shape[0]
     learned = 2 if config.variance == "learned_range" else 1
     widths = tuple(config.network.get("widths", _DEFAULT_WIDTHS))
@@ -125,12 +134,7 @@ def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: in
     }
     if values.get("pooled_width"):
         values["pooled_width"] = text_width
-    try:
-        return UNetConfig.from_dict(values)
-    except TypeError as error:
-        raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
-    except InputError as error:
-        raise InputError(f"model.network: {error}") from error
+    return values
 
 
 def _time_scale(schedule: NoiseSchedule) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from unnoise.errors import DataError
 from unnoise.training import archives
@@ -75,7 +75,8 @@ def _beside(picture: Path) -> Captions:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        # Editors put a mark of the encoding first, and JSON may hold what `splitlines` takes for the end of a line.
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"'{path}' cannot be read as UTF-8 text: {error}. Save the file as UTF-8.") from error
 
@@ -103,9 +104,9 @@ def _entry(line: str, where: str) -> tuple[str, Captions]:
     try:
         entry = json.loads(line)
         name, text = entry["file_name"], entry["text"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f'{where}: give an object with "file_name" and "text", one a line.') from error
     captions = text if isinstance(text, list) else [text]
     if not isinstance(name, str) or not all(isinstance(caption, str) for caption in captions):
         raise DataError(f'{where}: "file_name" is a string, "text" a string or a list of strings.')
-    return name, tuple(caption.strip() for caption in captions if caption.strip())
+    return PurePosixPath(name).as_posix(), tuple(caption.strip() for caption in captions if caption.strip())

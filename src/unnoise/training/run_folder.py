@@ -46,6 +46,11 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     return config
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run is kept in this folder."""
+    return (folder / CONFIG).is_file() and (folder / _LOCK).is_file()
+
+
 @contextlib.contextmanager
 def hold(run: Path) -> Iterator[None]:
     """Make the folder if need be and hold it for this process.

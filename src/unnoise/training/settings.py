@@ -185,6 +185,8 @@ def _assign(tables: dict[str, Any], dotted: str, text: str) -> None:
         raise _unknown(dotted)
     for name in [key, *deeper[:-1]]:
         table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise InputError(f"'{dotted}' is not a setting; {section}.{name} is no table but {table!r}.")
     table[deeper[-1]] = _parse(dotted, text, object)
 
 

@@ -51,6 +51,8 @@ class Path:
 
     def level(self, ratio: float) -> Level:
         """A level between the steps, with the program's time."""
+        if not math.isfinite(ratio):
+            raise _no_signal()
         alpha = {"vp": 1.0 / math.hypot(1.0, ratio), "ve": 1.0, "flow": 1.0 / (1.0 + ratio)}[self.kind]
         return Level(self.time_at(ratio), alpha, alpha * ratio)
 
@@ -66,15 +68,19 @@ class Path:
     ) -> Move:
         """A move whose numbers are those of u = x / alpha, in which k-diffusion and others compute."""
         if float(now.alpha) == 0.0:
-            raise InputError(
-                "compat values are computed in sigma / alpha, which is infinite where this model's schedule begins; "
-                "leave compat out, or use a schedule with some signal at its end."
-            )
+            raise _no_signal()
         alpha = float(to.alpha)
         scaled = tuple(alpha * number(factor) for factor in factors)
         return Move(
             number(keep) * alpha / float(now.alpha), scaled, unknown, alpha * number(noise), settles=settles
         )
+
+
+def _no_signal() -> InputError:
+    return InputError(
+        "compat values are computed in sigma / alpha, which is infinite where this model's schedule begins; "
+        "leave compat out, or use a schedule with some signal at its end."
+    )
 
 
 class Rungs(abc.ABC):
