@@ -273,3 +273,34 @@ def single(name: str) -> dict[str, tuple[int, ...]]:
         named = layouts.text.open_clip if prefix.endswith(".model.") else layouts.text.transformers
         shapes |= named(prefix).shapes(shapes_of(config))
     return shapes
+
+
+GRIDS = (
+    *("simple", "sgm_uniform", "karras", "exponential", "ddim_uniform"),
+    *("beta", "normal", "linear_quadratic", "kl_optimal"),
+)
+COUNTS = (2, 7, 20, 30)
+SAMPLERS = (
+    *("euler", "euler_ancestral", "heun", "heunpp2", "dpm_2", "dpm_2_ancestral", "lms", "dpmpp_2s_ancestral"),
+    *("dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "ddpm", "lcm", "ipndm"),
+    *("res_multistep", "gradient_estimation", "seeds_2", "seeds_3", "ddim"),
+)
+RUNS = (("normal", 6), ("karras", 11), ("ddim_uniform", 7))
+ENTERED = (
+    *(("dpmpp_2m", "karras", 20, 0.6), ("lms", "normal", 7, 0.35), ("euler", "ddim_uniform", 18, 0.6)),
+    *(("dpm_2", "simple", 9, 0.75), ("euler", "beta", 10, 0.99995)),
+)
+"""Sampler, grid, steps, and how much of the noise."""
+SHAPE = (1, 4, 4, 4)
+
+
+def network(x: torch.Tensor, time: float) -> torch.Tensor:
+    """Smooth, not linear, different at each time: float64."""
+    mixed = torch.einsum("ij,bjhw->bihw", wave((4, 4), 3, 0.7).double(), x)
+    return torch.tanh(mixed) + torch.sin(torch.as_tensor(time).double() / 200.0)
+
+
+def draws():
+    """The noise of a run: the k-th call gives the k-th."""
+    count = iter(range(1000, 2000))
+    return lambda: wave(SHAPE, next(count), 2.0**0.5).double()

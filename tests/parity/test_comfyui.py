@@ -1,10 +1,11 @@
-"""Beside ComfyUI: what its own code made of our prompts, LoRA files and checkpoints, in `recorded/comfyui.json`.
+"""Beside ComfyUI: what its own code made of our inputs, in `recorded/comfyui.json`.
 
 Recorded from ComfyUI 0.3.64 (commit a125cd84b054a57729b5eecab930ca9408719832) on torch 2.13, float32, without a
 card, by giving what `comfyui_inputs` holds to its functions: `SDTokenizer.tokenize_with_weights` (with the tokenizer
 that it ships, and embeddings of one number each), `SDClipModel.encode_token_weights`, `model_lora_keys_unet`,
-`model_lora_keys_clip`, `load_lora`, `calculate_weight`, `model_config_from_unet`, and the state dicts of its own
-networks. Lists are kept as beginnings of SHA-256, weights as two numbers each.
+`model_lora_keys_clip`, `load_lora`, `calculate_weight`, `model_config_from_unet`, `calculate_sigmas`, the samplers of
+`k_diffusion/sampling.py` at `KSampler`'s sigmas, and by reading the state dicts of its own networks. Lists are kept as
+beginnings of SHA-256, weights and samples as two numbers each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ from unnoise.checkpoints.adapters import places
 from unnoise.checkpoints.blueprint import shapes_of
 from unnoise.checkpoints.kinds import UNET, VAE
 from unnoise.errors import InputError
+from unnoise.pipelines import load
+from unnoise.pipelines.options import requested
+from unnoise.pipelines.strength import entered
+from unnoise.process import DiscreteVP, Estimate
+from unnoise.process import prediction as predictions
+from unnoise.schedulers import names
+from unnoise.schedulers.step import Request
 from unnoise.text import Prompt, TaughtTokenizer, Tokenizer, embed_phrase
 from unnoise.text.chunks import chunked
 
@@ -191,3 +199,57 @@ def test_comfyui_takes_our_mark_of_velocity_for_one_in_xl():
     assert {one["prediction"] for one in found.values()} == {"EPS"}
     assert {one["with v_pred"] for one in found.values()} == {"V_PREDICTION"}
     assert all(one["zero terminal SNR with ztsnr"] for one in found.values())
+
+
+@pytest.mark.parametrize("grid", given.GRIDS)
+def test_levels_are_comfyui_s(grid):
+    for count in given.COUNTS:
+        plan = names.get("euler", compat="comfyui", grid=grid).plan(DiscreteVP.scaled_linear(), count)
+        levels = torch.tensor([float(level.ratio) for level in plan.levels])
+        # KL optimal is worked out in float32 there
+        torch.testing.assert_close(
+            levels, torch.tensor(RECORDED["sigmas"][f"{grid} {count}"]), rtol=2e-6, atol=0
+        )
+
+
+@pytest.mark.parametrize("sampler", given.SAMPLERS)
+def test_samples_are_comfyui_s_from_the_same_noise(sampler):
+    noise = predictions.get("noise")
+    for grid, count in given.RUNS:
+        plan = names.get(sampler, compat="comfyui", grid=grid).plan(DiscreteVP.scaled_linear(), count)
+        draw = given.draws()
+
+        def estimate(x, level, plan=plan):
+            return Estimate(x, level, given.network(x, plan.schedule.network_time(level)), noise)
+
+        found = walked(plan, given.wave(given.SHAPE, 999, 2.0**0.5).double(), estimate, draw)
+        wanted = RECORDED["samples"][f"{sampler} {grid} {count}"]
+        # their sigmas are float32
+        assert given.weighty(found) == pytest.approx(wanted, rel=1e-5, abs=1e-5 * wanted[1])
+
+
+@pytest.mark.parametrize("entry", given.ENTERED, ids=repr)
+def test_a_picture_is_entered_where_comfyui_enters_it(entry):
+    sampler, grid, steps, strength = entry
+    ask = {"steps": steps, "scheduler": f"{sampler} {grid}", "compat": "comfyui"}
+    request = requested(load("digits").model, "", ask)
+    plan, _ = entered(request, DiscreteVP.scaled_linear(), strength, None)
+    wanted = RECORDED["entered"][" ".join(map(str, entry))]
+    assert [float(level.ratio) for level in plan.levels] == pytest.approx(wanted, rel=2e-6)
+
+
+def walked(plan, x, estimate, draw):
+    """The last state of a run."""
+
+    class Draws:
+        seeds = (0,)
+
+        def __call__(self, *args, like=None, **options):
+            return draw()
+
+    walk = plan.walk(x, Draws())
+    event = next(walk)
+    while event is not None:
+        last = event
+        event = walk.send(estimate(event.x, event.level)) if isinstance(event, Request) else next(walk, None)
+    return last.x

@@ -8,12 +8,14 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.schedulers import grids
+from unnoise.schedulers.finals import FirstOrder
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.names.rows import Named
 from unnoise.schedulers.presets import sigma_rules
 from unnoise.schedulers.presets.classes import CLASSES
 from unnoise.schedulers.presets.path import FromGrid, Rungs
 from unnoise.schedulers.presets.preset import Preset, Rule
+from unnoise.schedulers.scheduler import Scheduler
 
 PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
 """Whose values `compat` may ask for."""
@@ -98,6 +100,12 @@ _COMFYUI_GRIDS: dict[Grid, Grid] = {
     grids.BetaTime(): grids.Rounded(grids.BetaTime()),
     grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
 }
+_OURS_IN_COMFYUI = {
+    *("LMS", "IPNDM", "Res multistep", "SEEDS 3", "Heun++ 2", "Gradient estimation", "DDPM", "LCM"),
+}
+"""What ComfyUI computes as we do, but for the last step, which is the estimate itself there."""
+_OTHERS = ("seeds2", "ipndmv", "deistab")
+"""Names that mean a row of ours to us, and another sampler than that row's in every program."""
 _A1111_KL: dict[Grid, Grid] = {
     grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
     grids.BetaTime(): grids.Rounded(grids.BetaTime()),
@@ -106,13 +114,22 @@ _A1111_KL: dict[Grid, Grid] = {
 }
 
 
-def preset(row: Named, grid: Grid | None, program: str) -> Preset:
+def preset(row: Named, grid: Grid | None, program: str, word: str = "") -> Scheduler:
     """A name's values in a program, on the grid that was asked for or its own.
 
-    Raises InputError where the program is not known, or has no such sampler or grid.
+    word: the plain name that was asked for. Raises InputError where the program is not known, or has no such sampler
+    or grid.
     """
     if program not in PROGRAMS:
         raise InputError(f"compat is {program!r}; give one of {', '.join(PROGRAMS)}, or leave it out.")
+    other = word.startswith(_OTHERS)
+    if program == "comfyui" and (word.startswith("seeds2") or (row.name in _OURS_IN_COMFYUI and not other)):
+        chosen = grids.Linspace() if grid is None else grid
+        return replace(row.scheduler, grid=_COMFYUI_GRIDS.get(chosen, chosen), final=FirstOrder())
+    if other:
+        raise InputError(
+            f"{program}'s {word} is not known here; without compat it is {row.name}, the right formula."
+        )
     if program == "diffusers":
         rungs, rule = _diffusers(row.name, grid)
     else:
@@ -144,7 +161,8 @@ def _diffusers(name: str, grid: Grid | None) -> tuple[Rungs, Rule]:
 
 def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     if name not in _K:
-        raise InputError(f"{program} has no {name} here; it has {', '.join(_K)}.")
+        known = {*_K, *_OURS_IN_COMFYUI} if program == "comfyui" else _K
+        raise InputError(f"{program} has no {name} here; it has {', '.join(sorted(known))}.")
     own = _A1111_GRIDS.get(name, grids.Linspace()) if program == "a1111" else grids.Linspace()
     chosen = own if grid is None else grid
     swaps = {"comfyui": _COMFYUI_GRIDS, "a1111": _A1111_KL}.get(program, {})
