@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import comfyui_inputs as given
 from unnoise import checkpoints
 from unnoise.checkpoints import adapters, layouts
-from unnoise.checkpoints.adapters import places
+from unnoise.checkpoints.adapters import places, writing
 from unnoise.checkpoints.blueprint import shapes_of
 from unnoise.checkpoints.kinds import UNET, VAE
 from unnoise.errors import InputError
@@ -118,6 +119,20 @@ def test_adapters_are_merged_as_comfyui_merges_them(miniature, tmp_path, kind):
         rows += given.weighty(after)
     assert len(rows) == len(recorded["weights"])
     torch.testing.assert_close(torch.tensor(rows), torch.tensor(recorded["weights"]), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "DoRA"])
+def test_what_is_written_is_the_file_that_comfyui_was_given(miniature, tmp_path, kind):
+    family, model = miniature
+    path = given.adapter(model, kind, tmp_path / "ink.safetensors", family == "SD 1")
+    known = places.places(places.parts_of(model))
+    changes = {known[layer]: change for layer, change in adapters.read(path).changes.items()}
+    written, wanted = (
+        load_file(writing.write(tmp_path / "again.safetensors", model, changes)),
+        load_file(path),
+    )
+    assert written.keys() == wanted.keys()
+    assert all(torch.equal(written[name], tensor) for name, tensor in wanted.items())
 
 
 def as_comfyui_turns(before, after, path, model, place):
