@@ -283,7 +283,7 @@ COUNTS = (2, 7, 20, 30)
 SAMPLERS = (
     *("euler", "euler_ancestral", "heun", "heunpp2", "dpm_2", "dpm_2_ancestral", "lms", "dpmpp_2s_ancestral"),
     *("dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "ddpm", "lcm", "ipndm"),
-    *("res_multistep", "gradient_estimation", "seeds_2", "seeds_3", "ddim"),
+    *("res_multistep", "gradient_estimation", "seeds_2", "seeds_3", "ddim", "uni_pc", "uni_pc_bh2"),
 )
 RUNS = (("normal", 6), ("karras", 11), ("ddim_uniform", 7))
 ENTERED = (

@@ -4,8 +4,8 @@ Recorded from ComfyUI 0.3.64 (commit a125cd84b054a57729b5eecab930ca9408719832) o
 card, by giving what `comfyui_inputs` holds to its functions: `SDTokenizer.tokenize_with_weights` (with the tokenizer
 that it ships, and embeddings of one number each), `SDClipModel.encode_token_weights`, `model_lora_keys_unet`,
 `model_lora_keys_clip`, `load_lora`, `calculate_weight`, `model_config_from_unet`, `calculate_sigmas`, the samplers of
-`k_diffusion/sampling.py` at `KSampler`'s sigmas, and by reading the state dicts of its own networks. Lists are kept as
-beginnings of SHA-256, weights and samples as two numbers each.
+`k_diffusion/sampling.py` and (in float64) `uni_pc.py` at `KSampler`'s sigmas; and by reading the state dicts of its own
+networks. Lists are kept as beginnings of SHA-256, weights and samples as two numbers each.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from unnoise.schedulers import grids
 from unnoise.schedulers.finals import FirstOrder
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.names.rows import Named
-from unnoise.schedulers.presets import sigma_rules
+from unnoise.schedulers.presets import dpm_rules, sigma_rules
 from unnoise.schedulers.presets.classes import CLASSES
 from unnoise.schedulers.presets.path import FromGrid, Rungs
 from unnoise.schedulers.presets.preset import Preset, Rule
@@ -79,6 +79,11 @@ _K: dict[str, Rule] = {
     "DPM++ 3M": sigma_rules.MultistepRule(0.0, 3, "heun"),
 }
 
+_OF_COMFYUI: dict[str, Rule] = {
+    "UniPC": dpm_rules.UniPCRule(3, "bh1"),
+    "UniPC bh2": dpm_rules.UniPCRule(3, "bh2"),
+}
+
 # What A1111 takes where the schedule type is Automatic.
 _A1111_GRIDS: dict[str, Grid] = {
     "DPM++ 2M": grids.Karras(),
@@ -93,7 +98,7 @@ _A1111_GRIDS: dict[str, Grid] = {
 }
 _DROPS = {
     "a1111": {"DPM2", "DPM2 a", "DPM++ 3M SDE"},
-    "comfyui": {"DPM2", "DPM2 a"},
+    "comfyui": {"DPM2", "DPM2 a", "UniPC", "UniPC bh2"},
     "k-diffusion": set[str](),
 }
 _COMFYUI_GRIDS: dict[Grid, Grid] = {
@@ -160,8 +165,9 @@ def _diffusers(name: str, grid: Grid | None) -> tuple[Rungs, Rule]:
 
 
 def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
-    if name not in _K:
-        known = {*_K, *_OURS_IN_COMFYUI} if program == "comfyui" else _K
+    rules = _K | _OF_COMFYUI if program == "comfyui" else _K
+    if name not in rules:
+        known = {*rules, *_OURS_IN_COMFYUI} if program == "comfyui" else rules
         raise InputError(f"{program} has no {name} here; it has {', '.join(sorted(known))}.")
     own = _A1111_GRIDS.get(name, grids.Linspace()) if program == "a1111" else grids.Linspace()
     chosen = own if grid is None else grid
@@ -169,7 +175,7 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     chosen = swaps.get(chosen, chosen)
     if name in _DROPS[program]:
         chosen = grids.DropPenultimate(chosen)
-    rule = _K[name]
+    rule = rules[name]
     if program == "comfyui" and isinstance(rule, sigma_rules.MultistepRule) and rule.order == 2:
         rule = replace(rule, log_sigma=True)
     stepped_in_time = program == "a1111" and name == "DDIM"
@@ -177,4 +183,5 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     pure = program != "comfyui" and not stepped_in_time
     # ComfyUI's time is ln sigma / 4 on EDM models.
     on_edm = grids.Exponential() if program == "comfyui" and chosen == grids.Linspace() else None
-    return FromGrid(chosen, to_first=stepped_in_time, pure=pure, on_edm=on_edm), rule
+    rest = 0.001 if isinstance(rule, dpm_rules.UniPCRule) else 0.0
+    return FromGrid(chosen, to_first=stepped_in_time, pure=pure, on_edm=on_edm, rest=rest), rule
