@@ -201,6 +201,16 @@ def test_what_the_file_says_of_its_prediction_can_be_overruled(whole, tmp_path):
         checkpoints.load(tmp_path / "v.safetensors", prediction="v")
 
 
+@pytest.mark.parametrize(("kind", "marks"), [("epsilon", set()), ("v", {"v_pred"})])
+def test_a_converted_file_has_the_mark_of_velocity_that_comfyui_looks_for(whole, tmp_path, kind, marks):
+    save_file(whole, tmp_path / "model.safetensors", metadata={"modelspec.prediction_type": kind})
+    folder = checkpoints.convert(tmp_path / "model.safetensors", tmp_path / "model")
+    tensors = load_file(checkpoints.convert(folder, tmp_path / "again.safetensors"))
+    assert set(tensors) - set(whole) == marks
+    save_file(tensors, tmp_path / "bare.safetensors")  # the tensors alone tell it
+    assert checkpoints.load(tmp_path / "bare.safetensors").prediction == {"v": "velocity"}.get(kind, "noise")
+
+
 def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(whole, path, metadata={"modelspec.title": "mine"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 import adapter_files
 import miniature_file
+from recorded import graphs
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.cli import main
@@ -192,6 +194,20 @@ def test_a1111_s_hashes_are_heeded(tiny, tmp_path):
     assert any(
         "LoRA 'ink' had the hash ba9876543210; the file 'ink.safetensors' is another" in n for n in said
     )
+
+
+def test_an_embedding_that_comfyui_s_prompt_names_is_looked_up(made, tmp_path):
+    folder, pipe, *_ = made
+    nodes = graphs.graph(n6=graphs.words("a house in embedding:styles/inkstyle.pt"))
+    images.write_png(tmp_path / "a.png", Image.new("L", (8, 8)), {"prompt": json.dumps(nodes)})
+    found = Repeat.of(tmp_path / "a.png", pipe.model, embedding_dir=folder / "words")
+    assert found.words == ((folder / "words" / "inkstyle.safetensors", "inkstyle"),)
+    options = {**SMALL, "prompt_style": "comfyui"}
+    picture = found.adapted(pipe)("a house in embedding:styles/inkstyle.pt", **options).images[0]
+    assert picture.tobytes() == found.adapted(pipe)("a house in inkstyle", **options).images[0].tobytes()
+    assert picture.tobytes() != pipe("a house in embedding:styles/inkstyle.pt", **options).images[0].tobytes()
+    notes = Repeat.of(tmp_path / "a.png", pipe.model).notes
+    assert any(note.startswith("the word 'inkstyle', of the embedding 'inkstyle', is not") for note in notes)
 
 
 @pytest.mark.parametrize("chunk", ["unnoise", "parameters"])

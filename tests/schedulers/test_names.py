@@ -8,7 +8,7 @@ from closed_forms import GAUSSIAN
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow
 from unnoise.randomness import NoiseSource
-from unnoise.schedulers import Scheduler, grids, names, noise, solvers
+from unnoise.schedulers import Scheduler, finals, grids, names, noise, solvers
 from unnoise.schedulers.names.programs import DIFFUSERS, PROGRAMS
 from unnoise.schedulers.presets.preset import Preset
 
@@ -228,7 +228,7 @@ def test_every_preset_runs_from_end_to_end(program):
             preset = names.get(row.name, compat=program)
         except InputError:
             continue
-        assert isinstance(preset, Preset)
+        assert isinstance(preset, Preset) or (program == "comfyui" and preset.final == finals.FirstOrder())
         assert preset.stochastic == preset.plan(schedule, 5).stochastic
         plan = preset.plan(schedule, 12)
         x = plan.initial(GAUSSIAN.quantiles(plan.levels[0], 8).reshape(2, 1, 2, 2))
@@ -263,6 +263,16 @@ def test_programs_differ_in_what_a_name_s_own_grid_is():
     assert len(names.get("DDIM", compat="a1111").plan(schedule, 30)) == 31
     assert float(names.get("DDIM", compat="a1111").plan(schedule, 10).levels[-1].ratio) > 0.02
     assert set(DIFFUSERS) >= {"LCM", "TCD"}
+
+
+def test_a_name_that_is_another_sampler_in_a_program_is_not_taken_for_ours():
+    theirs, ours = (names.get("seeds_2 karras", compat=program) for program in ("comfyui", None))
+    assert theirs == replace(ours, final=finals.FirstOrder())  # and DPM++ SDE is another there
+    for name in ("ipndm_v", "deis_tab karras"):
+        with pytest.raises(InputError, match="is not known here; without compat it is LMS"):
+            names.get(name, compat="comfyui")
+    with pytest.raises(InputError, match="k-diffusion's seeds2 is not known here"):
+        names.get("seeds_2", compat="k-diffusion")
 
 
 def test_comfyui_extrapolates_in_log_sigma_on_flow_models():

@@ -3,7 +3,8 @@
 import pytest
 
 from unnoise.errors import InputError
-from unnoise.text import LoraTag, Prompt, Tokenizer
+from unnoise.networks import TextEncoder, TextEncoderConfig
+from unnoise.text import LoraTag, Prompt, TaughtTokenizer, Tokenizer, embed_phrase
 from unnoise.text.chunks import chunked
 
 clip = Tokenizer()
@@ -83,16 +84,52 @@ def test_too_deep_a_nest_and_too_large_a_weight_are_refused(style):
         Prompt.read("(a:5000)" if style == "comfyui" else "(a)5000", style)
 
 
-def lengths(text, style):
+def lengths(text, style, tokenizer=clip):
     (phrase,) = Prompt.read(text, style).at(0, 1)
-    return [len(chunk) for chunk in chunked(clip, phrase.sections, 75, style)]
+    return [len(chunk) for chunk in chunked(tokenizer, phrase.sections, 75, style)]
 
 
-def test_comfyui_keeps_a_word_of_fewer_than_eight_tokens_whole():
+def test_comfyui_keeps_a_stretch_of_fewer_than_eight_tokens_whole():
     seven, eight = "1234567", "12345678"  # a digit is a token
-    assert lengths("red " * 70 + seven, "comfyui") == [70, 7]
-    assert lengths("red " * 70 + eight, "comfyui") == [75, 3]
-    assert lengths("red " * 70 + seven, "plain") == [75, 2]
+    assert lengths("red " * 70 + f"({seven})", "comfyui") == [70, 7]
+    assert lengths("red " * 70 + f"({eight})", "comfyui") == [75, 3]
+    assert lengths("red " * 70 + seven, "comfyui") == [75, 2]
+
+
+def test_comfyui_tells_brackets_of_weight_one_from_what_stands_around_them():
+    (phrase,) = Prompt.read("re(d:1.0)st", "comfyui").at(0, 1)
+    (chunk,) = chunked(clip, phrase.sections, 75, "comfyui")
+    assert [clip.decode([token]) for token in chunk.ids] == ["re", "d", "st"]
+
+
+TAUGHT = TaughtTokenizer.with_word(TaughtTokenizer.with_word(clip, "ink", 2), "wash", 9)
+EMBEDDINGS = {
+    "a embedding:ink b": ["a", "ink", "b"],
+    "embedding:ink.safetensors, b": ["ink", ",", "b"],
+    "a (b\nembedding:styles/Ink:1.2)": ["a", "b", "ink"],
+    "embedding:none, b": [",", "b"],
+    "xembedding:red": ["xembedding", ":", "red"],
+}
+
+
+@pytest.mark.parametrize("text", EMBEDDINGS)
+def test_comfyui_names_textual_inversions(text):
+    (phrase,) = Prompt.read(text, "comfyui").at(0, 1)
+    (chunk,) = chunked(TAUGHT, phrase.sections, 75, "comfyui")
+    assert TAUGHT.decode(chunk.ids) == " ".join(EMBEDDINGS[text])
+
+
+def test_comfyui_parts_the_vectors_of_a_long_word_and_keeps_those_of_a_short_one_together():
+    assert lengths("red " * 74 + "embedding:ink", "comfyui", TAUGHT) == [74, 2]
+    assert lengths("red " * 74 + "embedding:wash", "comfyui", TAUGHT) == [75, 8]
+
+
+def test_a_name_that_the_model_was_not_taught_is_told_and_says_nothing():
+    encoder = TextEncoder(TextEncoderConfig(width=32, layers=1, heads=1))
+    (phrase,) = Prompt.read("red, embedding:ink, apple", "comfyui").at(0, 1)
+    assert embed_phrase(encoder, clip, phrase, "comfyui").unknown == (("embedding:ink",),)
+    (chunk,) = chunked(clip, phrase.sections, 75, "comfyui")
+    assert clip.decode(chunk.ids) == "red , , apple"
 
 
 def test_compel_goes_back_to_a_full_stop_then_to_any_mark_then_cuts():

@@ -138,6 +138,8 @@ def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
             f"the noise schedule of '{found.hashed}' is {found.schedule.config()}; a single file cannot tell of "
             "it, only of Stable Diffusion's own. Keep the folder."
         )
+    if found.prediction == "velocity":
+        tensors["v_pred"] = torch.zeros(0)  # ComfyUI reads no metadata, and XL's two kinds look alike to it
     kind = {"noise": "epsilon", "velocity": "v"}.get(found.prediction)
     if kind is None:
         raise InputError(

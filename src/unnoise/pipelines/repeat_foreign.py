@@ -15,7 +15,7 @@ from unnoise.checkpoints.recipes.found import number
 from unnoise.errors import InputError
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, wanted_of
+from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
 from unnoise.pipelines.repeat_loras import look, without_tags
 from unnoise.pipelines.repeat_own import clip_skip_of, other_model, scheduler_of
 from unnoise.pipelines.repeat_parts import Folders, Parts
@@ -91,7 +91,7 @@ def said(found: FoundRecipe, model: Model, folders: Folders, prompt: str | None)
         text, wanted = prompt, [one for one in wanted if one.name not in gone]
     looked = look(wanted, model, folders.loras)
     text = without_tags(text, style, looked.missing)
-    parts = look_parts(others or _words(found), model, folders)
+    parts = look_parts(others or _words(found, style), model, folders)
     notes += [*looked.notes, *parts.notes]
     try:
         Prompt.read(text, style)
@@ -138,9 +138,17 @@ def _wanted(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
     return wanted
 
 
-def _words(found: FoundRecipe) -> list[str]:
-    """Textual inversions that A1111's text tells, as our recipes do."""
+def _words(found: FoundRecipe, style: str) -> list[str]:
+    """Textual inversions that A1111's text tells, as our recipes do, or that ComfyUI's prompts name."""
     told = hashes_in(found.more.get("TI hashes", ""))
+    try:
+        said = [
+            phrase for text in (found.prompt, found.negative) for phrase in Prompt.read(text, style).phrases
+        ]
+    except InputError:
+        said = []
+    named = (piece.text for phrase in said for section in phrase.sections for piece in section if piece.named)
+    told |= {plain_name(name): "" for name in named}
     return [f"word {word}:{word.replace(':', ' ')}:{digest}" for word, digest in told.items()]
 
 

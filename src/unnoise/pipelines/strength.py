@@ -54,9 +54,10 @@ def entered(
 ) -> tuple[Plan, dict[str, float]]:
     """The plan that is left of a run, and what a recipe says of it.
 
-    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values);
-    1 is the whole run. noise_level: sigma / alpha at which all steps begin instead. default: the strength when neither
-    is given. Raises InputError for values out of range, and where no step would be left.
+    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values;
+    with ComfyUI's all, the last ones of floor(steps / strength)); 1 is the whole run. noise_level: sigma / alpha at
+    which all steps begin instead. default: the strength when neither is given. Raises InputError for values out of
+    range, and where no step would be left.
     """
     scheduler, steps = request.scheduler, request.steps
     if noise_level is not None:
@@ -74,9 +75,7 @@ def entered(
     share = (
         default if strength is None else number("strength", strength, 0.0, 1.0, 0.75, "a share of the steps")
     )
-    kept = math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
-    if request.compat == "a1111":
-        kept = min(math.floor(steps * min(share, 0.999)) + 1, steps)
+    planned, kept = _share(request, share)
     if kept == 0:
         raise InputError(
             f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
@@ -84,12 +83,24 @@ def entered(
             + (f", or at least {math.ceil(1 / share)} steps." if share else ".")
         )
     told = {"strength": share}
-    if kept == steps:
-        return scheduler.plan(schedule, steps), told
+    if kept == planned:
+        return scheduler.plan(schedule, planned), told
     if isinstance(scheduler, Preset):
-        return replace(scheduler, start=steps - kept).plan(schedule, steps), told
-    total = steps if scheduler.final.appends_clean else steps + 1
+        # of steps that are more than was asked for ComfyUI counts from the end, A1111 from the beginning
+        many = len(scheduler.plan(schedule, planned)) if request.compat == "comfyui" else planned
+        return replace(scheduler, start=many - kept).plan(schedule, planned), told
+    total = planned if scheduler.final.appends_clean else planned + 1
     return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
+
+
+def _share(request: Request, share: float) -> tuple[int, int]:
+    """How many steps are planned, and how many of them are made, the last ones."""
+    steps = request.steps
+    if request.compat == "comfyui" and share:
+        return (steps if share > 0.9999 else int(steps / share)), steps
+    if request.compat == "a1111":
+        return steps, min(math.floor(steps * min(share, 0.999)) + 1, steps)
+    return steps, math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
 
 
 def _still(scheduler: Scheduler) -> Grid:

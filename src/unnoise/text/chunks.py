@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 from unnoise.errors import InputError
 from unnoise.text.prompts import Piece, Sections
+from unnoise.text.taught import ids_of
 from unnoise.text.tokenizer import PromptTokenizer
 
 MOST = 64
 """The most chunks of one prompt: 4,800 tokens, past which memory goes and no model heeds."""
 BACKTRACK = 20
 """A1111: words after a comma among a full chunk's last tokens, so many at most, go on to the next chunk with it."""
-WORD = 8
-"""ComfyUI: a word of fewer tokens is not parted between chunks."""
+SHORT = 8
+"""ComfyUI: a stretch between brackets, or an embedding, of fewer tokens is not parted between chunks."""
 
 
 @dataclass
@@ -46,11 +47,11 @@ class Chunk:
 def chunked(tokenizer: PromptTokenizer, sections: Sections, room: int, style: str) -> list[Chunk]:
     """All words in as many chunks as it takes, at least one; each section begins a new one.
 
-    room: tokens of a chunk beside start and end, 75 for CLIP. style: "comfyui" keeps words whole, "compel" goes
+    room: tokens of a chunk beside start and end, 75 for CLIP. style: "comfyui" keeps short pieces whole, "compel" goes
     back to a full stop, the others to a comma. Raises InputError for more than 64 chunks.
     """
     filling = _Filling(tokenizer, room)
-    rule = {"comfyui": filling.whole_words, "compel": filling.to_stop}.get(style, filling.to_comma)
+    rule = {"comfyui": filling.whole_pieces, "compel": filling.to_stop}.get(style, filling.to_comma)
     number = 0
     for section in sections:
         filling.begin()
@@ -68,7 +69,7 @@ def one_chunk(tokenizer: PromptTokenizer, section: Sequence[Piece], room: int) -
     chunk, cut = Chunk(), ""
     for number, piece in enumerate(section):
         left = room - len(chunk)
-        ids = [] if cut else tokenizer.encode(piece.text)
+        ids = [] if cut else ids_of(tokenizer, piece)
         chunk.add(ids[:left], piece.weight, number)
         if cut:
             cut += piece.text
@@ -103,17 +104,16 @@ class _Filling:
                 self._split(self.room if near is None else near + 1)
             self.chunks[-1].add((token,), piece.weight, number)
 
-    def whole_words(self, piece: Piece, number: int) -> None:
-        """ComfyUI: a word that does not fit goes on to the next chunk as a whole, unless it is long."""
-        for word in piece.text.replace("\n", " ").split(" "):
-            ids = self._tokenizer.encode(word) if word else []
-            whole = len(ids) < min(WORD, self.room)
-            while len(self.chunks[-1]) + len(ids) > self.room:
-                left = 0 if whole else self.room - len(self.chunks[-1])
-                self.chunks[-1].add(ids[:left], piece.weight, number)
-                ids = ids[left:]
-                self.begin()
-            self.chunks[-1].add(ids, piece.weight, number)
+    def whole_pieces(self, piece: Piece, number: int) -> None:
+        """ComfyUI: a piece that does not fit goes on to the next chunk as a whole, unless it is long."""
+        ids = ids_of(self._tokenizer, piece)
+        whole = len(ids) < min(SHORT, self.room)
+        while len(self.chunks[-1]) + len(ids) > self.room:
+            left = 0 if whole else self.room - len(self.chunks[-1])
+            self.chunks[-1].add(ids[:left], piece.weight, number)
+            ids = ids[left:]
+            self.begin()
+        self.chunks[-1].add(ids, piece.weight, number)
 
     def to_stop(self, piece: Piece, number: int) -> None:
         """compel: a full chunk goes back to its last full stop, or failing that to any mark, and the rest goes on."""

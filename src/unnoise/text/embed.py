@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
 from unnoise.text.chunks import Chunk, chunked, one_chunk
-from unnoise.text.prompts import Phrase
+from unnoise.text.prompts import Phrase, Piece
+from unnoise.text.taught import ids_of
 from unnoise.text.tokenizer import PromptTokenizer, rows_to_batch
 from unnoise.text.weighting import Encoded, weighed
 
@@ -121,10 +122,17 @@ def embed_phrase(
         encode=lambda rows, seen: encoder(rows, seen, skip).hidden,
     )
     hidden = weighed(style, found)
-    texts = [piece.text for section in phrase.sections for piece in section if not piece.text.isspace()]
-    unknown = tuple(dict.fromkeys(word for text in texts for word in tokenizer(text, None).unknown[0]))
+    said = [piece for section in phrase.sections for piece in section if not piece.text.isspace()]
+    unknown = tuple(dict.fromkeys(word for piece in said for word in _unknown(tokenizer, piece)))
     flat = None if read is None else read.flatten()[None]
     return Embedding(hidden.flatten(0, 1)[None], flat, pooled[:1], (cut,), (unknown,))
+
+
+def _unknown(tokenizer: PromptTokenizer, piece: Piece) -> tuple[str, ...]:
+    """What of a piece says nothing to the encoder."""
+    if piece.named:
+        return () if ids_of(tokenizer, piece) else (f"embedding:{piece.text}",)
+    return tokenizer(piece.text, None).unknown[0]
 
 
 def _chunks(

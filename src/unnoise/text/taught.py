@@ -9,7 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.text.tokenizer import Tokenizer, whole_text
+from unnoise.text.prompts import Piece
+from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, whole_text
+
+_ENDING = re.compile(r"\.(safetensors|pt|bin)$")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class TaughtTokenizer(Tokenizer):
             found[word.lower()] = list(range(first, first + tokens))
             first += tokens
         return found
+
+    def named(self, name: str) -> list[int]:
+        """The ids of a word, by itself or as the name of a file in a folder; none where it is not known."""
+        file = name.replace("\\", "/").rpartition("/")[2]
+        spelt = (name, file, _ENDING.sub("", file))
+        return next((self._ids[word] for word in map(str.lower, spelt) if word in self._ids), [])
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -87,3 +96,10 @@ class TaughtTokenizer(Tokenizer):
         raise InputError(
             "a tokenizer with words of a textual inversion cannot be written; save the model without them."
         )
+
+
+def ids_of(tokenizer: PromptTokenizer, piece: Piece) -> list[int]:
+    """The ids of a piece of a prompt; of a named one that was not taught, none."""
+    if not piece.named:
+        return tokenizer.encode(piece.text)
+    return tokenizer.named(piece.text) if isinstance(tokenizer, TaughtTokenizer) else []

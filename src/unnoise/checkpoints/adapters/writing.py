@@ -45,7 +45,7 @@ def is_convolution(place: Place, model: Model) -> bool:
 def _layer(name: str, change: Change, convolution: bool) -> dict[str, Tensor]:
     down, up = (change.factors[role].detach().cpu() for role in ("down", "up"))
     if convolution:
-        down, up = down[:, :, None, None], up[:, :, None, None]
+        down, up = (matrix.flatten(1)[:, :, None, None] for matrix in (down, up))  # read ones may have it
     found = {
         f"{name}.lora_down.weight": down.contiguous().clone(),
         f"{name}.lora_up.weight": up.contiguous().clone(),

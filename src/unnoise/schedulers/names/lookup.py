@@ -57,7 +57,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
     if grid is not None and not (isinstance(grid, str) and words.plain(grid) in words.AUTOMATIC):
         own = words.grid(grid)
     if compat is not None:
-        return preset(row, own, compat)
+        return preset(row, own, compat, words.plain(name))
     return row.scheduler if own is None else replace(row.scheduler, grid=own)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.schedulers import grids
+from unnoise.schedulers.finals import FirstOrder
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.names.rows import Named
-from unnoise.schedulers.presets import sigma_rules
+from unnoise.schedulers.presets import dpm_rules, sigma_rules
 from unnoise.schedulers.presets.classes import CLASSES
 from unnoise.schedulers.presets.path import FromGrid, Rungs
 from unnoise.schedulers.presets.preset import Preset, Rule
+from unnoise.schedulers.scheduler import Scheduler
 
 PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
 """Whose values `compat` may ask for."""
@@ -77,6 +79,11 @@ _K: dict[str, Rule] = {
     "DPM++ 3M": sigma_rules.MultistepRule(0.0, 3, "heun"),
 }
 
+_OF_COMFYUI: dict[str, Rule] = {
+    "UniPC": dpm_rules.UniPCRule(3, "bh1"),
+    "UniPC bh2": dpm_rules.UniPCRule(3, "bh2"),
+}
+
 # What A1111 takes where the schedule type is Automatic.
 _A1111_GRIDS: dict[str, Grid] = {
     "DPM++ 2M": grids.Karras(),
@@ -91,13 +98,19 @@ _A1111_GRIDS: dict[str, Grid] = {
 }
 _DROPS = {
     "a1111": {"DPM2", "DPM2 a", "DPM++ 3M SDE"},
-    "comfyui": {"DPM2", "DPM2 a"},
+    "comfyui": {"DPM2", "DPM2 a", "UniPC", "UniPC bh2"},
     "k-diffusion": set[str](),
 }
 _COMFYUI_GRIDS: dict[Grid, Grid] = {
     grids.BetaTime(): grids.Rounded(grids.BetaTime()),
     grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
 }
+_OURS_IN_COMFYUI = {
+    *("LMS", "IPNDM", "Res multistep", "SEEDS 3", "Heun++ 2", "Gradient estimation", "DDPM", "LCM"),
+}
+"""What ComfyUI computes as we do, but for the last step, which is the estimate itself there."""
+_OTHERS = ("seeds2", "ipndmv", "deistab")
+"""Names that mean a row of ours to us, and another sampler than that row's in every program."""
 _A1111_KL: dict[Grid, Grid] = {
     grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
     grids.BetaTime(): grids.Rounded(grids.BetaTime()),
@@ -106,13 +119,22 @@ _A1111_KL: dict[Grid, Grid] = {
 }
 
 
-def preset(row: Named, grid: Grid | None, program: str) -> Preset:
+def preset(row: Named, grid: Grid | None, program: str, word: str = "") -> Scheduler:
     """A name's values in a program, on the grid that was asked for or its own.
 
-    Raises InputError where the program is not known, or has no such sampler or grid.
+    word: the plain name that was asked for. Raises InputError where the program is not known, or has no such sampler
+    or grid.
     """
     if program not in PROGRAMS:
         raise InputError(f"compat is {program!r}; give one of {', '.join(PROGRAMS)}, or leave it out.")
+    other = word.startswith(_OTHERS)
+    if program == "comfyui" and (word.startswith("seeds2") or (row.name in _OURS_IN_COMFYUI and not other)):
+        chosen = grids.Linspace() if grid is None else grid
+        return replace(row.scheduler, grid=_COMFYUI_GRIDS.get(chosen, chosen), final=FirstOrder())
+    if other:
+        raise InputError(
+            f"{program}'s {word} is not known here; without compat it is {row.name}, the right formula."
+        )
     if program == "diffusers":
         rungs, rule = _diffusers(row.name, grid)
     else:
@@ -143,15 +165,17 @@ def _diffusers(name: str, grid: Grid | None) -> tuple[Rungs, Rule]:
 
 
 def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
-    if name not in _K:
-        raise InputError(f"{program} has no {name} here; it has {', '.join(_K)}.")
+    rules = _K | _OF_COMFYUI if program == "comfyui" else _K
+    if name not in rules:
+        known = {*rules, *_OURS_IN_COMFYUI} if program == "comfyui" else rules
+        raise InputError(f"{program} has no {name} here; it has {', '.join(sorted(known))}.")
     own = _A1111_GRIDS.get(name, grids.Linspace()) if program == "a1111" else grids.Linspace()
     chosen = own if grid is None else grid
     swaps = {"comfyui": _COMFYUI_GRIDS, "a1111": _A1111_KL}.get(program, {})
     chosen = swaps.get(chosen, chosen)
     if name in _DROPS[program]:
         chosen = grids.DropPenultimate(chosen)
-    rule = _K[name]
+    rule = rules[name]
     if program == "comfyui" and isinstance(rule, sigma_rules.MultistepRule) and rule.order == 2:
         rule = replace(rule, log_sigma=True)
     stepped_in_time = program == "a1111" and name == "DDIM"
@@ -159,4 +183,5 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
     pure = program != "comfyui" and not stepped_in_time
     # ComfyUI's time is ln sigma / 4 on EDM models.
     on_edm = grids.Exponential() if program == "comfyui" and chosen == grids.Linspace() else None
-    return FromGrid(chosen, to_first=stepped_in_time, pure=pure, on_edm=on_edm), rule
+    rest = 0.001 if isinstance(rule, dpm_rules.UniPCRule) else 0.0
+    return FromGrid(chosen, to_first=stepped_in_time, pure=pure, on_edm=on_edm, rest=rest), rule

@@ -96,20 +96,22 @@ class FromGrid(Rungs):
     """Levels of one of our grids in float64, then the clean sample: k-diffusion's users make their own lists.
 
     to_first: whether the last level is the cleanest that was trained on (A1111's DDIM), not the clean sample. pure:
-    whether the sample begins as noise times sigma, with no share for the data. on_edm: another grid for EDM.
+    whether the sample begins as noise times sigma, with no share for the data. on_edm: another grid for EDM. rest: a
+    ratio that is left at the end and taken for none (ComfyUI's UniPC).
     """
 
     grid: Grid
     to_first: bool = False
     pure: bool = False
     on_edm: Grid | None = None
+    rest: float = 0.0
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """The grid's levels and the last."""
         grid = self.on_edm if self.on_edm is not None and isinstance(schedule, EDM) else self.grid
         inner = grid.levels(schedule, steps)
         end = schedule.cleanest if self.to_first else schedule.level(schedule.clean_time)
-        levels = (*inner, end)
+        levels = (*inner, Level(end.time, end.alpha, self.rest) if self.rest else end)
         path = of_levels(
             levels, lambda ratio: number(schedule.at_ratio(ratio).time), torch.float64, process(schedule)
         )

@@ -1,15 +1,20 @@
 r"""ComfyUI's weights: (word) is 1.1 times its surroundings, (word:1.2) is 1.2 whatever surrounds it; \( is a bracket.
 
-Square brackets, BREAK, AND and schedules are text there: its users have nodes for them.
+`embedding:name` is a textual inversion's word. Square brackets, BREAK, AND and schedules are text there: its users have
+nodes for them. What stands between brackets is told from what is in them even where both weigh the same: each such
+stretch becomes tokens by itself, and stays in one chunk if it is short.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, weight_of
+from unnoise.text.prompts.pieces import Piece, Sections, check_depth, weight_of
 
 MORE = 1.1
+_MARK = "embedding:"
+_BEFORE_MARK = re.compile(f"[ \\n](?={_MARK})")
 # Stand-ins for escaped brackets while the others are read; no keyboard makes them, and they go back into text.
 _ROUND = {r"\)": "\x00\x01", r"\(": "\x00\x02"}
 
@@ -18,7 +23,21 @@ def sections(text: str) -> Sections:
     """The weighed pieces: one section, for ComfyUI knows no BREAK. Raises InputError for too deep a nest."""
     for written, hidden in _ROUND.items():
         text = text.replace(written, hidden)
-    return (joined(Piece(_shown(words), weight) for words, weight in _weigh(text, 1.0, 0)),)
+    return (
+        tuple(piece for words, weight in _weigh(text, 1.0, 0) for piece in _pieces(_shown(words), weight)),
+    )
+
+
+def _pieces(text: str, weight: float) -> Iterator[Piece]:
+    """The text, parted where a name stands. A name ends at white space, or at commas that hang on it."""
+    for part in _BEFORE_MARK.split(text):
+        words = part.removeprefix(_MARK).split() if part.startswith(_MARK) else []
+        if words:
+            name = words[0].strip(",")
+            yield Piece(name, weight, named=True)
+            part = " ".join([words[0][len(name) :], *words[1:]])
+        if part:
+            yield Piece(part, weight)
 
 
 def _shown(text: str) -> str:

@@ -16,10 +16,14 @@ HEAVIEST = 100.0
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of words that has one weight; 1 is plain."""
+    """A stretch of words that has one weight; 1 is plain.
+
+    named: whether the text names a textual inversion, which says nothing to a model that was not taught it.
+    """
 
     text: str
     weight: float = 1.0
+    named: bool = False
 
 
 Sections = tuple[tuple[Piece, ...], ...]
