@@ -109,13 +109,13 @@ def test_adapters_are_merged_as_comfyui_merges_them(miniature, tmp_path, kind):
     path = given.adapter(model, kind, tmp_path / "ink.safetensors", family == "SD 1")
     assert recorded["not loaded"] == 0
     merged = adapters.adapt(model, [(path, given.STRENGTHS.get(kind, 0.8))])
-    rows = []
+    changes, rows = changes_of(model, path), []
     for place in given.layers(model, kind):
         before, after = (
             one.parts[place.part].get_parameter(place.name)[place.rows] for one in (model, merged)
         )
         if kind == "DoRA":
-            after = as_comfyui_turns(before, after, path, model, place)
+            after = as_comfyui_turns(before, after, changes[place])
         rows += given.weighty(after)
     assert len(rows) == len(recorded["weights"])
     torch.testing.assert_close(torch.tensor(rows), torch.tensor(recorded["weights"]), rtol=1e-6, atol=1e-5)
@@ -125,23 +125,19 @@ def test_adapters_are_merged_as_comfyui_merges_them(miniature, tmp_path, kind):
 def test_what_is_written_is_the_file_that_comfyui_was_given(miniature, tmp_path, kind):
     family, model = miniature
     path = given.adapter(model, kind, tmp_path / "ink.safetensors", family == "SD 1")
-    known = places.places(places.parts_of(model))
-    changes = {known[layer]: change for layer, change in adapters.read(path).changes.items()}
-    written, wanted = (
-        load_file(writing.write(tmp_path / "again.safetensors", model, changes)),
-        load_file(path),
-    )
+    again = writing.write(tmp_path / "again.safetensors", model, changes_of(model, path))
+    written, wanted = load_file(again), load_file(path)
     assert written.keys() == wanted.keys()
     assert all(torch.equal(written[name], tensor) for name, tensor in wanted.items())
 
 
-def as_comfyui_turns(before, after, path, model, place):
+def changes_of(model, path):
+    known = places.places(places.parts_of(model))
+    return {known[layer]: change for layer, change in adapters.read(path).changes.items()}
+
+
+def as_comfyui_turns(before, after, change):
     """DoRA of rows: ComfyUI divides by the norms that the rows had before they were moved (docs/fine-tune.md)."""
-    (change,) = [
-        change
-        for layer, change in adapters.read(path).changes.items()
-        if places.places(places.parts_of(model))[layer] == place
-    ]
     moved = before + change.delta(tuple(before.shape))
     norms = [torch.linalg.vector_norm(rows.flatten(1), dim=1) for rows in (before, moved)]
     return after * (norms[1] / norms[0]).view(-1, *(1,) * (after.ndim - 1))
