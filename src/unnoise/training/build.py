@@ -109,6 +109,8 @@ def _text(
 
 
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
+    if config.network.get("classes"):
+        raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
     try:
         return UNetConfig.from_dict(_network_values(config, schedule, text_width))
     except (TypeError, LookupError) as error:
