@@ -488,6 +488,14 @@ def test_samples_that_cannot_be_drawn_are_refused_before_the_first_step(folder, 
     training.Trainer(folder, tmp_path / "run", config("run.sample_every=0", *changes))
 
 
+def test_captions_that_nothing_reads_are_refused(folder, tmp_path):
+    """The text encoder would get no gradient, and a checkpoint of it could not be taken up."""
+    changes = ["model.network.attention=0,0", "model.network.mid_attention=0"]
+    with pytest.raises(InputError, match="model.network: no attention .* nothing reads the captions"):
+        training.Trainer(folder, tmp_path / "run", config(*changes))
+    training.Trainer(folder, tmp_path / "run", config(*changes, "data.captions=none"))
+
+
 def test_noise_prediction_is_refused_where_the_schedule_ends_without_signal(folder, tmp_path):
     changes = ["model.schedule.kind=discrete_vp", "model.schedule.zero_terminal=true"]
     with pytest.raises(InputError, match="noise prediction cannot serve a schedule that ends without signal"):
