@@ -491,7 +491,7 @@ def test_samples_that_cannot_be_drawn_are_refused_before_the_first_step(folder, 
 def test_captions_that_nothing_reads_are_refused(folder, tmp_path):
     """The text encoder would get no gradient, and a checkpoint of it could not be taken up."""
     changes = ["model.network.attention=0,0", "model.network.mid_attention=0"]
-    with pytest.raises(InputError, match="model.network: no attention .* nothing reads the captions"):
+    with pytest.raises(InputError, match=r"model.network: no attention .* nothing reads the captions"):
         training.Trainer(folder, tmp_path / "run", config(*changes))
     training.Trainer(folder, tmp_path / "run", config(*changes, "data.captions=none"))
 
