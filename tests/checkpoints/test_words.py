@@ -78,8 +78,9 @@ def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
         {"a": normal(1, 16), "b": normal(1, 16)},
         {"emb_params": normal(2, 3, 4)},
         {"emb_params": torch.ones(1, 16) / 0},
+        {"emb_params": torch.ones(1, 16, dtype=torch.uint8)},
     ],
-    ids=["two", "shape", "infinite"],
+    ids=["two", "shape", "infinite", "bytes"],
 )
 def test_what_is_no_embedding_is_refused(tmp_path, tensors):
     save_file(tensors, tmp_path / "bad.safetensors")

@@ -60,8 +60,6 @@ def open_weights(paths: Iterable[Path]) -> Weights:
 
 def _mapped(path: Path) -> Weights:
     header = read_header(path)
-    if path.stat().st_size == header.begin:
-        return Weights(header.tensors, _nothing, header.metadata)
     with path.open("rb") as file:
         # A private mapping: torch asks for memory that it may write; nothing here does, and the file never changes.
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -70,6 +68,8 @@ def _mapped(path: Path) -> Weights:
 
     def take(name: str) -> Tensor:
         info = header.tensors[name]
+        if info.dtype not in known:
+            raise CheckpointError(f"'{path}': tensor {name!r} is {info.dtype}, no type that weights have.")
         if last:
             # Give its pages back: mapped pages count as memory until then.
             _advise(mapping, "MADV_DONTNEED", header.begin, last.pop())
@@ -83,10 +83,6 @@ def _mapped(path: Path) -> Weights:
         return flat.view(info.shape)
 
     return Weights(header.tensors, take, header.metadata)
-
-
-def _nothing(name: str) -> Tensor:
-    raise KeyError(name)
 
 
 def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> None:
