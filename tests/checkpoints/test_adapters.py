@@ -257,7 +257,7 @@ def test_an_alpha_that_is_no_number_is_refused(model, tmp_path, alpha):
     tensors = {"unet.x.lora_A.weight": normal(4, 64), "unet.x.lora_B.weight": normal(16, 4, seed=1)}
     file = tmp_path / "peft.safetensors"
     save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps({"unet.lora_alpha": alpha})})
-    with pytest.raises(CheckpointError, match="the alpha of 'unet.x' is .*; a number was expected"):
+    with pytest.raises(CheckpointError, match=r"the alpha of 'unet\.x' is .*; a number was expected"):
         with_one(model, file)
 
 
@@ -374,6 +374,35 @@ def test_what_cannot_be_accounted_for_is_refused(model, tmp_path, tensors, words
     path = one_layer(tmp_path / "bad.safetensors", LAYER, **tensors)
     with pytest.raises(CheckpointError, match=words):
         with_one(model, path)
+
+
+def pickled(path, up, **options):
+    name = "lora_unet_" + LAYER.replace(".", "_")
+    torch.save({f"{name}.lora_down.weight": normal(4, 64), f"{name}.lora_up.weight": up}, path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        torch.zeros(1).as_strided((2**19, 2**19), (0, 0)),
+        torch.eye(4).to_sparse(),
+        torch.zeros(16, 4, device="meta"),
+    ],
+    ids=["a terabyte", "sparse", "meta"],
+)
+def test_pickled_tensors_without_their_numbers_are_refused(tmp_path, up):
+    with pytest.raises(CheckpointError, match="does not hold its numbers one by one"):
+        adapters.read(pickled(tmp_path / "odd.pt", up))
+
+
+def test_what_old_torch_wrote_is_read_and_a_missing_file_is_no_damage(model, tmp_path):
+    up = normal(16, 4, seed=1)
+    old = pickled(tmp_path / "old.pt", up, _use_new_zipfile_serialization=False)
+    new = pickled(tmp_path / "new.pt", up)
+    assert torch.equal(weight(with_one(model, old), LAYER), weight(with_one(model, new), LAYER))
+    with pytest.raises(CheckpointError, match="No such file"):
+        adapters.read(tmp_path / "none.pt")
 
 
 def test_what_was_asked_for_is_parsed_and_found(tmp_path):

@@ -58,6 +58,17 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "table",
+    [[1], {"*": torch.zeros(1).as_strided((70, 2**38), (0, 0))}, {"*": torch.eye(3).to_sparse()}],
+    ids=["list", "terabytes", "sparse"],
+)
+def test_a_pickle_of_an_odd_table_is_refused(tmp_path, table):
+    torch.save({"string_to_param": table}, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError):
+        read_word(tmp_path / "bad.pt")
+
+
 def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
     save_file({"emb_params": normal(2, 768)}, tmp_path / "ink.safetensors")
     save_file({"clip_l": normal(2, 768), "clip_g": normal(2, 1280)}, tmp_path / "xl.safetensors")
