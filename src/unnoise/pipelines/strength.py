@@ -51,12 +51,14 @@ def entered(
     strength: float | None,
     noise_level: float | None,
     default: float = STRENGTH,
+    second: bool = False,
 ) -> tuple[Plan, dict[str, float]]:
     """The plan that is left of a run, and what a recipe says of it.
 
     strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values);
     1 is the whole run. noise_level: sigma / alpha at which all steps begin instead. default: the strength when neither
-    is given. Raises InputError for values out of range, and where no step would be left.
+    is given. second: of a second pass A1111 makes all the steps that it is told, the last of floor(steps / strength).
+    Raises InputError for values out of range, and where no step would be left.
     """
     scheduler, steps = request.scheduler, request.steps
     if noise_level is not None:
@@ -74,9 +76,14 @@ def entered(
     share = (
         default if strength is None else number("strength", strength, 0.0, 1.0, 0.75, "a share of the steps")
     )
-    kept = math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
-    if request.compat == "a1111":
-        kept = min(math.floor(steps * min(share, 0.999)) + 1, steps)
+    kept, steps = (
+        _kept(steps, share, second)
+        if request.compat == "a1111"
+        else (
+            math.floor(steps * share + 1e-9),  # 0.29 of 100 steps is 29, though the product is below
+            steps,
+        )
+    )
     if kept == 0:
         raise InputError(
             f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
@@ -90,6 +97,14 @@ def entered(
         return replace(scheduler, start=steps - kept).plan(schedule, steps), told
     total = steps if scheduler.final.appends_clean else steps + 1
     return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
+
+
+def _kept(steps: int, share: float, second: bool) -> tuple[int, int]:
+    """How many of how many steps A1111 makes."""
+    share = min(share, 0.999)
+    if second and share:
+        return steps, math.floor(steps / share)
+    return min(math.floor(steps * share) + 1, steps), steps
 
 
 def _still(scheduler: Scheduler) -> Grid:
