@@ -128,10 +128,14 @@ def test_a_whole_run_of_joined_prompts_is_the_run_of_that_sum(pipe, guidance):
     torch.testing.assert_close(found.x, last.x, atol=1e-5, rtol=0)
 
 
+def plan_of(pipe, request):
+    return request.scheduler.plan(pipe.model.schedule, request.steps)
+
+
 def test_weights_of_one_share_need_no_negative_prompt(pipe):
     """At guidance 1, 0.5 a + 0.5 b asks for a and b and nothing else."""
     request = pipe.denoise("a seven:0.5 AND red:0.5", guidance=1.0, steps=2, seed=1).request
-    condition = Telling(pipe.model, request, 2, guided=False).at(0)
+    condition = Telling(pipe.model, request, plan_of(pipe, request), guided=False).at(0)
     assert condition.mix.pictures == (0, 0)
     assert condition.mix.shares.tolist() == [[0.5, 0.5]]
 
@@ -189,7 +193,7 @@ def test_notes_of_reading_and_of_every_moment_are_told_before_the_first_step(pip
 
 def test_few_conditions_are_kept_and_those_that_return_are_not_made_again(pipe):
     request = pipe.denoise("[a|red|the]" + "[two:seven:9]", steps=20, seed=1).request
-    telling = Telling(pipe.model, request, 20, guided=True)
+    telling = Telling(pipe.model, request, plan_of(pipe, request), guided=True)
     conditions = [telling.at(step) for step in range(20)]
     assert conditions[0] is conditions[3]
     assert len({id(condition) for condition in conditions}) == 6

@@ -1,5 +1,7 @@
 """Pictures from pictures: what must be equal to something simpler, and what must not change."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,11 @@ SCHEDULERS = ["DPM++ 2M", "Heun", "DDPM", "Euler a", "Adams-Moulton 2"]
 @pytest.fixture(params=["pixels", "latents"])
 def model(request):
     return tiny_model() if request.param == "pixels" else latent_model()
+
+
+def discrete():
+    """A schedule with some signal at its end, which the values of other programs need."""
+    return dataclasses.replace(tiny_model(), schedule=DiscreteVP.scaled_linear())
 
 
 def picture(model, size=None):
@@ -233,6 +240,36 @@ def test_what_the_first_pass_was_told_until_some_step_is_behind_in_the_second(mo
     assert [torch.equal(*pair) for pair in zip(seven, late, strict=True)] == [True] * 6 + [False] * 2
     after = [run("a seven", negative=negative) for negative in ("[dark:light:1.0]", "[dark:light:4]")]
     assert all(map(torch.equal, *after))
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "strength", "seven"),
+    [
+        ("Euler", "[a seven:a two:2]", 1.0, [True, True, True, False]),
+        ("Euler", "[a seven|a two]", 1.0, [True, True, False, False]),
+        ("Heun", "[a seven:a two:2]", 1.0, [True, False, False, False]),
+        ("Heun", "[a seven:a two:3]", 1.0, [True, True, False, False]),
+        ("Euler", "[a seven:a two:0.5]", 0.5, [True, True, True]),
+        ("Euler", "[a seven:a two:0.25]", 0.5, [True, True, False]),
+    ],
+)
+def test_with_a1111_s_values_prompts_change_by_its_count_of_network_calls(name, prompt, strength, seven):
+    """From 0, and of all steps: words that end with the second call, of Heun's two a step, are said in calls 0 to 2."""
+    model, ask = discrete(), {"scheduler": name, "compat": "a1111", "strength": strength, **ASK}
+    runs = (
+        [step.x.clone() for step in ImageToImage(model).denoise(text, picture(model), **ask)]
+        for text in ("a seven", prompt)
+    )
+    assert [torch.equal(*pair) for pair in zip(*runs, strict=True)] == seven
+
+
+def test_of_a_second_pass_with_a1111_s_values_all_steps_are_made():
+    """The last 4 of the 8 that a strength of 0.5 makes of them."""
+    model, ask = discrete(), {"scheduler": "Euler", "compat": "a1111", **ASK}
+    starts = [float(s.start.sigma) for s in SecondPass(model).denoise("a seven", strength=0.5, **ask)]
+    grid = names.get("Euler", "a1111").plan(model.schedule, 8).levels
+    assert starts[4:] == [float(level.sigma) for level in grid[4:8]]
+    assert len(SecondPass(model).denoise("a seven", strength=0.5, second_steps=3, **ask)) == 4 + 3
 
 
 def test_different_prompts_pictures_and_seeds_go_in_one_batch(model):

@@ -87,6 +87,7 @@ class Denoising(Iterator[Step]):
             heap.keep_freed()
         self._last: Step | None = None
         self._made = 0  # not asked of the last step, whose index is its holder's: a second pass counts on
+        self._calls = 0
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
         self._turn, self._second = len(plan), None
@@ -95,7 +96,7 @@ class Denoising(Iterator[Step]):
             self._second = Denoising(model.refiner.model, request, plan, given)
         with torch.inference_mode():
             guided = given.guided(request) or self._both
-            self._telling = Telling(self._model, request, len(plan), guided, given.past)
+            self._telling = Telling(self._model, request, plan, guided, given.past)
 
     @cached_property
     def noise(self) -> Tensor:
@@ -113,7 +114,7 @@ class Denoising(Iterator[Step]):
     @cached_property
     def _steps(self) -> Iterator[SchedulerStep]:
         begun = self._given.begin(self._plan, self.noise)
-        return self._plan.run(self.estimate, begun, self._given.source(self.request))
+        return self._plan.run(self._ask, begun, self._given.source(self.request))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -155,13 +156,18 @@ class Denoising(Iterator[Step]):
 
     def estimate(self, x: Tensor, level: Level) -> Estimate:
         """The network as it is asked at the next step, with its prompts and guidance."""
-        return self._estimate(self._made, x, level)
+        return self._estimate(self._made, self._calls, x, level)
 
-    def _estimate(self, made: int, x: Tensor, level: Level) -> Estimate:
-        """The same, after so many steps."""
+    def _ask(self, x: Tensor, level: Level) -> Estimate:
+        seen = self.estimate(x, level)
+        self._calls += 1
+        return seen
+
+    def _estimate(self, made: int, calls: int, x: Tensor, level: Level) -> Estimate:
+        """The same, after so many steps and network calls."""
         if self._second is not None and made >= self._turn:
-            return self._second._estimate(made, x, level)
-        condition = self._telling.at(made)
+            return self._second._estimate(made, calls, x, level)
+        condition = self._telling.at(calls if self._telling.by_calls else made)
         told_anew = self._asked is None or self._asked[0] is not condition
         if self._asked is None or told_anew:
             self._asked = condition, self._diffuser(condition)

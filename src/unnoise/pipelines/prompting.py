@@ -47,13 +47,21 @@ class Script:
     """What a run is told at each of its steps."""
 
     def __init__(
-        self, prompts: Sequence[Prompt], negatives: Sequence[Prompt], steps: int, past: int = 0
+        self,
+        prompts: Sequence[Prompt],
+        negatives: Sequence[Prompt],
+        steps: int,
+        past: int = 0,
+        late: bool = False,
     ) -> None:
-        """negatives: none, or one for each prompt. steps: of the run. past: of the first pass, for a second."""
+        """negatives: none, or one for each prompt. steps: of the run. past: of the first pass, for a second.
+
+        late: as A1111's samplers, which count from 0 and so hear each step's words one too late, the first's twice.
+        """
         everyone = (*negatives, *prompts)
         still = not any(prompt.changes for prompt in everyone)
         heard = [
-            tuple(prompt.at(step, steps, past) for prompt in everyone)
+            tuple(prompt.at(max(step - late, 0), steps, past) for prompt in everyone)
             for step in range(1 if still else steps)
         ]
         numbers = {said: number for number, said in enumerate(dict.fromkeys(heard))}

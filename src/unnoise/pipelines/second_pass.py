@@ -143,7 +143,7 @@ class SecondPass:
         request = requested(model, prompt, options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS)
         height, width = near_size(model, (round(request.height * scale), round(request.width * scale)))
-        plan, told = entered(replace(request, steps=steps), model.schedule, strength, None)
+        plan, told = entered(replace(request, steps=steps), model.schedule, strength, None, second=True)
         first = Denoising(model, request, request.scheduler.plan(model.schedule, request.steps))
         record = {
             "variant": "second pass",

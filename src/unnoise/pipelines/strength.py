@@ -51,13 +51,15 @@ def entered(
     strength: float | None,
     noise_level: float | None,
     default: float = STRENGTH,
+    second: bool = False,
 ) -> tuple[Plan, dict[str, float]]:
     """The plan that is left of a run, and what a recipe says of it.
 
-    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values;
-    with ComfyUI's all, the last ones of floor(steps / strength)); 1 is the whole run. noise_level: sigma / alpha at
-    which all steps begin instead. default: the strength when neither is given. Raises InputError for values out of
-    range, and where no step would be left.
+    strength: share of the steps that is made, the last floor(steps strength) of them (one more with A1111's values);
+    1 is the whole run. With ComfyUI's values, and in a second pass with A1111's, all the steps are made, the last of
+    floor(steps / strength). noise_level: sigma / alpha at which all steps begin instead. default: the strength when
+    neither is given. second: whether this is a second pass. Raises InputError for values out of range, and where no
+    step would be left.
     """
     scheduler, steps = request.scheduler, request.steps
     if noise_level is not None:
@@ -75,7 +77,7 @@ def entered(
     share = (
         default if strength is None else number("strength", strength, 0.0, 1.0, 0.75, "a share of the steps")
     )
-    planned, kept = _share(request, share)
+    planned, kept = _share(request, share, second)
     if kept == 0:
         raise InputError(
             f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
@@ -93,13 +95,14 @@ def entered(
     return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
 
 
-def _share(request: Request, share: float) -> tuple[int, int]:
+def _share(request: Request, share: float, second: bool) -> tuple[int, int]:
     """How many steps are planned, and how many of them are made, the last ones."""
     steps = request.steps
     if request.compat == "comfyui" and share:
         return (steps if share > 0.9999 else int(steps / share)), steps
     if request.compat == "a1111":
-        return steps, min(math.floor(steps * min(share, 0.999)) + 1, steps)
+        share = min(share, 0.999)
+        return (int(steps / share), steps) if second and share else (steps, min(int(steps * share) + 1, steps))
     return steps, math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
 
 

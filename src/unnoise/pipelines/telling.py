@@ -8,6 +8,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.prompting import Embedder, Said, Script
 from unnoise.pipelines.request import Request
+from unnoise.schedulers import Plan
 
 KEPT = 4
 """Conditions kept at once: alternating prompts need each again; keys and values of many would fill the memory."""
@@ -16,11 +17,19 @@ KEPT = 4
 class Telling:
     """What the network is told at each step. All texts are embedded at once, so what is to be noted is known early."""
 
-    def __init__(self, model: Model, request: Request, steps: int, guided: bool, past: int = 0) -> None:
-        """guided: whether the network is told the negative prompts too, before the prompts. past: as of `Script`."""
+    def __init__(self, model: Model, request: Request, plan: Plan, guided: bool, past: int = 0) -> None:
+        """guided: whether the network is told the negative prompts too, before the prompts. past: as of `Script`.
+
+        With A1111's values its counting of prompts is kept as well: of network calls, and where a picture is entered
+        midway of all steps, not of those that are made.
+        """
         self._model, self._request, self._guided = model, request, guided
+        self.by_calls = request.compat == "a1111"
+        calls = round(len(plan.looks) / len(plan)) if self.by_calls else 1
+        steps = calls * (request.steps if self.by_calls else len(plan))
         asked = self._guided or any(prompt.composed for prompt in request.said)
-        self._script = Script(request.said, request.unsaid if asked else (), steps, past)
+        unsaid = request.unsaid if asked else ()
+        self._script = Script(request.said, unsaid, steps, calls * past, self.by_calls)
         self._embedder = Embedder(model, request.prompt_style)
         self._kept: OrderedDict[int, Condition] = OrderedDict()
         if model.towers:
@@ -36,7 +45,7 @@ class Telling:
         )
 
     def at(self, step: int) -> Condition:
-        """The condition of a step, counted from 0."""
+        """The condition of a step, or `by_calls` of a network call, counted from 0."""
         moment = self._script.moment(step)
         if moment not in self._kept:
             self._kept[moment] = self._condition(*self._script.said(moment))
