@@ -99,6 +99,11 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--embedding", "nowhere.pt"), "--embedding is 'nowhere.pt', and there is no such file"),
+        (
+            ("--control", "x", "--control-image", "nowhere.png"),
+            "--control-image is 'nowhere.png', and there is no such",
+        ),
         (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
         (
             ("--scheduler", "Euler Karas"),
