@@ -58,7 +58,7 @@ def test_a_second_pass_and_tiling(run, tiny, tmp_path):
     assert status == 0
     recipe = json.loads(out)["images"][0]["recipe"]
     assert (recipe["hires_scale"], recipe["hires_steps"], recipe["strength"]) == (2.0, 6, 0.5)
-    assert "guidance 2, 16x16: " in run(*words)[2]
+    assert "guidance 2, 16x16: " in run(*words, "--animate", "a.webp")[2]
     assert images.read_size(tmp_path / "x.png") == (16, 16)
 
 
