@@ -154,6 +154,18 @@ def test_an_animation_holds_every_frame_large_enough_to_see(tmp_path, ending):
         assert animation.size == (256, 256)
 
 
+@pytest.mark.parametrize("ending", ["webp", "gif"])
+def test_an_animation_of_two_passes_has_one_size(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    images.write_animation(path, [Image.new("L", size, size[0]) for size in ((8, 8), (100, 80), (200, 160))])
+    with Image.open(path) as animation:
+        assert animation.n_frames == 3
+        for place in range(3):
+            animation.seek(place)
+            assert animation.size == (400, 320)
+            assert animation.convert("L").getpixel((399, 319)) == pytest.approx((8, 100, 200)[place], abs=1)
+
+
 def test_an_animation_is_webp_or_gif(tmp_path):
     with pytest.raises(InputError, match=r"webp or \.gif"):
         images.write_animation(tmp_path / "a.mp4", [picture()])

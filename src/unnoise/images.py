@@ -206,14 +206,16 @@ def write_animation(
 ) -> None:
     """Write an animated WebP or GIF, by the name's ending, atomically.
 
-    It runs `seconds`, holds the last frame for `hold` more, and starts again. Frames narrower than `least`
-    pixels are enlarged by a whole factor. Raises InputError for another ending.
+    It runs `seconds`, holds the last frame for `hold` more, and starts again. Frames of another size, as those of a
+    first pass, are brought to the last one's; narrower than `least` pixels, all are enlarged by a whole factor.
+    Raises InputError for another ending.
     """
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
-    factor = max(1, math.ceil(least / frames[0].width))
-    shown = [enlarge(frame.convert("RGB"), factor) for frame in frames]
+    size = frames[-1].size
+    factor = max(1, math.ceil(least / size[0]))
+    shown = [enlarge(frame.convert("RGB").resize(size), factor) for frame in frames]
     each = max(20, round(1000 * seconds / len(shown)))  # browsers slow anything under 20 ms down to 100
     durations = [each] * (len(shown) - 1) + [each + round(1000 * hold)]
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}

@@ -58,7 +58,7 @@ def test_a_second_pass_and_tiling(run, tiny, tmp_path):
     assert status == 0
     recipe = json.loads(out)["images"][0]["recipe"]
     assert (recipe["hires_scale"], recipe["hires_steps"], recipe["strength"]) == (2.0, 6, 0.5)
-    assert "guidance 2, 16x16: " in run(*words)[2]
+    assert "guidance 2, 16x16: " in run(*words, "--animate", "a.webp")[2]
     assert images.read_size(tmp_path / "x.png") == (16, 16)
 
 
@@ -99,6 +99,11 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--embedding", "nowhere.pt"), "--embedding is 'nowhere.pt', and there is no such file"),
+        (
+            ("--control", "x", "--control-image", "nowhere.png"),
+            "--control-image is 'nowhere.png', and there is no such",
+        ),
         (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
         (
             ("--scheduler", "Euler Karas"),

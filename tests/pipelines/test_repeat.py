@@ -135,6 +135,8 @@ SAID = [
     (a1111(", ENSD: 31337", "Euler a"), "that noise (and ENSD 31337) is ours, so the picture will differ"),
     (a1111(", Clip skip: 2"), "clip skip 2 is not applied"),
     (a1111(", Model hash: 6ce0161689, Model: v1-5"), "the picture's model is 'v1-5' (hash 6ce0161689), not"),
+    (a1111(", Model hash: 6ce0161689"), "the picture's model is unnamed (hash 6ce0161689), not"),
+    (a1111(", Model hash: 7460a6fa"), "the picture's model is unnamed; whether"),
     (a1111(", Model hash: 7460a6fa, Model: v1-5"), "its hash 7460a6fa is of the old kind"),
     (a1111(", Denoising strength: 0.6"), "it was made from another picture (denoising strength 0.6)"),
     (a1111(", Denoising strength: 0.6, Hires upscale: 20"), "passes after the first are not made (Hires upscale 20)"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
 from unnoise.cli.values import maybe, number
-from unnoise.errors import InputError
+from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Lora
@@ -120,13 +121,23 @@ def folders(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
-    """Files of embeddings, and the word that was chosen for each."""
+    """Files of embeddings, and the word that was chosen for each. Raises FileError for one that is not there."""
     pairs = [text.partition("=") for text in arguments.embedding]
+    _there("--embedding", [file for file, _, _ in pairs], "an embedding's file")
     return [(file, word or None) for file, _, word in pairs]
 
 
+def _there(flag: str, files: Sequence[str], wanted: str) -> None:
+    for file in files:
+        if not Path(file).expanduser().is_file():
+            raise FileError(f"{flag} is '{file}', and there is no such file; give {wanted}.")
+
+
 def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
-    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ."""
+    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ.
+
+    Raises FileError for a picture that is not there; the network may be on the hub.
+    """
     files, pictures = arguments.control, arguments.control_image
     if len(files) != len(pictures):
         raise InputError(
@@ -140,6 +151,7 @@ def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float
     strengths = [number("--control-strength", text, 0, 2, 0.8) for text in arguments.control_strength]
     ranges = [_range(text) for text in arguments.control_range]
     strengths, ranges = strengths or [1.0] * len(files), ranges or [(0.0, 1.0)] * len(files)
+    _there("--control-image", pictures, "a PNG, JPEG or WebP picture")
     together = zip(files, pictures, strengths, ranges, strict=True)
     return [(file, picture, strength, *share) for file, picture, strength, share in together]
 

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = request(arguments)
     # a missing file is told before anything is loaded
     adapting.loras(arguments, _tags(asked))
+    adapting.words(arguments)
     adapting.controls(arguments)
     adapting.refiner(arguments)
     _check_known(asked)

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = again.model_of(path, arguments.model)
     files = variants.pictures(arguments)
     adapting.loras(arguments)
+    adapting.words(arguments)
     adapting.controls(arguments)
     adapting.refiner(arguments)
     from unnoise import images

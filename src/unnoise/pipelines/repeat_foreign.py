@@ -17,7 +17,7 @@ from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
 from unnoise.pipelines.repeat_loras import look, without_tags
-from unnoise.pipelines.repeat_own import clip_skip_of, other_model, scheduler_of
+from unnoise.pipelines.repeat_own import clip_skip_of, named, other_model, scheduler_of
 from unnoise.pipelines.repeat_parts import Folders, Parts
 from unnoise.pipelines.repeat_parts import look as look_parts
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of
@@ -190,7 +190,7 @@ def _model_notes(found: FoundRecipe, model: Model) -> Iterator[str]:
             yield other_model(found.model, given, model)
     elif given or found.model != model.name:
         why = f"its hash {given} is of the old kind, which says little" if given else "no hash of it is told"
-        yield f"the picture's model is '{found.model}'; whether '{model.name}' is the same is not known ({why})"
+        yield f"the picture's model is {named(found.model)}; whether '{model.name}' is the same is not known ({why})"
 
 
 def variant_of(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:

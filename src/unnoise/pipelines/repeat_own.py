@@ -86,4 +86,9 @@ def scheduler_of(name: str, compat: str | None) -> Scheduler | None:
 def other_model(name: str, digest: str, model: Model) -> str:
     """That the picture is of another model."""
     ours = model.fingerprint()[:10] or "none"
-    return f"the picture's model is '{name}' (hash {digest[:10] or 'none'}), not '{model.name}' (hash {ours})"
+    return f"the picture's model is {named(name)} (hash {digest[:10] or 'none'}), not '{model.name}' (hash {ours})"
+
+
+def named(name: str) -> str:
+    """A model's name in quotes; older programs tell none."""
+    return f"'{name}'" if name else "unnamed"
