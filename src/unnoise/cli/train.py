@@ -165,7 +165,8 @@ def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    data, out = Path(arguments.data).expanduser(), Path(arguments.out).expanduser()
+    data = Path(values.word("DATA", arguments.data)).expanduser()  # "" would be the folder that one stands in
+    out = Path(arguments.out).expanduser()
     asked = config(arguments)
     check_folder(data)
     outputs.check_output("--out", out / "run", ())
