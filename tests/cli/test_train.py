@@ -106,13 +106,13 @@ def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
         "--sample-every",
         0,
     )
-    status, out, err = run(*words, "--out", "run")
+    status, out, err = run(*words, "--out", "my run")
     assert status == 0
     assert "the base model never saw" in err
-    assert "done: the LoRA is in run/lora.safetensors" in out
-    assert out.endswith("try it: unnoise generate PROMPT -m base --lora run/lora.safetensors\n")
-    assert run("generate", "a seven", "-m", "base", "--lora", "run/lora.safetensors", "--steps", 2)[0] == 0
-    assert run("train", "pictures", "--out", "run", "--resume", "--steps", 3)[0] == 0
+    assert "done: the LoRA is in my run/lora.safetensors" in out
+    assert out.endswith("try it: unnoise generate PROMPT -m base --lora 'my run/lora.safetensors'\n")
+    assert run("generate", "a seven", "-m", "base", "--lora", "my run/lora.safetensors", "--steps", 2)[0] == 0
+    assert run("train", "pictures", "--out", "my run", "--resume", "--steps", 3)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -253,10 +254,12 @@ def _how(event: Event, out: Path, asked: TrainConfig | None, captioned: bool) ->
     made = event.model if isinstance(event, Finished) else out
     prompt = "PROMPT " if captioned else ""
     if asked is None or asked.tuned not in ("lora", "word"):
-        return f"{prompt}-m {out}"
+        return f"{prompt}-m {shlex.quote(str(out))}"
+    base = shlex.quote(asked.base)
     if asked.tuned == "lora":
-        return f"{prompt}-m {asked.base} --lora {made}"
-    return f"'a picture of {asked.word.word}' -m {asked.base} --embedding '{made}={asked.word.word}'"
+        return f"{prompt}-m {base} --lora {shlex.quote(str(made))}"
+    shown, taught = f"a picture of {asked.word.word}", f"{made}={asked.word.word}"
+    return f"{shlex.quote(shown)} -m {base} --embedding {shlex.quote(taught)}"
 
 
 def _sentence(event: Event) -> str:
