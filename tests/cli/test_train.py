@@ -90,6 +90,19 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(pictures, tmp_path):
     assert checkpoints.load(tmp_path / "run").shape == (1, 8, 8)
 
 
+def test_a_loss_that_is_no_number_is_json(capsys):
+    from unnoise.cli.train import _tell_json
+    from unnoise.training import Skipped
+
+    _tell_json(iter([Skipped(5, float("nan"), 1)]), quiet=False)
+    (line,) = capsys.readouterr().out.splitlines()
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    assert json.loads(line, parse_constant=refuse)["loss"] == "nan"
+
+
 def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
     save_tiny(tmp_path / "base")
     words = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
@@ -221,7 +222,11 @@ def _tell_json(events: Iterator[Event], quiet: bool) -> int:
     for event in events:
         name = type(event).__name__.lower()
         if not quiet:
-            sys.stdout.write(json.dumps({"event": name, **vars(event)}, default=str) + "\n")
+            facts = {  # JSON has no nan; log.jsonl writes it as text too
+                key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in vars(event).items()
+            }
+            sys.stdout.write(json.dumps({"event": name, **facts}, default=str) + "\n")
             sys.stdout.flush()
     return 130 if name == "stopped" else 0
 

@@ -16,7 +16,7 @@ _COLUMNS = 8
 
 
 def prompts_for(config: RunConfig, pictures: PictureSet, model: Model) -> list[str]:
-    """The configured prompts, or up to sixteen different first captions, in alphabetical order, where words are read."""
+    """The configured prompts, or up to sixteen different first captions, by the alphabet, where words are read."""
     if config.sample_prompts:
         return list(config.sample_prompts)
     words = sorted({captions[0] for captions in pictures.captions if captions and model.towers})
