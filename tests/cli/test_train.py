@@ -90,6 +90,19 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(pictures, tmp_path):
     assert checkpoints.load(tmp_path / "run").shape == (1, 8, 8)
 
 
+def test_a_loss_that_is_no_number_is_json(capsys):
+    from unnoise.cli.train import _tell_json
+    from unnoise.training import Skipped
+
+    _tell_json(iter([Skipped(5, float("nan"), 1)]), quiet=False)
+    (line,) = capsys.readouterr().out.splitlines()
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    assert json.loads(line, parse_constant=refuse)["loss"] == "nan"
+
+
 def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
     save_tiny(tmp_path / "base")
     words = (
@@ -106,13 +119,13 @@ def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
         "--sample-every",
         0,
     )
-    status, out, err = run(*words, "--out", "run")
+    status, out, err = run(*words, "--out", "my run")
     assert status == 0
     assert "the base model never saw" in err
-    assert "done: the LoRA is in run/lora.safetensors" in out
-    assert out.endswith("try it: unnoise generate PROMPT -m base --lora run/lora.safetensors\n")
-    assert run("generate", "a seven", "-m", "base", "--lora", "run/lora.safetensors", "--steps", 2)[0] == 0
-    assert run("train", "pictures", "--out", "run", "--resume", "--steps", 3)[0] == 0
+    assert "done: the LoRA is in my run/lora.safetensors" in out
+    assert out.endswith("try it: unnoise generate PROMPT -m base --lora 'my run/lora.safetensors'\n")
+    assert run("generate", "a seven", "-m", "base", "--lora", "my run/lora.safetensors", "--steps", 2)[0] == 0
+    assert run("train", "pictures", "--out", "my run", "--resume", "--steps", 3)[0] == 0
 
 
 @pytest.mark.parametrize(

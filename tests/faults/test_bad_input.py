@@ -108,6 +108,7 @@ VALUES = [
     (("train", "pictures"), "-o/--out is missing"),
     (("train",), "DATA, -o/--out are missing"),
     (("inspect",), "FILE is missing"),
+    (("train", "", "--out", "new"), "DATA is empty; give a name or a path"),
     ((*T, "--steps", "0"), "--steps is 0; give"),
     ((*T, "--batch", "x"), "--batch is x; give"),
     ((*T, "--channels", "64,"), "--channels is ''; give"),

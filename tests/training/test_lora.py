@@ -197,8 +197,10 @@ def test_a_model_with_a_learned_variance_and_no_words_learns_too(place, tmp_path
     from unnoise.process import DiscreteVP
 
     save_tiny(tmp_path / "base", text=False, variance="learned_range", schedule=DiscreteVP.cosine())
-    wanted = config(place, f"lora.model={tmp_path / 'base'}", "run.steps=20", "optimizer.lr=0.02")
+    more = ["run.steps=20", "optimizer.lr=0.02", "run.sample_every=20"]
+    wanted = config(place, f"lora.model={tmp_path / 'base'}", *more)
     events = list(training.train(place / "data", tmp_path / "run", wanted))
+    assert any(isinstance(event, training.Sampled) for event in events)
     assert "the base model reads no words; the captions are not used." in events[0].notes
     values = list(losses(events).values())
     assert sum(values[-5:]) < sum(values[:5])

@@ -2,6 +2,7 @@
 
 import builtins
 import importlib.util
+import os
 
 import pytest
 from PIL import Image
@@ -46,6 +47,12 @@ def test_a_run_without_held_out_pictures_has_a_page_that_says_so(data, tmp_path)
     page = (tmp_path / "run" / report.NAME).read_text()
     assert "No pictures are held out" in page
     assert page.count("<polyline") == 1
+
+
+def test_a_run_in_a_folder_whose_name_is_no_text_has_a_page(tmp_path):
+    run = tmp_path / os.fsdecode(b"run\xfe")
+    run.mkdir()
+    assert "Training run?" in report.write(run).read_text(encoding="utf-8")
 
 
 def test_tensorboard_reads_what_the_events_tell_and_a_resume_continues_it(data, tmp_path):

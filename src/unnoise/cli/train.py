@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -165,7 +167,8 @@ def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    data, out = Path(arguments.data).expanduser(), Path(arguments.out).expanduser()
+    data = Path(values.word("DATA", arguments.data)).expanduser()  # "" would be the folder that one stands in
+    out = Path(arguments.out).expanduser()
     asked = config(arguments)
     check_folder(data)
     outputs.check_output("--out", out / "run", ())
@@ -219,7 +222,11 @@ def _tell_json(events: Iterator[Event], quiet: bool) -> int:
     for event in events:
         name = type(event).__name__.lower()
         if not quiet:
-            sys.stdout.write(json.dumps({"event": name, **vars(event)}, default=str) + "\n")
+            facts = {  # JSON has no nan; log.jsonl writes it as text too
+                key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in vars(event).items()
+            }
+            sys.stdout.write(json.dumps({"event": name, **facts}, default=str) + "\n")
             sys.stdout.flush()
     return 130 if name == "stopped" else 0
 
@@ -252,10 +259,12 @@ def _how(event: Event, out: Path, asked: TrainConfig | None, captioned: bool) ->
     made = event.model if isinstance(event, Finished) else out
     prompt = "PROMPT " if captioned else ""
     if asked is None or asked.tuned not in ("lora", "word"):
-        return f"{prompt}-m {out}"
+        return f"{prompt}-m {shlex.quote(str(out))}"
+    base = shlex.quote(asked.base)
     if asked.tuned == "lora":
-        return f"{prompt}-m {asked.base} --lora {made}"
-    return f"'a picture of {asked.word.word}' -m {asked.base} --embedding '{made}={asked.word.word}'"
+        return f"{prompt}-m {base} --lora {shlex.quote(str(made))}"
+    shown, taught = f"a picture of {asked.word.word}", f"{made}={asked.word.word}"
+    return f"{shlex.quote(shown)} -m {base} --embedding {shlex.quote(taught)}"
 
 
 def _sentence(event: Event) -> str:

@@ -15,11 +15,11 @@ _LEAST = 64  # pixels a side of a shown picture: smaller ones are enlarged by wh
 _COLUMNS = 8
 
 
-def prompts_for(config: RunConfig, pictures: PictureSet) -> list[str]:
-    """The configured prompts, or up to sixteen different first captions, in alphabetical order."""
+def prompts_for(config: RunConfig, pictures: PictureSet, model: Model) -> list[str]:
+    """The configured prompts, or up to sixteen different first captions, by the alphabet, where words are read."""
     if config.sample_prompts:
         return list(config.sample_prompts)
-    words = sorted({captions[0] for captions in pictures.captions if captions})
+    words = sorted({captions[0] for captions in pictures.captions if captions and model.towers})
     return words[:: max(1, len(words) // 16)][:16] or [""] * 16
 
 

@@ -108,7 +108,7 @@ class Trainer:
         self.wanted = self._unmade()
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
         if run.sample_every:
-            samples.check(self.model, samples.prompts_for(run, self.pictures))
+            samples.check(self.model, samples.prompts_for(run, self.pictures, self.model))
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
@@ -280,7 +280,7 @@ class Trainer:
     def _sample(self, model: Model) -> Iterator[Sampled]:
         """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
         path = self.out / "samples" / f"step-{self.step:06d}.png"
-        prompts = samples.prompts_for(self.config.run, self.pictures)
+        prompts = samples.prompts_for(self.config.run, self.pictures, model)
         try:
             samples.write_grid(model, prompts, path)
         except NonFiniteError as error:
