@@ -276,6 +276,11 @@ UNET_JSON = "unet/config.json"
 FOLDER_FAULTS = {
     "foreign class": ("model_index.json", {"unet": ["canary", "Evil"]}, "'unet' is .*canary"),
     "foreign pipeline": ("model_index.json", {"_class_name": "None.py"}, "describes a 'None.py'"),
+    "nested class": ("model_index.json", {"unet": [["a"], "b"]}, "'unet' is"),
+    "text for a small number": (UNET_JSON, {"norm_eps": "x"}, "norm_eps is 'x'"),
+    "list for yes": ("vae/config.json", {"mid_block_add_attention": [1]}, "mid_block_add_attention is"),
+    "table for a shift": ("vae/config.json", {"shift_factor": {"a": 1}}, "does not describe a network"),
+    "absurd number": ("scheduler/scheduler_config.json", {"beta_end": 10**30}, "too large"),
     "unknown part": ("model_index.json", {"helper": ["canary", "Evil"]}, "no such part is known"),
     "unknown setting": (UNET_JSON, {"trust_remote_code": True}, "trust_remote_code is 'True'"),
     "uncomputed setting": (UNET_JSON, {"act_fn": "gelu"}, "act_fn is 'gelu'; only 'silu' is computed"),
