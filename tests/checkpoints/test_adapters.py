@@ -261,10 +261,19 @@ def test_an_alpha_that_is_no_number_is_refused(model, tmp_path, alpha):
         with_one(model, file)
 
 
-def test_a_lora_of_rank_0_changes_nothing(model, tmp_path):
-    tensors = {"lora_down__weight": torch.zeros(0, 64), "lora_up__weight": torch.zeros(16, 0)}
-    path = one_layer(tmp_path / "empty.safetensors", LAYER, **tensors)
-    assert torch.equal(weight(with_one(model, path), LAYER), weight(model, LAYER))
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(("layer", "shape"), [(LAYER, (16, 64)), (KERNEL, (16, 8, 3, 3))])
+def test_a_lora_of_rank_0_changes_nothing(model, tmp_path, layer, shape, live):
+    rows, *each = shape
+    tensors = {
+        "lora_down__weight": torch.zeros(0, *each),
+        "lora_up__weight": torch.zeros(rows, 0, *[1] * (len(each) - 1)),
+    }
+    adapted = with_one(model, one_layer(tmp_path / "empty.safetensors", layer, **tensors), live=live)
+    assert torch.equal(weight(adapted, layer), weight(model, layer))
+    x = normal(2, shape[1], *([6, 6] if each[1:] else []), seed=3)
+    found = adapted.network.get_submodule(layer)(x if each[1:] else x[None])
+    assert torch.equal(found, model.network.get_submodule(layer)(x if each[1:] else x[None]))
 
 
 TRANSFORMERS = re.compile(r".*(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2)|proj_in|proj_out)")

@@ -251,6 +251,32 @@ def test_a_conversion_keeps_every_number_and_its_type(whole, folder, tmp_path):
     assert {tensor.dtype for tensor in vae.values()} == {torch.float16}
 
 
+def test_queries_of_eight_bits_beside_keys_of_sixteen_are_converted_without_loss(whole, tmp_path):
+    kinds = {"to_q": torch.float8_e4m3fn, "to_k": torch.float8_e5m2, "to_v": torch.float16}
+    mixed = {
+        name: tensor.to(kinds.get(name.split(".")[-2], tensor.dtype)).clone()
+        for name, tensor in whole.items()
+    }
+    save_file(mixed, tmp_path / "mixed.safetensors")
+    back = checkpoints.convert(
+        checkpoints.convert(tmp_path / "mixed.safetensors", tmp_path / "mixed"), tmp_path / "back.safetensors"
+    )
+    found = load_file(back)
+    assert all(torch.equal(found[name].float(), tensor.float()) for name, tensor in mixed.items())
+
+
+def test_a_lora_too_strong_for_the_weights_type_is_refused_and_nothing_is_written(whole, tmp_path):
+    save_file({name: tensor.half() for name, tensor in whole.items()}, tmp_path / "half.safetensors")
+    lora = {"lora_down": torch.full((1, 64), 100.0), "lora_up": torch.full((64, 1), 10.0)}
+    name = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
+    save_file({f"{name}.{role}.weight": t for role, t in lora.items()}, tmp_path / "lora.safetensors")
+    with pytest.raises(CheckpointError, match="too large for float16"):
+        checkpoints.convert(
+            tmp_path / "half.safetensors", tmp_path / "out", loras=[(tmp_path / "lora.safetensors", 100.0)]
+        )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_conversion_that_is_none_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="would be written as it is"):
         checkpoints.convert(folder, tmp_path / "other")
@@ -276,6 +302,11 @@ UNET_JSON = "unet/config.json"
 FOLDER_FAULTS = {
     "foreign class": ("model_index.json", {"unet": ["canary", "Evil"]}, "'unet' is .*canary"),
     "foreign pipeline": ("model_index.json", {"_class_name": "None.py"}, "describes a 'None.py'"),
+    "nested class": ("model_index.json", {"unet": [["a"], "b"]}, "'unet' is"),
+    "text for a small number": (UNET_JSON, {"norm_eps": "x"}, "norm_eps is 'x'"),
+    "list for yes": ("vae/config.json", {"mid_block_add_attention": [1]}, "mid_block_add_attention is"),
+    "table for a shift": ("vae/config.json", {"shift_factor": {"a": 1}}, "does not describe a network"),
+    "absurd number": ("scheduler/scheduler_config.json", {"beta_end": 10**400}, "too large"),
     "unknown part": ("model_index.json", {"helper": ["canary", "Evil"]}, "no such part is known"),
     "unknown setting": (UNET_JSON, {"trust_remote_code": True}, "trust_remote_code is 'True'"),
     "uncomputed setting": (UNET_JSON, {"act_fn": "gelu"}, "act_fn is 'gelu'; only 'silu' is computed"),

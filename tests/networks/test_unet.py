@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -74,6 +75,14 @@ def test_a_picture_of_the_same_size_comes_out_in_the_dtype_that_went_in(config):
     assert sample.shape == (2, config.out_channels, 8, 8)
     assert sample.dtype == torch.float32
     assert sample.isfinite().all()
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_pictures_are_answered_by_none(dtype, learning):
+    with torch.set_grad_enabled(learning):
+        sample = UNet(TEXT).to(dtype)(**inputs(TEXT, batch=0)).sample
+    assert sample.shape == (0, TEXT.out_channels, 8, 8)
 
 
 @every_kind
@@ -244,6 +253,8 @@ def test_wrong_input_is_refused_in_words(change, message):
         ({"blocks": 0}, "blocks is 0"),
         ({"in_channels": 0}, "in_channels is 0"),
         ({"patch": 1.5}, "patch is 1.5"),
+        ({"norm_eps": "x"}, "norm_eps is 'x'"),
+        ({"time_scale": math.nan}, "time_scale is nan"),
         ({"resample": "magic"}, "resample is 'magic'"),
         ({"sinusoid": "x"}, "sinusoid is 'x'"),
     ],

@@ -159,7 +159,11 @@ def autoencoder_config(table: Table) -> AutoEncoderConfig:
     kinds = {"DownEncoderBlock2D": 1, "UpDecoderBlock2D": 1}
     for kind in (*table["down_block_types"], *table["up_block_types"]):
         _known(kind, kinds)
-    quant, post = table.get("use_quant_conv", True), table.get("use_post_quant_conv", True)
+    quant, post, attention = (
+        table.get(name, True) for name in ("use_quant_conv", "use_post_quant_conv", "mid_block_add_attention")
+    )
+    if not isinstance(attention, bool):
+        raise InputError(f"mid_block_add_attention is {str(attention)[:80]!r}; true or false is read.")
     if quant != post or table["in_channels"] != table["out_channels"]:
         raise InputError("the halves of the autoencoder differ (channels, or one quant convolution of two).")
     return AutoEncoderConfig(
@@ -167,11 +171,11 @@ def autoencoder_config(table: Table) -> AutoEncoderConfig:
         latent_channels=table["latent_channels"],
         widths=tuple(table["block_out_channels"]),
         blocks=table.get("layers_per_block", 1),
-        attention=table.get("mid_block_add_attention", True),
+        attention=attention,
         norm_groups=table.get("norm_num_groups", 32),
         quant=quant,
         scale=table.get("scaling_factor", 0.18215),
-        shift=table.get("shift_factor") or 0.0,
+        shift=float(table.get("shift_factor") or 0.0),
     )
 
 

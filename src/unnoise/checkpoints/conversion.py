@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from unnoise.checkpoints.blueprint import Blueprint, Part, shapes_of, sinusoid_w
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
+from unnoise.checkpoints.header import some
 from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.needed import PARTS
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
-from unnoise.errors import InputError
+from unnoise.errors import CheckpointError, InputError
 from unnoise.files import building_folder, check_new, replacing
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -51,8 +52,9 @@ def convert(
     Every number that the model computes with keeps its bits and its type; what no network reads (averages of
     training, tables, the last layer of Stable Diffusion 2's text encoder) is left out. prediction: as
     `checkpoints.load` takes it. loras: merged into the weights, as `adapters.adapt` takes them; then the layout may
-    stay the same, and a model folder of ours is taken too. Raises CheckpointError as loading does, FileError where
-    `destination` exists, and InputError for a pair of places that is no conversion.
+    stay the same, and a model folder of ours is taken too. Raises CheckpointError as loading does, and where a LoRA
+    makes a weight too large for its type, FileError where `destination` exists, and InputError for a pair of places
+    that is no conversion.
     """
     target, found = Path(destination).expanduser(), recognise(source, prediction)
     if found is None and loras:
@@ -158,14 +160,20 @@ def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iter
         layouts.pour(source, ours, weights.take)
         if (part_name, name) in changes:
             ours = changes[part_name, name](ours)
+            if not bool(torch.isfinite(ours.float()).all()):
+                raise CheckpointError(
+                    f"{some(source.names)} of '{part.where}' would hold numbers that are not finite, or too large for "
+                    f"{str(ours.dtype).removeprefix('torch.')}. Give LoRAs smaller weights, or a source in float32."
+                )
         yield from layouts.spread(layout, {name: ours}).items()
 
 
 def _dtype(weights: Weights, names: tuple[str, ...]) -> torch.dtype:
-    dtype, *others = (DTYPES[weights.infos[name].dtype] for name in names)
-    for other in others:
-        dtype = torch.promote_types(dtype, other)
-    return dtype
+    dtypes = {DTYPES[weights.infos[name].dtype] for name in names}
+    if len(dtypes) == 1:
+        return dtypes.pop()
+    # torch has no type for one of eight bits and another
+    return reduce(torch.promote_types, (each if each.itemsize > 1 else torch.float32 for each in dtypes))
 
 
 def _diffusers(found: Blueprint, part: Part) -> Layout:

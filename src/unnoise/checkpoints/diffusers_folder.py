@@ -98,7 +98,7 @@ def _check_index(folder: Path, index: dict[str, Any]) -> None:
     for name, value in index.items():
         if name.startswith("_") or name in _PASSED_OVER or not isinstance(value, list):
             continue
-        if value != [None, None] and tuple(value) not in _CLASSES.get(name, set()):
+        if value != [None, None] and value not in map(list, _CLASSES.get(name, set())):
             wanted = " or ".join(".".join(each) for each in sorted(_CLASSES.get(name, set())))
             raise CheckpointError(
                 f"'{folder / INDEX}' says that {name!r} is {str(value)[:120]}; "
@@ -173,7 +173,7 @@ def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:
     table = read_table(path)
     try:
         found = schedulers.from_config(table)
-    except (InputError, KeyError, TypeError, ValueError) as error:
+    except (InputError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"'{path}': {error}") from error
     if found.prediction.name not in ("noise", "sample", "velocity"):
         raise CheckpointError(f"'{path}': {found.prediction.name} prediction is not read for this family.")

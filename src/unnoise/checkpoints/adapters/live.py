@@ -39,6 +39,7 @@ class Adapted(nn.Module):
             share.change.kind == "LoRA"
             and share.change.magnitude is None
             and "mid" not in share.change.factors
+            and share.change.rank  # torch has no convolution to no channels
             for share in shares
         )
 

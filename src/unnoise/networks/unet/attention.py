@@ -166,7 +166,7 @@ def as_many(x: Tensor, rows: int) -> Tensor:
 def as_picture(tokens: Tensor, like: Tensor) -> Tensor:
     """(batch, h * w, c) -> (batch, c, h, w), as a channels-last view."""
     batch, _, height, width = like.shape
-    return tokens.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    return tokens.view(batch, height, width, tokens.shape[-1]).permute(0, 3, 1, 2)
 
 
 def readable(mask: Tensor) -> Tensor:

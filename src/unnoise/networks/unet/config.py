@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
@@ -94,6 +95,10 @@ class UNetConfig(Settings):
             value = getattr(self, name)
             if not isinstance(value, int) or value < minimum:
                 raise InputError(f"{name} is {value!r}; give a whole number from {minimum} up.")
+        for name in ("norm_eps", "time_scale"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InputError(f"{name} is {value!r}; give a positive number.")
         for level, probability in enumerate(
             self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
         ):

@@ -120,7 +120,7 @@ class Piecewise(torch.autograd.Function):
 
 def pieces(x: Tensor) -> tuple[Tensor, ...]:
     """The map in stretches of whole pictures that the caches hold in float32."""
-    return torch.split(x, max(1, _PIECE // x[0].numel()))
+    return torch.split(x, max(1, _PIECE // x.shape[1:].numel()))
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
