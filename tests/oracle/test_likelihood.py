@@ -87,6 +87,16 @@ def test_a_chain_over_edm_is_even_where_the_cost_is():
     assert 0.0 < gap(EDM(), 0.5, "fixed_large", steps=1000) < 0.1
 
 
+def test_rounding_leads_no_bound_beyond_its_schedule():
+    """The last of even places, reckoned from the first, may lie a bit above the noisiest level."""
+    for schedule in (EDM(sigma_max=100.0), Cosine(start=0.0058, end=0.3)):
+        levels = evaluation.Chain.of(schedule, 7).levels
+        assert float(levels.time[-1]) == schedule.noisiest.time
+    model = gaussian_diffuser(Cosine(start=0.0058, end=0.3), 0.5)
+    found = bits_per_dim(model, torch.zeros(1, 1), "vdm", calls=7, strata="time", space="numbers")
+    assert math.isfinite(found.value)
+
+
 @pytest.mark.parametrize(
     ("deviation", "variance", "bits"),
     [

@@ -78,10 +78,11 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
     cleanest, noisiest = ends(schedule, bins)[0], schedule.noisiest
     if isinstance(schedule, EDM):  # its time is sigma: even steps of that would all lie in the noise
         share = torch.linspace(float(cleanest.log_snr), float(noisiest.log_snr), steps, dtype=torch.float64)
-        times: list[float] = torch.as_tensor(schedule.at_log_snr(share).time).tolist()
-        return times
-    first, last = float(cleanest.time), float(noisiest.time)
-    return [first + (last - first) * place / (steps - 1) for place in range(steps)]
+        places: list[float] = torch.as_tensor(schedule.at_log_snr(share).time).tolist()
+    else:
+        first, last = float(cleanest.time), float(noisiest.time)
+        places = [first + (last - first) * place / (steps - 1) for place in range(steps)]
+    return [*places[:-1], float(noisiest.time)]  # exactly: rounding may lead beyond the schedule
 
 
 def _kept(whole: int, steps: int | Sequence[int]) -> list[float]:

@@ -67,7 +67,8 @@ def _places(
     if strata == "time":
         first, last = float(cleanest.time), float(noisiest.time)
         share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64)
-        edges = torch.as_tensor(schedule.level(first + (last - first) * share).log_snr)
+        times = (first + (last - first) * share).clamp(max=last)  # rounding may lead beyond the schedule
+        edges = torch.as_tensor(schedule.level(times).log_snr)
         edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
     else:
         edges = torch.linspace(
