@@ -140,6 +140,11 @@ def test_a_png_replaces_the_old_one_whole_and_leaves_nothing_beside(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": ' * 100_000])
+def test_a_recipe_that_is_no_table_is_none(text):
+    assert images.recipe_json({"unnoise": text}) is None
+
+
 @pytest.mark.parametrize("ending", ["webp", "gif"])
 def test_an_animation_holds_every_frame_large_enough_to_see(tmp_path, ending):
     path = tmp_path / f"a.{ending}"

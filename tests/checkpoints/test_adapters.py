@@ -252,6 +252,21 @@ def test_alpha_of_peft_s_own_settings(model, tmp_path):
     torch.testing.assert_close(weight(with_one(model, file), LAYER), wanted)
 
 
+@pytest.mark.parametrize("alpha", ["6", True, 10**400, [6]], ids=["text", "yes", "huge", "list"])
+def test_an_alpha_that_is_no_number_is_refused(model, tmp_path, alpha):
+    tensors = {"unet.x.lora_A.weight": normal(4, 64), "unet.x.lora_B.weight": normal(16, 4, seed=1)}
+    file = tmp_path / "peft.safetensors"
+    save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps({"unet.lora_alpha": alpha})})
+    with pytest.raises(CheckpointError, match=r"the alpha of 'unet\.x' is .*; a number was expected"):
+        with_one(model, file)
+
+
+def test_a_lora_of_rank_0_changes_nothing(model, tmp_path):
+    tensors = {"lora_down__weight": torch.zeros(0, 64), "lora_up__weight": torch.zeros(16, 0)}
+    path = one_layer(tmp_path / "empty.safetensors", LAYER, **tensors)
+    assert torch.equal(weight(with_one(model, path), LAYER), weight(model, LAYER))
+
+
 TRANSFORMERS = re.compile(r".*(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2)|proj_in|proj_out)")
 TEXT = re.compile(r".*(self_attn_(q|k|v|out)_proj|mlp_fc[12])")
 
@@ -327,7 +342,20 @@ def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"lora_down__weight": normal(4, 64)}, "no LoRA, LoHa or LoKr"),
+        ({"lora_down__weight": normal(4, 64)}, "not one of its layers is whole"),
+        ({"lora_down__weight": normal(), "lora_up__weight": normal(16, 4)}, "not one of its layers is whole"),
+        (
+            {"hada_w1_a": normal(), "hada_w1_b": normal(), "hada_w2_a": normal(), "hada_w2_b": normal()},
+            "not one of its layers is whole",
+        ),
+        (
+            {
+                "lora_down__weight": normal(4, 1, 8, 8),
+                "lora_up__weight": normal(16, 4, 1, 1),
+                "lora_mid__weight": normal(4, 4, 8, 8),
+            },
+            "cannot be multiplied",
+        ),
         ({"lora_down__weight": normal(4, 64), "lora_up__weight": normal(16, 3)}, "cannot be multiplied"),
         ({"lora_down__weight": normal(4, 64) * math.nan, "lora_up__weight": normal(16, 4)}, "not finite"),
         (
@@ -340,12 +368,41 @@ def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
             "one number",
         ),
     ],
-    ids=["half", "misfit", "nan", "unknown", "none", "alpha"],
+    ids=["half", "scalar", "scalars", "kernels", "misfit", "nan", "unknown", "none", "alpha"],
 )
 def test_what_cannot_be_accounted_for_is_refused(model, tmp_path, tensors, words):
     path = one_layer(tmp_path / "bad.safetensors", LAYER, **tensors)
     with pytest.raises(CheckpointError, match=words):
         with_one(model, path)
+
+
+def pickled(path, up, **options):
+    name = "lora_unet_" + LAYER.replace(".", "_")
+    torch.save({f"{name}.lora_down.weight": normal(4, 64), f"{name}.lora_up.weight": up}, path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        torch.zeros(1).as_strided((2**19, 2**19), (0, 0)),
+        torch.eye(4).to_sparse(),
+        torch.zeros(16, 4, device="meta"),
+    ],
+    ids=["a terabyte", "sparse", "meta"],
+)
+def test_pickled_tensors_without_their_numbers_are_refused(tmp_path, up):
+    with pytest.raises(CheckpointError, match="does not hold its numbers one by one"):
+        adapters.read(pickled(tmp_path / "odd.pt", up))
+
+
+def test_what_old_torch_wrote_is_read_and_a_missing_file_is_no_damage(model, tmp_path):
+    up = normal(16, 4, seed=1)
+    old = pickled(tmp_path / "old.pt", up, _use_new_zipfile_serialization=False)
+    new = pickled(tmp_path / "new.pt", up)
+    assert torch.equal(weight(with_one(model, old), LAYER), weight(with_one(model, new), LAYER))
+    with pytest.raises(CheckpointError, match="No such file"):
+        adapters.read(tmp_path / "none.pt")
 
 
 def test_what_was_asked_for_is_parsed_and_found(tmp_path):

@@ -178,6 +178,8 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (raw({"a": {**ONE, "data_offsets": [0, 8]}}, bytes(8)), "does not make sense"),
         (raw({"a": {**ONE, "shape": [-1]}}, bytes(4)), "does not make sense"),
         (raw({"a": {**ONE, "shape": [2**60, 2**60]}}, bytes(4)), "does not make sense"),
+        (raw({"a": {**ONE, "shape": [2**47] * 65}}, bytes(4)), "does not make sense"),
+        (raw({"a": {**ONE, "shape": [0, 2**47, 2**47], "data_offsets": [0, 0]}}), "does not make sense"),
         (raw({"a": {**ONE, "dtype": "X"}}, bytes(4)), "does not make sense"),
         (raw({"a": 3}), "does not make sense"),
         (raw({"a": ONE}, bytes(2)), "cut short or altered"),
@@ -186,6 +188,10 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
                 b'{"a": ' + json.dumps(ONE).encode() + b', "a": ' + json.dumps(ONE).encode() + b"}", bytes(4)
             ),
             "twice",
+        ),
+        (
+            raw(b"{" + b"".join(b'"t%d": 0, ' % i for i in range(200_000)) + b'"t199999": 0}'),
+            "'t199999' twice",
         ),
         (raw(b"[" * 50_000), "does not begin with a header"),
         (raw([1]), "no table"),

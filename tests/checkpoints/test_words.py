@@ -58,6 +58,17 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "table",
+    [[1], {"*": torch.zeros(1).as_strided((70, 2**38), (0, 0))}, {"*": torch.eye(3).to_sparse()}],
+    ids=["list", "terabytes", "sparse"],
+)
+def test_a_pickle_of_an_odd_table_is_refused(tmp_path, table):
+    torch.save({"string_to_param": table}, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError):
+        read_word(tmp_path / "bad.pt")
+
+
 def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
     save_file({"emb_params": normal(2, 768)}, tmp_path / "ink.safetensors")
     save_file({"clip_l": normal(2, 768), "clip_g": normal(2, 1280)}, tmp_path / "xl.safetensors")
@@ -78,8 +89,9 @@ def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
         {"a": normal(1, 16), "b": normal(1, 16)},
         {"emb_params": normal(2, 3, 4)},
         {"emb_params": torch.ones(1, 16) / 0},
+        {"emb_params": torch.ones(1, 16, dtype=torch.uint8)},
     ],
-    ids=["two", "shape", "infinite"],
+    ids=["two", "shape", "infinite", "bytes"],
 )
 def test_what_is_no_embedding_is_refused(tmp_path, tensors):
     save_file(tensors, tmp_path / "bad.safetensors")

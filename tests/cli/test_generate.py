@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -226,6 +227,15 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
     script = f"{sys.executable} -m unnoise schedulers | true"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stderr == ""
+
+
+def test_what_a_stream_has_no_letter_for_is_escaped(run, tiny, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # of a pipe on Windows
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", None)  # closed
+    assert run("generate", "a seven", "-m", tiny, "-o", "\u5199.png", "--steps", 1, "-s", 1)[0] == 0
+    sys.stderr.close()
+    assert out.buffer.getvalue() == b"saved \\u5199.png  seed 1\n"
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -9,6 +9,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    EDMEulerScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
@@ -210,6 +211,20 @@ def test_one_generator_a_sample_makes_a_batch_of_single_runs():
     assert torch.equal(run((5, 6))[1:], run((6,)))
 
 
+def test_a_list_of_one_generator_draws_for_the_whole_batch():
+    ours, x = scheduler("Euler a"), torch.zeros(2, 1, 2, 2)
+
+    def step(generator):
+        ours.set_timesteps(4)
+        return ours.step(x, ours.timesteps[0], x, generator=generator).prev_sample
+
+    one = step([torch.Generator().manual_seed(5)])
+    assert torch.equal(one, step(torch.Generator().manual_seed(5)))
+    assert not torch.equal(one[0], one[1])
+    with pytest.raises(InputError, match="3 generators are given for 2 samples"):
+        step([torch.Generator()] * 3)
+
+
 def test_the_model_s_own_configuration_gives_levels_and_prediction():
     config = DDIMScheduler(1000, 0.00085, 0.012, prediction_type="v_prediction").config
     ours = scheduler("Heun", config)
@@ -238,6 +253,9 @@ def test_its_own_configuration_is_read_back(schedule):
     ours = scheduler("Euler", schedule=schedule, prediction="edm" if isinstance(schedule, EDM) else "flow")
     config = {key: value for key, value in ours.config.items() if key != "prediction_type"}
     assert scheduler("Heun", config).schedule == schedule
+    if isinstance(schedule, EDM):
+        assert scheduler("Heun", ours.config).prediction == ours.prediction
+        assert EDMEulerScheduler.from_config(ours.config).config.sigma_max == 50.0
 
 
 def test_diffusers_own_class_can_be_put_back():
@@ -271,6 +289,8 @@ def test_it_is_copied_and_pickled_without_its_runs():
         lambda: scheduler("Euler").set_timesteps(3, timesteps=[1]),
         lambda: scheduler("Euler").timesteps,
         lambda: scheduler("Euler", compat="diffusers").set_timesteps(timesteps=[1]),
+        lambda: scheduler("Euler").set_timesteps(sigmas=[14.0, float("nan"), 1.0]),
+        lambda: scheduler("Euler").set_timesteps(sigmas=[14.0, 0.0, 1.0]),
         lambda: scheduler("Euler", {"_class_name": "SomeScheduler"}),
     ],
 )

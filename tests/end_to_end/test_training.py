@@ -448,6 +448,7 @@ def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):
         ("model.network.widths=8,x", "model.network does not describe a UNet"),
         ("model.network.blocks=", "model.network does not describe a UNet"),
         ("model.schedule.kind=[]", r"schedule kind is \[\]"),
+        ("model.network.classes=5", "model.network.classes asks for labels"),
         ("model.network.depth=3", "'depth' is not a setting of a UNet"),
         ("model.network.blocks=two", "model.network"),
         ("model.text.depth=3", "depth"),
@@ -464,6 +465,35 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder,
     with pytest.raises(InputError, match=words):
         training.Trainer(folder, tmp_path / "run", config(*changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["model.defaults.scheduler=none"], "samples cannot be drawn: scheduler 'none' is not known"),
+        (
+            ["model.defaults.scheduler=DPM adaptive"],
+            "samples cannot be drawn: DPM adaptive fits its steps to one",
+        ),
+        (["data.captions=none", "run.sample_prompts=a toy"], "this model heeds no prompt"),
+        (
+            ["model.schedule.kind=discrete_vp", "model.schedule.steps=9", "model.defaults.steps=20"],
+            "steps is 20; .* from 1 to 9, for example 9",
+        ),
+    ],
+)
+def test_samples_that_cannot_be_drawn_are_refused_before_the_first_step(folder, tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        training.Trainer(folder, tmp_path / "run", config("run.sample_every=2", *changes))
+    training.Trainer(folder, tmp_path / "run", config("run.sample_every=0", *changes))
+
+
+def test_captions_that_nothing_reads_are_refused(folder, tmp_path):
+    """The text encoder would get no gradient, and a checkpoint of it could not be taken up."""
+    changes = ["model.network.attention=0,0", "model.network.mid_attention=0"]
+    with pytest.raises(InputError, match=r"model.network: no attention .* nothing reads the captions"):
+        training.Trainer(folder, tmp_path / "run", config(*changes))
+    training.Trainer(folder, tmp_path / "run", config(*changes, "data.captions=none"))
 
 
 def test_noise_prediction_is_refused_where_the_schedule_ends_without_signal(folder, tmp_path):

@@ -160,6 +160,7 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
         ({"steps": ()}, "at least one prompt"),
         ({"count": 2}, "count is 2"),
         ({"schedulers": ("DPM+ 2M",)}, "the nearest are"),
+        ({"schedulers": ("DDIM", "DPM adaptive")}, "DPM adaptive fits its steps to one picture"),
         ({"real": torch.zeros(20, 3, 8, 8)}, "the real pictures are .3, 8, 8."),
         ({"real": torch.zeros(3, 1, 8, 8)}, "3 real pictures are too few"),
         (

@@ -217,6 +217,24 @@ def test_the_second_pass_makes_a_larger_picture_from_the_first(model, way):
     assert (again.variant, again.hires_scale, again.hires_in) == ("second pass", 2.0, way)
 
 
+def test_what_the_first_pass_was_told_until_some_step_is_behind_in_the_second(model):
+    """So 1.0 of the steps and all 4 of them are one moment: the end of the first pass."""
+
+    def run(prompt, **more):
+        steps = SecondPass(model).denoise(prompt, scale=2.0, strength=1.0, **{**ASK, **more})
+        return [step.x.clone() for step in steps]
+
+    seven, share, whole, late = (
+        run(prompt)
+        for prompt in ("a seven", "[a seven:a two:1.0]", "[a seven:a two:4]", "[a seven:a two:1.5]")
+    )
+    assert all(map(torch.equal, share, whole))
+    assert [torch.equal(*pair) for pair in zip(seven, share, strict=True)] == [True] * 4 + [False] * 4
+    assert [torch.equal(*pair) for pair in zip(seven, late, strict=True)] == [True] * 6 + [False] * 2
+    after = [run("a seven", negative=negative) for negative in ("[dark:light:1.0]", "[dark:light:4]")]
+    assert all(map(torch.equal, *after))
+
+
 def test_different_prompts_pictures_and_seeds_go_in_one_batch(model):
     pictures = torch.cat([picture(model), -picture(model)])
     ask = {"steps": 4, "strength": 0.5}

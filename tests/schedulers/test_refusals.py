@@ -8,7 +8,7 @@ import torch
 from closed_forms import MIXTURE
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate
-from unnoise.schedulers import Scheduler, finals, grids, names, noise, restart, solvers
+from unnoise.schedulers import Scheduler, finals, grids, heuristics, names, noise, restart, solvers
 from unnoise.schedulers.solvers import Adams, adams_moulton
 
 SD = DiscreteVP.scaled_linear()
@@ -27,7 +27,27 @@ CASES = {
     ),
     "noise inside a block": (
         lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
-        "draws no noise",
+        "has no noise rule",
+    ),
+    "noise before a step inside a block": (
+        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Churn()).plan(EDM(), 7),
+        "has no noise rule",
+    ),
+    "blocks counted over a restart": (
+        lambda: Scheduler(restart.Restart(grids.Karras(), steps=3), solvers.Blocks()).plan(EDM(), 12),
+        "without restarts",
+    ),
+    "a corrector after churn": (
+        lambda: Scheduler(grids.Karras(), adams_moulton(2), noise.Churn()).plan(EDM(), 12),
+        "use no churn, or no corrector",
+    ),
+    "SDE noise with weights that do not know it": (
+        lambda: Scheduler(grids.Karras(), heuristics.ipndm(), noise.SDE()).plan(SD, 5),
+        "use unknown='x0'",
+    ),
+    "a mean of steps' lengths with noise": (
+        lambda: Scheduler(grids.Karras(), heuristics.MeanStep(), noise.SDE()).plan(SD, 5),
+        "has no noise rule",
     ),
     "a picture of no tokens": (
         lambda: Scheduler(grids.Flux2Shift(grids.Trailing(), 0)).plan(SD, 7),

@@ -117,6 +117,9 @@ def test_a_file_gives_back_the_same_scheduler(tmp_path):
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [2, 1], "changes": [[]], "facts": {}}',
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [2, NaN], "changes": [[], []], "facts": {}}',
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": 3, "changes": [], "facts": {}}',
+        "[" * 100_000,
+        '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [1%s], "changes": [], "facts": {}}'
+        % ("0" * 400),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, text):

@@ -209,6 +209,7 @@ ENDS = {"<|startoftext|>": 0, "<|endoftext|>": 1}
     ("vocabulary", "merges", "message"),
     [
         ("{", "", "not JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "", "not JSON"),
         ("[]", "", "JSON object"),
         ('{"a": 1}', "", "without a gap"),
         ('{"a": "x"}', "", "without a gap"),

@@ -157,6 +157,15 @@ def test_thirteen_steps_equal_six_and_seven_to_the_bit(data, models, tmp_path, w
     assert len(curves[0]) == (way == "word")
 
 
+@pytest.mark.parametrize("way", ["lora", "finetune"])
+def test_all_that_learns_in_two_text_encoders_has_a_gradient(data, models, tmp_path, way):
+    """One without would have no moments in a checkpoint, which then could not be taken up."""
+    more = [each.format(models("sdxl")) for each in WAYS[way]] + [f"{way}.text_encoder=true"]
+    trainer = Trainer(data, tmp_path / "run", config(*more, SMALL))
+    trainer.learner.gradients(0, drawn(trainer))
+    assert all(weight.grad is not None for weight in trainer.learner.parameters)
+
+
 def held(tmp_path):
     """A folder of eight more pictures."""
     folder = tmp_path / "held"

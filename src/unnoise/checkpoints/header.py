@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from unnoise.errors import CheckpointError
 
 HEADER_LIMIT = 16 * 2**20
 TENSOR_LIMIT = 50_000
+_AXES = 64  # the most that torch's tensors have; the product of a million sizes takes an hour
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 BYTES |= {"U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -125,8 +127,8 @@ def _json(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in table if names.count(name) > 1)
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name in table if counts[name] > 1)
             raise CheckpointError(f"'{path}' holds {twice!r} twice; which is meant cannot be known.")
         return table
 
@@ -144,7 +146,10 @@ def _json(path: Path, text: bytes) -> dict[str, Any]:
 def _tensor(path: Path, name: str, entry: object) -> TensorInfo:
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(stop)]} if (
-            dtype in BYTES and all(type(length) is int and 0 <= length < 2**48 for length in shape)
+            dtype in BYTES
+            and len(shape) <= _AXES
+            and all(type(length) is int and 0 <= length < 2**48 for length in shape)
+            and math.prod(filter(None, shape)) < 2**63  # of none too: torch counts strides
         ):
             info = TensorInfo(dtype, tuple(shape), start, stop)
             if stop - start == info.count * BYTES[dtype]:

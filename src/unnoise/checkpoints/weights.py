@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,8 +62,6 @@ def open_weights(paths: Iterable[Path]) -> Weights:
 
 def _mapped(path: Path) -> Weights:
     header = read_header(path)
-    if path.stat().st_size == header.begin:
-        return Weights(header.tensors, _nothing, header.metadata)
     with path.open("rb") as file:
         # A private mapping: torch asks for memory that it may write; nothing here does, and the file never changes.
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -70,6 +70,8 @@ def _mapped(path: Path) -> Weights:
 
     def take(name: str) -> Tensor:
         info = header.tensors[name]
+        if info.dtype not in known:
+            raise CheckpointError(f"'{path}': tensor {name!r} is {info.dtype}, no type that weights have.")
         if last:
             # Give its pages back: mapped pages count as memory until then.
             _advise(mapping, "MADV_DONTNEED", header.begin, last.pop())
@@ -85,10 +87,6 @@ def _mapped(path: Path) -> Weights:
     return Weights(header.tensors, take, header.metadata)
 
 
-def _nothing(name: str) -> Tensor:
-    raise KeyError(name)
-
-
 def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> None:
     """Tell the system what will be read next (its disk then reads on its own), or will not be read again."""
     if hasattr(mapping, "madvise") and hasattr(mmap, advice):
@@ -97,21 +95,46 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 
 def _unpickled(path: Path) -> Weights:
-    """The tensors of a pickled checkpoint, by torch's reader that makes nothing but tensors and plain values."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for the "
-            "model as .safetensors."
-        ) from error
-    table = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(table, dict):
-        raise CheckpointError(f"'{path}' holds no table of tensors; ask for the model as .safetensors.")
-    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
+    content = unpickled(path)
+    table = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(table, Mapping):
+        raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
+    tensors = tensors_in(path, table)
     names = {dtype: name for name, dtype in DTYPES.items()}
     infos = {
         name: TensorInfo(names.get(value.dtype, str(value.dtype)), tuple(value.shape), 0, value.nbytes)
         for name, value in tensors.items()
     }
     return Weights(infos, tensors.__getitem__)
+
+
+def unpickled(path: Path) -> object:
+    """What a pickle holds, by torch's reader that makes nothing but tensors and plain values.
+
+    Raises CheckpointError for a file that cannot be read, that holds more, or that is damaged.
+    """
+    try:
+        # what torch wrote before its version 1.6 is no archive, of which parts could be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
+    except Exception as error:
+        raise CheckpointError(
+            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for it as "
+            ".safetensors."
+        ) from error
+
+
+def tensors_in(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors of an unpickled table by name; other values are left out.
+
+    Raises CheckpointError for one whose numbers are not all there: a single one can be told to fill any memory.
+    """
+    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
+        there = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not there or tensor.untyped_storage().nbytes() < tensor.nbytes:
+            raise CheckpointError(
+                f"'{path}': tensor {name[:120]!r} does not hold its numbers one by one; ask for it as .safetensors."
+            )
+    return tensors

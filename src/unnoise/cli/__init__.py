@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
+    _make_writable()
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         status: int = arguments.run(arguments)
@@ -37,6 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"'{error.filename}': "
         return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)
+
+
+def _make_writable() -> None:
+    """A closed stream takes what is said; a letter that a stream has no code for is escaped, not a traceback."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _failed(error: object, status: int, lead: str = "unnoise: error: ") -> int:

@@ -25,6 +25,7 @@ from unnoise.schedulers.presets.preset import Preset
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 _WORDS = {"noise": "epsilon", "sample": "sample", "velocity": "v_prediction", "flow": "flow_prediction"}
+_WORDS |= {"edm": "epsilon"}  # what the EDM classes call it
 
 
 def scheduler(
@@ -145,7 +146,8 @@ class DiffusersScheduler:
         if timesteps is not None:
             parts, steps = _on(parts, grids.Times(tuple(map(float, timesteps)))), len(timesteps)
         elif sigmas is not None:
-            ratios = tuple(float(sigma) for sigma in sigmas if float(sigma) > 0.0)
+            ratios = tuple(map(float, sigmas))
+            ratios = ratios[:-1] if ratios and ratios[-1] == 0.0 else ratios
             parts, steps = _on(parts, grids.Ratios(ratios)), len(ratios)
         assert steps is not None
         self._local.run = _Run(parts, self.schedule, self.prediction, steps, device)
@@ -294,6 +296,12 @@ class _Drawn:
     def __call__(self, purpose: str, *position: int, like: Tensor) -> Tensor:
         """Standard normal numbers shaped as `like`."""
         if isinstance(self.generator, Sequence):
+            if len(self.generator) == 1:
+                return _normal(like, self.generator[0])
+            if len(self.generator) != len(like):
+                raise InputError(
+                    f"{len(self.generator)} generators are given for {len(like)} samples; give one, or one for each."
+                )
             parts = [_normal(like[i : i + 1], one) for i, one in enumerate(self.generator)]
             return torch.cat(parts)
         return _normal(like, self.generator)

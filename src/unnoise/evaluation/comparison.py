@@ -18,7 +18,8 @@ from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
-from unnoise.schedulers import names
+from unnoise.schedulers import ToTolerance, names
+from unnoise.schedulers.adaptive import check_alone
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
 STEPS = (5, 10, 20, 50)
@@ -233,7 +234,8 @@ def _check(prompts: tuple[str, ...], schedulers: Sequence[str], steps: Sequence[
     if not 4 <= count <= 256:
         raise InputError(f"count is {count}; give 4 to 256 pictures, for example 16.")
     for name in schedulers:
-        names.get(name)
+        if isinstance(names.get(name), ToTolerance):
+            check_alone(count)
     for number in steps:
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1000:
             raise InputError(

@@ -15,7 +15,8 @@ from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _KEPT = 2**30
-_LARGEST = 100 * 2**20  # larger blocks leave holes that nothing else fills: they raised a decoding's peak by a third
+# larger blocks leave holes that nothing else fills: they raised a decoding's peak by a third
+_LARGEST = 100 * 2**20
 
 
 @cache

@@ -86,6 +86,7 @@ class Denoising(Iterator[Step]):
         if large_on_cpu(self._model.network):
             heap.keep_freed()
         self._last: Step | None = None
+        self._made = 0  # not asked of the last step, whose index is its holder's: a second pass counts on
         self._memory: list[Tensor] = []
         self._asked: tuple[Condition, Diffuser] | None = None
         self._turn, self._second = len(plan), None
@@ -93,7 +94,8 @@ class Denoising(Iterator[Step]):
             self._turn = model.refiner.turn(plan)
             self._second = Denoising(model.refiner.model, request, plan, given)
         with torch.inference_mode():
-            self._telling = Telling(self._model, request, len(plan), given.guided(request) or self._both)
+            guided = given.guided(request) or self._both
+            self._telling = Telling(self._model, request, len(plan), guided, given.past)
 
     @cached_property
     def noise(self) -> Tensor:
@@ -141,7 +143,7 @@ class Denoising(Iterator[Step]):
             if step.index + 1 == len(self):
                 step.x = self._given.end(step.x)
             self._check(step)
-        self._last = step
+        self._last, self._made = step, self._made + 1
         return step
 
     def samples(self) -> Tensor:
@@ -153,7 +155,7 @@ class Denoising(Iterator[Step]):
 
     def estimate(self, x: Tensor, level: Level) -> Estimate:
         """The network as it is asked at the next step, with its prompts and guidance."""
-        return self._estimate(0 if self._last is None else self._last.index + 1, x, level)
+        return self._estimate(self._made, x, level)
 
     def _estimate(self, made: int, x: Tensor, level: Level) -> Estimate:
         """The same, after so many steps."""

@@ -28,7 +28,7 @@ class Given:
     begins with noise alone although `clean` is known, as at strength 1. fresh: (1, 1, h, w) bool, True where the
     sample is made anew; elsewhere `clean` stays. beside: (1 or pictures, more channels, h, w), what the network sees
     beside x. canvas: where the pictures go back. purpose: keeps the run's noise apart from another's of the same
-    seeds. record: what recipes say of it. notes: for people.
+    seeds. past: steps of the first pass, for a second. record: what recipes say of it. notes: for people.
     """
 
     clean: Tensor | None = None
@@ -37,6 +37,7 @@ class Given:
     beside: Tensor | None = None
     canvas: Canvas | None = None
     purpose: str = ""
+    past: int = 0
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

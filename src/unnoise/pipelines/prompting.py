@@ -46,12 +46,15 @@ class Embedder:
 class Script:
     """What a run is told at each of its steps."""
 
-    def __init__(self, prompts: Sequence[Prompt], negatives: Sequence[Prompt], steps: int) -> None:
-        """negatives: none, or one for each prompt. steps: of the run."""
+    def __init__(
+        self, prompts: Sequence[Prompt], negatives: Sequence[Prompt], steps: int, past: int = 0
+    ) -> None:
+        """negatives: none, or one for each prompt. steps: of the run. past: of the first pass, for a second."""
         everyone = (*negatives, *prompts)
         still = not any(prompt.changes for prompt in everyone)
         heard = [
-            tuple(prompt.at(step, steps) for prompt in everyone) for step in range(1 if still else steps)
+            tuple(prompt.at(step, steps, past) for prompt in everyone)
+            for step in range(1 if still else steps)
         ]
         numbers = {said: number for number, said in enumerate(dict.fromkeys(heard))}
         self._negatives = len(negatives)

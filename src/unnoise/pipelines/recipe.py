@@ -218,4 +218,5 @@ def _split(scheduler: str) -> tuple[str, str]:
 
 
 def _quoted(value: str) -> str:
-    return json.dumps(value) if any(mark in value for mark in ',:\n"') else value
+    odd = any(mark in value for mark in ',:\n"') or value.startswith(("[", "{")) or value != value.strip()
+    return json.dumps(value) if odd else value

@@ -78,7 +78,8 @@ class TwoPasses(Iterator[Step]):
         with torch.inference_mode():
             clean = enlarged(model, self._first.samples(), size, self._way)
         strength = self._record["strength"]
-        given = Given(clean=clean, from_noise=strength == 1.0, purpose="second pass")
+        past = len(self._first)
+        given = Given(clean=clean, from_noise=strength == 1.0, purpose="second pass", past=past)
         return Denoising(model, request, self._plan, given)
 
 

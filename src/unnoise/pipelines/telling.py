@@ -16,11 +16,11 @@ KEPT = 4
 class Telling:
     """What the network is told at each step. All texts are embedded at once, so what is to be noted is known early."""
 
-    def __init__(self, model: Model, request: Request, steps: int, guided: bool) -> None:
-        """guided: whether the network is told the negative prompts too, before the prompts."""
+    def __init__(self, model: Model, request: Request, steps: int, guided: bool, past: int = 0) -> None:
+        """guided: whether the network is told the negative prompts too, before the prompts. past: as of `Script`."""
         self._model, self._request, self._guided = model, request, guided
         asked = self._guided or any(prompt.composed for prompt in request.said)
-        self._script = Script(request.said, request.unsaid if asked else (), steps)
+        self._script = Script(request.said, request.unsaid if asked else (), steps, past)
         self._embedder = Embedder(model, request.prompt_style)
         self._kept: OrderedDict[int, Condition] = OrderedDict()
         if model.towers:

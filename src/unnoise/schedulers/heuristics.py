@@ -14,7 +14,13 @@ from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
-from unnoise.schedulers.solvers.base import OneLook, finite_unknown, last_move
+from unnoise.schedulers.solvers.base import (
+    OneLook,
+    check_no_noise,
+    check_x0_kernel,
+    finite_unknown,
+    last_move,
+)
 
 EQUAL_STEPS = (
     (1.0,),
@@ -41,7 +47,11 @@ class FixedWeights(OneLook):
             raise InputError("the table of weights must hold rows of 1, 2, 3, ... weights.")
 
     def move(self, leg: Leg) -> Move:
-        """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal."""
+        """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal.
+
+        Raises InputError for SDE noise.
+        """
+        check_x0_kernel("noise", leg.split)
         unknown = finite_unknown("noise", leg.now)
         weights = self.table[min(len(leg.past), len(self.table) - 1)] if unknown == "noise" else (1.0,)
         mass = whole(unknown, leg.now, leg.split.down)
@@ -91,7 +101,8 @@ class MeanStep(OneLook):
     order: int = 1
 
     def move(self, leg: Leg) -> Move:
-        """The step; the first, and where an end is infinite, is first order."""
+        """The step; the first, and where an end is infinite, is first order. Raises InputError for a noise rule."""
+        check_no_noise("DPM++ 2M v2", leg)
         now, to = leg.now, leg.split.down
         if not leg.past or to.sigma == 0.0 or leg.past[0].alpha == 0.0:
             return Adams(1).move(leg)
@@ -120,8 +131,7 @@ class HeunPlusPlus(Solver):
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)
-        if leg.split.fresh > 0.0 or not leg.split.exact:
-            raise InputError("Heun++ has no noise rule; use noise.none().")
+        check_no_noise("Heun++", leg)
         if unknown != "noise" or to.sigma == 0.0:
             return Look(now), last_move(unknown, (whole(unknown, now, to),), now, leg.split)
         ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None

@@ -138,5 +138,7 @@ def check_steps(steps: int, schedule: NoiseSchedule) -> int:
     """The number of steps; refused where it is not whole, is below 1, or is above the table's length."""
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
     if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= limit:
-        raise InputError(f"steps is {steps!r}; give a whole number from 1 to {limit}, for example 20.")
+        raise InputError(
+            f"steps is {steps!r}; give a whole number from 1 to {limit}, for example {min(20, limit)}."
+        )
     return int(steps)

@@ -59,7 +59,7 @@ def read(path: str | Path) -> Tuned:
         raise FileError(
             f"cannot read '{path}': {reason}. Make such a file with `unnoise tune MODEL`."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _foreign(path) from error
     if not isinstance(told, dict) or told.get("format") != _FORMAT:
         raise _foreign(path)
@@ -70,7 +70,7 @@ def read(path: str | Path) -> Tuned:
             tuple(tuple(map(float, row)) for row in told["changes"]),
             dict(told["facts"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _foreign(path) from error
     numbers = (*found.ratios[1:], *(number for row in found.changes for number in row))
     if len(found.changes) != len(found.ratios) or not all(map(math.isfinite, numbers)):

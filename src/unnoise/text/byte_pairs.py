@@ -195,7 +195,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; FileError when it cannot be read or is something else."""
     try:
         value = json.loads(_read(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"'{path}' is not JSON ({error}). Fetch it again.") from error
     if not isinstance(value, dict):
         raise FileError(f"'{path}' must hold a JSON object; got {type(value).__name__}. Fetch it again.")

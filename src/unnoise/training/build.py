@@ -109,8 +109,16 @@ def _text(
 
 
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
+    if config.network.get("classes"):
+        raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
     try:
-        return UNetConfig.from_dict(_network_values(config, schedule, text_width))
+        found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
+        if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
+            raise InputError(
+                "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
+                "data.captions=none."
+            )
+        return found
     except (TypeError, LookupError) as error:
         raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
     except InputError as error:

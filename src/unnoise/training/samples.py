@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unnoise import images
 from unnoise.checkpoints import Model
+from unnoise.errors import InputError, UnnoiseError
 from unnoise.training.config import RunConfig
 from unnoise.training.data import PictureSet
 
@@ -20,6 +21,20 @@ def prompts_for(config: RunConfig, pictures: PictureSet) -> list[str]:
         return list(config.sample_prompts)
     words = sorted({captions[0] for captions in pictures.captions if captions})
     return words[:: max(1, len(words) // 16)][:16] or [""] * 16
+
+
+def check(model: Model, prompts: Sequence[str]) -> None:
+    """Raises InputError for a sheet that could not be drawn once its step has come."""
+    from unnoise.pipelines import request
+
+    try:
+        asked = request.check(model, list(prompts), seeds=list(range(len(prompts))))
+        asked.scheduler.plan(model.schedule, asked.steps)
+    except UnnoiseError as error:
+        raise InputError(
+            f"the samples cannot be drawn: {error} (model.defaults and run.sample_prompts say how they are; "
+            "run.sample_every=0 draws none.)"
+        ) from error
 
 
 def write_grid(model: Model, prompts: Sequence[str], path: Path) -> None:

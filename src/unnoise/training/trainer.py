@@ -107,6 +107,8 @@ class Trainer:
         self._freeze()
         self.wanted = self._unmade()
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
+        if run.sample_every:
+            samples.check(self.model, samples.prompts_for(run, self.pictures))
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()

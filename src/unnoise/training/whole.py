@@ -31,7 +31,8 @@ class WholeTuning(Tuning):
         self.learned: nn.Module = nn.ModuleDict(self.parts).requires_grad_(True)
         for part, beginning in idle(base) if reads else ():
             for name, weight in self.parts[part].named_parameters():
-                weight.requires_grad_(not name.startswith(beginning))
+                if name.startswith(beginning):
+                    weight.requires_grad_(False)
 
     @property
     def small(self) -> bool:

@@ -63,7 +63,9 @@ def consistent(kind: str, shapes: Mapping[str, Shape]) -> bool:
     if kind == "LoRA":
         up, down = shapes["up"], shapes["down"]
         plain = len(up) == len(down) and len(down) in (2, 4) and math.prod(up[2:]) == 1
-        return plain and (shapes["mid"][:2] == (up[1], down[0]) if "mid" in shapes else up[1] == down[0])
+        if "mid" in shapes:
+            return plain and math.prod(down[2:]) == 1 and shapes["mid"][:2] == (up[1], down[0])
+        return plain and up[1] == down[0]
     if kind == "LoHa":
         pairs = [("hada_w1", "hada_t1"), ("hada_w2", "hada_t2")]
         alike = len({_pair(shapes, *pair) for pair in pairs if _multiplies(shapes, *pair)}) == 1

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.adapters.asked import SETTINGS
 from unnoise.checkpoints.adapters.change import Change
-from unnoise.checkpoints.adapters.names import Layer, listing
+from unnoise.checkpoints.adapters.names import Layer, is_adapter, listing
 from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
@@ -71,6 +71,8 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
     if not facts.layers:
         what = other(weights.infos)
         told = f"it is {what}" if what is not None else f"none of its {len(weights.infos)} tensors is known"
+        if is_adapter(weights.infos):
+            told = f"not one of its layers is whole ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")
     if facts.others:
         more = f" and {len(facts.others) - 3} more" if len(facts.others) > 3 else ""
@@ -134,7 +136,7 @@ def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool]:
-    """The alpha of a layer, and whether it stands over the rank's root."""
+    """The alpha of a layer, and whether it stands over the rank's root. Raises CheckpointError for one that is none."""
     path = path.removeprefix("base_model.model.")
     part, _, rest = path.partition(".")
     table = settings.get("", settings.get(part))
@@ -146,5 +148,6 @@ def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool
         name = path if "" in settings else rest
         if name == pattern or name.endswith(f".{pattern}"):
             alpha = value
-    known = isinstance(alpha, int | float) and math.isfinite(alpha)
-    return (float(str(alpha)) if known else None), bool(table.get("use_rslora", False))
+    if alpha is not None and (type(alpha) not in (int, float) or not abs(alpha) < 1e30):
+        raise CheckpointError(f"the alpha of {path!r} is {str(alpha)[:80]}; a number was expected.")
+    return (None if alpha is None else float(alpha)), bool(table.get("use_rslora", False))

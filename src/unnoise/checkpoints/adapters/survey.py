@@ -73,7 +73,8 @@ def survey(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = Non
     width, others = 0, list(found.others)
     for layer, roles in found.layers.items():
         kind, sizes = kind_of(roles), {role: shapes[name] for role, name in roles.items()}
-        if not kind:
+        matrices = [shape for role, shape in sizes.items() if role not in ("alpha", "dora", "magnitude")]
+        if not kind or any(len(shape) < 2 for shape in matrices):
             others += roles.values()
             continue
         kinds[kind] += 1

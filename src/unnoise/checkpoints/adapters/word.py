@@ -14,7 +14,7 @@ from unnoise.checkpoints.adapters.applied import apply, twin
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.model import Model, Tower
-from unnoise.checkpoints.weights import open_weights
+from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import check_new, replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
@@ -168,17 +168,12 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix not in (".pt", ".bin", ".ckpt", ".pth"):
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for the "
-            "embedding as .safetensors."
-        ) from error
-    table = content.get("string_to_param", content) if isinstance(content, Mapping) else {}
-    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
-    if list(tensors) == ["*"] and isinstance(content.get("name"), str):
-        return {content["name"]: tensors["*"]}
+    content = unpickled(path)
+    outer = content if isinstance(content, Mapping) else {}
+    table = outer.get("string_to_param", outer)
+    tensors = tensors_in(path, table if isinstance(table, Mapping) else {})
+    if list(tensors) == ["*"] and isinstance(outer.get("name"), str):
+        return {outer["name"]: tensors["*"]}
     return tensors
 
 

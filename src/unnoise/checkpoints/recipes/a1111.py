@@ -86,11 +86,16 @@ def settings(line: str) -> dict[str, str]:
                 value = value if isinstance(value, str) else rest[:length]
                 rest = rest[length:].lstrip().removeprefix(",")
             except (ValueError, RecursionError):
-                value, _, rest = rest.partition(",")
+                value, rest = _until_comma(rest)
         else:
-            value, _, rest = rest.partition(",")
-        found[name.rpartition(",")[2].strip()] = value.strip()
+            value, rest = _until_comma(rest)
+        found[name.rpartition(",")[2].strip()] = value
     return found
+
+
+def _until_comma(text: str) -> tuple[str, str]:
+    value, _, rest = text.partition(",")
+    return value.strip(), rest
 
 
 def _settings_line(lines: list[str]) -> int:

@@ -34,6 +34,11 @@ class Leg:
     levels: tuple[Level, ...] = ()
     before: tuple[Level, Split] | None = None
 
+    @property
+    def raised(self) -> bool:
+        """Whether noise was added before the step, so that it begins above the level that the last one led to."""
+        return bool(self.levels) and self.now != self.levels[self.index]
+
 
 class Solver(abc.ABC):
     """A rule that turns a leg into moves.
@@ -103,6 +108,12 @@ def check_order(what: str, order: object, largest: int, least: int = 1) -> None:
     """Refuse an order that is not a whole number from `least` to `largest`."""
     if isinstance(order, bool) or not isinstance(order, int) or not least <= order <= largest:
         raise InputError(f"order is {order}; {what} has orders {least} to {largest}.")
+
+
+def check_no_noise(what: str, leg: Leg) -> None:
+    """Refuse fresh noise, before the step or at its end, for a rule that has no place for it."""
+    if leg.split.fresh > 0.0 or not leg.split.exact or leg.raised:
+        raise InputError(f"{what} has no noise rule; use noise.none().")
 
 
 def check_x0_kernel(unknown: Unknown, split: Split) -> None:

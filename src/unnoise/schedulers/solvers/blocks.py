@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from unnoise.errors import InputError
 from unnoise.process import Level
@@ -10,7 +11,7 @@ from unnoise.schedulers.grids.ratios import block_sizes
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, weights
 from unnoise.schedulers.solvers.adams import Adams
-from unnoise.schedulers.solvers.base import Leg, Solver
+from unnoise.schedulers.solvers.base import Leg, Solver, check_no_noise
 
 # Looks of the block through which the line leads to its k-th level after the first, by the block's size.
 _USES = {1: ((0,),), 2: ((0,), (1,)), 3: ((0,), (0, 1), (0, 2))}
@@ -32,9 +33,16 @@ class Blocks(Solver):
         return 1
 
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
-        """One look, one move. Raises InputError for a noise rule: noise inside a block is not part of the method."""
-        if leg.split.fresh > 0.0 or not leg.split.exact:
-            raise InputError("DPM fast draws no noise; use noise.none().")
+        """One look, one move.
+
+        Raises InputError for a noise rule, and for a grid that goes up and down: noise inside a block is not part of
+        the method.
+        """
+        check_no_noise("DPM fast", leg)
+        if len({float(one.ratio) > float(other.ratio) for one, other in pairwise(leg.levels)}) > 1:
+            raise InputError(
+                "DPM fast counts its blocks on a grid that never turns; use one without restarts."
+            )
         looks = len(leg.levels) - (2 if leg.levels[-1].sigma == 0.0 else 1)
         place = leg.index
         for size in block_sizes(looks):

@@ -73,6 +73,10 @@ class Corrected(Solver):
 
     def mend(self, leg: Leg) -> Move | None:
         """The last step once more, with the look at its end; None where there was none or it began at infinity."""
+        if leg.raised:
+            raise InputError(
+                "a corrector cannot make a step again whose end was raised since; use no churn, or no corrector."
+            )
         if leg.before is None:
             return None
         begin, split = leg.before

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from unnoise.text.prompts.pieces import check_depth
 
 _MARK = re.compile(r"[\\()\[\]:|]")
-_WHEN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
+_WHEN = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 _PARTNER = {")": "(", "]": "["}
 
 
@@ -29,9 +29,10 @@ class Edit:
     when: float
     share: bool
 
-    def last(self, steps: int) -> int:
-        """The last step, counted from 1, that says `before`; 0 or less for none."""
-        return int(max(min(self.when * steps if self.share else self.when, steps), -1))
+    def last(self, steps: int, past: int = 0) -> int:
+        """The last step, counted from 1, that says `before`; 0 or less for none. past: as of `resolve`."""
+        when = (self.when - bool(past)) * steps if self.share else self.when - past
+        return int(max(min(when, steps), -1))
 
 
 @dataclass(frozen=True)
@@ -88,23 +89,27 @@ def changes(nodes: Nodes) -> bool:
     )
 
 
-def resolve(nodes: Nodes, step: int, steps: int) -> str:
-    """What is said at a step, counted from 0, of so many."""
+def resolve(nodes: Nodes, step: int, steps: int, past: int = 0) -> str:
+    """What is said at a step, counted from 0, of so many.
+
+    past: steps of a first pass that went before. All its shares are behind then, and those of this pass are 1 to 2.
+    """
     said: list[str] = []
-    _say(nodes, step + 1, steps, said)
+    _say(nodes, step + 1, steps, past, said)
     return "".join(said)
 
 
-def _say(nodes: Nodes, step: int, steps: int, said: list[str]) -> None:
+def _say(nodes: Nodes, step: int, steps: int, past: int, said: list[str]) -> None:
     for node in nodes:
         if isinstance(node, str):
             said.append(node)
         elif isinstance(node, Edit):
-            _say(node.before if step <= node.last(steps) else node.after, step, steps, said)
+            now = node.before if step <= node.last(steps, past) else node.after
+            _say(now, step, steps, past, said)
         elif isinstance(node, Turns):
-            _say(node.options[(step - 1) % len(node.options)], step, steps, said)
+            _say(node.options[(step - 1) % len(node.options)], step, steps, past, said)
         else:
-            _say(node.nodes, step, steps, said)
+            _say(node.nodes, step, steps, past, said)
 
 
 def _take(text: str, place: int, frames: list[_Frame]) -> int:

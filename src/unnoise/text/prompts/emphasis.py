@@ -13,7 +13,7 @@ from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, we
 
 MORE, LESS = 1.1, 1 / 1.1
 _SPECIAL = re.compile(r"[\\()\[\]:]")
-_NUMBER = re.compile(r":\s*([+-]?[.0-9]+)\s*\)")
+_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
 _ESCAPABLE = "\\()[]"
 _BREAK = "BREAK"
 

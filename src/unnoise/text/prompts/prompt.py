@@ -28,9 +28,9 @@ class Part:
     tree: editing.Nodes
     weight: float = 1.0
 
-    def at(self, step: int, steps: int) -> Phrase:
-        """What it says at a step, counted from 0."""
-        return Phrase(emphasis.sections(editing.resolve(self.tree, step, steps)), self.weight)
+    def at(self, step: int, steps: int, past: int = 0) -> Phrase:
+        """What it says at a step, counted from 0. past: as of `Prompt.at`."""
+        return Phrase(emphasis.sections(editing.resolve(self.tree, step, steps, past)), self.weight)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,12 @@ class Prompt:
         """Whether what is said may differ from step to step."""
         return not self.phrases
 
-    def at(self, step: int, steps: int) -> tuple[Phrase, ...]:
-        """What is said at a step, counted from 0, of so many: one phrase, or as many as AND joins."""
-        return self.phrases or tuple(part.at(step, steps) for part in self.parts)
+    def at(self, step: int, steps: int, past: int = 0) -> tuple[Phrase, ...]:
+        """What is said at a step, counted from 0, of so many: one phrase, or as many as AND joins.
+
+        past: steps of a first pass that went before; [a:b:0.5] says b all through the second, [a:b:1.5] to its half a.
+        """
+        return self.phrases or tuple(part.at(step, steps, past) for part in self.parts)
 
     @property
     def composed(self) -> bool:
