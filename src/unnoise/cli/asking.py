@@ -75,7 +75,7 @@ def add(command: parser.Parser) -> None:
     )
     command.add_argument("--steps", metavar="N", help="steps from noise to picture")
     command.add_argument(
-        "--guidance", metavar="X", help="how strongly the prompt is heeded; 1 is not at all more"
+        "--guidance", metavar="X", help="how strongly to follow the prompt; 1 is without guidance"
     )
     command.add_argument("--scheduler", metavar="NAME", help="as `unnoise schedulers` lists")
     command.add_argument(
@@ -84,10 +84,10 @@ def add(command: parser.Parser) -> None:
         help="its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
     )
     command.add_argument(
-        "-s", "--seed", metavar="N", help="of the first picture; -1 or none: random, and told"
+        "-s", "--seed", metavar="N", help="of the first picture; if -1 or left out, random, and printed"
     )
     command.add_argument(
-        "--noise", metavar="NAME", help="the start that other programs draw of a seed: torch (CPU) or cuda"
+        "--noise", metavar="NAME", help="begin with the noise that other programs draw: torch (CPU) or cuda"
     )
     command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
     command.add_argument("--size", metavar="WxH", help="in pixels")

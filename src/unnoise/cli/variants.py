@@ -76,7 +76,9 @@ def add(command: parser.Parser) -> None:
     hires.add_argument("--hires-steps", metavar="N", help="steps of the second pass (as the first)")
     hires.add_argument("--hires-strength", metavar="S", help="share of them that is made (0.7)")
     hires.add_argument("--hires-in", metavar="WHAT", help="enlarge latents or pixels (latents)")
-    hires.add_argument("--vae-tiling", action="store_true", help="decode in tiles even where memory suffices")
+    hires.add_argument(
+        "--vae-tiling", action="store_true", help="decode in strips even where memory suffices"
+    )
     for target, flags in {
         "init": ("--init-img", "--init_img", "--image"),
         "mask": ("--mask-image", "--mask_image"),

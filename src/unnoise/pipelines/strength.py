@@ -102,7 +102,9 @@ def _share(request: Request, share: float, second: bool) -> tuple[int, int]:
         return (steps if share > 0.9999 else int(steps / share)), steps
     if request.compat == "a1111":
         share = min(share, 0.999)
-        return (int(steps / share), steps) if second and share else (steps, min(int(steps * share) + 1, steps))
+        if second and share:
+            return int(steps / share), steps
+        return steps, min(int(steps * share) + 1, steps)
     return steps, math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
 
 

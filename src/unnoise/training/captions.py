@@ -17,7 +17,7 @@ Captions = tuple[str, ...]
 def captions_of(pictures: list[Path], data: Path, source: str, repeats: bool = False) -> list[Captions]:
     """The captions of each picture, several when the source has several (one is drawn at each use).
 
-    source: "text", "metadata", "folders", "none", or "auto": the first of these three by which the picture
+    source: "metadata", "text", "folders", "none", or "auto": the first of these three by which the picture
     has any. repeats: folders are named `10_words`, of which only the words count. Raises DataError for a file
     that cannot be read, and when a named source gives no captions at all.
     """

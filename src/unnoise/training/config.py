@@ -57,8 +57,8 @@ class ModelConfig:
 class DataConfig:
     """How the folder of pictures is read.
 
-    captions: where the words come from: "text" (.txt beside the picture), "metadata" (metadata.jsonl),
-    "folders" (the folder's name), "none", or "auto": the first of these that a folder has. mirror: flip half
+    captions: where the words come from: "metadata" (metadata.jsonl), "text" (.txt beside the picture),
+    "folders" (the folder's name), "none", or "auto": the first of these that tells of the picture. mirror: flip half
     of the pictures left to right, but none whose captions have a word of `mirror_guard`. shift: move each picture by
     up to this part of its side across and down; scale: make it up to this part larger or smaller; fill: "white" or
     "edge" where that leaves the picture empty. strict: refuse a corrupt picture instead of skipping it. cache_mb:
