@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TwiceGuided:
-    """A network that heeds a picture and an instruction, each so many times; a callable that a Diffuser takes.
+    """A network guided by a picture and by an instruction, each with its own scale; a callable that a Diffuser takes.
 
     output = neither + picture_guidance (picture - neither) + guidance (both - picture) (Brooks et al. 2023, eq. 3),
     the three in one batch. condition: of the negative prompts, then of the prompts. beside: (pictures, channels,

@@ -114,7 +114,7 @@ class Halves(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """A network that heeds its prompt `guidance` times: a callable (x, time) that a Diffuser takes; one for each run.
+    """A network with guidance, as a callable (x, time) that a Diffuser takes; one for each run.
 
     guidance: a number g, for without + g (with - without), or a `Guidance`. At scale 1, and where the guidance skips,
     the half without a prompt is not computed. Because noise, velocity and x0 are affine in one another with

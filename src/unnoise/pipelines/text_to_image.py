@@ -52,8 +52,8 @@ class TextToImage(Adaptable):
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
 
-        negative: what the picture should not be; one, or one for each prompt. guidance: how strongly the prompt
-        is heeded, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
+        negative: what the picture should not be; one, or one for each prompt. guidance: how strongly to follow
+        the prompt, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
         width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
         0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a

@@ -53,9 +53,9 @@ def verify(
 ) -> Verification:
     """Make the picture in a file again with `pipe` and compare.
 
-    init, mask: the pictures that it was begun from, where it was. lora_dir, embedding_dir, control_dir: where its
-    LoRAs, textual inversions, and ControlNets with their pictures are, beside those that `pipe` has. A picture that was
-    saved with every pixel enlarged is compared so. Raises FileError where the file holds no recipe, InputError where
+    init, mask: the pictures that it was begun from, if any. lora_dir, embedding_dir, control_dir: folders of its
+    LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. A picture that was
+    saved enlarged is compared enlarged. Raises FileError where the file holds no recipe, InputError where
     the model cannot follow it, or a picture is missing.
     """
     repeat = Repeat.of(path, pipe.model, lora_dir, embedding_dir=embedding_dir, control_dir=control_dir)

@@ -8,10 +8,10 @@ In the scaled state y = x / N the reverse ODE is dy = U dm for each choice of th
     U = velocity  N = sqrt(alpha^2 + sigma^2)  m = atan(w)
 
 so x_to = N_to / N_now x_now + N_to * integral of U dm. U is replaced by the polynomial through its known values,
-in a variable v that is free: sigma (w), lambda (-ln w), flow (w / (1 + w)) or angle (atan w). Order 1 is the same
-step for every choice (DDIM); from order 2 on the choice decides the size of the error. Velocity and angle are the
-circle on which x = cos x_0 + sin eps turns: both its ends are finite, and for normal data of unit variance the
-velocity is 0 everywhere.
+in a variable v that is free: sigma (w), lambda (-ln w), flow (w / (1 + w)) or angle (atan w). At order 1 noise, x0 and
+flow give the same step (DDIM) in any variable; from order 2 on the choice decides the size of the error. Velocity and
+angle are the circle on which x = cos x_0 + sin eps turns: both its ends are finite, and for normal data of unit
+variance the velocity is 0 everywhere.
 
 With SDE noise of strength eta the kernel of x0 is sharper: N = sigma w^eta, m = w^-(1 + eta).
 """
