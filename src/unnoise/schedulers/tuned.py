@@ -59,7 +59,7 @@ def read(path: str | Path) -> Tuned:
         raise FileError(
             f"cannot read '{path}': {reason}. Make such a file with `unnoise tune MODEL`."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _foreign(path) from error
     if not isinstance(told, dict) or told.get("format") != _FORMAT:
         raise _foreign(path)
