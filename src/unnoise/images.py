@@ -285,7 +285,7 @@ def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
     """What the "unnoise" text chunk of a picture says; None when there is none or it is no JSON object."""
     try:
         found = json.loads(text.get("unnoise", ""))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # nested without end: a picture may come from anyone
         return None
     return found if isinstance(found, dict) else None
 

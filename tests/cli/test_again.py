@@ -110,12 +110,14 @@ def test_refusals(run, tiny, foreign, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "plain.png")
     images.write_png(tmp_path / "odd.png", Image.new("L", (8, 8)), {"parameters": "x\nSteps: 3, Seed: y"})
     images.write_png(tmp_path / "torn.png", Image.new("L", (8, 8)), {"unnoise": "{"})
+    images.write_png(tmp_path / "deep.png", Image.new("L", (8, 8)), {"unnoise": "[" * 100_000})
     asked = {
         ("generate", "--from", foreign): (2, "was made by the model 'v1-5', which does not come with unnoise; give"),
         ("generate", "--from", "none.png"): (1, "there is no file 'none.png'"),
         ("generate", "--from", "plain.png"): (1, "holds no recipe"),
         ("verify", "plain.png", "-m", tiny): (1, "holds no recipe"),
         ("verify", "torn.png", "-m", tiny): (1, "is damaged"),
+        ("verify", "deep.png", "-m", tiny): (1, "is damaged"),
         ("generate", "--from", "odd.png", "-m", tiny): (2, "make no sense"),
         ("verify", foreign): (2, "--model"),
         ("verify",): (2, "IMAGE is missing"),

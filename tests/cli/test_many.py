@@ -94,6 +94,7 @@ def test_text_csv_and_parquet_say_the_same_as_jsonl(run, tiny, file, tmp_path):
         ('{"prompt": "a", "width": 7}', (), "the row with prompt 'a' and seed 0: width is 7"),
         ("[1]", (), "line 1: give an object"),
         ("{", (), "line 1 is not JSON"),
+        ("[" * 100_000, (), "line 1 is not JSON"),
         ('{"prompt": "a"}', ("--shard", "3/2"), "--shard is '3/2'"),
         ('{"prompt": "a"}', ("--shard", "half"), "--shard is 'half'"),
         ('{"prompt": "a"}', ("--count", "2"), "--count is of one prompt"),
@@ -115,6 +116,14 @@ def test_a_prompt_with_a_comma_needs_quotes_in_csv(run, tiny, tmp_path):
     (tmp_path / "bad.csv").write_text('prompt\n"a seven, thin"\na seven, thin\n', encoding="utf-8")
     err = run("generate", "--prompts", "bad.csv", "-m", tiny)[2]
     assert "'bad.csv', row 2 has more values than there are columns; put a text with commas in quotes." in err
+
+
+@pytest.mark.parametrize("rest", ["b\n", "b\n" * 70_000])
+def test_a_quote_left_open_does_not_take_in_the_rows_after_it(run, tiny, tmp_path, rest):
+    (tmp_path / "bad.csv").write_text('prompt\n"a seven\n' + rest, encoding="utf-8")
+    status, _, err = run("generate", "--prompts", "bad.csv", "-m", tiny)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "close each quote" in err
 
 
 def test_a_shard_without_a_file_and_a_file_of_another_kind_are_refused(run, tiny, tmp_path):

@@ -70,7 +70,13 @@ def _text(path: Path) -> list[Row]:
 
 
 def _csv(path: Path) -> list[Row]:
-    table = list(csv.DictReader(io.StringIO(_content(path), newline="")))
+    reader = csv.DictReader(io.StringIO(_content(path), newline=""), strict=True)
+    try:
+        table = list(reader)
+    except csv.Error as error:  # such as a quote left open, which takes in the rows that follow
+        raise InputError(
+            f"'{path}', line {reader.line_num}: {error}; close each quote, and double one within a quoted text."
+        ) from error
     for place, row in enumerate(table, 1):
         if None in row:
             raise InputError(
@@ -86,7 +92,7 @@ def _jsonl(path: Path) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"'{path}', line {place} is not JSON: {error}.") from error
         if not isinstance(row, dict):
             raise InputError(f'\'{path}\', line {place}: give an object such as {{"prompt": "a seven"}}.')
