@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.linalg import sqrtm
 from scipy.stats import energy_distance, wasserstein_distance
 
@@ -153,3 +154,12 @@ def test_pixels_are_bytes_or_floats_of_the_stated_range():
         evaluation.pixel_features(pixels.float())
     with pytest.raises(InputError, match=r"are torch\.int64"):
         evaluation.pixel_features(pixels.long())
+
+
+def test_hidden_files_and_folders_are_no_pictures(tmp_path):
+    for name in ("a.png", ".ipynb_checkpoints/a-checkpoint.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    (tmp_path / "._a.png").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "b.png").mkdir()
+    assert evaluation.read_folder(tmp_path).paths == (tmp_path / "a.png",)

@@ -42,7 +42,9 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     picture, and where a picture has another size.
     """
     check_folder(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    # Hidden ones are copies that programs keep, as where training looks.
+    paths = [path for path in paths if not any(part[0] == "." for part in path.relative_to(folder).parts)]
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
     if limit is not None:
