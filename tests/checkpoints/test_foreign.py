@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from unnoise import checkpoints
-from unnoise.checkpoints import layouts
+from unnoise.checkpoints import controlnet, layouts
 from unnoise.checkpoints.building import outline
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
@@ -23,6 +23,7 @@ UNET = UNetConfig(
 )
 VAE = AutoEncoderConfig(widths=(32, 32), blocks=1)
 TEXT = TextEncoderConfig(width=64, layers=1, heads=1)
+WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
 BIAS = "model.diffusion_model.out.2.bias"
 
 
@@ -126,6 +127,12 @@ def changes(whole):
             {k: v for k, v in whole.items() if "cond_stage" not in k},
             "holds a UNet but no text encoder",
         ),
+        "scalar": (
+            whole | {"model.diffusion_model.input_blocks.1.0.out_layers.3.weight": torch.zeros(())},
+            "no model that can be built",
+        ),
+        "no width": (whole | {f"{WORDS}.weight": torch.zeros(0, 0)}, "no model that can be built"),
+        "four axes": (whole | {f"{WORDS}.weight": torch.zeros(1, 1, 1, 1)}, "no model that can be built"),
         "lora": ({"lora_unet_x.lora_up.weight": one}, "is a LoRA"),
         "flux": ({"double_blocks.0.img_attn.qkv.weight": one}, "is Flux"),
         "unet alone": ({"down_blocks.0.resnets.0.conv1.weight": one}, "is a UNet alone"),
@@ -145,6 +152,9 @@ def changes(whole):
         "inf",
         "depth",
         "no text",
+        "scalar",
+        "no width",
+        "four axes",
         "lora",
         "flux",
         "unet alone",
@@ -312,6 +322,27 @@ FOLDER_FAULTS = {
     "uncomputed setting": (UNET_JSON, {"act_fn": "gelu"}, "act_fn is 'gelu'; only 'silu' is computed"),
     "unknown block": (UNET_JSON, {"down_block_types": ["KDownBlock2D"] * 2}, "do not mirror|not known"),
     "absurd depth": (UNET_JSON, {"transformer_layers_per_block": 10**9}, "at most 100 is read"),
+    "a million layers": (
+        UNET_JSON,
+        {
+            "block_out_channels": [64] * 100,
+            "down_block_types": ["CrossAttnDownBlock2D"] * 100,
+            "up_block_types": ["CrossAttnUpBlock2D"] * 100,
+            "layers_per_block": 100,
+            "transformer_layers_per_block": 100,
+        },
+        "1,010,000 layers",
+    ),
+    "ten thousand blocks": (
+        "vae/config.json",
+        {
+            "block_out_channels": [32] * 100,
+            "down_block_types": ["DownEncoderBlock2D"] * 100,
+            "up_block_types": ["UpDecoderBlock2D"] * 100,
+            "layers_per_block": 100,
+        },
+        "blocks is 100 in 100 levels",
+    ),
     "absurd blocks": (UNET_JSON, {"layers_per_block": 10**9}, "layers_per_block"),
     "text for a number": (UNET_JSON, {"cross_attention_dim": "64"}, "does not describe a network|text_width"),
     "wrong width": (UNET_JSON, {"block_out_channels": [32, 96]}, "of shape"),
@@ -331,6 +362,35 @@ def test_a_folder_that_says_strange_things_is_refused_and_nothing_is_imported(fo
     copy = edited(folder, tmp_path, file, lambda table: table.update(change))
     refused(copy, words)
     assert "canary" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_hint_block.0.weight": torch.zeros(())},
+        {f"input_hint_block.{2 * place}.weight": torch.zeros(()) for place in range(1, 4)},
+    ],
+    ids=["first", "next"],
+)
+def test_a_controlnet_of_scalars_is_refused(tmp_path, change):
+    sound = {
+        "input_hint_block.0.weight": torch.zeros(4, 3, 3, 3),
+        "input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3),
+        "input_blocks.1.0.out_layers.3.weight": torch.zeros(32, 32, 3, 3),
+    }
+    save_file(sound | change, tmp_path / "edges.safetensors")
+    with pytest.raises(CheckpointError, match="no ControlNet that can be built"):
+        controlnet.read(tmp_path / "edges.safetensors")
+
+
+@pytest.mark.parametrize("hints", [3, "x", [None], [[1]]])
+def test_hints_of_a_controlnet_that_are_no_numbers_are_refused(folder, tmp_path, hints):
+    table = json.loads((folder / UNET_JSON).read_text())
+    del table["out_channels"], table["up_block_types"]
+    table |= {"_class_name": "ControlNetModel", "conditioning_embedding_out_channels": hints}
+    (tmp_path / "config.json").write_text(json.dumps(table))
+    with pytest.raises(CheckpointError, match="does not describe a ControlNet"):
+        controlnet.read(tmp_path)
 
 
 def test_shards_stay_in_their_folder_and_weights_must_be_there(folder, tmp_path):

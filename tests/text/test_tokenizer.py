@@ -213,6 +213,8 @@ ENDS = {"<|startoftext|>": 0, "<|endoftext|>": 1}
         ("[]", "", "JSON object"),
         ('{"a": 1}', "", "without a gap"),
         ('{"a": "x"}', "", "without a gap"),
+        ('{"a": "x", "b": 0}', "", "without a gap"),
+        ('{"a": [1], "b": {}}', "", "without a gap"),
         ('{"a": 0}', "", "no <|startoftext|>"),
         (json.dumps(ENDS), "a b c\n", "two symbols"),
         (json.dumps(ENDS), "a b\n", "do not fit its vocabulary"),
@@ -234,7 +236,14 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model", [None, [], {"vocab": ENDS, "merges": 3}, {"vocab": ENDS, "merges": [[1, 2]]}]
+    "model",
+    [
+        None,
+        [],
+        {"vocab": ENDS, "merges": 3},
+        {"vocab": ENDS, "merges": [[1, 2]]},
+        {"vocab": ENDS, "merges": [1]},
+    ],
 )
 def test_a_damaged_tokenizer_json_is_refused(tmp_path, model):
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))

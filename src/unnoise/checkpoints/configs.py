@@ -13,7 +13,7 @@ from unnoise.networks.vae import AutoEncoderConfig
 Table = Mapping[str, Any]
 
 # A file must not make us build for minutes before its tensors are compared with what it describes.
-_DEPTHS = {"layers_per_block", "transformer_layers_per_block", "num_hidden_layers"}
+_DEPTHS = {"layers_per_block", "transformer_layers_per_block", "num_hidden_layers", "num_res_blocks"}
 _DEEPEST, _WIDEST = 100, 2**17
 
 # Settings that change what is computed, with the only value that is computed here.

@@ -131,11 +131,11 @@ def _folder(folder: Path) -> Part:
         )
     try:
         config, linear = unet_config(_as_unet(table))
+        hints = (3, *map(int, table.get(_HINTS, (16, 32, 96, 256))))
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
         ) from error
-    hints = (3, *table.get(_HINTS, (16, 32, 96, 256)))
     files = weight_files(folder, "diffusion_pytorch_model")
     layout = layouts.control.diffusers(linear, 2 * len(hints) - 2)
     return Part(ControlNetConfig(config, hints), layout, files, folder)
@@ -164,11 +164,11 @@ def _file(path: Path) -> Part:
         )
     entry = own.get("input_blocks.0.0.weight", (0, 4))
     try:
-        config = told.unet_config({**own, "out.2.weight": (entry[1], 0)})
+        config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), _hints(own))
     except (InputError, IndexError) as error:
         raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
-    layout = layouts.control.original(config, told.linear_projection(own), prefix)
-    return Part(ControlNetConfig(config, _hints(own)), layout, (path,), path)
+    layout = layouts.control.original(config.unet, told.linear_projection(own), prefix)
+    return Part(config, layout, (path,), path)
 
 
 def _hints(shapes: Shapes) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
     try:
         rest = _READERS[family.name](path, shapes)
         config = told.unet_config(unet)
-    except InputError as error:
+    except (InputError, IndexError, ValueError, ZeroDivisionError) as error:  # of shapes that no weight has
         raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
     check_channels(path, config)
     prediction = prediction or _prediction(family, config, weights)

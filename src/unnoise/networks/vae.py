@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unnoise.errors import InputError
 from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
+from unnoise.networks.unet.config import LAYERS
 from unnoise.networks.unet.in_place import plus, silu
 from unnoise.networks.unet.layers import Convolution
 from unnoise.networks.unet.norm import GroupNorm
@@ -51,6 +52,10 @@ class AutoEncoderConfig(Settings):
             raise InputError(
                 f"widths is {self.widths} and norm_groups {self.norm_groups}; give each level a multiple of "
                 "norm_groups."
+            )
+        if self.blocks * len(self.widths) > LAYERS:
+            raise InputError(
+                f"blocks is {self.blocks} in {len(self.widths)} levels; give at most {LAYERS} in all."
             )
         if not self.scale > 0.0:
             raise InputError(f"scale is {self.scale!r}; give a positive number, for example 0.18215.")

@@ -162,18 +162,17 @@ def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
     """Rows "a b" or ["a", "b"] as pairs."""
     if not isinstance(rows, list):
         raise FileError(f"the merges must be a list of pairs; got {str(rows)[:60]}. Fetch the file again.")
-    pairs = [tuple(row.rstrip("\r").split(" ")) if isinstance(row, str) else tuple(row) for row in rows]
+    pairs = [tuple(row.rstrip("\r").split(" ")) if isinstance(row, str) else row for row in rows]
     for pair in pairs:
-        if len(pair) != 2:
-            raise FileError(
-                f"a merge must be two symbols; got {' '.join(map(str, pair))!r}. Fetch the file again."
-            )
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise FileError(f"a merge must be two symbols; got {str(pair)[:60]}. Fetch the file again.")
     return tuple((a, b) for a, b in pairs)
 
 
 def _in_order(numbers: object, folder: Path) -> tuple[str, ...]:
     """Symbols by id; the ids must be 0, 1, 2, ... without a gap."""
-    if not isinstance(numbers, dict) or sorted(numbers.values()) != list(range(len(numbers))):
+    ids = [each for each in numbers.values() if type(each) is int] if isinstance(numbers, dict) else []
+    if not isinstance(numbers, dict) or sorted(ids) != list(range(len(numbers))):
         raise FileError(
             f"the vocabulary in '{folder}' must number its symbols 0, 1, 2, ... without a gap. "
             "Fetch it again."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.networks.settings import Settings
 
+LAYERS = 200
+"""Most layers on the way down: published networks have some forty, and a file must not make us build for minutes."""
 RESAMPLE = ("conv", "conv_same", "residual")
 SINUSOID = ("ddpm", "adm")
 
@@ -125,8 +127,16 @@ class UNetConfig(Settings):
                 )
         if self.widths[0] % 2:
             raise InputError(f"the first width is {self.widths[0]}; give an even one, for sines and cosines.")
+        self._check_depth(levels)
+
+    def _check_depth(self, levels: int) -> None:
         if any(self.blocks_at(level) < 1 for level in range(levels)):
             raise InputError(f"blocks is {self.blocks}; give each level at least 1.")
+        layers = sum(self.blocks_at(level) * (1 + self.attention_at(level)) for level in range(levels))
+        if layers > LAYERS:
+            raise InputError(
+                f"blocks and attention make {layers:,} layers on the way down; give at most {LAYERS}."
+            )
 
     def _check_names(self) -> None:
         for name, allowed in (("resample", RESAMPLE), ("sinusoid", SINUSOID)):
