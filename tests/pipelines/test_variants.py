@@ -77,7 +77,7 @@ def test_inpainting_with_an_empty_mask_returns_the_input(model, name, options):
     assert "dark everywhere" in made.notes[0]
 
 
-@pytest.mark.parametrize("name", ["DPM++ 2M", "Heun", "Euler"])
+@pytest.mark.parametrize("name", ["DPM++ 2M", "Heun", "Euler", "Euler CFG++"])
 def test_known_places_stand_at_every_level_where_noise_puts_them(name):
     model = tiny_model()
     given, fresh = picture(model), half(model)

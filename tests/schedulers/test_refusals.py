@@ -45,6 +45,10 @@ CASES = {
         lambda: Scheduler(grids.Karras(), heuristics.ipndm(), noise.SDE()).plan(SD, 5),
         "use unknown='x0'",
     ),
+    "an eta beyond float64": (
+        lambda: Scheduler(grids.Karras(), Adams(1), noise.SDE(100.0)).plan(EDM(), 5),
+        "give eta of 1 or so",
+    ),
     "a mean of steps' lengths with noise": (
         lambda: Scheduler(grids.Karras(), heuristics.MeanStep(), noise.SDE()).plan(SD, 5),
         "has no noise rule",

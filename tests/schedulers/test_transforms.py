@@ -8,7 +8,7 @@ from unnoise.process.prediction import Preconditioned
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, grids, noise
 from unnoise.schedulers.consistency import Consistency
-from unnoise.schedulers.solvers import Adams
+from unnoise.schedulers.solvers import Adams, CFGPlusPlus
 from unnoise.schedulers.transforms import Blend, Boundary, Clip, DynamicThreshold, transformed
 
 SCHEDULE = DiscreteVP.linear()
@@ -63,6 +63,22 @@ def test_a_masked_run_ends_with_the_known_part_untouched():
     plan = Scheduler(solver=Adams(2)).plan(SCHEDULE, 8)
     *_, last = plan.run(denoise, torch.randn(1, 3).double())
     assert last.x[0, :2].tolist() == pytest.approx([0.7, -0.3], abs=1e-12)
+
+
+def test_a_mask_holds_the_known_part_at_its_own_noise_along_cfg_plus_plus_too():
+    """It is moved by what the network says without the prompt, which is known there as well."""
+    known, eps = torch.tensor([[0.7, -0.3]]).double(), torch.tensor([[1.1, -0.4]]).double()
+
+    def both(x, level):
+        estimate = Estimate.from_x0(x, level, 2.0 * GAUSSIAN.denoise(x, level))
+        estimate.half = Estimate.from_x0(x, level, GAUSSIAN.denoise(x, level))
+        return estimate
+
+    plan = Scheduler(solver=CFGPlusPlus()).plan(SCHEDULE, 8)
+    start = plan.levels[0]
+    x = start.alpha * known + start.sigma * eps
+    for step in plan.run(transformed(both, Blend(known, torch.zeros(1, 2))), x):
+        assert (step.x - step.level.alpha * known - step.level.sigma * eps).abs().max() < 1e-9
 
 
 def test_transforms_apply_in_their_order_to_whatever_denoise_gives():

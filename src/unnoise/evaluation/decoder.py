@@ -54,7 +54,7 @@ def _approximate_cdf(z: Tensor) -> Tensor:
 def nearest_level_log_likelihood(x0: Tensor, x: Tensor, level: Level, bins: int = 256) -> Tensor:
     """Log probability, in nats, of each grey level of x0 where only the slightly noisy x is known.
 
-    p(v | x) is proportional to N(x; alpha v, sigma^2) over the `bins` grey levels v (Kingma et al. 2021, eq. 13).
+    p(v | x) is proportional to N(x; alpha v, sigma^2) over the `bins` grey levels v (Kingma et al. 2021, eq. 8).
     x0, x: (batch, ...) in [-1, 1]; returns the same shape.
     """
     alpha, sigma = expand(level.alpha, x), expand(level.sigma, x)

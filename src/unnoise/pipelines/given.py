@@ -90,7 +90,7 @@ class Given:
         known = seen.prediction.target(clean, eps, level)
         output = torch.where(self.fresh, seen.output, known)
         made = Estimate(x, level, output, seen.prediction, seen.variance, seen.clip)
-        made.half = seen.half
+        made.half = None if seen.half is None else self._with_known(seen.half)
         return made
 
     @property

@@ -84,10 +84,11 @@ class Blend:
     mask: Tensor
 
     def __call__(self, estimate: Estimate) -> Estimate:
-        """The estimate whose x0 is mask * x0 + (1 - mask) * known."""
-        return _with_x0(
-            estimate, torch.lerp(self.known.to(estimate.x0), estimate.x0, self.mask.to(estimate.x0))
-        )
+        """The estimate whose x0 is mask * x0 + (1 - mask) * known, that of its half likewise: CFG++ follows both."""
+        x0 = estimate.x0
+        changed = _with_x0(estimate, torch.lerp(self.known.to(x0), x0, self.mask.to(x0)))
+        changed.half = None if estimate.half is None else self(estimate.half)
+        return changed
 
 
 @dataclass(frozen=True)

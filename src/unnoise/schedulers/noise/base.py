@@ -30,9 +30,15 @@ class Split:
 def clock(ratio: float, pace: float) -> float:
     """ratio^(-2 pace): on this clock the noise of the SDE of strength `pace` is one Brownian path, whatever the steps.
 
-    In y = x / (sigma ratio^pace) that SDE adds noise of variance clock(to) - clock(now), and nothing fades.
+    In y = x / (sigma ratio^pace) that SDE adds noise of variance clock(to) - clock(now), and nothing fades. Raises
+    InputError where the number is beyond float64.
     """
-    return 0.0 if ratio == math.inf else float(ratio ** (-2.0 * pace))
+    try:
+        return 0.0 if ratio == math.inf else float(ratio ** (-2.0 * pace))
+    except OverflowError as error:
+        raise InputError(
+            f"noise of strength {pace:g} is too much at ratio {ratio:g}; give eta of 1 or so."
+        ) from error
 
 
 def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
