@@ -114,6 +114,34 @@ def test_lokr_of_two_whole_matrices_has_scale_one_and_takes_kernels(model, tmp_p
     check(model, tmp_path, KERNEL, lambda w: delta, lokr_w1=w1, lokr_w2=w2, alpha=9.0)
 
 
+def test_lokr_of_a_convolution_with_a_core(model, tmp_path):
+    w1, core = normal(4, 4), normal(2, 2, 3, 3, seed=1, scale=1)
+    a, b = normal(2, 4, seed=2, scale=1), normal(2, 2, seed=3, scale=1)
+    second = sum(
+        core[p, q] * a[p][:, None, None, None] * b[q][None, :, None, None] for p in range(2) for q in range(2)
+    )
+    delta = torch.zeros(16, 8, 3, 3)
+    for i in range(4):
+        for j in range(4):
+            delta[4 * i : 4 * i + 4, 2 * j : 2 * j + 2] = w1[i, j] * second
+    tensors = {"lokr_w1": w1, "lokr_t2": core, "lokr_w2_a": a, "lokr_w2_b": b, "alpha": 2.0}
+    check(model, tmp_path, KERNEL, lambda w: delta, **tensors)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_lora_of_eight_bits_is_that_of_the_same_numbers_in_more(model, tmp_path, dtype, live):
+    a, b = normal(4, 64, scale=1).to(dtype), normal(16, 4, seed=1).to(dtype)
+    outputs = []
+    for name, each in (("small", (a, b)), ("wide", (a.float(), b.float()))):
+        tensors = {"lora_down__weight": each[0], "lora_up__weight": each[1], "alpha": 2.0}
+        path = one_layer(tmp_path / f"{name}.safetensors", LAYER, **tensors)
+        layer = with_one(model, path, 0.7, live).network.get_submodule(LAYER)
+        outputs.append(layer(normal(1, 5, 64, seed=2)))
+    assert torch.equal(*outputs)
+    assert not torch.equal(outputs[0], model.network.get_submodule(LAYER)(normal(1, 5, 64, seed=2)))
+
+
 @pytest.mark.parametrize("shape", [(16, 1), (1, 64)], ids=["outputs", "inputs"])
 def test_dora_turns_the_weight_and_gives_it_the_magnitude(model, tmp_path, shape):
     a, b, magnitude = normal(4, 64), normal(16, 4, seed=1), normal(*shape, seed=2).abs() + 0.5

@@ -251,3 +251,8 @@ def test_threads_do_not_change_the_picture(run, tiny, tmp_path, threads):
     made = np.asarray(images.open_picture(tmp_path / "x.png"), dtype=int)
     wanted = np.asarray(load(tiny)("a seven", seed=1, steps=2).images[0], dtype=int)
     assert abs(made - wanted).max() <= 1  # a last digit of float32 may round to the next of 256 greys
+
+
+def test_a_path_in_the_home_of_nobody_is_told(run):
+    status, _, told = run("inspect", "~nobody-of-that-name/model")
+    assert (status, told[:46]) == (2, "unnoise: error: '~NAME' begins a path, and the")

@@ -251,6 +251,8 @@ def test_wrong_input_is_refused_in_words(change, message):
         ({"head_width": 96}, "do not split"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"blocks": 0}, "blocks is 0"),
+        ({"blocks": ()}, "one a level"),
+        ({"dropout": ()}, "one a level"),
         ({"in_channels": 0}, "in_channels is 0"),
         ({"patch": 1.5}, "patch is 1.5"),
         ({"norm_eps": "x"}, "norm_eps is 'x'"),

@@ -84,7 +84,7 @@ def load(
         check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
         model = _build(manifest, device or "cpu", dtype or torch.float32, _title(name_or_path, folder))
-    except (InputError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (InputError, TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
     for name, target in _state(model).items():
         target.copy_(tensors[name])

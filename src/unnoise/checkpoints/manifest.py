@@ -93,7 +93,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         return _manifest(table)
-    except (InputError, TypeError) as error:
+    except (InputError, TypeError, OverflowError) as error:
         raise CheckpointError(f"'{path}': {error}") from error
 
 

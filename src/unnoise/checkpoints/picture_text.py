@@ -87,7 +87,15 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
             )
         tokenizer = tokenizer_from_config(values["vocabulary"])
         sha256, card = str(values["sha256"]), dict(values["card"])
-    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        RecursionError,
+        InputError,
+    ) as error:
         raise CheckpointError(f"'{folder / FILE}' does not describe an encoder: {error}") from error
     path = folder / WEIGHTS
     check_header(path, read_header(path), network.state_dict(), FILE)

@@ -24,10 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()  # a reader that has gone away shows here, not as a traceback at exit
         return status
-    except (Refused, InputError) as error:
-        return _failed(error, 2)
-    except UnnoiseError as error:
-        return _failed(error, 1)
+    except (Refused, UnnoiseError) as error:
+        return _failed(error, 2 if isinstance(error, Refused | InputError) else 1)
     except MemoryError:
         return _failed("out of memory; ask for fewer or smaller pictures.", 1)
     except KeyboardInterrupt:
@@ -35,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # as pathlib says it
+            raise
+        return _failed("'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2)
     except OSError as error:
         where = "" if error.filename is None else f"'{error.filename}': "
         return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)

@@ -95,7 +95,8 @@ def _loha(factors: Mapping[str, Tensor]) -> Tensor:
 
 def _lokr(factors: Mapping[str, Tensor]) -> Tensor:
     first, second = _pair(factors, "lokr_w1", ""), _pair(factors, "lokr_w2", "lokr_t2")
-    return torch.kron(first.view(*first.shape, *(1,) * (second.ndim - first.ndim)), second)
+    # a Tucker product comes with its axes turned, which torch's kernel refuses
+    return torch.kron(first.view(*first.shape, *(1,) * (second.ndim - first.ndim)), second.contiguous())
 
 
 def _pair(factors: Mapping[str, Tensor], name: str, core: str) -> Tensor:

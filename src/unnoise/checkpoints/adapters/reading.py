@@ -119,7 +119,9 @@ def _taken(path: Path, weights: Weights, name: str) -> Tensor:
     tensor = weights.take(name).clone()
     if not bool(torch.isfinite(tensor.float()).all()):
         raise CheckpointError(f"'{path}': {name!r} holds numbers that are not finite. Fetch the file again.")
-    return tensor
+    return (
+        tensor.float() if tensor.dtype.itemsize == 1 else tensor
+    )  # torch multiplies no numbers of eight bits
 
 
 def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:

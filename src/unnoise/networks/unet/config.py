@@ -115,7 +115,7 @@ class UNetConfig(Settings):
             raise InputError("widths is empty; give the channels of each level, for example (32, 64).")
         for name in ("blocks", "attention", "dropout"):
             value = getattr(self, name)
-            if isinstance(value, tuple) and value and len(value) != levels:
+            if isinstance(value, tuple) and len(value) != levels and (value or name != "attention"):
                 raise InputError(
                     f"{name} is {value} for {levels} levels of widths {self.widths}; give one a level."
                 )
