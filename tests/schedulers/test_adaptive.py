@@ -10,6 +10,7 @@ from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.schedulers import grids, names, noise
 from unnoise.schedulers.adaptive import Adaptive, Controller
+from unnoise.schedulers.restart import Restart
 from unnoise.schedulers.solvers import Adams, Heun, Midpoint, RungeKutta, Stage, ThreeStage, TwoStage
 
 SCHEDULE = DiscreteVP.scaled_linear()
@@ -167,6 +168,7 @@ def test_times_that_nobody_knows_are_not_given_out():
 
 
 def test_noise_and_multistep_solvers_are_refused_with_a_tolerance():
-    for part in ({"noise": noise.SDE()}, {"solver": Adams(2)}):
+    again = Restart(grids.Exponential(), steps=3)
+    for part in ({"noise": noise.SDE()}, {"solver": Adams(2)}, {"grid": again}):
         with pytest.raises(InputError, match="Runge-Kutta"):
-            replace(names.get("DPM adaptive"), **part).plan(SCHEDULE, 5)
+            replace(names.get("DPM adaptive"), **part).plan(SCHEDULE, 12)

@@ -209,9 +209,11 @@ class ToTolerance(Scheduler):
     adaptive: Adaptive = field(default_factory=Adaptive)
 
     def plan(self, schedule: NoiseSchedule, steps: int) -> AdaptivePlan:
-        """As `Scheduler.plan`. Raises InputError for fresh noise, and a solver whose error cannot be estimated."""
-        if self.noise.stochastic or not isinstance(self.solver, RungeKutta):
-            raise InputError("steps to a tolerance need a Runge-Kutta solver and no fresh noise.")
+        """As `Scheduler.plan`. Raises InputError for fresh noise, restarts, and a solver that cannot tell its error."""
+        if self.stochastic or not isinstance(self.solver, RungeKutta):
+            raise InputError(
+                "steps to a tolerance need a Runge-Kutta solver and no fresh noise, nor restarts."
+            )
         parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
         return AdaptivePlan(schedule, parts, 1, False, adaptive=replace(self.adaptive, solver=self.solver))
 

@@ -108,7 +108,7 @@ class MeanStep(OneLook):
             return Adams(1).move(leg)
         steps = [0.5 * (float(b.log_snr) - float(a.log_snr)) for a, b in ((now, to), (leg.past[0], now))]
         mass = -float(to.alpha) * math.expm1(-0.5 * sum(steps))
-        part = 0.5 * min(steps) / max(steps)
+        part = 0.5 / max(steps[0] / steps[1], steps[1] / steps[0])  # on the way up both are negative
         return last_move("x0", (mass * (1.0 + part), -mass * part), now, leg.split)
 
 
