@@ -480,3 +480,9 @@ def test_inspect_tells_kind_rank_family_and_what_is_touched(tmp_path):
     facts = summary.details
     assert (facts["what"], facts["ranks"], facts["family"]) == ("LoRA", "4 (1)", "SDXL")
     assert (facts["names"], facts["touches"]) == ("kohya", "unet attention (1)")
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -101, 10**400, True, "1"])
+def test_a_weight_that_is_no_number_for_a_lora_is_refused(weight):
+    with pytest.raises(InputError, match="weight is"):
+        Lora("ink", weight)

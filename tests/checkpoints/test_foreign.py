@@ -383,7 +383,7 @@ def test_a_controlnet_of_scalars_is_refused(tmp_path, change):
         controlnet.read(tmp_path / "edges.safetensors")
 
 
-@pytest.mark.parametrize("hints", [3, "x", [None], [[1]]])
+@pytest.mark.parametrize("hints", [3, "x", [None], [[1]], [], [16, -1]])
 def test_hints_of_a_controlnet_that_are_no_numbers_are_refused(folder, tmp_path, hints):
     table = json.loads((folder / UNET_JSON).read_text())
     del table["out_channels"], table["up_block_types"]

@@ -130,15 +130,15 @@ def _folder(folder: Path) -> Part:
             "expected."
         )
     try:
-        config, linear = unet_config(_as_unet(table))
-        hints = (3, *map(int, table.get(_HINTS, (16, 32, 96, 256))))
+        unet, linear = unet_config(_as_unet(table))
+        config = ControlNetConfig(unet, (3, *map(int, table.get(_HINTS, (16, 32, 96, 256)))))
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
         ) from error
     files = weight_files(folder, "diffusion_pytorch_model")
-    layout = layouts.control.diffusers(linear, 2 * len(hints) - 2)
-    return Part(ControlNetConfig(config, hints), layout, files, folder)
+    layout = layouts.control.diffusers(linear, 2 * len(config.hints) - 2)
+    return Part(config, layout, files, folder)
 
 
 def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.errors import InputError
 from unnoise.networks.unet.attention import CrossAttention, TextMemory
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.picture_adapter import PictureAdapter
@@ -28,6 +29,10 @@ class ControlNetConfig:
 
     unet: UNetConfig
     hints: tuple[int, ...] = (3, 16, 32, 96, 256)
+
+    def __post_init__(self) -> None:
+        if len(self.hints) < 2 or min(self.hints) < 1:
+            raise InputError(f"hints is {self.hints}; give the picture's channels and those of each level.")
 
 
 class ControlNet(UNet):
