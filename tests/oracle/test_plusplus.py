@@ -9,6 +9,7 @@ from closed_forms import GAUSSIAN, MIXTURE, SCHEDULES
 from tiny_model import tiny_model
 from unnoise.errors import InputError
 from unnoise.pipelines import TextToImage
+from unnoise.pipelines.combining import Interval, Scale
 from unnoise.process import EDM, DiscreteVP, Estimate
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, grids, names, noise, solvers
@@ -76,6 +77,21 @@ def test_a_pipeline_asks_for_both_halves_at_guidance_one_too():
     unprompted = TextToImage(tiny_model(text=False))  # has no halves: the plain method
     pictures = [unprompted(seed=1, steps=3, scheduler=name).arrays[0] for name in ("Euler CFG++", "Euler")]
     assert abs(pictures[0] - pictures[1]).max() < 1e-4
+
+
+def test_outside_an_interval_of_guidance_a_step_is_the_solver_s_own():
+    """CFG++ of strength 1 there would be more guidance than inside."""
+    pipe = TextToImage(tiny_model())
+    guidance = Interval(Scale(0.6), 0.3, 3.0)
+    run = pipe.denoise("a seven", seed=1, steps=6, scheduler="Euler CFG++", guidance=guidance)
+    states = [run.noise, *(step.x for step in run)]
+    inside = 0
+    for (x, after), step in zip(pairwise(states), run._plan.steps, strict=True):
+        seen = run.estimate(x, step.start)
+        noise = seen.half.noise if 0.3 < step.start.ratio <= 3.0 else seen.noise
+        inside += 0.3 < step.start.ratio <= 3.0
+        assert (after - step.to.alpha * seen.x0 - step.to.sigma * noise).abs().max() < 1e-5
+    assert 0 < inside < 6
 
 
 def test_what_cannot_be_is_refused():

@@ -138,9 +138,10 @@ class Guided:
         asked: where the run stands, for guidance that depends on it.
         """
         guidance, seen = as_guidance(self.guidance), self._with_beside(x)
-        guided = guidance.scale != 1.0 and guidance.heeds(asked)
-        if not guided and not self.both:
-            return self._ask(seen, time, self.condition if guidance.scale == 1.0 else self._prompts)
+        guided = guidance.scale != 1.0
+        if not (guided or self.both) or not guidance.heeds(asked):
+            out = self._ask(seen, time, self._prompts if guided or self.both else self.condition)
+            return Halves(out, out) if self.both else out
         without, out = self._halves(seen, time)
         if guided:
             pair = without[:, : x.shape[1]], out[:, : x.shape[1]]
