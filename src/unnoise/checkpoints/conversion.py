@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from unnoise.checkpoints import layouts
@@ -25,7 +24,7 @@ from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.needed import PARTS
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
-from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
+from unnoise.checkpoints.weights import DTYPES, Weights, open_weights, write_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import building_folder, check_new, replacing
 from unnoise.networks.text_encoder import TextEncoderConfig
@@ -113,7 +112,7 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
                 tables[folder] = text_table(part.config)
             (temporary / folder).mkdir()
             tensors = dict(_moved(name, part, _diffusers(found, part), changes))
-            save_file(tensors, temporary / folder / f"{PARTS[folder]}.safetensors", metadata={"format": "pt"})
+            write_weights(tensors, temporary / folder / f"{PARTS[folder]}.safetensors", {"format": "pt"})
             _write(temporary / folder / "config.json", tables[folder])
         for name, tokenizer in zip(_family(found).encoders, found.tokenizers, strict=True):
             assert isinstance(tokenizer, Tokenizer)
@@ -148,7 +147,7 @@ def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
     with replacing(target) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "modelspec.prediction_type": kind})
+        write_weights(tensors, temporary, {"format": "pt", "modelspec.prediction_type": kind})
 
 
 def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iterator[tuple[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from unnoise.checkpoints.header import TensorInfo, read_header
@@ -40,6 +42,23 @@ class Weights:
     infos: dict[str, TensorInfo]
     take: Callable[[str], Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """A .safetensors file, the same to the byte whenever the same is written.
+
+    safetensors itself puts the metadata in another order each time, so that a file made twice has two hashes.
+    """
+    save_file(dict(tensors), path, dict(metadata))
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        told = header.pop("__metadata__", {})
+        ordered = {"__metadata__": dict(sorted(told.items())), **header}
+        text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def open_weights(paths: Iterable[Path]) -> Weights:

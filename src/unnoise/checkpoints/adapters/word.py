@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unnoise.checkpoints.adapters.applied import apply, twin
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.model import Model, Tower
-from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled
+from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled, write_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import check_new, replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
@@ -146,7 +145,7 @@ def write_word(path: str | Path, word: Word) -> Path:
         name: table.detach().cpu().contiguous() for name, table in zip(names, word.tables, strict=True)
     }
     with replacing(target) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        write_weights(tensors, temporary, {"format": "pt"})
     return target
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.places import Place, names_for, parts_of
 from unnoise.checkpoints.families import SD1, SD2, SDXL
 from unnoise.checkpoints.model import Model
+from unnoise.checkpoints.weights import write_weights
 from unnoise.files import check_new, replacing
 
 _VERSIONS = {SD1.name: "sd_v1", SD2.name: "sd_v2", SDXL.name: "sdxl_base_v1-0"}
@@ -33,7 +33,7 @@ def write(
     for place, change in changes.items():
         tensors |= _layer(names[place], change, is_convolution(place, model))
     with replacing(target) as temporary:
-        save_file(tensors, temporary, metadata={**_facts(model, list(changes.values())), **(metadata or {})})
+        write_weights(tensors, temporary, {**_facts(model, list(changes.values())), **(metadata or {})})
     return target
 
 
