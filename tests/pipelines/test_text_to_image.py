@@ -312,7 +312,7 @@ BAD = [
     ({"steps": 1.5}, "steps is 1.5"),
     ({"steps": 1001}, "steps is 1001"),
     ({"steps": True}, "steps is True"),
-    ({"scheduler": 3}, "scheduler is '3'"),
+    ({"scheduler": 3}, "scheduler is 3; "),
     ({"steps": "20"}, "steps is '20'"),
     ({"guidance": float("nan")}, "guidance is nan"),
     ({"guidance": float("inf")}, "guidance is inf"),

@@ -47,7 +47,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
         return name
     if not isinstance(name, str):
         raise InputError(
-            f"scheduler is {str(name)[:80]!r}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
+            f"scheduler is {repr(name)[:80]}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
         )
     if name.startswith(tuned.PREFIX):
         tuned.check_plain(name, compat, grid)
