@@ -400,8 +400,6 @@ REFUSED = [
     (lambda d, x: bits_per_dim(d, x * 3.0), "floats from -1 to 1"),
     (lambda d, x: bits_per_dim(d, x * 0.501), "none of the 256 grey levels"),
     (lambda d, x: bits_per_dim(d, x, "nll"), "'vlb', 'vdm' or 'ode'"),
-    (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1"),
-    (lambda d, x: bits_per_dim(d, x, batch=0), "batch is 0"),
     (lambda d, x: bits_per_dim(d, (x > 0).to(torch.uint8), bins=2), "none of the 2 grey levels"),
     (lambda d, x: bits_per_dim(d, x, steps=1), "from 2 to 20"),
     (lambda d, x: bits_per_dim(d, x, calls=1), "at least 2"),

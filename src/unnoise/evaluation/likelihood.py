@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Literal
 
 import torch
@@ -65,9 +64,6 @@ def bits_per_dim(
     if space not in _UNITS:
         raise InputError(f"space is {space!r}; give 'pixels', 'numbers' or 'latent'.")
     check_cdf(cdf)
-    for name, value, least in (("bins", bins, 2), ("batch", batch, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-            raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))

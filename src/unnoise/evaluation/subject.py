@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -36,8 +37,7 @@ class Subject:
     told: Told | None = None
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise InputError(f"batch is {self.batch}; give a whole number from 1, for example 64.")
+        _check_whole("batch", self.batch, 1)
 
     def __len__(self) -> int:
         return len(self.x0)
@@ -93,8 +93,7 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
-    if bins < 2:
-        raise InputError(f"bins is {bins}; give the number of grey levels, at least 2, usually 256.")
+    _check_whole("bins", bins, 2)
     check_range(images)
     limit = 0.05
     if images.dtype == torch.uint8:
@@ -111,3 +110,8 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
         )
     exact = place.round() * 2.0 / (bins - 1) - 1.0
     return exact.to(images.dtype)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")

@@ -39,7 +39,7 @@ class Blocks(Solver):
         the method.
         """
         check_no_noise("DPM fast", leg)
-        if len({float(one.ratio) > float(other.ratio) for one, other in pairwise(leg.levels)}) > 1:
+        if leg.index == 0 and _turns(leg.levels):
             raise InputError(
                 "DPM fast counts its blocks on a grid that never turns; use one without restarts."
             )
@@ -58,6 +58,11 @@ class Blocks(Solver):
             kept /= before
             factors = [factor - kept * had for factor, had in zip(factors, [*told, 0.0], strict=True)]
         return Look(leg.now), Move(kept, tuple(reversed(factors)), "noise")
+
+
+def _turns(levels: tuple[Level, ...]) -> bool:
+    """Whether noise both falls and rises on the way."""
+    return len({float(one.ratio) > float(other.ratio) for one, other in pairwise(levels)}) > 1
 
 
 def _from_first(block: tuple[Level, ...], place: int) -> tuple[float, list[float]]:
