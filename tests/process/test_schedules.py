@@ -61,6 +61,23 @@ def test_times_outside_the_range_are_refused_with_the_range(schedule):
             schedule.level(time)
 
 
+@given(st.floats(0.1, 1.0))
+def test_an_end_that_float32_has_rounded_is_still_the_end(end):
+    for schedule in (Flow(end=end), Cosine(end=end), EDM(sigma_max=80.0 * end)):
+        rounded = schedule.level(torch.tensor([schedule.noisiest.time], dtype=torch.float32))
+        assert rounded.time.item() <= schedule.noisiest.time
+        assert rounded.sigma.item() == pytest.approx(schedule.noisiest.sigma, rel=1e-6)
+
+
+@schedules
+def test_beyond_the_noisiest_level_the_time_is_its_time(schedule):
+    if schedule.noisiest.alpha == 0.0:
+        return
+    beyond = schedule.at_ratio(10.0 * schedule.noisiest.ratio)
+    assert beyond.time == schedule.noisiest.time
+    assert beyond.ratio == pytest.approx(10.0 * schedule.noisiest.ratio)
+
+
 @pytest.mark.parametrize("name", ["cosine", "cosine_offset", "flow", "flow_shifted", "zero_terminal"])
 def test_schedules_that_end_without_signal_do_so_exactly(name):
     noisiest = SCHEDULES[name].noisiest
