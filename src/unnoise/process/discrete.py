@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
+CURVES: tuple[Curve, ...] = get_args(Curve)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,14 @@ class DiscreteVP(NoiseSchedule):
     table: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}; a noise schedule needs at least 1, usually 1000.")
+        if self.curve not in CURVES:
+            raise InputError(f"curve is {self.curve!r}; give one of {', '.join(CURVES)}.")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, Integral) or self.steps < 1:
+            raise InputError(f"steps is {self.steps!r}; give a whole number from 1, usually 1000.")
+        if self.curve == "table" and len(self.table) != self.steps:
+            raise InputError(
+                f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."
+            )
         if self.zero_terminal and self.steps < 2:
             raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
         if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):

@@ -12,7 +12,6 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.process.level import Level, Scalar, as_tensor, like
 
-
 _ROUNDING = 1e-7  # float32's, of a number near 1
 
 
