@@ -255,6 +255,14 @@ def test_a_list_may_hold_its_own_end():
     assert by_list.steps[:-1] == by_rule.steps[:-1]
 
 
+def test_a_list_of_levels_may_be_a_tensor_or_an_array():
+    schedule, listed = DiscreteVP.scaled_linear(), (10.0, 1.0, 0.25)
+    plans = [
+        Scheduler(grids.Ratios(kind(listed))).plan(schedule, 3) for kind in (tuple, torch.tensor, np.array)
+    ]
+    assert plans[0].levels == plans[1].levels == plans[2].levels
+
+
 def test_explicit_lists_are_taken_as_they_are():
     plan = Scheduler(grids.Ratios((14.0, 3.0, 0.5))).plan(DiscreteVP.scaled_linear(), 3)
     assert [float(level.ratio) for level in plan.levels] == pytest.approx([14.0, 3.0, 0.5, 0.0])
