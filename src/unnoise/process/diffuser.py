@@ -79,8 +79,8 @@ class Diffuser:
         variance, learned = None, isinstance(self.variance, LearnedRange)
         if x.dim() > 1 and output.shape[1] != (1 + learned) * x.shape[1]:
             raise InputError(
-                f"a {'learned' if learned else 'fixed'} variance needs {(1 + learned) * x.shape[1]} output channels for "
-                f"{x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a network with "
+                f"a {'learned' if learned else 'fixed'} variance needs {(1 + learned) * x.shape[1]} output channels "
+                f"for {x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a network with "
                 "twice as many, a fixed one else."
             )
         if learned:

@@ -158,7 +158,7 @@ class Adaptive:
         error = float(miss.detach().pow(2).reshape(len(x), -1).mean(1).max().sqrt())
         if not math.isfinite(error):
             raise NonFiniteError(
-                f"the step from ratio {float(now.ratio):g} left the finite numbers; look at what the network says there."
+                f"the step from ratio {float(now.ratio):g} left the finite numbers; look at what the network says."
             )
         return error
 
