@@ -80,8 +80,8 @@ class Diffuser:
         if x.dim() > 1 and output.shape[1] != (1 + learned) * x.shape[1]:
             raise InputError(
                 f"a {'learned' if learned else 'fixed'} variance needs {(1 + learned) * x.shape[1]} output channels "
-                f"for {x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a network with "
-                "twice as many, a fixed one else."
+                f"for {x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a "
+                "network with twice as many, a fixed one else."
             )
         if learned:
             output, variance = output.chunk(2, dim=1)
