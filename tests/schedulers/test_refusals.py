@@ -69,6 +69,18 @@ CASES = {
     "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
     "half an order": (lambda: Adams(1.5), "order is 1.5"),
     "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
+    "inversion with a jump to clean data at its end": (
+        lambda: Scheduler(grids.Reverse(grids.Karras())).plan(SD, 5),
+        "final=Stop() for one that goes up",
+    ),
+    "a list with the clean end, stretched": (
+        lambda: Scheduler(grids.Stretched((14.0, 1.0, 0.0))).plan(SD, 5),
+        "3 ratios from 14 to 0 cannot be stretched",
+    ),
+    "a list of one, stretched": (
+        lambda: Scheduler(grids.Stretched((14.0,))).plan(SD, 5),
+        "two or more positive ones",
+    ),
     "inversion along an SDE": (
         lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.SDE(), final=finals.Stop()).plan(SD, 5),
         "deterministic",

@@ -105,7 +105,7 @@ class EDM(NoiseSchedule):
         return torch.ones_like(time), time
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        return torch.exp(-0.5 * log_snr)
+        return torch.exp(-0.5 * log_snr).clamp(max=self.sigma_max)
 
     def _scaled(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
         if bool((log_snr == -math.inf).any()):

@@ -73,7 +73,9 @@ def read(path: str | Path) -> Tuned:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _foreign(path) from error
     numbers = (*found.ratios[1:], *(number for row in found.changes for number in row))
-    if len(found.changes) != len(found.ratios) or not all(map(math.isfinite, numbers)):
+    whole = len(found.changes) == len(found.ratios) and all(map(math.isfinite, numbers))
+    # A base that is a file could be this file.
+    if not whole or not all(ratio > 0.0 for ratio in found.ratios) or found.base.startswith(PREFIX):
         raise _foreign(path)
     return found
 

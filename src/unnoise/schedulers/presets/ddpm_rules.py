@@ -60,7 +60,7 @@ class DDPMRule(Rule):
         now, to = path.levels[i], path.levels[i + 1]
         assert path.abar is not None
         product = path.abar[int(number(now.time))]
-        before = path.abar[int(number(to.time))] if to.sigma != 0.0 else torch.ones(())
+        before = path.abar[int(number(to.time))] if to.sigma != 0.0 else torch.ones_like(product)
         kept = product / before
         beta, left = 1 - kept, (1 - before) / (1 - product)
         of_x, of_x0 = number(kept**0.5 * left), number(before**0.5 * beta / (1 - product))

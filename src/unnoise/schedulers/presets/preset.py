@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, field
 
+import torch
+
 from unnoise.process import Flow, Level, NoiseSchedule, Scalar
 from unnoise.schedulers.grids import Karras
 from unnoise.schedulers.moves import Look, Move, PlannedStep
@@ -75,14 +77,15 @@ class Preset(Scheduler):
     def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
         """As `Scheduler.plan`; the number of steps may differ where the program's does."""
         steps = check_steps(steps, schedule)
-        path = self.rungs.path(schedule, steps)
-        begin = min(self.start, path.steps - 1)
-        planned = tuple(
-            PlannedStep(path.levels[i], self.rule.to(path, i, i - begin), self.rule.moves(path, i, i - begin))
-            for i in range(begin, path.steps)
-        )
+        with torch.device("cpu"):  # whatever torch's default is
+            path = self.rungs.path(schedule, steps)
+            begin = min(self.start, path.steps - 1)
+            planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         memory = max(1, *(len(move.of_estimates) for move in every))
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
         stochastic = any(move.noise != 0.0 for move in every)
         return Plan(told, planned, memory, stochastic, pure=path.pure and begin == 0)
+
+    def _step(self, path: Path, i: int, known: int) -> PlannedStep:
+        return PlannedStep(path.levels[i], self.rule.to(path, i, known), self.rule.moves(path, i, known))

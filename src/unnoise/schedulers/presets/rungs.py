@@ -178,6 +178,11 @@ def abar_level(known: Table, time: int) -> Level:
     return Level(float(time), float(abar**0.5), float((1 - abar) ** 0.5))
 
 
+def _ramp(start: float, end: float, count: int) -> Tensor:
+    """Equal steps in float32, whatever torch's default is."""
+    return torch.linspace(start, end, count, dtype=torch.float32)
+
+
 @dataclass(frozen=True)
 class FlowRungs(Rungs):
     """FlowMatchEulerDiscreteScheduler: the shift is applied to the table and again to the grid.
@@ -193,7 +198,7 @@ class FlowRungs(Rungs):
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
         total = self.table_steps
-        whole = torch.linspace(total, 1, total, dtype=torch.float32) / total
+        whole = _ramp(total, 1.0, total) / total
         whole = self.shift * whole / (1 + (self.shift - 1) * whole)
         sigmas = np.linspace(float(whole[0]) * total, float(whole[-1]) * total, steps) / total
         if not self.once:
@@ -210,7 +215,7 @@ class IPNDMRungs(Rungs):
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32; times are angles, as shares of a quarter turn."""
-        u = torch.cat([torch.linspace(1, 0, steps + 1)[:-1], torch.zeros(1)])
+        u = _ramp(1.0, 0.0, steps + 1)
         sigma = torch.sin(u * np.pi / 2) ** 2
         alpha = (1.0 - sigma**2) ** 0.5
         return _on_cosine(schedule, torch.atan2(sigma, alpha) / np.pi * 2, alpha, sigma)
@@ -222,7 +227,8 @@ class AngleRungs(Rungs):
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32."""
-        angles = torch.tensor([1.5708, 1.3, 0.0]) if steps == 2 else torch.linspace(1.5708, 0, steps + 1)
+        two = torch.tensor([1.5708, 1.3, 0.0], dtype=torch.float32)
+        angles = two if steps == 2 else _ramp(1.5708, 0.0, steps + 1)
         return _on_cosine(schedule, angles / np.pi * 2, torch.cos(angles), torch.sin(angles))
 
 
@@ -272,9 +278,9 @@ class EDMRungs(Rungs):
         low, high = _edm_ends(schedule)
         if self.sigmas == "karras":
             top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
-            sigmas = (top + torch.linspace(0, 1, steps) * (bottom - top)) ** 7.0
+            sigmas = (top + _ramp(0.0, 1.0, steps) * (bottom - top)) ** 7.0
         else:
-            sigmas = torch.linspace(np.log(low), np.log(high), steps).exp().flip(0)
+            sigmas = _ramp(np.log(low), np.log(high), steps).exp().flip(0)
         last = low if self.final == "sigma_min" else 0.0
         values = sigmas.double().numpy()
         return along(np.append(values, last), values, "ve")

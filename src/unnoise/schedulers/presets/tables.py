@@ -80,7 +80,7 @@ def _betas(schedule: DiscreteVP) -> Tensor:
     if schedule.curve == "scaled_linear":
         return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float32) ** 2
     if schedule.curve == "sigmoid":
-        return torch.sigmoid(torch.linspace(-6, 6, steps)) * (end - start) + start
+        return torch.sigmoid(torch.linspace(-6, 6, steps, dtype=torch.float32)) * (end - start) + start
     if schedule.curve == "cosine":
         signal = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
         return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)
