@@ -123,8 +123,6 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
             scheduler_table(found.schedule, found.prediction),
         )
         _write(temporary / "model_index.json", model_index(_family(found), _unet(found)))
-        for path in temporary.rglob("*.safetensors"):
-            path.chmod(0o644)
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
