@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from unnoise.checkpoints.layouts import Shape
-from unnoise.errors import CheckpointError
+from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
@@ -28,7 +28,7 @@ def linear_projection(unet: Shapes) -> bool:
 
 
 def unet_config(unet: Shapes) -> UNetConfig:
-    """Of the tensors under `model.diffusion_model.`.
+    """Of the tensors under `model.diffusion_model.`. Raises InputError where they make none.
 
     Nothing in a file tells the number of attention heads; in Stable Diffusion 1, whose projections are
     convolutions, it is 8, and later each head has a width of 64.
@@ -68,7 +68,7 @@ def unet_config(unet: Shapes) -> UNetConfig:
 
 
 def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
-    """Of the tensors under `first_stage_model.`; the scale of the latents is not in them."""
+    """Of the tensors under `first_stage_model.`; the scale of the latents is not in them. Raises InputError."""
     levels = _count(vae, "encoder.down.{}.block.0.conv1.weight")
     widths = tuple(_shape(vae, f"encoder.down.{level}.block.0.conv1.weight")[0] for level in range(levels))
     return AutoEncoderConfig(
@@ -83,7 +83,7 @@ def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
 
 
 def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
-    """Of CLIP's tensors as transformers names them, without the leading `text_model.`."""
+    """Of CLIP's tensors as transformers names them, without the leading `text_model.`. Raises InputError."""
     vocabulary, width = _shape(encoder, "embeddings.token_embedding.weight")
     return TextEncoderConfig(
         vocabulary=vocabulary,
@@ -98,7 +98,7 @@ def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
 
 
 def open_clip_config(encoder: Shapes, layers: int, projection: bool) -> TextEncoderConfig:
-    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is."""
+    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is. Raises InputError."""
     vocabulary, width = _shape(encoder, "token_embedding.weight")
     return TextEncoderConfig(
         vocabulary=vocabulary,
@@ -135,7 +135,7 @@ def _text_width(unet: Shapes) -> int:
 def _shape(shapes: Shapes, name: str) -> Shape:
     shape = shapes.get(name, ())
     if len(shape) < 2:
-        raise CheckpointError(
+        raise InputError(
             f"the tensor {name!r} is missing or {list(shape)} in shape; a whole Stable Diffusion model has it. "
             "Fetch the file again."
         )
