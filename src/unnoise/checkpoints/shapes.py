@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from unnoise.checkpoints.layouts import Shape
@@ -25,6 +24,11 @@ def inside(shapes: Shapes, prefix: str) -> dict[str, Shape]:
 def linear_projection(unet: Shapes) -> bool:
     """Whether the transformers' projections are linear layers (Stable Diffusion 2, XL), not 1x1 convolutions (1)."""
     return all(len(shape) == 2 for name, shape in unet.items() if name.endswith("proj_in.weight"))
+
+
+def text_width(unet: Shapes) -> int:
+    """Of the text that the cross-attention reads, in either layout; 0 without any."""
+    return next((shape[-1] for name, shape in unet.items() if name.endswith(".attn2.to_k.weight")), 0)
 
 
 def unet_config(unet: Shapes) -> UNetConfig:
@@ -60,7 +64,7 @@ def unet_config(unet: Shapes) -> UNetConfig:
         blocks=blocks[0] if len(set(blocks)) == 1 else tuple(blocks),
         attention=tuple(attention),
         mid_attention=_depth(unet, "middle_block.1."),
-        text_width=_text_width(unet),
+        text_width=text_width(unet),
         pooled_width=unet.get("label_emb.0.0.weight", (0, 0))[1],
         heads=1 if linear else 8,
         head_width=_HEAD if linear else 0,
@@ -125,11 +129,6 @@ def _count(shapes: Shapes, pattern: str) -> int:
 
 def _depth(unet: Shapes, place: str) -> int:
     return _count(unet, place + "transformer_blocks.{}.norm1.weight")
-
-
-def _text_width(unet: Shapes) -> int:
-    cross = re.compile(r".*\.attn2\.to_k\.weight")
-    return next((shape[-1] for name, shape in unet.items() if cross.fullmatch(name)), 0)
 
 
 def _shape(shapes: Shapes, name: str) -> Shape:
