@@ -23,6 +23,9 @@ _AXES = 64  # the most that torch's tensors have; the product of a million sizes
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 BYTES |= {"U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+"""How the names of pickles end."""
+
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 # Beginnings of a file -> what it is instead of a model, and a way on.

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+SUFFIXES = WEIGHTS
 SETTINGS = "adapter_config.json"
 """What makes a folder one that PEFT wrote."""
 
@@ -88,7 +89,7 @@ def _named(name: str, known: Sequence[Path]) -> Path | None:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
-    return sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def number(name: str, value: object) -> None:
@@ -106,7 +107,7 @@ def _parts(text: str) -> list[str]:
     if "=" in last or "," in last:
         file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")
         return [file, weight, last]
-    looks_like_path = "/" in last or "\\" in last or last.endswith(SUFFIXES)
+    looks_like_path = "/" in last or "\\" in last or last.lower().endswith(SUFFIXES)
     return [text] if looks_like_path else [left, last]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unnoise.checkpoints.adapters.applied import apply, twin
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
+from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled, write_weights
 from unnoise.errors import CheckpointError, InputError
@@ -164,7 +165,7 @@ def _and(numbers: list[int]) -> str:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    if path.suffix not in (".pt", ".bin", ".ckpt", ".pth"):
+    if path.suffix.lower() not in PICKLED:
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
     content = unpickled(path)
