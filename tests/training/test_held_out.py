@@ -129,6 +129,13 @@ def test_a_new_lowest_point_takes_the_verdict_back():
     assert told([1, 1.2, 1.3, 0.9, 0.8]) == [None, None, 10, None, None]
 
 
+def test_a_validation_that_is_not_finite_is_no_point_of_the_curve():
+    curve = held_out.Curve().then(1, torch.full((9,), torch.inf))
+    assert curve == held_out.Curve()
+    curve = curve.then(2, torch.ones(9)).then(3, torch.full((9,), torch.nan))
+    assert (curve.step, curve.best) == (2, (1.0,) * 9)
+
+
 def test_a_curve_is_plain_values_in_a_checkpoint():
     curve = held_out.Curve().then(5, torch.tensor([1.0, 2.0]))
     assert held_out.Curve.from_dict(curve.to_dict()) == curve

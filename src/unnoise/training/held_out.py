@@ -162,12 +162,16 @@ class Curve:
         return self.step if self.rises >= 2 else None
 
     def then(self, step: int, losses: Tensor) -> Curve:
-        """The curve with one more validation; losses: (pictures,)."""
-        if len(self.best) != len(losses) or float(losses.mean()) < sum(self.best) / len(self.best):
+        """The curve with one more validation; losses: (pictures,). One that is not finite says nothing."""
+        mean = float(losses.mean())
+        if not math.isfinite(mean):
+            return self
+        lowest = sum(self.best) / max(1, len(self.best))
+        if len(self.best) != len(losses) or mean < lowest:
             return Curve(step, tuple(losses.tolist()))
         above = losses - torch.tensor(self.best, dtype=losses.dtype)
         sure = float(above.mean()) > 3.0 * standard_error(above)
-        much = float(above.mean()) > 0.01 * sum(self.best) / len(self.best)
+        much = float(above.mean()) > 0.01 * lowest
         return Curve(self.step, self.best, self.rises + 1 if sure and much else 0)
 
     def to_dict(self) -> dict[str, Any]:
