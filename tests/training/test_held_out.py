@@ -61,6 +61,28 @@ def test_a_folder_of_held_out_pictures(tmp_path):
         config(f"data.held_out_from={other}", "data.held_out=0.1")
 
 
+def test_held_out_pictures_among_the_others_are_not_trained_on(tmp_path):
+    data = folder(tmp_path / "data", 10)
+    other = folder(data / "held", 9, seed=1)
+    (tmp_path / "link").symlink_to(other)
+    for name in (other, tmp_path / "link"):
+        seen, unseen = open_data(data, config(f"data.held_out_from={name}"))
+        assert {path.parent for path in seen.paths} == {data}
+        assert (len(seen), len(unseen)) == (10, 9)
+    with pytest.raises(InputError, match="in which all pictures to train on lie"):
+        open_data(data, config(f"data.held_out_from={data}"))
+
+
+def test_of_many_held_out_pictures_those_that_are_measured_are_of_all_folders(tmp_path):
+    unseen = open_pictures(folder(tmp_path / "data", 8), (1, 8, 8), config().data)
+    many = unseen.select([place // 100 for place in range(800)])
+    schedule = training.Trainer(tmp_path / "data", tmp_path / "run", config()).model.schedule
+    shown = torch.cat([part.x0 for band, part in held_out.batches(config(), many, schedule) if band == 0])
+    pixels = unseen.read(range(8)).float() / 127.5 - 1
+    counts = [(shown == picture).flatten(1).all(1).sum().item() for picture in pixels]
+    assert counts == [32] * 8
+
+
 def test_fixed_batches_do_not_depend_on_the_parts_they_are_computed_in(tmp_path):
     unseen = open_pictures(folder(tmp_path / "data", 10), (1, 8, 8), config().data)
     schedule = training.Trainer(tmp_path / "data", tmp_path / "run", config()).model.schedule

@@ -60,7 +60,14 @@ def test_a_run_in_a_folder_whose_name_is_no_text_has_a_page(tmp_path):
 
 def test_a_loss_that_float16_could_not_hold_is_told_and_has_no_place_in_the_chart(tmp_path, monkeypatch):
     entries = [
-        {"event": "held out", "step": step, "loss": loss, "error": 0.1, "bands": [loss], "overfitting_since": None}
+        {
+            "event": "held out",
+            "step": step,
+            "loss": loss,
+            "error": 0.1,
+            "bands": [loss],
+            "overfitting_since": None,
+        }
         for step, loss in ((1, math.inf), (2, 0.5), (3, math.nan))
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))

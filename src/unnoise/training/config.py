@@ -65,8 +65,8 @@ class DataConfig:
     decoded pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
     pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's
     layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
-    held_out_from: a folder of such pictures instead. bucket_step: pictures keep their aspect ratio, in batches of
-    one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
+    held_out_from: a folder of such pictures instead, which may lie among the others. bucket_step: pictures keep their
+    aspect ratio, in batches of one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
 
     caption: the words of every picture, instead of `captions`. latents: what a model of latents learns from, a "sample"
     of what its autoencoder says of the picture, drawn anew at each use, or its "mean". encoded_mb: pictures and

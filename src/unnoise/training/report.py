@@ -39,9 +39,7 @@ training does not see.</p>{_losses(steps, held)}</div>
 cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div>{_bound(held)}</div>
 {_numbers(held)}"""
     path = run / NAME
-    files.write_bytes(
-        path, page(f"Training {name}", body).encode("utf-8", "replace")
-    )  # names are any bytes
+    files.write_bytes(path, page(f"Training {name}", body).encode("utf-8", "replace"))  # names are any bytes
     return path
 
 
@@ -100,7 +98,9 @@ under the model, at most (continuous-time bound); the noise and the log-SNRs sta
 
 def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series:
     every = max(1, -(-len(pairs) // _MOST))
-    kept = [pair for pair in pairs[::every] if 0.0 < pair[1] < math.inf]  # what float16 could not hold has no place
+    kept = [
+        pair for pair in pairs[::every] if 0.0 < pair[1] < math.inf
+    ]  # what float16 could not hold has no place
     return Series(
         name, tuple(Point(step, loss, f"{name}, step {step:,}: {loss:.4g}") for step, loss in kept), colour
     )

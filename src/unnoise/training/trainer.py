@@ -327,8 +327,9 @@ def open_data(
     if config.data.held_out:
         pictures, unseen = held_out.split(pictures, config.data.held_out)
     elif config.data.held_out_from:
-        unseen = open_pictures(Path(config.data.held_out_from), shape, config.data)
-        held_out.check_count(unseen)
+        folder = Path(config.data.held_out_from).expanduser()
+        unseen = open_pictures(folder, shape, config.data)
+        pictures = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures
     if config.word.model:
         pictures = replace(pictures, captions=captions_with(config.word.word, pictures.captions))
