@@ -1,6 +1,7 @@
 """A folder of pictures: what is taken, how it is captioned, what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,20 @@ import torch
 from PIL import Image
 
 from unnoise.errors import DataError
-from unnoise.training import DataConfig, TrainConfig, order, run_folder
+from unnoise.process import Cosine
+from unnoise.training import (
+    DataConfig,
+    LossConfig,
+    RunConfig,
+    TrainConfig,
+    batches,
+    held_out,
+    order,
+    run_folder,
+)
 from unnoise.training.data import open_pictures
 from unnoise.training.pictures import read_picture
+from unnoise.training.prior import Prior
 from unnoise.training.repeats import repeated
 
 SHAPE = (3, 4, 4)
@@ -201,6 +213,22 @@ def test_a_picture_that_breaks_later_gives_way_to_the_next(tmp_path):
     assert torch.equal(lazy.read([1]), lazy.read([2]))
     with pytest.raises(DataError, match=r"1\.png"):
         strict.read([1])
+
+
+def test_the_words_of_a_batch_are_those_of_the_pictures_that_stand_in_for_broken_ones(tmp_path):
+    for number in range(4):
+        picture(tmp_path / "own" / f"{number}.png", value=number * 40)
+        (tmp_path / "own" / f"{number}.txt").write_text(str(number * 40), encoding="utf-8")
+    (tmp_path / "own" / "1.png").write_bytes(b"")
+    lazy = opened(tmp_path / "own", cache_mb=0)
+    config = TrainConfig(loss=LossConfig(caption_dropout=0.0), run=RunConfig(batch=8))
+    for pictures, every in ((lazy, 1), (replace(lazy, prior=Prior(lazy, 0.5)), 2)):
+        found = batches.draw(config, pictures, Cosine(), 0)
+        shown = ((found.x0[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+        assert [int(words) for words in found.captions] == shown
+        assert set(shown[::every]) == {0, 80, 120}
+    parts = list(held_out.batches(config, lazy, Cosine()))
+    assert parts[0][1].captions == ("0", "80", "80", "120")
 
 
 def test_folders_that_name_repeats_count_that_often_in_an_epoch(tmp_path):

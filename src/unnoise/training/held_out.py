@@ -145,12 +145,13 @@ def _fixed(
     config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: Sequence[int]
 ) -> Batch:
     seed = config.run.seed
-    x0 = pictures.read(chosen).float() / 127.5 - 1.0
-    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in chosen)
+    read, shown = pictures.take(chosen)
+    x0 = read.float() / 127.5 - 1.0
+    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in shown)
     told, sizes = None, None
     if pictures.frozen is not None:
         keys = [("held-out latent", band, i) for i in chosen]
-        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in chosen], captions, seed, keys)
+        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in shown], captions, seed, keys)
     noise = torch.stack(
         [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
     )
