@@ -49,7 +49,9 @@ def test_the_three_formats_are_read(tmp_path, name):
 
 def test_a_picture_is_known_by_its_first_bytes_not_by_its_name(tmp_path):
     picture(tmp_path / "a.png").rename(tmp_path / "holiday.bak")
-    assert len(opened(tmp_path)) == 1
+    picture(tmp_path / "b.png").rename(tmp_path / "table.csv")
+    found = opened(tmp_path)
+    assert (len(found), found.ignored) == (2, 0)
 
 
 def test_the_middle_is_kept_and_the_right_size_is_not_resampled(tmp_path):

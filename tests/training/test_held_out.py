@@ -54,6 +54,14 @@ def test_a_folder_of_held_out_pictures(tmp_path):
     data, other = folder(tmp_path / "data", 10), folder(tmp_path / "other", 8, seed=1)
     seen, unseen = open_data(data, config(f"data.held_out_from={other}"))
     assert (len(seen), len(unseen)) == (10, 8)
+    (other / "008.png").write_bytes(b"cut")
+    (data / "000.txt").write_text("a row", encoding="utf-8")
+    notes = training.Trainer(data, tmp_path / "run", config(f"data.held_out_from={other}")).notes
+    assert "008.png" in notes[0]
+    assert notes[1:3] == [
+        "1 corrupt picture skipped; --strict refuses such instead.",
+        "9 of 10 pictures have no caption.",
+    ]
     (other / "000.png").unlink()
     with pytest.raises(InputError, match="has 7 pictures; give a folder with at least 8"):
         open_data(data, config(f"data.held_out_from={other}"))

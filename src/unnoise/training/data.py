@@ -184,7 +184,7 @@ def _find(data: Path) -> tuple[list[Path], int]:
     entries = sorted(_files(data))
     packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]
-    ignored = sum(entry.suffix.lower() not in _QUIET for entry in entries) - len(pictures) - len(packed)
+    ignored = sum(entry.suffix.lower() not in _QUIET for entry in {*entries} - {*pictures, *packed})
     pictures = sorted([*pictures, *(member for entry in packed for member in archives.members(entry))])
     if not pictures:
         have = f"{len(entries)} files, none of them a picture" if entries else "no files"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterator, Sized
+from collections.abc import Generator, Iterator, Sequence, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Trainer:
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
-        self.notes = _data_notes(self.pictures, run.batch)
+        self.notes = _data_notes(seen, run.batch)
         self.notes += [] if self.base is None else tuning.notes(self.base, words)
         if self.wanted:
             made = _count(self.wanted, "picture")
@@ -357,10 +357,15 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
     return device
 
 
-def _data_notes(pictures: PictureSet, batch: int) -> list[str]:
-    notes = [f"skipped: {sentence}" for sentence in pictures.corrupt[:20]]
-    if pictures.corrupt:
-        notes.append(f"{_count(pictures.corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
+def _data_notes(seen: Sequence[PictureSet], batch: int) -> list[str]:
+    """What a person should know of the pictures: of those to train on, and where there are such of those held out."""
+    pictures = seen[0]
+    corrupt = list(dict.fromkeys(sentence for each in seen for sentence in each.corrupt))
+    notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
+    if corrupt:
+        notes.append(f"{_count(corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
+    if pictures.captioned and not all(pictures.captions):
+        notes.append(f"{pictures.captions.count(()):,} of {_count(pictures, 'picture')} have no caption.")
     if pictures.ignored:
         plain = (
             "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"
