@@ -349,7 +349,7 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None and world is not None and world.size > 1:
             device = torch.device("cuda", world.place % torch.cuda.device_count())
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"run.device is '{name}', which is not here: {str(error).splitlines()[0]} Use auto or cpu."
