@@ -32,7 +32,9 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     words = sorted(set(captions))
     schedule = schedule_from_config(config.schedule)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.key(seed, "weights"))
+        torch.default_generator.manual_seed(
+            randomness.key(seed, "weights")
+        )  # a GPU's numbers stay as they were
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     _check_size(config, network.config.factor)

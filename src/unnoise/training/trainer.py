@@ -213,8 +213,9 @@ class Trainer:
 
     def _first_model(self) -> ModelConfig:
         """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
-        begun = self.resume and checkpoints.newest(self.out)[0] is not None
-        return replace(self.config.model, start="") if begun else self.config.model
+        model = self.config.model
+        begun = model.start and self.resume and checkpoints.newest(self.out)[0] is not None
+        return replace(model, start="") if begun else model
 
     def _take_up(self) -> Path | None:
         """Go to the newest complete checkpoint of the run, when there is one."""
