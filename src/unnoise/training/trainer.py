@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -144,7 +144,7 @@ class Trainer:
     def _run(self) -> Generator[Event, None, None]:
         with self._held(), stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
-            self._make_prior()
+            self._make_prior(asked.is_set)
             saved = self._take_up()
             self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
             yield self._started()
@@ -205,10 +205,10 @@ class Trainer:
             self._open_prior()
         return wanted
 
-    def _make_prior(self) -> None:
+    def _make_prior(self, stop: Callable[[], bool]) -> None:
         base = self.base
         if self.wanted and base is not None:
-            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted))
+            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted, stop))
             self._open_prior()
 
     def _first_model(self) -> ModelConfig:
