@@ -103,6 +103,23 @@ def test_captions_are_the_same_with_the_mark_that_editors_put_first(tmp_path):
     assert opened(tmp_path).captions == (("a cat", "a sleeping cat"), ("a dog",))
 
 
+def test_metadata_names_a_picture_however_its_accents_are_stored(tmp_path):
+    picture(tmp_path / "cafe\u0301.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        json.dumps({"file_name": "caf\u00e9.png", "text": "a cup"}), "utf-8"
+    )
+    assert opened(tmp_path).captions == (("a cup",),)
+
+
+def test_words_of_cameras_and_of_kohyas_tools_are_found(tmp_path):
+    for name, words in (("IMG_1.JPG", "IMG_1.TXT"), ("b.png", "b.caption")):
+        picture(tmp_path / name)
+        (tmp_path / words).write_text(f"of {name}", encoding="utf-8")
+    found = opened(tmp_path, captions="text")
+    assert found.captions == (("of IMG_1.JPG",), ("of b.png",))
+    assert found.ignored == 0
+
+
 def test_metadata_may_hold_unicode_line_ends_and_paths_that_begin_with_a_dot(tmp_path):
     picture(tmp_path / "a.png")
     line = json.dumps({"file_name": "./a.png", "text": "one\u2028two\u0085three"}, ensure_ascii=False)

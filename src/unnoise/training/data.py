@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 Tell = Callable[[int, int], None]
 """Is told how many pictures of how many have been decoded."""
 
-_QUIET = (".txt", ".jsonl", ".json", ".csv", ".md", ".toml")  # captions and notes: expected beside pictures
+_QUIET = (
+    ".txt",
+    ".caption",
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".md",
+    ".toml",
+)  # captions and notes: expected beside pictures
 
 
 @dataclass(frozen=True)
