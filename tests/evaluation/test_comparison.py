@@ -226,3 +226,8 @@ def test_similarity_is_the_published_formula():
             )  # fmt: skip
     found = structural_similarity(*(torch.from_numpy(part)[None, None] * 2 - 1 for part in (x, y)))
     assert float(found) == pytest.approx(np.mean(values), rel=1e-9)
+
+
+def test_tuning_for_no_prompts_is_refused(pipe):
+    with pytest.raises(InputError, match="prompts is empty; give at least one"):
+        next(evaluation.tune(pipe, ()))
