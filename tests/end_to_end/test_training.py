@@ -1,5 +1,6 @@
 """Training as a person runs it: from a folder to a model, cut and continued, and refused when it must be."""
 
+import errno
 import json
 import os
 import signal
@@ -17,11 +18,11 @@ from unnoise import checkpoints as models
 from unnoise import training
 from unnoise.cli import main
 from unnoise.errors import DataError, FileError, InputError, NonFiniteError
-from unnoise.training import Finished, Progress, Saved, Stopped, Validated, settings
+from unnoise.training import Finished, Progress, Saved, Stopped, Validated, run_folder, settings
 from unnoise.training.batches import ahead, draw
 from unnoise.training.data import open_pictures
 from unnoise.training.precision import LossScale
-from unnoise.training.trainer import Trainer
+from unnoise.training.trainer import Trainer, pick_device
 
 TINY = [
     "model.size=8",
@@ -437,6 +438,29 @@ def test_two_processes_cannot_hold_one_run(folder, tmp_path):
     with pytest.raises(FileError, match="in use by another process"):
         next(training.train(folder, tmp_path / "run", resume=True))
     events.close()
+
+
+def test_a_device_that_holds_no_numbers_is_none():
+    with pytest.raises(InputError, match=r"^run.device is 'meta', which is not here: .* Use auto or cpu"):
+        pick_device("meta")
+
+
+def test_averages_that_differ_late_have_files_of_their_own(folder, tmp_path):
+    more = ["optimizer.more_ema=[0.9999998, 0.9999999]", "run.steps=2"]
+    list(training.train(folder, tmp_path / "run", config(*more)))
+    names = {path.name for path in (tmp_path / "run").iterdir() if path.name.startswith("model")}
+    assert names == {"model", "model-0.9999998", "model-0.9999999"}
+
+
+def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def unsupported(handle, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with run_folder.hold(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
 
 
 def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):

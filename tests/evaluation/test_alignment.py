@@ -52,6 +52,11 @@ def test_agreement_is_the_cosine_of_each_pair(encoder):
     )
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
     assert together.abs().max() <= 1.0 + 1e-6
+    torch.testing.assert_close(
+        judge.agreement(pictures * 1e6, prompts), judge.agreement(pictures.sign(), prompts)
+    )
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    torch.testing.assert_close(judge.pictures(grey), judge.pictures(grey.expand(-1, 3, -1, -1) / 127.5 - 1))
     with pytest.raises(InputError, match="70 pictures and 1 prompts"):
         judge.agreement(pictures, ["red"])
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from closed_forms import GAUSSIAN
 from unnoise import evaluation
@@ -20,17 +21,19 @@ from unnoise.schedulers import names
 class Exact:
     """A pipeline whose pictures are Gaussian numbers, drawn by the exact denoiser; it counts its runs."""
 
-    def __init__(self):
+    def __init__(self, weights="a hash"):
+        parts = dict.fromkeys(("adapters", "taught", "companions"), ())
         self.model = SimpleNamespace(
-            schedule=Cosine(end=0.999), shape=(1, 8, 8), name="exact", sha256="exact"
+            schedule=Cosine(end=0.999), shape=(1, 8, 8), name="exact", clip_skip=0, **parts
         )
+        self.model.fingerprint = lambda: weights
         self.runs = []
 
     def denoise(self, prompts, *, seeds, steps, scheduler, guidance):
         self.runs.append((scheduler, steps, tuple(seeds)))
         source = NoiseSource(tuple(seeds))
         plan = names.get(scheduler).plan(self.model.schedule, steps)
-        x = source("start", like=torch.zeros(len(seeds), 1, 8, 8))
+        x = source("start", like=torch.zeros(len(seeds), *self.model.shape))
         return plan.run(lambda x, level: GAUSSIAN.denoise(x, level).to(x.dtype), plan.initial(x), source)
 
 
@@ -83,7 +86,7 @@ def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
     first, again, told = Exact(), Exact(), []
     one = ask(first)
     kept = sorted(tmp_path.iterdir())
-    kept[0].write_bytes(b"damaged")
+    kept[0].write_bytes(kept[0].read_bytes()[:-30])
     two = compare(
         again,
         "",
@@ -97,6 +100,33 @@ def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
     assert len(again.runs) == 1
     assert [cell.error for cell in one.cells] == [cell.error for cell in two.cells]
     assert told[-1][1] == told[-1][2] or told[-1][1] > 2
+
+
+def test_runs_are_kept_for_a_model_whose_weights_are_known_and_for_no_other(tmp_path):
+    def kept(pipe):
+        compare(pipe, "", schedulers="DDIM", steps=(3,), count=4, cache=tmp_path)
+        return len(list(tmp_path.iterdir()))
+
+    assert kept(Exact("")) == 0
+    each = kept(Exact("one"))
+    assert each > 0
+    assert kept(Exact("one")) == each
+    assert kept(Exact("two")) == 2 * each
+    adapted, larger = Exact("one"), Exact("one")
+    adapted.model.adapters = (SimpleNamespace(told="ink:1:0123456789"),)
+    larger.model.shape = (1, 8, 16)
+    assert kept(adapted) == 3 * each
+    assert kept(larger) == 4 * each
+
+
+def test_latents_are_shown_by_their_first_channel(tmp_path):
+    pipe = Exact()
+    pipe.model.shape = (4, 8, 8)
+    found = compare(pipe, "", schedulers=("DDIM",), steps=(3,), count=4)
+    write_comparison(found, tmp_path)
+    for path in (tmp_path / "pictures").iterdir():
+        with Image.open(path) as sheet:
+            assert sheet.mode == "L"
 
 
 def test_held_out_pictures_are_what_quality_is_measured_against():
@@ -196,3 +226,8 @@ def test_similarity_is_the_published_formula():
             )  # fmt: skip
     found = structural_similarity(*(torch.from_numpy(part)[None, None] * 2 - 1 for part in (x, y)))
     assert float(found) == pytest.approx(np.mean(values), rel=1e-9)
+
+
+def test_tuning_for_no_prompts_is_refused(pipe):
+    with pytest.raises(InputError, match="prompts is empty; give at least one"):
+        next(evaluation.tune(pipe, ()))

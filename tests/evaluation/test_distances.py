@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import energy_distance, wasserstein_distance
 
 from unnoise import evaluation
-from unnoise.errors import InputError, NonFiniteError
+from unnoise.errors import DataError, InputError, NonFiniteError
 
 
 def drawn(count, width=6, seed=0, shift=0.0, scale=1.0):
@@ -91,6 +91,22 @@ def test_the_nearest_training_picture_is_found_and_a_copy_is_named():
     assert found.index[-1] == 7
     assert found.copies.tolist() == [20]
     assert found.distance[-1] == pytest.approx(1e-4 * math.sqrt(6), rel=1e-3)
+
+
+def test_a_copy_is_named_where_most_training_pictures_are_there_twice():
+    assert evaluation.nearest(A[:2], np.repeat(A, 3, axis=0)).copies.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped"])
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_damaged_features_are_named(tmp_path, damage, ending):
+    path = tmp_path / f"features{ending}"
+    np.savez(path, A) if ending == ".npz" else np.save(path, A)
+    whole = path.read_bytes()
+    flipped = whole[:3] + bytes(byte ^ 255 for byte in whole[3:])
+    path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "flipped": flipped}[damage])
+    with pytest.raises(DataError, match=f"cannot read the features '.*features{ending}'"):
+        evaluation.read_array(path)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():

@@ -72,6 +72,20 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path, damage):
         checkpoints.verify(folder)
 
 
+def test_hidden_files_that_systems_leave_are_no_damage_and_what_a_kill_left_is_swept(tmp_path):
+    folder = saved(tmp_path, 1).folder
+    (folder / "model" / ".DS_Store").write_bytes(b"where the window was")
+    (folder / "._weights.safetensors").write_bytes(b"")
+    torn = [tmp_path / ".model.tmp-12", tmp_path / ".model.tmp-12-old", folder.parent / ".step-000002.tmp-12"]
+    for left in torn:
+        left.mkdir()
+    (tmp_path / ".config.toml.tmp-12").write_text("")
+    (tmp_path / ".lock").write_text("")
+    assert checkpoints.swept(tmp_path) == (checkpoints.Checkpoint(1, folder), [])
+    assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "checkpoints"}
+    assert [entry.name for entry in folder.parent.iterdir()] == ["step-000001"]
+
+
 def test_retention_keeps_the_newest_and_only_after_the_new_one_is_whole(tmp_path):
     for step in (1, 2, 3):
         saved(tmp_path, step, keep=2)

@@ -134,9 +134,6 @@ def test_what_is_damaged_is_named(tars, tables):
     assert len(found) == 11
     assert f"{Path('0.tar') / '05.png'}" in found.corrupt[0]
     first.write_bytes(b"no tar at all, but long enough to be looked at" * 30)
-    from unnoise.training import archives
-
-    archives._index.cache_clear()
     with pytest.raises(DataError, match=r"0\.tar' cannot be read as a tar"):
         open_pictures(tars, SHAPE, DataConfig())
     first = tables / "0.parquet"
@@ -156,3 +153,19 @@ def test_a_table_without_pictures_is_refused(tables):
     parquet.write_table(pyarrow.table({"url": ["a"]}), tables / "9.parquet")
     with pytest.raises(DataError, match="name the one with the pictures 'image'"):
         open_pictures(tables, SHAPE, DataConfig())
+
+
+def test_an_archive_that_was_packed_again_is_read_again(tars, plain):
+    first = open_pictures(tars, SHAPE, DataConfig(cache_mb=0))
+    with tarfile.open(tars / "0.tar", "w") as tar:
+        put(tar, "new.txt", b"a longer text than before, so that all that follows moves")
+        for name in ("05", "new"):
+            put(tar, f"{name}.png", encoded(5))
+    again = open_pictures(tars, SHAPE, DataConfig(cache_mb=0))
+    names = [path.relative_to(tars).as_posix() for path in again.paths[:3]]
+    assert names == ["0.tar/05.png", "0.tar/new.png", "1.tar/06.png"]
+    known = open_pictures(plain, SHAPE, DataConfig()).read([5, 5])
+    assert torch.equal(again.read([0, 1]), known)
+    # A run that goes on over it takes the next one that is there still.
+    assert first.take([0])[1] == [5]
+    assert torch.equal(first.read([0]), known[:1])

@@ -67,6 +67,8 @@ def test_a_picture_of_the_left_is_not_mirrored():
     for place in range(6):
         wanted = PICTURES[place].flip(-1) if flips[place] and place > 2 else PICTURES[place]
         assert torch.equal(found[place], wanted)
+    phrase = DataConfig(mirror=True, mirror_guard=("To the Left",))
+    assert torch.equal(shown(phrase, captions=captions), found)
     free = shown(DataConfig(mirror=True, mirror_guard=()), captions=captions)
     assert [not torch.equal(free[place], PICTURES[place]) for place in range(6)] == flips
 

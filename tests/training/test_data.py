@@ -1,6 +1,7 @@
 """A folder of pictures: what is taken, how it is captioned, what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,20 @@ import torch
 from PIL import Image
 
 from unnoise.errors import DataError
-from unnoise.training import DataConfig, TrainConfig, order, run_folder
+from unnoise.process import Cosine
+from unnoise.training import (
+    DataConfig,
+    LossConfig,
+    RunConfig,
+    TrainConfig,
+    batches,
+    held_out,
+    order,
+    run_folder,
+)
 from unnoise.training.data import open_pictures
 from unnoise.training.pictures import read_picture
+from unnoise.training.prior import Prior
 from unnoise.training.repeats import repeated
 
 SHAPE = (3, 4, 4)
@@ -37,7 +49,9 @@ def test_the_three_formats_are_read(tmp_path, name):
 
 def test_a_picture_is_known_by_its_first_bytes_not_by_its_name(tmp_path):
     picture(tmp_path / "a.png").rename(tmp_path / "holiday.bak")
-    assert len(opened(tmp_path)) == 1
+    picture(tmp_path / "b.png").rename(tmp_path / "table.csv")
+    found = opened(tmp_path)
+    assert (len(found), found.ignored) == (2, 0)
 
 
 def test_the_middle_is_kept_and_the_right_size_is_not_resampled(tmp_path):
@@ -87,6 +101,23 @@ def test_captions_are_the_same_with_the_mark_that_editors_put_first(tmp_path):
         json.dumps({"file_name": "b.png", "text": "a dog"}).encode("utf-8-sig")
     )
     assert opened(tmp_path).captions == (("a cat", "a sleeping cat"), ("a dog",))
+
+
+def test_metadata_names_a_picture_however_its_accents_are_stored(tmp_path):
+    picture(tmp_path / "cafe\u0301.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        json.dumps({"file_name": "caf\u00e9.png", "text": "a cup"}), "utf-8"
+    )
+    assert opened(tmp_path).captions == (("a cup",),)
+
+
+def test_words_of_cameras_and_of_kohyas_tools_are_found(tmp_path):
+    for name, words in (("IMG_1.JPG", "IMG_1.TXT"), ("b.png", "b.caption")):
+        picture(tmp_path / name)
+        (tmp_path / words).write_text(f"of {name}", encoding="utf-8")
+    found = opened(tmp_path, captions="text")
+    assert found.captions == (("of IMG_1.JPG",), ("of b.png",))
+    assert found.ignored == 0
 
 
 def test_metadata_may_hold_unicode_line_ends_and_paths_that_begin_with_a_dot(tmp_path):
@@ -201,6 +232,22 @@ def test_a_picture_that_breaks_later_gives_way_to_the_next(tmp_path):
     assert torch.equal(lazy.read([1]), lazy.read([2]))
     with pytest.raises(DataError, match=r"1\.png"):
         strict.read([1])
+
+
+def test_the_words_of_a_batch_are_those_of_the_pictures_that_stand_in_for_broken_ones(tmp_path):
+    for number in range(4):
+        picture(tmp_path / "own" / f"{number}.png", value=number * 40)
+        (tmp_path / "own" / f"{number}.txt").write_text(str(number * 40), encoding="utf-8")
+    (tmp_path / "own" / "1.png").write_bytes(b"")
+    lazy = opened(tmp_path / "own", cache_mb=0)
+    config = TrainConfig(loss=LossConfig(caption_dropout=0.0), run=RunConfig(batch=8))
+    for pictures, every in ((lazy, 1), (replace(lazy, prior=Prior(lazy, 0.5)), 2)):
+        found = batches.draw(config, pictures, Cosine(), 0)
+        shown = ((found.x0[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+        assert [int(words) for words in found.captions] == shown
+        assert set(shown[::every]) == {0, 80, 120}
+    parts = list(held_out.batches(config, lazy, Cosine()))
+    assert parts[0][1].captions == ("0", "80", "80", "120")
 
 
 def test_folders_that_name_repeats_count_that_often_in_an_epoch(tmp_path):

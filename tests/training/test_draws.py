@@ -113,6 +113,14 @@ def test_importance_draws_in_proportion_to_the_root_of_the_second_moment():
     assert float((weight * bent.square()).mean()) == pytest.approx(1 / 3, abs=1e-3)
 
 
+def test_importance_learns_nothing_from_samples_that_weigh_nothing():
+    moments, fraction = times.SecondMoments(bins=4), torch.arange(40, dtype=torch.float64).add(0.5) / 40
+    moments.learn(fraction, torch.arange(40, dtype=torch.float64))
+    before = moments.probabilities()
+    moments.learn(fraction, torch.full((40,), math.nan))
+    assert torch.equal(moments.probabilities(), before)
+
+
 def test_importance_keeps_the_last_ten_losses_of_a_bin():
     moments = taught()
     moments.learn(torch.full((10,), 0.01).double(), torch.full((10,), 4.0))

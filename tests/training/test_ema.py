@@ -78,7 +78,7 @@ def walked(tmp_path_factory):
         for average in (*kept, *direct.values()):
             average.update(live)
         if update % 50 == 0:
-            profiles.write(run, update, kept)
+            profiles.write(run, update, kept, [average.average for average in kept])
     return run, direct, live
 
 

@@ -54,11 +54,41 @@ def test_a_folder_of_held_out_pictures(tmp_path):
     data, other = folder(tmp_path / "data", 10), folder(tmp_path / "other", 8, seed=1)
     seen, unseen = open_data(data, config(f"data.held_out_from={other}"))
     assert (len(seen), len(unseen)) == (10, 8)
+    (other / "008.png").write_bytes(b"cut")
+    (data / "000.txt").write_text("a row", encoding="utf-8")
+    notes = training.Trainer(data, tmp_path / "run", config(f"data.held_out_from={other}")).notes
+    assert "008.png" in notes[0]
+    assert notes[1:3] == [
+        "1 corrupt picture skipped; --strict refuses such instead.",
+        "9 of 10 pictures have no caption.",
+    ]
     (other / "000.png").unlink()
     with pytest.raises(InputError, match="has 7 pictures; give a folder with at least 8"):
         open_data(data, config(f"data.held_out_from={other}"))
     with pytest.raises(InputError, match="both given"):
         config(f"data.held_out_from={other}", "data.held_out=0.1")
+
+
+def test_held_out_pictures_among_the_others_are_not_trained_on(tmp_path):
+    data = folder(tmp_path / "data", 10)
+    other = folder(data / "held", 9, seed=1)
+    (tmp_path / "link").symlink_to(other)
+    for name in (other, tmp_path / "link"):
+        seen, unseen = open_data(data, config(f"data.held_out_from={name}"))
+        assert {path.parent for path in seen.paths} == {data}
+        assert (len(seen), len(unseen)) == (10, 9)
+    with pytest.raises(InputError, match="in which all pictures to train on lie"):
+        open_data(data, config(f"data.held_out_from={data}"))
+
+
+def test_of_many_held_out_pictures_those_that_are_measured_are_of_all_folders(tmp_path):
+    unseen = open_pictures(folder(tmp_path / "data", 8), (1, 8, 8), config().data)
+    many = unseen.select([place // 100 for place in range(800)])
+    schedule = training.Trainer(tmp_path / "data", tmp_path / "run", config()).model.schedule
+    shown = torch.cat([part.x0 for band, part in held_out.batches(config(), many, schedule) if band == 0])
+    pixels = unseen.read(range(8)).float() / 127.5 - 1
+    counts = [(shown == picture).flatten(1).all(1).sum().item() for picture in pixels]
+    assert counts == [32] * 8
 
 
 def test_fixed_batches_do_not_depend_on_the_parts_they_are_computed_in(tmp_path):
@@ -127,6 +157,13 @@ def test_rises_that_the_pictures_do_not_agree_on_are_not_sure():
 
 def test_a_new_lowest_point_takes_the_verdict_back():
     assert told([1, 1.2, 1.3, 0.9, 0.8]) == [None, None, 10, None, None]
+
+
+def test_a_validation_that_is_not_finite_is_no_point_of_the_curve():
+    curve = held_out.Curve().then(1, torch.full((9,), torch.inf))
+    assert curve == held_out.Curve()
+    curve = curve.then(2, torch.ones(9)).then(3, torch.full((9,), torch.nan))
+    assert (curve.step, curve.best) == (2, (1.0,) * 9)
 
 
 def test_a_curve_is_plain_values_in_a_checkpoint():

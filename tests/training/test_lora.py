@@ -1,6 +1,7 @@
 """A LoRA that is learned: it fits the pictures, leaves its base alone, resumes to the bit, and is a file that loads."""
 
 import json
+import signal
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 import unnoise
 from tiny_model import save_tiny
-from unnoise import checkpoints, randomness, training
+from unnoise import checkpoints, images, randomness, training
 from unnoise.checkpoints import adapters
 from unnoise.errors import CheckpointError, InputError
 from unnoise.training import Finished, LoraConfig, Progress, Saved, TrainConfig, held_out, settings
@@ -294,3 +295,22 @@ def test_bases_that_cannot_be_trained_are_refused(place, tmp_path):
 def test_the_run_of_a_lora_is_no_model_and_says_so(learned):
     with pytest.raises(CheckpointError, match=r"made a LoRA, no model; .* --lora .*lora.safetensors"):
         checkpoints.load(learned[0])
+
+
+def test_pictures_of_a_class_stop_on_request_and_go_on_at_a_resume(place, tmp_path, monkeypatch):
+    drawn, write = [], images.write_png
+
+    def asked_at_the_first(path, picture):
+        write(path, picture)
+        drawn.append(path.name)
+        if len(drawn) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(images, "write_png", asked_at_the_first)
+    wanted = config(place, "prior.prompt=a seven", "prior.count=6", "prior.steps=1", "run.steps=1")
+    with pytest.raises(KeyboardInterrupt):
+        list(training.train(place / "data", tmp_path / "run", wanted))
+    assert drawn == [f"{number:05}.png" for number in range(4)]
+    *_, last = training.train(place / "data", tmp_path / "run", wanted, resume=True)
+    assert isinstance(last, Finished)
+    assert drawn == [f"{number:05}.png" for number in range(6)]

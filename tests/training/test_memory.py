@@ -121,6 +121,13 @@ def test_a_plan_writes_nothing_and_counts_all(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_beside_pictures_of_a_class_half_as_many_of_the_thing_are_shown(data, tmp_path):
+    words = ["lora.model=digits", "prior.prompt=a seven", f"prior.pictures={data}"]
+    words += ["run.batch=4", "run.steps=8", "run.device=cpu"]
+    found = plan(data, tmp_path / "run", settings.override(training.TrainConfig(), words))
+    assert (found.pictures, found.epochs) == (16, 1.0)
+
+
 def test_a_plan_larger_than_the_memory_is_not_tried(data, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "free", lambda device: 1 << 20)
     found = plan(data, tmp_path / "run", tiny())

@@ -2,7 +2,10 @@
 
 import builtins
 import importlib.util
+import json
+import math
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -53,6 +56,25 @@ def test_a_run_in_a_folder_whose_name_is_no_text_has_a_page(tmp_path):
     run = tmp_path / os.fsdecode(b"run\xfe")
     run.mkdir()
     assert "Training run?" in report.write(run).read_text(encoding="utf-8")
+
+
+def test_a_loss_that_float16_could_not_hold_is_told_and_has_no_place_in_the_chart(tmp_path, monkeypatch):
+    entries = [
+        {
+            "event": "held out",
+            "step": step,
+            "loss": loss,
+            "error": 0.1,
+            "bands": [loss],
+            "overfitting_since": None,
+        }
+        for step, loss in ((1, math.inf), (2, 0.5), (3, math.nan))
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    monkeypatch.chdir(tmp_path)
+    page = report.write(Path()).read_text(encoding="utf-8")
+    assert page.count("<title>held out, step") == 1
+    assert f"<h1>{tmp_path.name}</h1>" in page
 
 
 def test_tensorboard_reads_what_the_events_tell_and_a_resume_continues_it(data, tmp_path):

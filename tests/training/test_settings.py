@@ -1,7 +1,7 @@
 import pytest
 
 from unnoise.errors import FileError, InputError
-from unnoise.training import TrainConfig, settings
+from unnoise.training import RunConfig, TrainConfig, settings
 
 
 def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
@@ -11,6 +11,26 @@ def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
     assert settings.read(path) == config
     assert config.model.network == {"widths": [64, 128]}
     assert config.run.sample_prompts == ("a, b",)
+
+
+def test_a_file_may_begin_with_the_mark_that_editors_put_first(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes("[run]\r\nsteps = 5\r\n".encode("utf-8-sig"))
+    assert settings.read(path).run.steps == 5
+
+
+@pytest.mark.parametrize("steps", [1.5, "10", True, None])
+def test_what_python_gives_is_checked_as_what_a_file_says(steps):
+    with pytest.raises(InputError, match=r"^run\.steps is .*; give a"):
+        RunConfig(steps=steps)
+
+
+def test_a_number_beyond_all_floats_is_a_number_still():
+    assert RunConfig(steps=10**400).steps == 10**400
+    with pytest.raises(InputError, match=r"^model\.size is 1.*; give a number from 4 to 4096"):
+        settings.override(TrainConfig(), [f"model.size=1{'0' * 400}"])
+    with pytest.raises(InputError, match=r"^run\.steps is '9*'; give a whole number"):
+        settings.override(TrainConfig(), [f"run.steps={'9' * 5000}"])
 
 
 def test_a_file_may_leave_out_all_that_keeps_its_default():

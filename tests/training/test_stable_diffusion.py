@@ -1,6 +1,7 @@
 """Fine-tuning of Stable Diffusion in miniature: latents, a LoRA, a word, a class kept, all weights; cut and resumed."""
 
 import dataclasses
+import os
 import shlex
 
 import pytest
@@ -303,7 +304,7 @@ def test_what_was_encoded_once_is_taken_from_the_folder_and_damage_is_made_good(
     assert len(calls) > 12  # another size is another picture
 
 
-def test_a_store_keeps_its_bounds_in_memory_and_on_the_disk(tmp_path):
+def test_a_store_keeps_its_bounds_in_memory_and_on_the_disk(tmp_path, monkeypatch):
     def entry(number):
         return {"x": torch.full((1000,), float(number))}
 
@@ -316,6 +317,10 @@ def test_a_store_keeps_its_bounds_in_memory_and_on_the_disk(tmp_path):
     newest = Store(0, tmp_path, 4 * 4400).get(f"{8:032x}")
     assert torch.equal(newest["x"], entry(8)["x"])
     assert Store(0, tmp_path, 4 * 4400).get(f"{0:032x}") is None
+    monkeypatch.setattr(
+        os, "utime", lambda path: (_ for _ in ()).throw(PermissionError(path))
+    )  # another user's
+    assert Store(0, tmp_path, 4 * 4400).get(f"{8:032x}") is not None
     assert not list(tmp_path.rglob(".*"))
 
 

@@ -57,6 +57,13 @@ def config(place, *more):
     )
 
 
+def test_defaults_that_no_picture_can_be_made_with_are_refused_before_training(place):
+    with pytest.raises(InputError, match=r"^model\.defaults: .*'DDIMM'.* the nearest are"):
+        build_model(config(place, "model.defaults.scheduler=DDIMM").model, CAPTIONS, 0)
+    with pytest.raises(InputError, match=r"^model\.defaults: .*steps is 0"):
+        build_model(config(place, "model.defaults.steps=0").model, CAPTIONS, 0)
+
+
 def begun(place, *more):
     return build_model(config(place, f"model.start={place / 'first'}", *more).model, CAPTIONS, 5)
 

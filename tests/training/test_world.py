@@ -4,6 +4,11 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
+from unnoise.errors import InputError
+from unnoise.training import world
+
 LAST_WORDS = """
     import os
     import torch
@@ -29,3 +34,12 @@ def test_processes_that_end_right_after_their_last_word_end_well(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run([*launch, script], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_world_that_nothing_told_its_places_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as some clusters set it
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(
+        InputError, match=r"WORLD_SIZE is 2, but LOCAL_RANK is not set; start .* with torchrun"
+    ):
+        world.join()

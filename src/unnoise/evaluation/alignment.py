@@ -39,11 +39,14 @@ class Alignment:
 
     @torch.inference_mode()
     def pictures(self, pictures: Tensor) -> Tensor:
-        """Unit vectors of pictures (pictures, 3 or 1, height, width) in [-1, 1]: (pictures, features)."""
-        if pictures.dim() == 4 and pictures.shape[1] == 1:
-            pictures = pictures.expand(-1, 3, -1, -1)
-        starts = range(0, len(pictures), _ROWS)
-        return torch.cat([self.encoder.network.picture(pictures[i : i + _ROWS].float()) for i in starts])
+        """Unit vectors of pictures (pictures, 3 or 1, height, width), uint8 or in [-1, 1]: (pictures, features).
+
+        Numbers beyond that range are cut to it, as in the pictures that are shown.
+        """
+        if pictures.dtype == torch.uint8:
+            pictures = pictures.float() / 127.5 - 1.0
+        seen = pictures.float().clamp(-1.0, 1.0).expand(-1, 3, -1, -1)
+        return torch.cat([self.encoder.network.picture(rows) for rows in torch.split(seen, _ROWS)])
 
     @torch.inference_mode()
     def words(self, prompts: str | Sequence[str]) -> Tensor:

@@ -60,8 +60,8 @@ class Nearest:
 
     @property
     def copies(self) -> npt.NDArray[np.int64]:
-        """Samples nearer to a training picture than a quarter of the usual distance: look at these."""
-        return np.flatnonzero(self.distance < 0.25 * self.usual)
+        """Samples at most a quarter of the usual distance from a training picture: look at these."""
+        return np.flatnonzero(self.distance <= 0.25 * self.usual)
 
 
 def nearest(samples: Features, training: Features) -> Nearest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -100,16 +101,19 @@ def check_range(pictures: Tensor) -> None:
 def read_array(path: Path) -> Numbers:
     """Feature vectors (pictures, features) of an .npy file, or of the only array of an .npz file, in its own type."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            names = found.files
-            if len(names) != 1:
-                raise InputError(f"'{path}' holds {len(names)} arrays; give a file with one.")
-            found = found[names[0]]
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise DataError(f"cannot read the features '{path}': {error}.") from error
+        with path.open("rb") as file:  # which numpy leaves open where it is damaged
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                names = found.files
+                if len(names) != 1:
+                    raise InputError(f"'{path}' holds {len(names)} arrays; give a file with one.")
+                found = found[names[0]]
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(
+            f"cannot read the features '{path}': {error}. Give .npy or .npz as numpy writes them."
+        ) from error
     if found.dtype.kind not in "uif":
         raise DataError(f"'{path}' holds {found.dtype}; give an array of numbers.")
     numbers: Numbers = found

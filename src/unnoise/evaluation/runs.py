@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -42,7 +44,8 @@ class Run:
 class Runner:
     """Makes runs of one pipeline with fixed prompts and guidance; finished ones come from `cache`.
 
-    A run is known by the model's weights, the prompts, the seeds, the guidance, the scheduler's parts and the steps.
+    A run is known by the model's weights and adapters, the size of its samples, the prompts, the seeds, the guidance,
+    the scheduler's parts and the steps. Of weights that have no file nothing is kept.
     """
 
     pipe: Pipe
@@ -87,28 +90,28 @@ class Runner:
         return min(taken) / steps
 
     def _path(self, scheduler: str | Scheduler, steps: int, seeds: Sequence[int]) -> Path | None:
-        if self.cache is None:
+        if self.cache is None or not self._weights:
             return None
         model = self.pipe.model
-        facts = [
-            model.sha256 or model.name,
-            self.prompts,
-            list(seeds),
-            self.guidance,
-            repr(names.get(scheduler)),
-            steps,
-        ]
+        beside = [one.told for one in (*model.adapters, *model.taught, *model.companions)]
+        run = [self.prompts, list(seeds), self.guidance, repr(names.get(scheduler)), steps]
+        facts = [self._weights, beside, model.clip_skip, list(model.shape), *run]
         digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
         return self.cache / f"{digest}.npz"
+
+    @functools.cached_property
+    def _weights(self) -> str:
+        """Their file's hash, for which all of it is read; "" where there is none."""
+        return str(self.pipe.model.fingerprint())
 
 
 def _read(path: Path | None) -> Run | None:
     if path is None or not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return Run(torch.from_numpy(kept["pictures"]), tuple(kept["seconds"].tolist()))
-    except (OSError, ValueError, KeyError):  # a damaged file is made again
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # a damaged file is made again
         return None
 
 

@@ -85,6 +85,8 @@ def tune(
     if count < 8:
         raise InputError(f"count is {count}; give at least 8 trajectories, usually a few dozen.")
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    if not texts:
+        raise InputError('prompts is empty; give at least one, "" for pictures of no prompt.')
     base, schedule = names.get(scheduler), pipe.model.schedule
     row = next((row for row in names.table() if row.scheduler == base), None)
     shown = row.name if row is not None else scheduler
@@ -99,7 +101,7 @@ def tune(
     fitted, checked = trajectories(seed, count - watched), trajectories(seed + count - watched, watched)
     facts = {
         "model": pipe.model.name,
-        "sha256": pipe.model.sha256,
+        "sha256": pipe.model.fingerprint(),
         "prompts": list(texts),
         "guidance": guidance if guidance is not None else pipe.model.defaults.guidance,
         "trajectories": count,

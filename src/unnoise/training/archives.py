@@ -30,7 +30,7 @@ def archive_of(path: Path) -> Path | None:
 def members(archive: Path) -> list[Path]:
     """The pictures in an archive in the order of their names. Raises DataError when it cannot be read."""
     if archive.suffix.lower() == ".parquet":
-        return [archive / f"{row:09d}" for row in range(_Table.of(archive).rows)]
+        return [archive / f"{row:09d}" for row in range(_table(archive, _stamp(archive)).rows)]
     names = [name for name in sorted(_index(archive)) if not PurePosixPath(name).name.startswith(".")]
     return [archive / name for name in names if Path(name).suffix.lower() in _PICTURES]
 
@@ -41,7 +41,7 @@ def content(path: Path) -> bytes | None:
     if archive is None:
         return None
     if archive.suffix.lower() == ".parquet":
-        return _Table.of(archive).picture(int(path.name))
+        return _table(archive, _stamp(archive)).picture(int(path.name))
     return _member(archive, path.relative_to(archive).as_posix())
 
 
@@ -54,7 +54,7 @@ def captions(path: Path) -> tuple[str, ...]:
     if archive is None:
         return ()
     if archive.suffix.lower() == ".parquet":
-        return _Table.of(archive).captions(int(path.name))
+        return _table(archive, _stamp(archive)).captions(int(path.name))
     stem = path.relative_to(archive).with_suffix("").as_posix()
     for ending in (".txt", ".json"):
         if f"{stem}{ending}" in _index(archive):
@@ -78,9 +78,22 @@ def _in_json(text: str, path: Path) -> object:
     return next((table[name] for name in _WORDS if isinstance(table, dict) and name in table), None)
 
 
-@functools.lru_cache(maxsize=4096)
+def _stamp(archive: Path) -> tuple[int, int]:
+    """By which a file that was packed again is known not to be the one whose index is remembered."""
+    try:
+        found = archive.stat()
+    except OSError as error:
+        raise DataError(f"'{archive}' cannot be read: {error.strerror}. Put it back.") from error
+    return found.st_mtime_ns, found.st_size
+
+
 def _index(archive: Path) -> dict[str, tuple[int, int]]:
     """Where each file of a tar begins, and its length; names as paths write them: `tar c .` says `./a.png`."""
+    return _indexed(archive, _stamp(archive))
+
+
+@functools.lru_cache(maxsize=4096)
+def _indexed(archive: Path, stamp: tuple[int, int]) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(archive, "r:") as tar:
             files = [entry for entry in tar if entry.isreg()]
@@ -93,7 +106,10 @@ def _index(archive: Path) -> dict[str, tuple[int, int]]:
 
 
 def _member(archive: Path, name: str) -> bytes:
-    start, size = _index(archive)[name]
+    place = _index(archive).get(name)
+    if place is None:
+        raise DataError(f"'{archive}' has no '{name}' any more. Put the old file back, or start a new run.")
+    start, size = place
     try:
         with archive.open("rb") as stream:
             stream.seek(start)
@@ -127,12 +143,6 @@ class _Table:
         self.rows: int = self._file.metadata.num_rows
         self._group = functools.lru_cache(maxsize=2)(self._read)
 
-    @staticmethod
-    @functools.lru_cache(maxsize=256)
-    def of(archive: Path) -> _Table:
-        """The table of a file, opened once."""
-        return _Table(archive)
-
     def picture(self, row: int) -> bytes:
         """The encoded picture of a row; empty where the row has none."""
         value = self._value(self.column, row)
@@ -160,6 +170,12 @@ class _Table:
                 return file.read_row_group(group, columns=[column]).column(0)
         except (OSError, ArrowException) as error:
             raise _unreadable(self.archive, error) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _table(archive: Path, stamp: tuple[int, int]) -> _Table:
+    """The table of a file, opened once."""
+    return _Table(archive)
 
 
 def _unreadable(archive: Path, error: Exception) -> DataError:

@@ -41,7 +41,9 @@ def augmented(
 
 
 def _says(captions: Sequence[str], guard: Sequence[str]) -> bool:
-    return any(word in re.findall(r"\w+", caption.lower()) for caption in captions for word in guard)
+    """Whether a caption has one of these words, or phrases, in whatever case."""
+    said = [re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE) for words in guard]
+    return any(each.search(caption) for caption in captions for each in said)
 
 
 def _placed(config: DataConfig, seed: int, step: int, position: int) -> tuple[float, float, float]:

@@ -140,17 +140,19 @@ def _shown(config: TrainConfig, pictures: PictureSet, step: int, positions: Sequ
     seed, batch, prior = config.run.seed, config.run.batch, pictures.prior
     if prior is None:
         indices = _indices(seed, step, batch, pictures, positions)
-        return _Shown(pictures.read(indices).float() / 127.5 - 1.0, [(pictures, index) for index in indices])
+        x0, shown = pictures.take(indices)
+        return _Shown(x0.float() / 127.5 - 1.0, [(pictures, index) for index in shown])
     # Positions 0, 2, 4, ... are a batch half as large; each of the others is one of the class, in the same shape.
     halves = [position // 2 for position in positions]
     indices = _indices(seed, step, batch // 2, pictures, halves)
     theirs, pool = prior.at(seed, step, batch // 2, halves), prior.shown(pictures.shape_of(indices[0]))
     odd = [bool(position % 2) for position in positions]
     both = zip(odd, indices, theirs, strict=True)
-    places = [(pool, other) if of_class else (pictures, own) for of_class, own, other in both]
-    x0 = torch.cat([pictures.read([index]) for pictures, index in places]).float() / 127.5 - 1.0
+    asked = [(pool, other) if of_class else (pictures, own) for of_class, own, other in both]
+    found = [(of, *of.take([index])) for of, index in asked]
+    x0 = torch.cat([picture for _, picture, _ in found]).float() / 127.5 - 1.0
     weight = torch.tensor([prior.weight if of_class else 1.0 for of_class in odd], dtype=torch.float64)
-    return _Shown(x0, places, weight)
+    return _Shown(x0, [(of, index) for of, _, (index,) in found], weight)
 
 
 def _indices(seed: int, step: int, batch: int, pictures: PictureSet, positions: Sequence[int]) -> list[int]:

@@ -15,6 +15,7 @@ from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig, WordEmbedding
 from unnoise.process import NoiseSchedule, schedule_from_config
+from unnoise.schedulers import names
 from unnoise.text import CompactTokenizer, WordTokenizer
 from unnoise.training.config import ModelConfig
 from unnoise.training.losses import chain_length
@@ -30,9 +31,11 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     text. Raises InputError, naming the setting, for parts that do not fit together.
     """
     words = sorted(set(captions))
-    schedule = schedule_from_config(config.schedule)
+    schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.key(seed, "weights"))
+        torch.default_generator.manual_seed(
+            randomness.key(seed, "weights")
+        )  # a GPU's numbers stay as they were
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     _check_size(config, network.config.factor)
@@ -47,13 +50,22 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
         variance=config.variance,
         clip=config.clip or None,
         shape=config.shape,
-        defaults=Defaults.from_table(config.defaults),
+        defaults=defaults,
         card=dict(config.card),
     )
     model.diffuser  # noqa: B018 - refuses a prediction that the schedule cannot serve
     if config.start:
         begin_with(model, config.start)
     return model
+
+
+def _defaults(config: ModelConfig) -> Defaults:
+    try:
+        found = Defaults.from_table(config.defaults)
+        names.get(found.scheduler)  # a run of days should not end in a model that draws with no scheduler
+    except InputError as error:
+        raise InputError(f"model.defaults: {error}") from error
+    return found
 
 
 def begin_with(model: Model, start: str) -> None:

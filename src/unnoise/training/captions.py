@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from unnoise.errors import DataError
 from unnoise.training import archives
 from unnoise.training.repeats import count_and_words
 
 METADATA = "metadata.jsonl"
+ENDINGS = (".txt", ".TXT", ".caption")
+"""Of text files beside pictures; the last is what kohya's tools write."""
 Captions = tuple[str, ...]
 
 
@@ -49,7 +52,7 @@ def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
         for folder in [parent for parent in picture.parents if parent == data or data in parent.parents]:
             if folder not in tables:
                 tables[folder] = _read_metadata(folder / METADATA)
-            name = picture.relative_to(folder).as_posix()
+            name = _composed(picture.relative_to(folder))
             if name in tables[folder]:
                 return tables[folder][name]
         return ()
@@ -67,8 +70,9 @@ def _first(readers: list[_Reader], picture: Path) -> Captions:
 
 def _beside(picture: Path) -> Captions:
     """Each line of the text file that is not empty is one caption; in an archive, what it says of the picture."""
-    path = picture.with_suffix(".txt")
-    if not path.is_file():
+    paths = (picture.with_suffix(ending) for ending in ENDINGS)
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         return archives.captions(picture)
     return tuple(line.strip() for line in _lines(path) if line.strip())
 
@@ -109,4 +113,10 @@ def _entry(line: str, where: str) -> tuple[str, Captions]:
     captions = text if isinstance(text, list) else [text]
     if not isinstance(name, str) or not all(isinstance(caption, str) for caption in captions):
         raise DataError(f'{where}: "file_name" is a string, "text" a string or a list of strings.')
-    return PurePosixPath(name).as_posix(), tuple(caption.strip() for caption in captions if caption.strip())
+    words = tuple(caption.strip() for caption in captions if caption.strip())
+    return _composed(PurePosixPath(name)), words
+
+
+def _composed(path: PurePath) -> str:
+    """One spelling of a name: some systems store an accent apart from its letter."""
+    return unicodedata.normalize("NFC", path.as_posix())

@@ -30,6 +30,7 @@ from unnoise.errors import CheckpointError, FileError
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d{6,})")
+_TORN = re.compile(r"\..+\.tmp-\d+(-old)?")  # as `files` and `discard` call what is not whole
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,13 @@ def swept(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def sweep(run: Path) -> None:
     """Remove what a killed process left half-written. Only for the process that holds the run."""
-    for entry in _listed(run / "checkpoints"):
-        if entry.name.startswith(".step-"):
+    for entry in (*_listed(run), *_listed(run / "checkpoints")):
+        if not _TORN.fullmatch(entry.name):
+            continue
+        if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -129,8 +134,9 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _names(folder: Path) -> list[str]:
-    names = (entry.relative_to(folder).as_posix() for entry in folder.rglob("*") if entry.is_file())
-    return sorted(name for name in names if name != MANIFEST)
+    """What a checkpoint holds; hidden files are left by systems that show folders or share them."""
+    files = [entry for entry in folder.rglob("*") if entry.is_file() and not entry.name.startswith(".")]
+    return sorted({entry.relative_to(folder).as_posix() for entry in files} - {MANIFEST})
 
 
 def _measure(path: Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.training.limits import choice, number
+from unnoise.training.limits import choice, number, whole
 from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
 
@@ -42,7 +42,7 @@ class ModelConfig:
     card: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        number("model.size", self.size, 4, 4096, "32")
+        whole("model.size", self.size, 4, 4096, "32")
         number("model.clip", self.clip, 0, math.inf, "1")
         choice("model.colour", self.colour, ("rgb", "grey"))
         choice("model.variance", self.variance, ("fixed_small", "fixed_large", "learned_range"))
@@ -65,8 +65,8 @@ class DataConfig:
     decoded pictures up to this many megabytes are kept in memory. repeats: folders are named as `10_words`: their
     pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's
     layout). held_out: share of the pictures not trained on but measured every run.validate_every steps;
-    held_out_from: a folder of such pictures instead. bucket_step: pictures keep their aspect ratio, in batches of
-    one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
+    held_out_from: a folder of such pictures instead, which may lie among the others. bucket_step: pictures keep their
+    aspect ratio, in batches of one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
 
     caption: the words of every picture, instead of `captions`. latents: what a model of latents learns from, a "sample"
     of what its autoencoder says of the picture, drawn anew at each use, or its "mean". encoded_mb: pictures and
@@ -95,13 +95,13 @@ class DataConfig:
     def __post_init__(self) -> None:
         choice("data.latents", self.latents, ("sample", "mean"))
         for name in ("encoded_mb", "encoded_folder_mb"):
-            number(f"data.{name}", getattr(self, name), 0, math.inf, "1024")
+            whole(f"data.{name}", getattr(self, name), 0, math.inf, "1024")
         choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
         choice("data.fill", self.fill, ("white", "edge"))
         number("data.shift", self.shift, 0, 0.5, "0.05")
         number("data.scale", self.scale, 0, 1, "0.1")
-        number("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
-        number("data.bucket_step", self.bucket_step, 0, 4096, "64")
+        whole("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
+        whole("data.bucket_step", self.bucket_step, 0, 4096, "64")
         number("data.held_out", self.held_out, 0, 0.9, "0.1")
         if self.held_out and self.held_out_from:
             raise InputError("data.held_out and data.held_out_from are both given; give one of them.")
@@ -194,7 +194,7 @@ class OptimizerConfig:
             number("optimizer.betas", beta, 0, 0.999999, "[0.9, 0.99]")
         number("optimizer.eps", self.eps, 1e-16, 1, "1e-8")
         number("optimizer.weight_decay", self.weight_decay, 0, 10, "0.01")
-        number("optimizer.warmup", self.warmup, 0, math.inf, "100")
+        whole("optimizer.warmup", self.warmup, 0, math.inf, "100")
         number("optimizer.clip", self.clip, 0, math.inf, "1")
         for decay in (self.ema, *self.more_ema):
             number("optimizer.ema", decay, 0, 0.9999999, "0.999")
@@ -202,7 +202,7 @@ class OptimizerConfig:
             raise InputError(
                 f"optimizer.more_ema is {list(self.more_ema)}; give decays that differ from the others."
             )
-        number("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
+        whole("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
         for deviation in self.profiles:
             number("optimizer.profiles", deviation, 1e-4, 0.288, "[0.05, 0.1]")
         if self.profile_every and not self.profiles:
@@ -246,17 +246,17 @@ class RunConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        number("run.steps", self.steps, 1, math.inf, "10000")
-        number("run.batch", self.batch, 1, math.inf, "64")
-        number("run.accumulate", self.accumulate, 1, self.batch, "1")
+        whole("run.steps", self.steps, 1, math.inf, "10000")
+        whole("run.batch", self.batch, 1, math.inf, "64")
+        whole("run.accumulate", self.accumulate, 1, self.batch, "1")
         if self.batch % self.accumulate:
             raise InputError(
                 f"run.accumulate is {self.accumulate}; give a divisor of run.batch ({self.batch}), for example 1."
             )
         for name in ("workers", "checkpoint_every", "keep", "sample_every", "validate_every"):
-            number(f"run.{name}", getattr(self, name), 0, math.inf, "0")
-        number("run.log_every", self.log_every, 1, math.inf, "10")
-        number("run.patience", self.patience, 1, math.inf, "10")
+            whole(f"run.{name}", getattr(self, name), 0, math.inf, "0")
+        whole("run.log_every", self.log_every, 1, math.inf, "10")
+        whole("run.patience", self.patience, 1, math.inf, "10")
         choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
 
 

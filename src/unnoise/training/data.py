@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 Tell = Callable[[int, int], None]
 """Is told how many pictures of how many have been decoded."""
 
-_QUIET = (".txt", ".jsonl", ".json", ".csv", ".md", ".toml")  # captions and notes: expected beside pictures
+_QUIET = (
+    ".txt",
+    ".caption",
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".md",
+    ".toml",
+)  # captions and notes: expected beside pictures
 
 
 @dataclass(frozen=True)
@@ -79,18 +87,23 @@ class PictureSet:
         return (self.shape[0], *self.sizes[index]) if self.sizes else self.shape
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        """The pictures at these indices, all of one bucket: uint8, shape (len(indices), C, H, W).
+        """The pictures at these indices, all of one bucket: uint8, shape (len(indices), C, H, W)."""
+        return self.take(indices)[0]
 
-        A file that has become unreadable since the scan is replaced by the next readable one, so that the
-        batch stays a function of the folder's content; with `strict` it raises DataError.
+    def take(self, indices: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """What `read` gives, and the index of each picture in it, by which its words are found.
+
+        A file that cannot be read is replaced by the next readable one, so that the batch stays a function of the
+        folder's content; with `strict` it raises DataError.
         """
         if self.cache is None:
-            return torch.stack([self._decode(index) for index in indices])
+            found = [self._decode(index) for index in indices]
+            return torch.stack([picture for picture, _ in found]), [index for _, index in found]
         places = torch.as_tensor(list(indices), dtype=torch.long)
         places = places if self.rows is None else self.rows[places]
         if isinstance(self.cache, Tensor):
-            return self.cache[places]
-        return torch.stack([self.cache[place] for place in places.tolist()])
+            return self.cache[places], list(indices)
+        return torch.stack([self.cache[place] for place in places.tolist()]), list(indices)
 
     def select(self, indices: Sequence[int]) -> PictureSet:
         """The pictures at these indices as a set of its own, on the same cache; an index may come several times."""
@@ -107,15 +120,16 @@ class PictureSet:
         """What is told of a picture's size and cut, see `pictures.told_sizes`; shown: height and width."""
         try:
             return told_sizes(upright_size(self.paths[index]), shown)
-        except DataError:  # what is shown instead of it is told as if it were of this size
+        except DataError:  # decoded before, and gone since
             return told_sizes(shown, shown)
 
-    def _decode(self, index: int) -> Tensor:
+    def _decode(self, index: int) -> tuple[Tensor, int]:
         error: DataError | None = None
         shape = self.shape_of(index)
         for step in range(min(len(self), 100)):
+            place = (index + step) % len(self)
             try:
-                return read_picture(self.paths[(index + step) % len(self)], shape)
+                return read_picture(self.paths[place], shape), place
             except DataError as caught:
                 if self.strict:
                     raise
@@ -178,7 +192,7 @@ def _find(data: Path) -> tuple[list[Path], int]:
     entries = sorted(_files(data))
     packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]
-    ignored = sum(entry.suffix.lower() not in _QUIET for entry in entries) - len(pictures) - len(packed)
+    ignored = sum(entry.suffix.lower() not in _QUIET for entry in {*entries} - {*pictures, *packed})
     pictures = sorted([*pictures, *(member for entry in packed for member in archives.members(entry))])
     if not pictures:
         have = f"{len(entries)} files, none of them a picture" if entries else "no files"

@@ -6,6 +6,7 @@ is whole or absent, and the longest unused give way. A damaged file counts as ab
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -78,7 +79,8 @@ class Store:
             with safe_open(path, "pt") as opened:
                 found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
                 kept = (opened.metadata() or {}).get("blake2b")
-            os.utime(path)  # used now: others give way first
+            with contextlib.suppress(OSError):  # another user's, or on a disk that is only read
+                os.utime(path)  # used now: others give way first
         except (OSError, SafetensorError):
             return None
         return found if kept == content_hash(found.items()) else None

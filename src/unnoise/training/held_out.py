@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,12 +50,24 @@ def split(pictures: PictureSet, share: float) -> tuple[PictureSet, PictureSet]:
     return pictures.select(rest), pictures.select(sorted(held))
 
 
-def check_count(unseen: PictureSet) -> None:
-    """Raises InputError for a held-out folder with too few pictures."""
+def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> PictureSet:
+    """The pictures to train on beside a folder of held-out ones: those that do not lie in it.
+
+    Raises InputError where too few are held out, or none is left.
+    """
     if len(unseen) < LEAST:
         raise InputError(
             f"data.held_out_from has {len(unseen)} pictures; give a folder with at least {LEAST}."
         )
+    held = folder.resolve()
+    parents = {path.parent for path in pictures.paths}
+    within = {parent: held in (parent.resolve(), *parent.resolve().parents) for parent in parents}
+    rest = [index for index, path in enumerate(pictures.paths) if not within[path.parent]]
+    if not rest:
+        raise InputError(
+            f"data.held_out_from is '{folder}', in which all pictures to train on lie; give another folder."
+        )
+    return pictures if len(rest) == len(pictures) else pictures.select(rest)
 
 
 def batches(
@@ -64,7 +77,7 @@ def batches(
 
     At most 256 pictures, bucket by bucket, each once in each band with a level and a noise of its own.
     """
-    shown = pictures.select(range(min(len(pictures), _MOST)))
+    shown = _shown(pictures)
     for band in range(BANDS):
         for chosen in _parts(config, shown):
             yield band, _fixed(config, shown, schedule, band, chosen)
@@ -88,7 +101,7 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
     """
     if objective.model.autoencoder is not None:
         return torch.zeros(0)
-    shown, found = pictures.select(range(min(len(pictures), _MOST))), []
+    shown, found = _shown(pictures), []
     for chosen in _parts(config, shown):
         batch = _fixed(config, shown, objective.model.schedule, 0, chosen).to(device)
         try:
@@ -106,6 +119,12 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
             return torch.zeros(0)
         found.append(likelihood.each)
     return torch.cat(found)
+
+
+def _shown(pictures: PictureSet) -> PictureSet:
+    """At most 256 of them, evenly over the names: the first would often be of one folder, of one kind."""
+    count = min(len(pictures), _MOST)
+    return pictures.select([place * len(pictures) // count for place in range(count)])
 
 
 def _parts(config: TrainConfig, pictures: PictureSet) -> Iterator[Sequence[int]]:
@@ -126,12 +145,13 @@ def _fixed(
     config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: Sequence[int]
 ) -> Batch:
     seed = config.run.seed
-    x0 = pictures.read(chosen).float() / 127.5 - 1.0
-    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in chosen)
+    read, shown = pictures.take(chosen)
+    x0 = read.float() / 127.5 - 1.0
+    captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in shown)
     told, sizes = None, None
     if pictures.frozen is not None:
         keys = [("held-out latent", band, i) for i in chosen]
-        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in chosen], captions, seed, keys)
+        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in shown], captions, seed, keys)
     noise = torch.stack(
         [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
     )
@@ -162,12 +182,16 @@ class Curve:
         return self.step if self.rises >= 2 else None
 
     def then(self, step: int, losses: Tensor) -> Curve:
-        """The curve with one more validation; losses: (pictures,)."""
-        if len(self.best) != len(losses) or float(losses.mean()) < sum(self.best) / len(self.best):
+        """The curve with one more validation; losses: (pictures,). One that is not finite says nothing."""
+        mean = float(losses.mean())
+        if not math.isfinite(mean):
+            return self
+        lowest = sum(self.best) / max(1, len(self.best))
+        if len(self.best) != len(losses) or mean < lowest:
             return Curve(step, tuple(losses.tolist()))
         above = losses - torch.tensor(self.best, dtype=losses.dtype)
         sure = float(above.mean()) > 3.0 * standard_error(above)
-        much = float(above.mean()) > 0.01 * sum(self.best) / len(self.best)
+        much = float(above.mean()) > 0.01 * lowest
         return Curve(self.step, self.best, self.rises + 1 if sure and much else 0)
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ of them live at once.
 from __future__ import annotations
 
 import copy
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,13 +64,17 @@ def expected(learner: Learner) -> int:
 
 def resident(peak: bool = False) -> int:
     """Bytes that this process holds in memory now, or the most it held; 0 where the system does not tell."""
-    wanted = "VmHWM:" if peak else "VmRSS:"
+    return _listed("/proc/self/status", "VmHWM:" if peak else "VmRSS:") or 0
+
+
+def _listed(table: str, name: str) -> int | None:
+    """Bytes that a table of the system tells by this name, in kilobytes; None without."""
     try:
-        with open("/proc/self/status", encoding="ascii") as stream:
-            found = [line.split()[1] for line in stream if line.startswith(wanted)]
+        with open(table, encoding="utf-8", errors="replace") as stream:
+            found = [line.split()[1] for line in stream if line.startswith(name)]
     except OSError:
-        return 0
-    return int(found[0]) << 10 if found else 0
+        return None
+    return int(found[0]) << 10 if found else None
 
 
 def forget_peak() -> None:
@@ -87,17 +90,8 @@ def free(device: torch.device) -> int | None:
     """Bytes that can still be had on this device; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _reclaimable()
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _reclaimable() -> int:
-    """Bytes of files in memory that give way to a program."""
-    with open("/proc/meminfo", encoding="ascii") as stream:
-        table = dict(line.split(":") for line in stream)
-    return int(table["Cached"].split()[0]) << 10
+    # With what gives way to a program, without files that live in memory.
+    return _listed("/proc/meminfo", "MemAvailable:")
 
 
 def estimate(learner: Learner) -> Memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,16 +49,21 @@ def missing(config: PriorConfig, run: Path) -> list[int]:
     return [number for number in range(config.count) if not _path(run, number).is_file()]
 
 
-def make(config: PriorConfig, run: Path, base: Model, numbers: Sequence[int]) -> None:
+def make(
+    config: PriorConfig, run: Path, base: Model, numbers: Sequence[int], stop: Callable[[], bool]
+) -> None:
     """Draw these pictures of the class with the model as it is, each with its number as its seed, into RUN/class.
 
-    They are written one by one, so that a run that was cut goes on with those that are left.
+    They are written one by one, so that a run that was cut goes on with those that are left. Raises KeyboardInterrupt
+    once `stop` is true, which is asked before every few.
     """
     from unnoise.pipelines import TextToImage
 
     pipe = TextToImage(base)
     steps, guidance = config.steps or None, config.guidance or None
     for start in range(0, len(numbers), _TOGETHER):
+        if stop():
+            raise KeyboardInterrupt
         seeds = list(numbers[start : start + _TOGETHER])
         made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
         for number, picture in zip(seeds, made.images, strict=True):

@@ -39,13 +39,12 @@ def write(
     run: Path,
     step: int,
     averages: Sequence[PowerAverage],
-    whole: Sequence[Mapping[str, Tensor]] | None = None,
+    whole: Sequence[Mapping[str, Tensor]],
 ) -> Path:
-    """Put a snapshot of the averages into the run; returns its file. whole: their tensors, where they are sharded."""
-    found = [average.average for average in averages] if whole is None else whole
+    """Put a snapshot of the averages into the run; returns its file. whole: the tensors of each, none in shares."""
     path = run / FOLDER / f"step-{step:06d}.safetensors"
     facts = {"updates": averages[0].updates, "deviations": [average.deviation for average in averages]}
-    tensors = {f"{i}.{name}": t.contiguous() for i, a in enumerate(found) for name, t in a.items()}
+    tensors = {f"{i}.{name}": t.contiguous() for i, a in enumerate(whole) for name, t in a.items()}
     path.parent.mkdir(exist_ok=True)
     files.write_bytes(path, save(tensors, {"unnoise": json.dumps(facts)}))
     return path
@@ -66,7 +65,9 @@ def snapshots(folder: Path) -> list[Snapshot]:
         raise CheckpointError(
             f"'{folder}' has no snapshots; train with optimizer.profile_every, for example 1000."
         )
-    return found
+    return sorted(
+        found, key=lambda snapshot: snapshot.updates
+    )  # of a million steps the names have a digit more
 
 
 def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> dict[str, Tensor]:
@@ -75,8 +76,9 @@ def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> d
     folder: RUN/profiles. Returns float32 tensors by name, `network.` and `text_encoder.`. Close for deviations
     between the tracked ones; outside of them the error grows. Raises CheckpointError, InputError.
     """
-    end = updates if updates is not None else max(found.updates for found in snapshots(folder))
-    used = [found for found in snapshots(folder) if found.updates <= end]
+    known = snapshots(folder)
+    end = known[-1].updates if updates is None else updates
+    used = [found for found in known if found.updates <= end]
     if not used:
         raise CheckpointError(f"'{folder}' has no snapshot up to update {end}; give a later one.")
     shares = combination([(s.updates, s.power) for s in used], (end, power_of(deviation)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write(run: Path) -> Path:
     steps = [entry for entry in entries if "images_per_second" in entry]
     held = [entry for entry in entries if entry.get("event") == "held out"]
     last = steps[-1] if steps else {"step": 0, "steps": 0}
-    body = f"""<h1>{html.escape(run.name)}</h1>
+    name = run.resolve().name  # of "." too
+    body = f"""<h1>{html.escape(name)}</h1>
 <p class="soft">Step {last["step"]:,} of {last["steps"]:,}.</p>
 {_verdict(held)}
 <div class="pair"><div class="card"><h2>Loss</h2><p class="soft">Of the batches, as they came, and of pictures that
@@ -37,9 +39,7 @@ training does not see.</p>{_losses(steps, held)}</div>
 cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div>{_bound(held)}</div>
 {_numbers(held)}"""
     path = run / NAME
-    files.write_bytes(
-        path, page(f"Training {run.name}", body).encode("utf-8", "replace")
-    )  # names are any bytes
+    files.write_bytes(path, page(f"Training {name}", body).encode("utf-8", "replace"))  # names are any bytes
     return path
 
 
@@ -98,7 +98,9 @@ under the model, at most (continuous-time bound); the noise and the log-SNRs sta
 
 def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series:
     every = max(1, -(-len(pairs) // _MOST))
-    kept = [pair for pair in pairs[::every] if pair[1] > 0.0]
+    kept = [
+        pair for pair in pairs[::every] if 0.0 < pair[1] < math.inf
+    ]  # what float16 could not hold has no place
     return Series(
         name, tuple(Point(step, loss, f"{name}, step {step:,}: {loss:.4g}") for step, loss in kept), colour
     )

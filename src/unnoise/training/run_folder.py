@@ -85,10 +85,12 @@ def _lock(handle: int, run: Path) -> None:
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise FileError(
             f"'{run}' is in use by another process; wait for it, or give another folder."
         ) from error
+    except OSError:  # a file system without locks, as of some clusters: likewise
+        return
 
 
 def _refuse_existing(run: Path) -> None:

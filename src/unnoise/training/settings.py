@@ -55,7 +55,7 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 def read(path: str | Path) -> TrainConfig:
     """The configuration in a TOML file. Raises FileError or InputError with the file's name."""
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors put a mark first
     except OSError as error:
         raise FileError(
             f"cannot read '{path}': {error.strerror or error}. Give a TOML file of settings."
@@ -201,7 +201,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401
         return float(text)
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number of more digits than Python reads
         pass
     if "," in text and kind is object:
         return [_parse(name, part.strip(), object) for part in text.split(",") if part.strip()]

@@ -182,4 +182,4 @@ def _export(learner: Learner, whole: Mapping[str, Tensor], path: Path, pictures:
 def model_name(learner: Learner, average: MovingAverage) -> str:
     """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; else its file."""
     path = Path(MODEL if learner.tuning is None else learner.tuning.file)
-    return f"{path.stem}{'' if average is learner.average else f'-{average.decay:g}'}{path.suffix}"
+    return f"{path.stem}{'' if average is learner.average else f'-{average.decay}'}{path.suffix}"

@@ -6,6 +6,7 @@ differs between plain and stratified draws. The importance law bends u first, by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -90,8 +91,13 @@ class SecondMoments:
         return (place + inside) / len(p), 1.0 / (len(p) * p[place])
 
     def learn(self, fraction: Tensor, losses: Tensor) -> None:
-        """Remember the losses, unweighted by `bend`, of samples that trained at these bent fractions."""
+        """Remember the losses, unweighted by `bend`, of samples that trained at these bent fractions.
+
+        A sample of weight 0 has no such loss, but nan, and is passed over.
+        """
         bins, kept = self.losses.shape
         for place, loss in zip((fraction * bins).long().tolist(), losses.tolist(), strict=True):
+            if math.isnan(loss):
+                continue
             self.losses[place, int(self.counts[place]) % kept] = loss
             self.counts[place] += 1

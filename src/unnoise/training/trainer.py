@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Trainer:
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
-        self.notes = _data_notes(self.pictures, run.batch)
+        self.notes = _data_notes(seen, run.batch)
         self.notes += [] if self.base is None else tuning.notes(self.base, words)
         if self.wanted:
             made = _count(self.wanted, "picture")
@@ -144,7 +144,7 @@ class Trainer:
     def _run(self) -> Generator[Event, None, None]:
         with self._held(), stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
-            self._make_prior()
+            self._make_prior(asked.is_set)
             saved = self._take_up()
             self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
             yield self._started()
@@ -205,16 +205,17 @@ class Trainer:
             self._open_prior()
         return wanted
 
-    def _make_prior(self) -> None:
+    def _make_prior(self, stop: Callable[[], bool]) -> None:
         base = self.base
         if self.wanted and base is not None:
-            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted))
+            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted, stop))
             self._open_prior()
 
     def _first_model(self) -> ModelConfig:
         """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
-        begun = self.resume and checkpoints.newest(self.out)[0] is not None
-        return replace(self.config.model, start="") if begun else self.config.model
+        model = self.config.model
+        begun = model.start and self.resume and checkpoints.newest(self.out)[0] is not None
+        return replace(model, start="") if begun else model
 
     def _take_up(self) -> Path | None:
         """Go to the newest complete checkpoint of the run, when there is one."""
@@ -327,8 +328,9 @@ def open_data(
     if config.data.held_out:
         pictures, unseen = held_out.split(pictures, config.data.held_out)
     elif config.data.held_out_from:
-        unseen = open_pictures(Path(config.data.held_out_from), shape, config.data)
-        held_out.check_count(unseen)
+        folder = Path(config.data.held_out_from).expanduser()
+        unseen = open_pictures(folder, shape, config.data)
+        pictures = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures
     if config.word.model:
         pictures = replace(pictures, captions=captions_with(config.word.word, pictures.captions))
@@ -348,7 +350,7 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None and world is not None and world.size > 1:
             device = torch.device("cuda", world.place % torch.cuda.device_count())
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"run.device is '{name}', which is not here: {str(error).splitlines()[0]} Use auto or cpu."
@@ -356,10 +358,15 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
     return device
 
 
-def _data_notes(pictures: PictureSet, batch: int) -> list[str]:
-    notes = [f"skipped: {sentence}" for sentence in pictures.corrupt[:20]]
-    if pictures.corrupt:
-        notes.append(f"{_count(pictures.corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
+def _data_notes(seen: Sequence[PictureSet], batch: int) -> list[str]:
+    """What a person should know of the pictures: of those to train on, and where there are such of those held out."""
+    pictures = seen[0]
+    corrupt = list(dict.fromkeys(sentence for each in seen for sentence in each.corrupt))
+    notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
+    if corrupt:
+        notes.append(f"{_count(corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
+    if pictures.captioned and not all(pictures.captions):
+        notes.append(f"{pictures.captions.count(()):,} of {_count(pictures, 'picture')} have no caption.")
     if pictures.ignored:
         plain = (
             "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.training.limits import choice, number
+from unnoise.training.limits import choice, number, whole
 
 SORTS = ("attention", "feed-forward", "projections", "convolutions")
 AUTO = "auto"
@@ -32,7 +32,7 @@ class LoraConfig:
     text_encoder: bool = False
 
     def __post_init__(self) -> None:
-        number("lora.rank", self.rank, 1, 4096, "8")
+        whole("lora.rank", self.rank, 1, 4096, "8")
         number("lora.alpha", self.alpha, 0, math.inf, "8")
         for target in self.targets or ("",):
             choice("lora.targets", target, (*SORTS, AUTO))
@@ -56,7 +56,7 @@ class WordConfig:
     vectors: int = 1
 
     def __post_init__(self) -> None:
-        number("word.vectors", self.vectors, 1, 75, "1")
+        whole("word.vectors", self.vectors, 1, 75, "1")
         if self.model and not (self.word.strip() and self.like.strip()):
             missing = "word" if not self.word.strip() else "like"
             raise InputError(
@@ -94,9 +94,9 @@ class PriorConfig:
     guidance: float = 0.0
 
     def __post_init__(self) -> None:
-        number("prior.count", self.count, 1, math.inf, "100")
+        whole("prior.count", self.count, 1, math.inf, "100")
         number("prior.weight", self.weight, 0, math.inf, "1")
-        number("prior.steps", self.steps, 0, 1000, "25")
+        whole("prior.steps", self.steps, 0, 1000, "25")
         number("prior.guidance", self.guidance, 0, 100, "7.5")
         if self.pictures and not self.prompt:
             raise InputError(

@@ -35,6 +35,7 @@ class WordVectors:
     @classmethod
     def read(cls, path: str | Path) -> WordVectors:
         """Raises InputError when the file cannot be read or does not hold what it should."""
+        path = Path(path).expanduser()
         try:
             with safe_open(path, framework="pt") as file:
                 facts = file.metadata() or {}

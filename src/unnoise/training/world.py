@@ -106,6 +106,10 @@ def join() -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    if "LOCAL_RANK" not in os.environ:
+        raise InputError(
+            f"WORLD_SIZE is {size}, but LOCAL_RANK is not set; start the processes with torchrun, or unset WORLD_SIZE."
+        )
     if not dist.is_initialized():
         place = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():

@@ -11,7 +11,7 @@ from pathlib import Path
 from unnoise import files, images
 from unnoise.evaluation.cells import ALIKE, REFERENCE, Cell, Report
 from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
-from unnoise.evaluation.report.page import embedded, page, strip, table
+from unnoise.evaluation.report.page import embedded, page, shown, strip, table
 
 _STRIP = 184  # pixels that four pictures take: five of them fit beside the names
 _FRESH = '<span class="tag">draws noise</span>'
@@ -21,9 +21,10 @@ def write_comparison(report: Report, folder: Path) -> Path:
     """Write report.html, report.json and a PNG for each cell into `folder`; returns the page's path."""
     for (name, steps), pictures in report.pictures.items():
         word = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("+", "p")).strip("-")
-        sheet = images.grid(images.to_pil(pictures))
+        sheet = images.grid(images.to_pil(shown(pictures)))
         images.write_png(folder / "pictures" / f"{word}-{steps:03d}.png", sheet)
-    images.write_png(folder / "pictures" / "converged.png", images.grid(images.to_pil(report.converged)))
+    sheet = images.grid(images.to_pil(shown(report.converged)))
+    images.write_png(folder / "pictures" / "converged.png", sheet)
     files.write_text(folder / "report.json", json.dumps(report.to_dict(), indent=1) + "\n")
     path = folder / "report.html"
     files.write_text(path, comparison_page(report))
