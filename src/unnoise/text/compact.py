@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from unnoise.errors import InputError
 from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
 from unnoise.text.tokenizer import Tokenizer, Tokens, check_ids, left_over, prompt_list, rows_to_batch
 
