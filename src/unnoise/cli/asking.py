@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
-from unnoise.cli.values import maybe, number, size, whole
+from unnoise.cli.values import maybe, number, path, size, whole, word
 from unnoise.errors import InputError
 
 _DEFAULT_MODEL = "emoji"
@@ -134,8 +134,8 @@ def request(arguments: argparse.Namespace) -> Request:
     from unnoise import checkpoints
 
     many.check(arguments)
-    source = arguments.source and Path(arguments.source).expanduser()
-    model = again.model_of(source, arguments.model) if source else arguments.model or _DEFAULT_MODEL
+    source, model = maybe(path, "--from", arguments.source), maybe(word, "--model", arguments.model)
+    model = (model or _DEFAULT_MODEL) if source is None else again.model_of(source, model)
     options: dict[str, Any] = {
         "negative": arguments.negative,
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
@@ -154,11 +154,11 @@ def request(arguments: argparse.Namespace) -> Request:
         prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
         model=model,
         source=source,
-        output=Path(arguments.output).expanduser(),
+        output=path("--output", arguments.output),
         options=options,
         show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
-        frames=arguments.frames and Path(arguments.frames).expanduser(),
-        animate=arguments.animate and Path(arguments.animate).expanduser(),
+        frames=maybe(path, "--frames", arguments.frames),
+        animate=maybe(path, "--animate", arguments.animate),
         enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),

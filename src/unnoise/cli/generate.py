@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     adapting.controls(arguments)
     adapting.refiner(arguments)
     _check_known(asked)
-    if arguments.prompts:
+    if arguments.prompts is not None:
         return _many(asked, arguments)
     begun = time.monotonic()
     pipe = _loaded(asked, arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from unnoise.errors import InputError
@@ -52,10 +53,15 @@ def size(flag: str, text: str) -> tuple[int, int]:
 
 
 def word(flag: str, text: str) -> str:
-    """A name or a path."""
+    """A word, a name or a path. An empty one is most often a shell's variable that is not set."""
     if not text.strip():
-        raise InputError(f"{flag} is empty; give a name or a path, for example digits.")
+        raise InputError(f"{flag} is empty; give a word, a name or a path.")
     return text
+
+
+def path(flag: str, text: str) -> Path:
+    """A path, its ~ put in full. One that is empty would be the folder that one stands in, and is refused."""
+    return Path(word(flag, text)).expanduser()
 
 
 def widths(flag: str, text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number, whole
+from unnoise.cli.values import maybe, number, path, whole
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -121,14 +121,14 @@ def read(arguments: argparse.Namespace) -> Asked:
 def pictures(arguments: argparse.Namespace) -> dict[str, Path]:
     """The files given by --init and --mask. Raises FileError for one that is not there."""
     given = {
-        name: Path(getattr(arguments, name)).expanduser()
+        name: path(f"--{name}", getattr(arguments, name))
         for name in _PICTURES
         if getattr(arguments, name) is not None
     }
-    for name, path in given.items():
-        if not path.is_file():
+    for name, file in given.items():
+        if not file.is_file():
             raise FileError(
-                f"--{name} is '{path}', and there is no such file; give a PNG, JPEG or WebP picture."
+                f"--{name} is '{file}', and there is no such file; give a PNG, JPEG or WebP picture."
             )
     return given
 
@@ -236,7 +236,7 @@ def denoise(
         options["guidance"] = from_text(scale, asked.guidance_rule)
     if "second_strength" in more:
         more["strength"] = more.pop("second_strength")
-    opened = {name: images.open_picture(path) for name, path in asked.pictures.items()}
+    opened = {name: images.open_picture(file) for name, file in asked.pictures.items()}
     if opened and kind_of(model) == "edit":
         _only([*more, *(["mask"] if "mask" in opened else [])], "picture_guidance")
     elif opened:
