@@ -15,6 +15,10 @@ from unnoise.errors import InputError, UnnoiseError
 
 __all__ = ["main"]
 
+_NO_MEMORY = "out of memory; ask for fewer or smaller pictures at once."
+_FULL = ("out of memory", "DefaultCPUAllocator")
+"""What torch says without memory: of cards it has a class for that, of the processor nothing but its words."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
@@ -27,16 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Refused, UnnoiseError) as error:
         return _failed(error, 2 if isinstance(error, Refused | InputError) else 1)
     except MemoryError:
-        return _failed("out of memory; ask for fewer or smaller pictures.", 1)
+        return _failed(_NO_MEMORY, 1)
     except KeyboardInterrupt:
         return _failed("stopped; what was saved before is whole.", 130, "unnoise: ")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except RuntimeError as error:
-        if "home directory" not in str(error):  # as pathlib says it
+        if "home directory" in str(error):  # as pathlib says it
+            return _failed("'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2)
+        if not any(words in str(error) for words in _FULL):
             raise
-        return _failed("'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2)
+        return _failed(_NO_MEMORY, 1)
     except OSError as error:
         where = "" if error.filename is None else f"'{error.filename}': "
         return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)
