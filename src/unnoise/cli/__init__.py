@@ -15,7 +15,6 @@ from unnoise.errors import InputError, UnnoiseError
 
 __all__ = ["main"]
 
-_NO_MEMORY = "out of memory; ask for fewer or smaller pictures at once."
 _FULL = ("out of memory", "DefaultCPUAllocator")
 """What torch says without memory: of cards it has a class for that, of the processor nothing but its words."""
 
@@ -28,24 +27,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()  # a reader that has gone away shows here, not as a traceback at exit
         return status
-    except (Refused, UnnoiseError) as error:
-        return _failed(error, 2 if isinstance(error, Refused | InputError) else 1)
-    except MemoryError:
-        return _failed(_NO_MEMORY, 1)
     except KeyboardInterrupt:
         return _failed("stopped; what was saved before is whole.", 130, "unnoise: ")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RuntimeError as error:
-        if "home directory" in str(error):  # as pathlib says it
-            return _failed("'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2)
-        if not any(words in str(error) for words in _FULL):
+    except (Refused, UnnoiseError, MemoryError, RuntimeError, OSError) as error:
+        told = _told(error)
+        if told is None:
             raise
-        return _failed(_NO_MEMORY, 1)
-    except OSError as error:
-        where = "" if error.filename is None else f"'{error.filename}': "
-        return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)
+        return _failed(*told)
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """The sentence and the exit status of an error that a person can mend; None for a fault of ours."""
+    match error:
+        case Refused() | InputError():
+            return str(error), 2
+        case UnnoiseError():
+            return str(error), 1
+        case OSError():
+            where = "" if error.filename is None else f"'{error.filename}': "
+            return f"{where}{error.strerror or error}; choose another file or folder.", 1
+        case RuntimeError() if "home directory" in str(error):  # as pathlib says it
+            return "'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2
+    full = isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
+    return ("out of memory; ask for fewer or smaller pictures at once.", 1) if full else None
 
 
 def _make_writable() -> None:
@@ -58,7 +65,7 @@ def _make_writable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _failed(error: object, status: int, lead: str = "unnoise: error: ") -> int:
-    sentence = " ".join(str(error).split())
+def _failed(sentence: str, status: int, lead: str = "unnoise: error: ") -> int:
+    sentence = " ".join(sentence.split())
     sys.stderr.write(f"{lead}{sentence}\n")
     return status
