@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unnoise.errors import DataError, FileError
+from unnoise.errors import DataError, FileError, InputError
 
 
 def _umask() -> int:
@@ -30,6 +30,16 @@ def _unwritable(path: Path, error: OSError) -> FileError:
     return FileError(
         f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
     )
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, a ~ or ~NAME that it begins with put in full. Raises InputError for a NAME that is nobody's here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"'{path}' begins with '{Path(path).parts[0]}', and there is no such user here; give the whole path."
+        ) from error
 
 
 def check_folder(path: Path) -> None:

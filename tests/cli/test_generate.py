@@ -267,6 +267,16 @@ def test_without_memory_it_is_a_sentence(run, tiny, monkeypatch, card):
     assert run("generate", "a seven", "-m", tiny) == (1, "", told)
 
 
-def test_a_path_in_the_home_of_nobody_is_told(run):
-    status, _, told = run("inspect", "~nobody-of-that-name/model")
-    assert (status, told[:46]) == (2, "unnoise: error: '~NAME' begins a path, and the")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "~nobody-here/x"),
+        ("generate", "a", "-m", "~nobody-here/x"),
+        ("generate", "a", "-o", "~nobody-here/x"),
+        ("generate", "a", "--lora", "~nobody-here/x:0.5"),
+        ("generate", "a", "--scheduler", "tuned:~nobody-here/x"),
+    ],
+)
+def test_a_path_in_the_home_of_nobody_is_told(run, words):
+    told = "'~nobody-here/x' begins with '~nobody-here', and there is no such user here; give the whole path."
+    assert run(*words) == (2, "", f"unnoise: error: {told}\n")

@@ -20,6 +20,7 @@ from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 from unnoise.networks.unet import (
     ControlNet,
     ControlNetConfig,
@@ -114,7 +115,7 @@ def read(path: str | Path) -> Part:
 
     Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
     """
-    place = hub.located(path) or Path(path).expanduser()
+    place = hub.located(path) or expanded(path)
     if place.is_file() and (place.parent / "config.json").is_file():
         place = place.parent
     return _folder(place) if place.is_dir() else _file(place)

@@ -11,6 +11,7 @@ from unnoise.checkpoints import hub
 from unnoise.checkpoints.manifest import FILE
 from unnoise.checkpoints.needed import INDEX
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 
 SHIPPED = Path(__file__).parent / "models"
 
@@ -37,7 +38,7 @@ def find_foreign(name: str | Path) -> Path | None:
     """
     if str(name) in shipped():
         return None
-    path = hub.located(name) or Path(name).expanduser()
+    path = hub.located(name) or expanded(name)
     if path.is_dir():
         if (path / FILE).is_file():
             return None
@@ -63,7 +64,7 @@ def find(name: str | Path) -> Path:
     known = shipped()
     if str(name) in known:
         return known[str(name)]
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():

@@ -17,6 +17,7 @@ from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
 from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import expanded
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -58,7 +59,7 @@ def inspect(path: str | Path) -> Summary:
     path: may be an address of the hub (see `hub.Address`), which is fetched where it is not in the cache. Raises
     FileError when there is no such file, or it is none of these.
     """
-    place = hub.located(path) or Path(path).expanduser()
+    place = hub.located(path) or expanded(path)
     if place.is_dir() and find_foreign(place) is not None:
         return _folder(place)
     if place.is_dir() or str(path) in shipped() or place.name == FILE:

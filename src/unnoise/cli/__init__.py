@@ -49,8 +49,6 @@ def _told(error: Exception) -> tuple[str, int] | None:
         case OSError():
             where = "" if error.filename is None else f"'{error.filename}': "
             return f"{where}{error.strerror or error}; choose another file or folder.", 1
-        case RuntimeError() if "home directory" in str(error):  # as pathlib says it
-            return "'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2
     full = isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
     return ("out of memory; ask for fewer or smaller pictures at once.", 1) if full else None
 

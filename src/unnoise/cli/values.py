@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unnoise.errors import InputError
+from unnoise.files import expanded
 
 Value = TypeVar("Value")
 
@@ -61,7 +62,7 @@ def word(flag: str, text: str) -> str:
 
 def path(flag: str, text: str) -> Path:
     """A path, its ~ put in full. One that is empty would be the folder that one stands in, and is refused."""
-    return Path(word(flag, text)).expanduser()
+    return expanded(word(flag, text))
 
 
 def widths(flag: str, text: str) -> tuple[int, ...]:
