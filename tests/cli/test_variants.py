@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import miniature_file
 from unnoise import images
-from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load
+from unnoise.cli import asking
+from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load, start_noise
+from unnoise.schedulers import names
 
 
 @pytest.fixture
@@ -72,6 +75,11 @@ def test_guidance_is_shaped(run, tiny, tmp_path):
     assert run("generate", "a seven", "-m", tiny, *projected, "-o", "y.png")[0] == 0
 
 
+def test_words_that_are_checked_without_torch_are_those_of_the_rooms_that_need_it():
+    assert asking.PROGRAMS == names.PROGRAMS
+    assert asking.STARTS == start_noise.STARTS
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -109,9 +117,12 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
             ("--scheduler", "Euler Karas"),
             "scheduler 'Euler Karas' is not known; the nearest are Euler Karras",
         ),
+        (("--compat", "invoke"), "--compat is invoke; give one of diffusers, k-diffusion, a1111, comfyui."),
+        (("-m", "sd.safetensors", "--size", "8x9"), "height is 9; this model makes multiples of 4"),
     ],
 )
 def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):
     (tmp_path / "text.png").write_text("no picture")
+    miniature_file.checkpoint(tmp_path / "sd.safetensors")
     monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert said in run("generate", "a seven", "-m", tiny, *words)[2]

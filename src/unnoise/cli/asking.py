@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
-from unnoise.cli.values import maybe, number, path, size, whole, word
+from unnoise.cli.values import choice, maybe, number, path, size, whole, word
 from unnoise.errors import InputError
 
 _DEFAULT_MODEL = "emoji"
+# As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
+PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
+STARTS = ("torch", "cuda")
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def _more_spellings(command: parser.Parser) -> None:
 def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
+    from unnoise.text.prompts import STYLES
 
     many.check(arguments)
     source, model = maybe(path, "--from", arguments.source), maybe(word, "--model", arguments.model)
@@ -141,9 +145,9 @@ def request(arguments: argparse.Namespace) -> Request:
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
         "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
         "scheduler": arguments.scheduler,
-        "compat": arguments.compat,
-        "prompt_style": arguments.prompt_style,
-        "noise": arguments.noise,
+        "compat": maybe(choice, "--compat", arguments.compat, PROGRAMS),
+        "prompt_style": maybe(choice, "--prompt-style", arguments.prompt_style, STYLES),
+        "noise": maybe(choice, "--noise", arguments.noise, STARTS),
         "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
         "cache": approximate.cache(arguments),
         "seed": _seed(arguments.seed),

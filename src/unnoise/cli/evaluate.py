@@ -108,9 +108,8 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run_likelihood(arguments: argparse.Namespace) -> int:
     """Run `evaluate likelihood`; returns its exit status."""
-    methods: tuple[Any, ...] = tuple(_METHODS) if arguments.method == "all" else (arguments.method,)
-    if methods[0] not in _METHODS:
-        raise InputError(f"--method is {arguments.method}; give one of {', '.join(_METHODS)}, or all.")
+    method = values.choice("--method", arguments.method, (*_METHODS, "all"))
+    methods: tuple[Any, ...] = tuple(_METHODS) if method == "all" else (method,)
     options: dict[str, Any] = {
         "steps": values.maybe(values.whole, "--steps", arguments.steps, 2, 1_000_000, 100),
         "calls": values.maybe(_count, "--calls", arguments.calls),

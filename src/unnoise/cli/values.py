@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from unnoise.files import expanded
 Value = TypeVar("Value")
 
 
-def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: float) -> Value | None:
+def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: object) -> Value | None:
     """What `read` makes of an option's text; None where the option was not given."""
     return None if text is None else read(flag, text, *limits)
 
@@ -51,6 +51,13 @@ def size(flag: str, text: str) -> tuple[int, int]:
         raise InputError(f"{flag} is {_shown(text)}; give width x height in pixels, for example 32x32.")
     width, height = (whole(flag, part, 1, 4096, 32) for part in parts)
     return width, height
+
+
+def choice(flag: str, text: str, known: Collection[str]) -> str:
+    """One of these words."""
+    if text not in known:
+        raise InputError(f"{flag} is {_shown(text)}; give one of {', '.join(known)}.")
+    return text
 
 
 def word(flag: str, text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number, path, whole
+from unnoise.cli.values import choice, maybe, number, path, whole
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def read(arguments: argparse.Namespace) -> Asked:
         "scale": maybe(number, "--hires-scale", arguments.hires_scale, 1, 8, 2),
         "second_steps": maybe(whole, "--hires-steps", arguments.hires_steps, 1, 1000, 20),
         "second_strength": maybe(number, "--hires-strength", arguments.hires_strength, 0, 1, 0.7),
-        "enlarge": maybe(_way, "--hires-in", arguments.hires_in),
+        "enlarge": maybe(choice, "--hires-in", arguments.hires_in, ("latents", "pixels")),
     }
     return Asked(
         pictures=given,
@@ -210,12 +210,6 @@ def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
         raise InputError(f"{flag} is '{text[:40]}'; give whole pixels from 0 to 4096, for example 0,0,64,0.")
     left, top, right, bottom = map(int, values)
     return left, top, right, bottom
-
-
-def _way(flag: str, text: str) -> str:
-    if text not in ("latents", "pixels"):
-        raise InputError(f"{flag} is '{text[:40]}'; give latents or pixels.")
-    return text
 
 
 def denoise(
