@@ -1,4 +1,4 @@
-"""What a file of tensors is, by their names alone. Torch-free."""
+"""What a file of tensors is, by its ending and their names alone. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 REFINER_BIG_G = "conditioner.embedders.0.model."
+
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+"""Endings of files that torch's older writers make."""
 
 _OTHERS = {
     r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",

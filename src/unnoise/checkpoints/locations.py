@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from unnoise.checkpoints import hub
+from unnoise.checkpoints.kinds import PICKLES
 from unnoise.checkpoints.manifest import FILE
 from unnoise.checkpoints.needed import INDEX
 from unnoise.errors import CheckpointError, InputError
@@ -115,6 +116,6 @@ def _complete(step: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+    if path.suffix in PICKLES:
         return "a pickled checkpoint"
     return "a file of weights" if path.suffix == ".safetensors" else "not a model"

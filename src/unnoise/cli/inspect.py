@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, .safetensors file, OWNER/NAME on the hub, "
+        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, "
         "or PNG picture",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
