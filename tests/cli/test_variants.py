@@ -1,14 +1,16 @@
 """Pictures from pictures, as typed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import miniature_file
-from unnoise import images
+from unnoise import checkpoints, images
 from unnoise.cli import asking
+from unnoise.networks.unet import UNet
 from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load, start_noise
 from unnoise.schedulers import names
 
@@ -126,3 +128,19 @@ def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch,
     miniature_file.checkpoint(tmp_path / "sd.safetensors")
     monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert said in run("generate", "a seven", "-m", tiny, *words)[2]
+
+
+def test_a_model_that_edits_refuses_what_is_typed_and_passes_over_what_a_picture_says(
+    run, tiny, tmp_path, files
+):
+    plain = load(tiny).model
+    network = miniature_file.stirred(UNet(replace(plain.network.config, in_channels=2)))
+    checkpoints.save(replace(plain, network=network), tmp_path / "edit")
+    painted = ("generate", "a seven", "-m", "edit", "--init", "init.png", "--mask", "mask.png")
+    for flag in ("--masked-area", "--no-paste"):
+        status, _, err = run(*painted, flag)
+        assert (status, f"leave {flag} out" in err) == (2, True)
+    run("generate", "a seven", "-m", tiny, "--init", "init.png", "--strength", 0.5, "-o", "x.png")
+    run("generate", "a seven", "-m", "edit", "--init", "init.png", "--image-guidance", 1.2, "-o", "y.png")
+    for picture, other in (("x.png", "edit"), ("y.png", tiny)):
+        assert run("generate", "--from", picture, "-m", other, "--init", "init.png", "-o", "z.png")[0] == 0

@@ -134,7 +134,9 @@ def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
-    return adapting.adapted(load(asked.model, engine=asked.engine), arguments, _tags(asked))
+    pipe = load(asked.model, engine=asked.engine)
+    variants.check_kind(pipe.model, asked.variant)
+    return adapting.adapted(pipe, arguments, _tags(asked))
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from unnoise.cli.values import choice, maybe, number, path, whole
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
+    from unnoise.checkpoints import Model
     from unnoise.pipelines import Denoising, Repeat, TextToImage, TwoPasses
 
 _PICTURES = ("init", "mask")
@@ -212,46 +213,49 @@ def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
+_FLAGS = {
+    "picture_guidance": "--image-guidance",
+    "noise_level": "--noise-level",
+    "area": "--masked-area",
+    "paste": "--no-paste",
+}
+
+
+def check_kind(model: Model, asked: Asked) -> None:
+    """Raises InputError for what was typed of a picture and this kind of model has no use for.
+
+    What a picture that is to be repeated says of itself is not typed, and is passed over then.
+    """
+    from unnoise.pipelines.options import kind_of
+
+    if not asked.pictures:
+        return
+    edits = kind_of(model) == "edit"
+    for name in (*asked.arguments, *asked.pictures):
+        if name != "init" and (name == "picture_guidance") != edits:
+            flag = _FLAGS.get(name, f"--{name}")
+            raise InputError(
+                f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
+                if edits
+                else f"{flag} is for models that edit by instruction (8 channels); leave it out for this one."
+            )
+
+
 def denoise(
     pipe: TextToImage, prompt: str, options: Mapping[str, Any], asked: Asked
 ) -> Denoising | TwoPasses:
     """The run: by the pipeline that the pictures given, and the model, call for."""
     from unnoise import images
     from unnoise.pipelines.combining import Guidance, from_text
-    from unnoise.pipelines.options import kind_of
     from unnoise.pipelines.repeat_variant import begin
 
-    model, more = pipe.model, dict(asked.arguments)
-    options = dict(options)
+    options, more = dict(options), dict(asked.arguments)
     if asked.guidance_rule:
         asked_scale = options.get("guidance")
-        scale = model.defaults.guidance if asked_scale is None else asked_scale
+        scale = pipe.model.defaults.guidance if asked_scale is None else asked_scale
         scale = scale.scale if isinstance(scale, Guidance) else scale
         options["guidance"] = from_text(scale, asked.guidance_rule)
     if "second_strength" in more:
         more["strength"] = more.pop("second_strength")
     opened = {name: images.open_picture(file) for name, file in asked.pictures.items()}
-    if opened and kind_of(model) == "edit":
-        _only([*more, *(["mask"] if "mask" in opened else [])], "picture_guidance")
-    elif opened:
-        _without(more, "picture_guidance")
     return begin(pipe, prompt, options, more, second=asked.hires, **opened)
-
-
-_FLAGS = {"picture_guidance": "--image-guidance", "noise_level": "--noise-level"}
-
-
-def _only(given: Iterable[str], known: str) -> None:
-    for name in given:
-        if name != known:
-            flag = _FLAGS.get(name, f"--{name}")
-            raise InputError(
-                f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
-            )
-
-
-def _without(more: Mapping[str, Any], name: str) -> None:
-    if name in more:
-        raise InputError(
-            f"{_FLAGS[name]} is for models that edit by instruction (8 channels); leave it out for this one."
-        )
