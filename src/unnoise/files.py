@@ -9,9 +9,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unnoise.errors import DataError, FileError
+from unnoise.errors import DataError, FileError, InputError
 
 _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, a ~ or ~NAME that it begins with put in full. Raises InputError for a NAME that is nobody's here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"'{path}' begins with '{Path(path).parts[0]}', and there is no such user here; give the whole path."
+        ) from error
 
 
 def check_folder(path: Path) -> None:

@@ -17,6 +17,7 @@ from unnoise import checkpoints
 from unnoise.checkpoints import controlnet, hashes, layouts
 from unnoise.checkpoints.blueprint import Part, sinusoid_width
 from unnoise.checkpoints.building import outline
+from unnoise.cli import main
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
 
@@ -279,6 +280,20 @@ def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
     assert f"lacks '{BIAS}'" in checkpoints.inspect(path).details["problem"]
     save_file({"lora_unet_x.lora_up.weight": torch.zeros(1)}, path)
     assert checkpoints.inspect(path).details["what"].startswith("a LoRA")
+
+
+def test_inspect_tells_of_a_ckpt_what_it_tells_of_the_same_tensors(whole, tmp_path, capsys):
+    counter = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    torch.save({"state_dict": whole | counter, "global_step": 7}, tmp_path / "old.ckpt")
+    save_file(whole | counter, tmp_path / "new.safetensors")
+    old, new = (checkpoints.inspect(tmp_path / name) for name in ("old.ckpt", "new.safetensors"))
+    assert (old.kind, old.parameters, old.dtypes, old.details) == (
+        "checkpoint", new.parameters, new.dtypes, new.details,
+    )  # fmt: skip
+    assert main(["inspect", str(tmp_path / "old.ckpt")]) == 0
+    assert "Stable Diffusion 1" in capsys.readouterr().out
+    torch.save({"string_to_param": {"*": torch.zeros(2, 8)}, "name": "ink"}, tmp_path / "ink.pt")
+    assert checkpoints.inspect(tmp_path / "ink.pt").parameters == 16
 
 
 @pytest.fixture(scope="module")

@@ -95,13 +95,24 @@ class Blueprint:
             name: sum(map(math.prod, shapes_of(part.config).values())) for name, part in self.parts.items()
         }
 
+    @property
+    def configs(self) -> tuple[UNetConfig, AutoEncoderConfig]:
+        """Of its network and its autoencoder."""
+        network, autoencoder = self.parts["network"].config, self.parts["autoencoder"].config
+        assert isinstance(network, UNetConfig)
+        assert isinstance(autoencoder, AutoEncoderConfig)
+        return network, autoencoder
+
+    @property
+    def factor(self) -> int:
+        """Sides of its pictures are multiples of so many pixels."""
+        network, autoencoder = self.configs
+        return network.factor * autoencoder.factor
+
     def facts(self) -> dict[str, Any]:
         """What a person wants to know of it, as plain values."""
-        autoencoder = self.parts["autoencoder"].config
-        assert isinstance(autoencoder, AutoEncoderConfig)
+        network, autoencoder = self.configs
         height, width = (side * autoencoder.factor for side in self.size)
-        network = self.parts["network"].config
-        assert isinstance(network, UNetConfig)
         more = network.in_channels - network.out_channels
         return {
             "family": self.family + {0: "", network.out_channels: ", editing"}.get(more, ", inpainting"),

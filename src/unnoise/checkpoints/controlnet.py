@@ -23,6 +23,7 @@ from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 from unnoise.networks.unet import (
     ControlNet,
     ControlNetConfig,
@@ -120,7 +121,7 @@ def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     beside it. Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
     """
     asked = hub.address(path)
-    place = hub.located(path) or Path(path).expanduser()
+    place = hub.located(path) or expanded(path)
     if not place.is_dir():
         return _file(place, unet)
     table = read_table(place / "config.json")

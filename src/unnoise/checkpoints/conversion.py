@@ -28,7 +28,7 @@ from unnoise.checkpoints.single_file import parts_of
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights, write_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new, replacing
+from unnoise.files import building_folder, check_new, expanded, replacing
 from unnoise.networks.settings import Settings
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -60,7 +60,7 @@ def convert(
     makes a weight too large for its type, FileError where `destination` exists, and InputError for a pair of places
     that is no conversion.
     """
-    target, found = Path(destination).expanduser(), recognise(source, prediction)
+    target, found = expanded(destination), recognise(source, prediction)
     if found is None and loras:
         return save(adapt(load(source, prediction=prediction), loras), target)
     if found is None:
@@ -90,7 +90,7 @@ def convert_with(
     values: by part ("network", "text_encoder", "text_encoder_2") and our name of the tensor; they are kept in the type
     that the file has. Raises as `convert`.
     """
-    target, found = Path(destination).expanduser(), recognise(source)
+    target, found = expanded(destination), recognise(source)
     if found is None:
         raise InputError(f"'{source}' is no Stable Diffusion checkpoint any more; put it back where it was.")
     found.check()

@@ -18,7 +18,7 @@ from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new
+from unnoise.files import building_folder, check_new, expanded
 from unnoise.networks.hardware import usable
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.networks.unet import UNet, UNetConfig
@@ -34,7 +34,7 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
     Raises InputError for another dtype, FileError when the folder exists or cannot be written, CheckpointError for
     weights that are not finite.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if dtype is not None:
         check_dtype(dtype, (*COMPUTED, torch.int8))
     if model.autoencoder is not None or model.more_text:

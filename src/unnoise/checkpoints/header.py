@@ -86,7 +86,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     # a header of 0x0280 bytes begins as a pickle does, but its JSON follows
     if begins != b"{" and (head[:4] in _PICKLES or head[:2] in _PICKLES):
         raise CheckpointError(
-            f"'{path}' is a pickled file, which can run code as it is read; only safetensors files are read. "
+            f"'{path}' is a pickled file, which can run code as it is read, and its name is not one of a pickle. "
             "Ask for the model as .safetensors."
         )
     length = int.from_bytes(head, "little")

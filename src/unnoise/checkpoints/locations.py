@@ -13,6 +13,7 @@ from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.manifest import FILE
 from unnoise.checkpoints.needed import INDEX
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 
 SHIPPED = Path(__file__).parent / "models"
 
@@ -39,7 +40,7 @@ def find_foreign(name: str | Path) -> Path | None:
     """
     if str(name) in shipped():
         return None
-    path = hub.located(name) or Path(name).expanduser()
+    path = hub.located(name) or expanded(name)
     if os.path.isdir(path):  # pathlib's raises for a name that is too long
         if (path / FILE).is_file():
             return None
@@ -65,7 +66,7 @@ def find(name: str | Path) -> Path:
     known = shipped()
     if str(name) in known:
         return known[str(name)]
-    path = Path(name).expanduser()
+    path = expanded(name)
     if os.path.isdir(path):
         return _in_folder(path)
     if os.path.isfile(path):

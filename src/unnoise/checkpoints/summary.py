@@ -1,4 +1,7 @@
-"""What a file says of itself: a model folder, a safetensors file, or a picture with its recipe. Torch-free."""
+"""What a file says of itself: a model folder, a file of weights, or a picture with its recipe.
+
+Torch is needed for models of other programs and for pickles alone.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
 from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import expanded
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -59,17 +63,17 @@ def inspect(path: str | Path) -> Summary:
     path: may be an address of the hub (see `hub.Address`), which is fetched where it is not in the cache. Raises
     FileError when there is no such file, or it is none of these.
     """
-    place = hub.located(path) or Path(path).expanduser()
+    place = hub.located(path) or expanded(path)
     folder = os.path.isdir(place)
     if folder and find_foreign(place) is not None:
         return _folder(place)
     if folder or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
     if not os.path.exists(place):
-        raise FileError(f"there is no file '{place}'; give a model, a .safetensors file or a PNG picture.")
+        raise FileError(f"there is no file '{place}'; give a model, a file of weights or a PNG picture.")
     if _begins(place).startswith(_PICTURES):
         return _picture(place)
-    header = _unpickled(place) if place.suffix.lower() in PICKLED else read_header(place)
+    header = _header(place)
     if is_original(header.tensors):
         return _single_file(place, header)
     found = _adapter(header)
@@ -80,19 +84,22 @@ def inspect(path: str | Path) -> Summary:
     return summary if what is None else replace(summary, details={"what": what, **summary.details})
 
 
+def _header(path: Path) -> Header:
+    """Of a pickle as of a safetensors file; torch reads that, nothing but tensors."""
+    if path.suffix.lower() not in PICKLED:
+        return read_header(path)
+    from unnoise.checkpoints.weights import open_weights
+
+    found = open_weights([path])
+    return Header(found.infos, dict(found.metadata))
+
+
 def _begins(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(4)
     except OSError as error:
         raise FileError(f"cannot read '{path}': {error.strerror or error}.") from error
-
-
-def _unpickled(path: Path) -> Header:
-    """In place of a header, what torch's reader of tensors finds."""
-    from unnoise.checkpoints.weights import open_weights
-
-    return Header(open_weights([path]).infos, {})
 
 
 def _model(folder: Path) -> Summary:

@@ -115,7 +115,10 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 def _unpickled(path: Path) -> Weights:
     content = unpickled(path)
-    table = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    inner = content if isinstance(content, Mapping) else {}
+    table = inner.get(
+        "state_dict", inner.get("string_to_param", content)
+    )  # of a model; of an embedding of A1111
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number
+from unnoise.cli.values import maybe, number, path
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -112,12 +111,16 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
             "FOLDER, or remove the tag."
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
-    return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
+    folder = maybe(path, "--lora-dir", arguments.lora_dir)
+    return [replace(one, file=one.find(folder)) for one in asked]
 
 
 def folders(arguments: argparse.Namespace) -> dict[str, Any]:
     """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
-    return {name: getattr(arguments, name) for name in ("lora_dir", "embedding_dir", "control_dir")}
+    return {
+        name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
+        for name in ("lora_dir", "embedding_dir", "control_dir")
+    }
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -129,7 +132,7 @@ def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
 
 def _there(flag: str, files: Sequence[str], wanted: str) -> None:
     for file in files:
-        if not Path(file).expanduser().is_file():
+        if not path(flag, file).is_file():
             raise FileError(f"{flag} is '{file}', and there is no such file; give {wanted}.")
 
 

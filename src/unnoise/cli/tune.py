@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _out(arguments: argparse.Namespace, steps: int) -> Path:
-    name = Path(arguments.model).expanduser().resolve().name if arguments.model else "model"
-    out = Path(arguments.out or f"{name.removesuffix('.safetensors')}-{steps}.json").expanduser()
+    name = values.path("MODEL", arguments.model).resolve().name.removesuffix(".safetensors")
+    out = Path(f"{name}-{steps}.json") if arguments.out is None else values.path("--out", arguments.out)
     outputs.check_output("--out", out, (".json",))
     if out.is_dir() or not out.suffix:
         raise InputError(f"--out is '{out}'; give the name of a file that ends in .json.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import FileError, InputError
+from unnoise.files import expanded
 
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
@@ -49,10 +50,10 @@ class Lora:
 
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
-        path = Path(self.file).expanduser()
+        path = expanded(self.file)
         if path.is_file() or (path / SETTINGS).is_file():  # another folder may have a LoRA's name
             return path
-        known = [] if folder is None else _files(Path(folder).expanduser())
+        known = [] if folder is None else _files(expanded(folder))
         found = _named(str(self.file), known)
         if found is not None:
             return found
@@ -79,7 +80,7 @@ def in_folder(name: str, folder: str | Path) -> Path | None:
 
     So are names looked up that a stranger's picture gives. Raises FileError for a folder that is not there.
     """
-    return _named(name, _files(Path(folder).expanduser()))
+    return _named(name, _files(expanded(folder)))
 
 
 def _named(name: str, known: Sequence[Path]) -> Path | None:
