@@ -59,6 +59,12 @@ def test_a_written_schedule_that_cannot_be_is_refused_as_the_same_schedule_in_py
         schedule_from_config({"kind": "flow", "shift": -1.0})
 
 
+@pytest.mark.parametrize("schedule", [EDM(1, 80), Flow(shift=3, end=1), Cosine(end=1)])
+def test_ends_given_as_whole_numbers_are_levels_of_floats(schedule):
+    for level in (schedule.noisiest, schedule.cleanest):
+        assert all(isinstance(part, float) for part in (level.time, level.alpha, level.sigma))
+
+
 @schedules
 def test_times_outside_the_range_are_refused_with_the_range(schedule):
     for time in (schedule.clean_time - 0.5, float(schedule.noisiest.time) + 0.5, math.nan):

@@ -7,7 +7,7 @@ import torch
 
 from closed_forms import MIXTURE
 from unnoise.errors import InputError
-from unnoise.process import EDM, Cosine, DiscreteVP, Estimate
+from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.schedulers import Scheduler, finals, grids, heuristics, names, noise, restart, solvers
 from unnoise.schedulers.solvers import Adams, adams_moulton
 
@@ -135,6 +135,19 @@ def test_inversion_with_a_corrector_leads_back_to_the_noise_it_came_from():
     *_, data = down.run(MIXTURE.denoise, start)
     *_, back = up.run(MIXTURE.denoise, data.x)
     assert (back.x - start).abs().max() / start.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "schedule", "steps"),
+    [
+        ("DPM++ 2M", "diffusers", DiscreteVP.linear(steps=20), 20),
+        ("UniPC", "diffusers", DiscreteVP.linear(steps=20), 20),
+        ("UniPC bh2", "comfyui", Flow(), 20),
+    ],
+)
+def test_another_program_s_formulas_that_give_no_numbers_are_refused(name, program, schedule, steps):
+    with pytest.raises(InputError, match=f"{program}'s formulas give no finite numbers for {steps} steps"):
+        names.get(name, program).plan(schedule, steps)
 
 
 def test_values_in_sigma_are_refused_where_the_schedule_begins_without_signal():

@@ -152,7 +152,7 @@ class Adaptive:
         return place, low, looks
 
     def _error(self, x: Tensor, now: Level, high: Tensor, low: Tensor, to: Level) -> float:
-        before, after = _scale(now), _scale(to)
+        before, after = float(now.alpha), float(to.alpha)
         size = (x.abs() / before).maximum(low.abs() / after)
         miss = (high - low) / after / (size * self.relative).clamp(min=self.absolute)
         error = float(miss.detach().pow(2).reshape(len(x), -1).mean(1).max().sqrt())
@@ -179,10 +179,6 @@ class Adaptive:
             raise InputError(
                 "give two levels with noise for the start and the end; the last jump is made besides."
             )
-
-
-def _scale(level: Level) -> float:
-    return float(level.alpha)
 
 
 def _jump(schedule: NoiseSchedule, now: Level) -> Plan:

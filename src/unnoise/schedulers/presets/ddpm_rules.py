@@ -18,9 +18,9 @@ from unnoise.schedulers.presets.sigma_rules import Moves
 class DDIMRule(Noisy):
     """x' = sqrt(abar') x0 + sqrt(1 - abar' - fresh^2) eps + fresh z.
 
-    strides: diffusers leads each step to t - steps // count of a table, which is not the next time of its own
-    grid where count does not divide the table or the spacing is linspace; (k-th level below) by `below`.
-    one: whether "before the first entry" is clean data (set_alpha_to_one), or the first entry again.
+    diffusers leads each step to t - steps // count of a table, which is not the next time of its own grid where count
+    does not divide the table or the spacing is linspace. one: whether "before the first entry" is clean data
+    (set_alpha_to_one), or the first entry again.
     """
 
     one: bool = True

@@ -88,7 +88,8 @@ class DPMRungs(Rungs):
 
     final: "zero"; "sigma_min", the table's first sigma; "last", the grid's own last one again where it is not a
     time grid (DEIS, and UniPC with sigma_min). shift: of "flow". clipped: the smallest ln(alpha / sigma).
-    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6).
+    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6). cosine: whether the betas are
+    squaredcos_cap_v2, on which times are cut and not rounded.
     """
 
     spacing: str = "linspace"
@@ -185,15 +186,14 @@ def _ramp(start: float, end: float, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class FlowRungs(Rungs):
-    """FlowMatchEulerDiscreteScheduler: the shift is applied to the table and again to the grid.
+    """FlowMatchEuler's and FlowMatchHeun's levels: the shift is applied to the table and again to the grid.
 
-    heun: FlowMatchHeun's, which shifts the table only.
+    table_steps: entries of the table, whose last is the lowest level.
     """
 
     shift: float = 1.0
     sigmas: Sigmas = "own"
     table_steps: int = 1000
-    once: bool = False
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
@@ -201,8 +201,7 @@ class FlowRungs(Rungs):
         whole = _ramp(total, 1.0, total) / total
         whole = self.shift * whole / (1 + (self.shift - 1) * whole)
         sigmas = np.linspace(float(whole[0]) * total, float(whole[-1]) * total, steps) / total
-        if not self.once:
-            sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
+        sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
         if self.sigmas != "own":
             sigmas = respaced(self.sigmas, float(sigmas[0]), float(sigmas[-1]), steps)
         sigmas = sigmas.astype(np.float32)

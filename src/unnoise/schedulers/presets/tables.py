@@ -21,10 +21,9 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """abar: (steps,) float32, the signal's share of the variance. floor: what stands for a last entry of 0."""
+    """abar: (steps,) float32, the signal's share of the variance, cleanest first."""
 
     abar: Tensor
-    betas: Tensor
 
     @property
     def steps(self) -> int:
@@ -33,7 +32,7 @@ class Table:
 
     @property
     def sigmas(self) -> NDArray[np.float32]:
-        """sqrt((1 - abar) / abar), float32: cleanest first."""
+        """sqrt((1 - abar) / abar), float32."""
         ratios: NDArray[np.float32] = (((1 - self.abar) / self.abar) ** 0.5).numpy()
         return ratios
 
@@ -70,7 +69,7 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
     abar = torch.cumprod(1.0 - betas, 0)
     if schedule.zero_terminal and not infinite:
         abar[-1] = 2**-24
-    return Table(abar, betas)
+    return Table(abar)
 
 
 def _betas(schedule: DiscreteVP) -> Tensor:
