@@ -119,11 +119,17 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
             ("--scheduler", "Euler Karas"),
             "scheduler 'Euler Karas' is not known; the nearest are Euler Karras",
         ),
+        (("--guidance-projected", "2,15,0"), "parallel is 2.0; give a number from 0 to 1"),
+        (("--refiner", "x", "--refine-from", "1"), "--refine-from is 1; give a share between 0 and 1"),
+        (
+            ("--control", "x", "--control-image", "init.png", "--control-range", "0.8-0.2"),
+            "--control-range is 0.8-0.2; give the lower share first",
+        ),
         (("--compat", "invoke"), "--compat is invoke; give one of diffusers, k-diffusion, a1111, comfyui."),
         (("-m", "sd.safetensors", "--size", "8x9"), "height is 9; this model makes multiples of 4"),
     ],
 )
-def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):
+def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, files, monkeypatch, words, said):
     (tmp_path / "text.png").write_text("no picture")
     miniature_file.checkpoint(tmp_path / "sd.safetensors")
     monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))

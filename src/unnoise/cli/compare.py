@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 
-from unnoise.cli import features, outputs, parser, values
+from unnoise.cli import card, features, outputs, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -77,19 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--out is '{out}', a file; give a folder.")
     outputs.check_output("--out", out / "report.html", (".html",))
     from unnoise import evaluation, pipelines
+    from unnoise.schedulers import names
 
+    for name in schedulers:  # an unknown one is refused before a model is loaded
+        names.get(name)
     pipe = pipelines.load(values.word("MODEL", arguments.model))
     fit_threads(pipe.model)
     real = None
     if data is not None:
         real = evaluation.read_folder(data, pipe.model.shape).pixels
     encoding = None if arguments.features is None else features.encoding(arguments.features)
-    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
     encoder = arguments.encoder or pipe.model.card.get("encoder")
     with Telling("comparing", arguments.json) as telling:
         report = evaluation.compare(
             pipe,
-            prompts if pipe.model.text_encoder is not None else ("",),
+            card.prompts(pipe.model, arguments.prompt),
             schedulers=schedulers,
             steps=steps,
             count=count,

@@ -41,9 +41,13 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
 
 
 def _check_known(asked: Request) -> None:
-    """Refuse what would be refused once a large model is loaded: what is no picture, no scheduler, no size of its."""
+    """Refuse what would be refused once a large model is loaded: what is no picture, scheduler, guidance or size."""
     from unnoise import images
 
+    if asked.variant.guidance_rule:
+        from unnoise.pipelines.combining import from_text
+
+        from_text(1.0, asked.variant.guidance_rule)
     for path in asked.variant.pictures.values():
         images.read_size(path)
     if asked.options["scheduler"] is not None:

@@ -38,7 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     path = path if path.suffix else path / "run.html"
     outputs.check_output("--output", path, (".html",))
     from unnoise import evaluation, pipelines
+    from unnoise.schedulers import names
 
+    if arguments.scheduler is not None:
+        names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     pipe = pipelines.load(values.word("--model", arguments.model))
     seen = evaluation.inspect_run(
         pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unnoise.cli import outputs, parser, values
+from unnoise.cli import card, outputs, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -64,16 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     out = _out(arguments, steps)
     from unnoise import evaluation, pipelines
-    from unnoise.schedulers import tuned
+    from unnoise.schedulers import names, tuned
 
+    names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     start = tuned.read(out) if arguments.resume else None
     pipe = pipelines.load(arguments.model)
     fit_threads(pipe.model)
-    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
     with Telling("tuning", arguments.json) as telling:
         made = evaluation.tune(
             pipe,
-            prompts if pipe.model.text_encoder is not None else ("",),
+            card.prompts(pipe.model, arguments.prompt),
             steps=steps,
             guidance=guidance,
             scheduler=arguments.scheduler,
