@@ -504,7 +504,6 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder,
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["model.defaults.scheduler=none"], "scheduler 'none' is not known"),
         (
             ["model.defaults.scheduler=DPM adaptive"],
             "samples cannot be drawn: DPM adaptive fits its steps to one",
