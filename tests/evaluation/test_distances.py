@@ -170,6 +170,8 @@ def test_pixels_are_bytes_or_floats_of_the_stated_range():
         evaluation.pixel_features(pixels.float())
     with pytest.raises(InputError, match=r"are torch\.int64"):
         evaluation.pixel_features(pixels.long())
+    with pytest.raises(InputError, match="run from nan to nan"):
+        evaluation.pixel_features(torch.full((2, 1, 4, 4), torch.nan))
 
 
 def test_hidden_files_and_folders_are_no_pictures(tmp_path):

@@ -94,7 +94,7 @@ def check_range(pictures: Tensor) -> None:
     if not pictures.is_floating_point():
         raise InputError(f"pictures are {pictures.dtype}; give uint8, or floats from -1 to 1.")
     low, high = float(pictures.min()), float(pictures.max())
-    if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
+    if not (low >= -1.0 - 1e-6 and high <= 1.0 + 1e-6):  # nan is none of both
         raise InputError(f"pictures run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
 
 
