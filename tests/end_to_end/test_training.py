@@ -494,7 +494,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder,
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["model.defaults.scheduler=none"], "samples cannot be drawn: scheduler 'none' is not known"),
+        (["model.defaults.scheduler=none"], "model.defaults: scheduler 'none' is not known"),
         (
             ["model.defaults.scheduler=DPM adaptive"],
             "samples cannot be drawn: DPM adaptive fits its steps to one",
