@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from unnoise.errors import DataError, FileError, InputError
@@ -29,6 +29,28 @@ def check_folder(path: Path) -> None:
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise DataError(f"'{path}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
+
+
+def files_below(
+    folder: Path, skip: Callable[[Path], bool] = lambda folder: False, above: tuple[Path, ...] = ()
+) -> Iterator[Path]:
+    """Files in and below a folder, those behind links too, but nothing hidden: there programs keep copies.
+
+    skip: folders that are left out. above: the folders on the way here, for a link to one of them has no end. Raises
+    DataError for a folder that cannot be read.
+    """
+    above = (*above, folder.resolve())
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read: {error.strerror}. Allow it, or move it away.") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file():
+            yield entry
+        elif entry.is_dir() and not skip(entry) and entry.resolve() not in above:
+            yield from files_below(entry, skip, above)
 
 
 def check_new(path: Path, what: str) -> None:

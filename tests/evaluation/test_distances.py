@@ -11,6 +11,8 @@ from scipy.stats import energy_distance, wasserstein_distance
 
 from unnoise import evaluation
 from unnoise.errors import DataError, InputError, NonFiniteError
+from unnoise.training import DataConfig
+from unnoise.training.data import open_pictures
 
 
 def drawn(count, width=6, seed=0, shift=0.0, scale=1.0):
@@ -170,6 +172,8 @@ def test_pixels_are_bytes_or_floats_of_the_stated_range():
         evaluation.pixel_features(pixels.float())
     with pytest.raises(InputError, match=r"are torch\.int64"):
         evaluation.pixel_features(pixels.long())
+    with pytest.raises(InputError, match="run from nan to nan"):
+        evaluation.pixel_features(torch.full((2, 1, 4, 4), torch.nan))
 
 
 def test_hidden_files_and_folders_are_no_pictures(tmp_path):
@@ -179,3 +183,14 @@ def test_hidden_files_and_folders_are_no_pictures(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"\x00\x05\x16\x07")
     (tmp_path / "b.png").mkdir()
     assert evaluation.read_folder(tmp_path).paths == (tmp_path / "a.png",)
+
+
+def test_pictures_behind_links_are_of_the_set_as_they_are_in_training(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "cats").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "cats" / "a.png")
+    (tmp_path / "set" / "cats").symlink_to(tmp_path / "cats")
+    (tmp_path / "cats" / "back").symlink_to(tmp_path / "set")
+    found = evaluation.read_folder(tmp_path / "set")
+    assert found.paths == (tmp_path / "set" / "cats" / "a.png",)
+    assert found.paths == open_pictures(tmp_path / "set", (1, 4, 4), DataConfig()).paths

@@ -63,6 +63,8 @@ def test_clip_features_are_transformers_own(clip):
     with torch.inference_mode():
         wanted = model(pixel_values=encoder.seen(pixels)).image_embeds.double().numpy()
     assert np.abs(encoder(pixels) - wanted).max() < 1e-6
+    with pytest.raises(InputError, match=r"pictures are torch\.float32; give uint8"):
+        encoder(pixels / 127.5 - 1)
 
 
 def test_dinov2_features_are_transformers_own(dino):

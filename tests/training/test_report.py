@@ -77,6 +77,12 @@ def test_a_loss_that_float16_could_not_hold_is_told_and_has_no_place_in_the_char
     assert f"<h1>{tmp_path.name}</h1>" in page
 
 
+def test_a_balanced_loss_below_zero_has_its_place_in_the_chart(tmp_path):
+    entries = [{"step": step, "steps": 9, "loss": 1.0 - step, "images_per_second": 1.0} for step in range(4)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert report.write(tmp_path).read_text(encoding="utf-8").count("<title>batches, step") == 4
+
+
 def test_tensorboard_reads_what_the_events_tell_and_a_resume_continues_it(data, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = tmp_path / "run"

@@ -54,8 +54,11 @@ class Encoder:
     def __call__(self, pixels: Tensor, told: Told | None = None) -> Features:
         """Features (pictures, numbers), float64, of uint8 pictures (pictures, 1 or 3 channels, height, width).
 
-        Raises NonFiniteError where the network leaves the finite numbers.
+        Raises InputError for pictures of another type, whose scale is not known, and NonFiniteError where the network
+        leaves the finite numbers.
         """
+        if pixels.dtype != torch.uint8:
+            raise InputError(f"pictures are {pixels.dtype}; give uint8, from 0 to 255.")
         rows: list[Tensor] = []
         with torch.inference_mode():
             for part in torch.split(pixels, _BATCH):

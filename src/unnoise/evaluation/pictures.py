@@ -15,7 +15,7 @@ from torch import Tensor
 from unnoise import images
 from unnoise.errors import DataError, InputError
 from unnoise.evaluation.distances import Features
-from unnoise.files import check_folder
+from unnoise.files import check_folder, files_below
 
 Numbers = npt.NDArray[np.number[Any]]
 """(pictures, features) in any type of number."""
@@ -43,9 +43,7 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     picture, and where a picture has another size.
     """
     check_folder(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
-    # Hidden ones are copies that programs keep, as where training looks.
-    paths = [path for path in paths if not any(part[0] == "." for part in path.relative_to(folder).parts)]
+    paths = sorted(path for path in files_below(folder) if path.suffix.lower() in _ENDINGS)
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
     if limit is not None:
@@ -94,7 +92,7 @@ def check_range(pictures: Tensor) -> None:
     if not pictures.is_floating_point():
         raise InputError(f"pictures are {pictures.dtype}; give uint8, or floats from -1 to 1.")
     low, high = float(pictures.min()), float(pictures.max())
-    if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
+    if not (low >= -1.0 - 1e-6 and high <= 1.0 + 1e-6):  # nan is none of both
         raise InputError(f"pictures run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
 
 

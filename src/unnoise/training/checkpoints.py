@@ -113,13 +113,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def swept(run: Path) -> tuple[Checkpoint | None, list[str]]:
-    """`newest`, after removing what a killed process left. Only for the process that holds the run."""
-    sweep(run)
-    return newest(run)
-
-
-def sweep(run: Path) -> None:
-    """Remove what a killed process left half-written. Only for the process that holds the run."""
+    """`newest`, after removing what a killed process left half-written. Only for the process that holds the run."""
     for entry in (*_listed(run), *_listed(run / "checkpoints")):
         if not _TORN.fullmatch(entry.name):
             continue
@@ -127,6 +121,7 @@ def sweep(run: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+    return newest(run)
 
 
 def _listed(folder: Path) -> list[Path]:

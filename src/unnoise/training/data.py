@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import DataError
-from unnoise.files import check_folder
+from unnoise.files import check_folder, files_below
 from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
@@ -189,7 +189,7 @@ def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Si
 
 def _find(data: Path) -> tuple[list[Path], int]:
     check_folder(data)
-    entries = sorted(_files(data))
+    entries = sorted(files_below(data, skip=is_run))  # a run's samples are copies
     packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]
     ignored = sum(entry.suffix.lower() not in _QUIET for entry in {*entries} - {*pictures, *packed})
@@ -198,25 +198,6 @@ def _find(data: Path) -> tuple[list[Path], int]:
         have = f"{len(entries)} files, none of them a picture" if entries else "no files"
         raise DataError(f"'{data}' holds {have}; put PNG, JPEG or WebP pictures there.")
     return pictures, ignored
-
-
-def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Files below a folder, those behind links too, but nothing hidden and none of a run's: those are copies.
-
-    Programs keep copies of pictures in hidden folders, and runs their samples.
-    """
-    above = (*above, folder.resolve())
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"'{folder}' cannot be read: {error.strerror}. Allow it, or move it away.") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_file():
-            yield entry
-        elif entry.is_dir() and not is_run(entry) and entry.resolve() not in above:  # such a link has no end
-            yield from _files(entry, above)
 
 
 def _decode_all(

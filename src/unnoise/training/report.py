@@ -98,9 +98,7 @@ under the model, at most (continuous-time bound); the noise and the log-SNRs sta
 
 def _curve(name: str, pairs: Sequence[tuple[int, float]], colour: str) -> Series:
     every = max(1, -(-len(pairs) // _MOST))
-    kept = [
-        pair for pair in pairs[::every] if 0.0 < pair[1] < math.inf
-    ]  # what float16 could not hold has no place
+    kept = [pair for pair in pairs[::every] if math.isfinite(pair[1])]  # float16 cannot hold all
     return Series(
         name, tuple(Point(step, loss, f"{name}, step {step:,}: {loss:.4g}") for step, loss in kept), colour
     )
@@ -110,8 +108,8 @@ def _chart(curves: Sequence[Series], unit: str = "loss") -> str:
     points = [point for curve in curves for point in curve.points]
     if not points:
         return "<p>Nothing has been measured yet.</p>"
-    across = axis("step", [point.x for point in points], False)
-    return chart(curves, across, axis(unit, [point.y for point in points], True))
+    across, heights = axis("step", [point.x for point in points], False), [point.y for point in points]
+    return chart(curves, across, axis(unit, heights, min(heights) > 0.0))  # a balanced loss may be negative
 
 
 def _numbers(held: Sequence[Entry]) -> str:

@@ -70,12 +70,10 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
 
     Raises CheckpointError when the files do not fit the learner, InputError for a tuning of another base.
     """
-    state: dict[str, Any]
+    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))  # as its manifest says
     if learner.tuning is not None:  # first, for its matrices fit no other network
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         tuning.check_base(state["base"], learner.tuning.base)
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         updates = state["average_updates"]
         if updates:
             learner.optimizer.begin(updates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -106,24 +106,14 @@ class Trainer:
         self.tuning = None if self.base is None else tuning.begin(self.config, self.base)
         self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
         self._freeze()
-        self.wanted = self._unmade()
+        self.unmade = self._unmade()
         check_step(self.config.data.bucket_step, self.model.network.config.factor)
         if run.sample_every:
             samples.check(self.model, samples.prompts_for(run, self.pictures, self.model))
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
-        self.notes = _data_notes(seen, run.batch)
-        self.notes += [] if self.base is None else tuning.notes(self.base, words)
-        if self.wanted:
-            made = _count(self.wanted, "picture")
-            self.notes.append(
-                f"{made} of '{self.config.prior.prompt}' will be made first, into {self.out / prior.FOLDER}."
-            )
-        if run.shard and not self.learner.sharded:
-            self.notes.append(
-                "one process trains alone, so that run.shard divides nothing; start with torchrun."
-            )
+        self.notes = _data_notes(seen, run.batch) + self._notes(words)
 
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
@@ -208,9 +198,19 @@ class Trainer:
 
     def _make_prior(self, stop: Callable[[], bool]) -> None:
         base = self.base
-        if self.wanted and base is not None:
-            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.wanted, stop))
+        if self.unmade and base is not None:
+            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.unmade, stop))
             self._open_prior()
+
+    def _notes(self, words: Iterable[str]) -> list[str]:
+        """What a person should know of this run beside its pictures."""
+        notes = [] if self.base is None else tuning.notes(self.base, words)
+        if self.unmade:
+            made, folder = _count(self.unmade, "picture"), self.out / prior.FOLDER
+            notes.append(f"{made} of '{self.config.prior.prompt}' will be made first, into {folder}.")
+        if self.config.run.shard and not self.learner.sharded:
+            notes.append("one process trains alone, so that run.shard divides nothing; start with torchrun.")
+        return notes
 
     def _first_model(self) -> ModelConfig:
         """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
