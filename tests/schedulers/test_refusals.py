@@ -16,6 +16,12 @@ SD = DiscreteVP.scaled_linear()
 CASES = {
     "no steps": (lambda: Scheduler().plan(SD, 0), "steps is 0"),
     "negative steps": (lambda: Scheduler().plan(SD, -3), "steps is -3"),
+    "a grid that was not made": (lambda: Scheduler(grids.Karras), "give a Grid such as grids.Karras()"),
+    "a grid by its word": (lambda: Scheduler("karras"), "grid is 'karras'"),
+    "a grid of a name that was not made": (lambda: names.get("Euler", grid=grids.Karras), "grid is <class"),
+    "a solver that was not made": (lambda: Scheduler(solver=solvers.Heun), "give a Solver such as"),
+    "a noise rule that was not made": (lambda: Scheduler(noise=noise.SDE), "give a NoiseRule such as"),
+    "no final rule": (lambda: Scheduler(final=None), "final is None; give a FinalRule such as finals.Stop()"),
     "half a step": (lambda: Scheduler().plan(SD, 2.5), "steps is 2.5"),
     "yes as a number of steps": (lambda: Scheduler().plan(SD, True), "steps is True"),
     "a number of steps in words": (lambda: Scheduler().plan(SD, "20"), "steps is '20'"),
@@ -29,6 +35,12 @@ CASES = {
         lambda: Scheduler(grids.Ratios((3.0, 1.0, 2.0))).plan(SD, 3),
         "do not strictly decrease",
     ),
+    "half a restart": (
+        lambda: restart.Restart(grids.Karras(), steps=2.5),
+        "whole numbers of steps and times",
+    ),
+    "restarts of no length": (lambda: restart.Restart(grids.Karras(), times=2), "both or none"),
+    "half a jump": (lambda: restart.TimeTravel(grids.Karras(), jump=1.5), "give whole numbers from 1"),
     "noise inside a block": (
         lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
         "has no noise rule",
