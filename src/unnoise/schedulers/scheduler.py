@@ -125,7 +125,7 @@ class Scheduler:
 
     def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
         """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""
-        if to.sigma == 0.0 or _rises(now, to):
+        if to.sigma == 0.0 or _rises(now, to) or not self.noise.stochastic:
             return Split(to)
         split = self.noise.split(now, to, schedule)
         # A stretch of levels passed twice needs two independent noises, not one path's stretch twice.
