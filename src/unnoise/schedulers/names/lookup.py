@@ -18,6 +18,7 @@ from unnoise.schedulers.noise import SDE, Ancestral, Posterior
 from unnoise.schedulers.presets.classes import ALIASES, CLASSES
 from unnoise.schedulers.presets.config import Resolved, completed, resolve
 from unnoise.schedulers.quadrature import Quadrature
+from unnoise.schedulers.restart import Restart, Travel
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers import Adams, Solver
 from unnoise.schedulers.solvers.base import check_order
@@ -59,7 +60,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
         own = words.grid(grid)
     if compat is not None:
         return preset(row, own, compat, words.plain(name))
-    return row.scheduler if own is None else replace(row.scheduler, grid=own)
+    return row.scheduler if own is None else _on(row.scheduler, own)
 
 
 def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolved:
@@ -109,6 +110,13 @@ def _single(order: int, data: bool) -> Solver:
     return Adams(1) if order == 1 else stages[order - 2]()
 
 
+def _on(scheduler: Scheduler, grid: Grid) -> Scheduler:
+    """The scheduler on another grid; one that goes up again goes up on it too."""
+    if isinstance(scheduler.grid, Restart) and not isinstance(grid, Travel):
+        grid = replace(scheduler.grid, grid=grid)
+    return replace(scheduler, grid=grid)
+
+
 @lru_cache(maxsize=4096)
 def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
     row = _row(plain)
@@ -118,7 +126,7 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
         row = _row(stem)
         if row is not None:
             return row, grid
-    raise InputError(f"scheduler {given!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
 
 
 def _row(plain: str) -> Named | None:
