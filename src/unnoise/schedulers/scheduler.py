@@ -143,7 +143,7 @@ def _rises(now: Level, to: Level) -> bool:
 def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
     """Noise that lifts x from `now` to `above`, a noisier level."""
     scale = rule.scale if isinstance(rule, Churn) else 1.0
-    fresh = float(above.alpha) * (float(above.ratio) ** 2 - float(now.ratio) ** 2) ** 0.5
+    fresh = float(above.sigma) * (1.0 - (float(now.ratio) / float(above.ratio)) ** 2) ** 0.5
     return Move(float(above.alpha) / float(now.alpha), (), "x0", fresh * scale)
 
 
