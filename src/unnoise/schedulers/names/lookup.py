@@ -73,7 +73,7 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
         raise InputError(
             f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
         )
-    name, full = completed(config)
+    name, full = completed(config, compat is not None)
     row = _by_name()[words.plain(CLASSES[name].method)]
     return resolve(name, full, _settings(name, full, row.scheduler), compat is not None)
 
@@ -95,7 +95,8 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
         solver = Adams(order, "lambda", "x0" if data else "noise", rule)
         return replace(near, solver=solver, noise=SDE() if sde else near.noise)
     if name == "DPMSolverSinglestepScheduler":
-        return replace(near, solver=_single(order, config["algorithm_type"] == "dpmsolver++"))
+        data, sde = config["algorithm_type"].endswith("++"), config["algorithm_type"].startswith("sde")
+        return replace(near, solver=_single(order, data), noise=SDE() if sde else near.noise)
     if name == "DDPMScheduler":
         return replace(near, noise=Posterior(config["variance_type"].removesuffix("_log")))
     if name == "DDIMScheduler" and config.get("eta"):
