@@ -1,9 +1,11 @@
 """Keyed draws: a function of seed, purpose and place alone."""
 
 import numpy as np
+import pytest
 import torch
 
 from unnoise import randomness
+from unnoise.errors import InputError
 from unnoise.randomness import BrownianSource, NoiseSource
 
 
@@ -28,3 +30,11 @@ def test_neither_the_default_device_nor_the_default_type_changes_a_draw(far_defa
 def test_integers_of_numpy_are_integers():
     for draw in (randomness.key, randomness.uniform):
         assert draw(np.int64(3), "time", np.int64(5)) == draw(3, "time", 5)
+
+
+@pytest.mark.parametrize("seeds", [(), (1,), (1, 2, 3)])
+def test_seeds_for_another_number_of_samples_are_refused(seeds):
+    with pytest.raises(InputError, match=f"{len(seeds)} seeds are given for 2 samples"):
+        NoiseSource(seeds)("step", 0, like=torch.zeros(2, 3))
+    with pytest.raises(InputError, match=f"{len(seeds)} seeds are given for 2 samples"):
+        BrownianSource(seeds).increment(0.5, 1.0, torch.zeros(2, 3))

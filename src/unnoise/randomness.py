@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unnoise.errors import InputError
+
 
 def key(seed: int, purpose: str, *position: int) -> int:
     """63-bit key of one draw: blake2b over the seed, the purpose and the position.
@@ -50,7 +52,8 @@ def uniform(seed: int, purpose: str, *position: int) -> float:
 class NoiseSource:
     """Fresh noise for a batch in which every sample has a seed of its own.
 
-    seeds: one integer a sample. Sample 3 of a batch draws what it would draw alone.
+    seeds: one integer a sample. Sample 3 of a batch draws what it would draw alone. Raises InputError for a batch of
+    another size, whose samples would share a row.
     """
 
     seeds: tuple[int, ...]
@@ -85,6 +88,8 @@ class BrownianSource(NoiseSource):
 
 
 def _stacked(rows: list[Tensor], like: Tensor) -> Tensor:
+    if len(rows) != len(like):
+        raise InputError(f"{len(rows)} seeds are given for {len(like)} samples; give one for each.")
     if not rows:
         return torch.empty_like(like)
     return torch.stack(rows).to(device=like.device, dtype=like.dtype)

@@ -110,3 +110,24 @@ def test_no_noise_is_left_after_the_last_step():
     for rule in RULES.values():
         plan = Scheduler(grids.Trailing(), Adams(1), rule).plan(DiscreteVP.linear(), 5)
         assert affine_moments(plan, POINT)[1] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        noise.Ancestral(0.0),
+        noise.FlowAncestral(0.0),
+        noise.SDE(0.0),
+        noise.Tau(0.0),
+        noise.Churn(0.0),
+        noise.TCD(0.0),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_rule_of_no_strength_is_no_rule(rule, schedule):
+    """Its final rule too: after a way without noise the last x0 is not the best guess."""
+    plain, without = (
+        Scheduler(grids.Arcsinh(), Adams(3), each).plan(schedule, 7) for each in (noise.none(), rule)
+    )
+    assert without == plain

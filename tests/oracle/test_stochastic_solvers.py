@@ -206,6 +206,13 @@ def test_time_travel_makes_each_stretch_again():
         Scheduler(grid, Adams(1)).plan(DiscreteVP.linear(), 4)
 
 
+@pytest.mark.parametrize("name", ["flow", "cosine", "zero_terminal"])
+def test_time_travel_goes_back_to_where_there_is_no_signal(name):
+    plan = Scheduler(TimeTravel(grids.Trailing(), 2, 2), Adams(1)).plan(SCHEDULES[name], 6)
+    assert [level.ratio == math.inf for level in plan.looks] == [True, False, True, False, False, False]
+    assert affine_moments(plan, POINT) == pytest.approx((0.3, 0.0), abs=1e-12)
+
+
 def test_a_stretch_passed_twice_is_given_two_noises():
     plan = Scheduler(TimeTravel(grids.Trailing(), 2, 2), Adams(2), noise.SDE()).plan(EDM(), 10)
     spans = [getattr(move, "span", None) for step in plan.steps for move in step.moves]

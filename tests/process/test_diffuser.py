@@ -265,13 +265,27 @@ def test_densities_are_those_of_torch():
             lambda: Diffuser(lambda x, t: x, DiscreteVP.linear(), variance="learned_range").estimate(
                 torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
             ),
-            "output channels",
+            r"learned variance needs outputs of shape \(6, 2, 2\) for samples of \(3, 2, 2\)",
         ),
+        (
+            lambda: Diffuser(lambda x, t: x[..., :1], DiscreteVP.linear()).estimate(
+                torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
+            ),
+            r"the network gave \(3, 2, 1\)",
+        ),
+        (
+            lambda: Diffuser(lambda x, t: (x,), DiscreteVP.linear()).estimate(
+                torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
+            ),
+            "the network gave a tuple; let it return a Tensor",
+        ),
+        (lambda: Diffuser(DiscreteVP.linear(), lambda x, t: x), "such as DiscreteVP.linear"),
+        (lambda: Diffuser(lambda x, t: x, DiscreteVP), "schedule is <class"),
         (
             lambda: Diffuser(lambda x, t: torch.cat([x, x], 1), DiscreteVP.linear()).estimate(
                 torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
             ),
-            "fixed variance needs 3 output channels for 3; the network gave 6",
+            r"fixed variance needs outputs of shape \(3, 2, 2\)",
         ),
     ],
 )

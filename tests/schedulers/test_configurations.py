@@ -4,6 +4,7 @@ import pytest
 
 from unnoise.errors import InputError
 from unnoise.schedulers import names, solvers
+from unnoise.schedulers.noise import SDE
 from unnoise.schedulers.solvers import Adams
 
 
@@ -16,13 +17,12 @@ def read(name, compat=None, **settings):
     ("name", "settings", "says"),
     [
         ("EulerDiscrete", {"timestep_type": "continuous"}, "timestep_type is 'continuous'"),
-        (
-            "EulerDiscrete",
-            {"interpolation_type": "log_linear"},
-            "known for EulerDiscreteScheduler are linear",
-        ),
         ("EulerDiscrete", {"timestep_spacing": "even"}, "linspace, leading, trailing"),
-        ("DPMSolverSinglestep", {"algorithm_type": "sde-dpmsolver++"}, "dpmsolver++, dpmsolver"),
+        (
+            "DPMSolverSinglestep",
+            {"algorithm_type": "sde-dpmsolver"},
+            "dpmsolver++, dpmsolver, sde-dpmsolver++",
+        ),
         ("DPMSolverMultistep", {"solver_order": 2.5}, "solver_order is 2.5"),
         ("SASolver", {"algorithm_type": "dpmsolver++"}, "data_prediction, noise_prediction"),
         ("DDPM", {"variance_type": "learned"}, "variance_type is 'learned'"),
@@ -37,6 +37,28 @@ def test_a_value_that_is_not_known_is_refused_by_name(name, settings, says, comp
     with pytest.raises(InputError) as caught:
         read(name, compat, **settings)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("EulerDiscrete", {"interpolation_type": "log_linear"}),
+        ("DPMSolverSinglestep", {"algorithm_type": "sde-dpmsolver++"}),
+        ("DPMSolverMultistep", {"thresholding": True}),
+        ("FlowMatchEulerDiscrete", {"use_dynamic_shifting": True}),
+        ("FlowMatchEulerDiscrete", {"shift_terminal": 0.1}),
+        ("FlowMatchEulerDiscrete", {"invert_sigmas": True}),
+    ],
+)
+def test_what_a_preset_does_not_compute_is_refused_with_compat_only(name, settings):
+    read(name, **settings)
+    with pytest.raises(InputError, match=next(iter(settings))):
+        read(name, "diffusers", **settings)
+
+
+def test_a_stochastic_single_step_solver_follows_the_sde():
+    found = read("DPMSolverSinglestep", algorithm_type="sde-dpmsolver++").scheduler
+    assert (found.solver, found.noise) == (solvers.TwoStage(), SDE())
 
 
 @pytest.mark.parametrize("compat", [None, "diffusers"])

@@ -181,6 +181,15 @@ def test_bong_tangent_is_two_arcs_that_meet_at_one_half(count):
     assert got == pytest.approx(want[:-1], abs=1e-12)
 
 
+@pytest.mark.parametrize("pivot", [0.01, 0.2, 0.5, 0.99])
+def test_bong_tangent_begins_at_the_noisiest_level_wherever_its_arcs_are_steep(pivot):
+    for count in range(1, 12):
+        levels = grids.BongTangent(pivot).levels(Flow(), count)
+        assert len(levels) == count
+        assert levels[0].sigma == 1.0
+        assert all(a.sigma > b.sigma for a, b in pairwise(levels))
+
+
 def test_a_resolution_shift_is_flux_s():
     # mu is 0.5 at 256 tokens and 1.15 at 4096; e^mu / (e^mu + 1 / t - 1).
     grid = grids.ResolutionShift(grids.Trailing(), 4096)

@@ -11,6 +11,7 @@ from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, finals, grids, names, noise, solvers
 from unnoise.schedulers.names.programs import DIFFUSERS, PROGRAMS
 from unnoise.schedulers.presets.preset import Preset
+from unnoise.schedulers.restart import Restart
 
 SAMPLERS = {
     "Euler": "euler k_euler EulerDiscreteScheduler EulerDiscrete sample_euler",
@@ -284,6 +285,16 @@ def test_comfyui_extrapolates_in_log_sigma_on_flow_models():
         ours.steps[2].moves[1].of_estimates, rel=1e-3
     )
     assert len(k) == 6
+
+
+def test_restart_on_another_grid_restarts_on_it():
+    restarted = Scheduler(Restart(grids.Exponential()), solvers.Heun())
+    assert names.get("Restart Exponential") == names.get("Restart", grid="exponential") == restarted
+    assert names.get("Restart", grid=Restart(grids.Karras(), steps=3)).grid == Restart(
+        grids.Karras(), steps=3
+    )
+    levels = [float(level.ratio) for level in names.get("Restart Karras").plan(EDM(), 30).levels]
+    assert levels != sorted(levels, reverse=True)
 
 
 @pytest.mark.parametrize("program", ["k-diffusion", "a1111", "comfyui"])

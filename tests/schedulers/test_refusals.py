@@ -8,14 +8,24 @@ import torch
 from closed_forms import MIXTURE
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
+from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, finals, grids, heuristics, names, noise, restart, solvers
-from unnoise.schedulers.solvers import Adams, adams_moulton
+from unnoise.schedulers.solvers import Adams, RungeKutta, Stage, adams_moulton
 
 SD = DiscreteVP.scaled_linear()
 CASES = {
     "no steps": (lambda: Scheduler().plan(SD, 0), "steps is 0"),
     "negative steps": (lambda: Scheduler().plan(SD, -3), "steps is -3"),
+    "a grid that was not made": (lambda: Scheduler(grids.Karras), "give a Grid such as grids.Karras()"),
+    "a grid by its word": (lambda: Scheduler("karras"), "grid is 'karras'"),
+    "a grid of a name that was not made": (lambda: names.get("Euler", grid=grids.Karras), "grid is <class"),
+    "a solver that was not made": (lambda: Scheduler(solver=solvers.Heun), "give a Solver such as"),
+    "a noise rule that was not made": (lambda: Scheduler(noise=noise.SDE), "give a NoiseRule such as"),
+    "no final rule": (lambda: Scheduler(final=None), "final is None; give a FinalRule such as finals.Stop()"),
     "half a step": (lambda: Scheduler().plan(SD, 2.5), "steps is 2.5"),
+    "yes as a number of steps": (lambda: Scheduler().plan(SD, True), "steps is True"),
+    "a number of steps in words": (lambda: Scheduler().plan(SD, "20"), "steps is '20'"),
+    "no number of steps": (lambda: Scheduler().plan(SD, None), "steps is None"),
     "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1000"),
     "a grid that stands still": (
         lambda: Scheduler(grids.Ratios((3.0, 3.0, 1.0))).plan(SD, 3),
@@ -25,6 +35,12 @@ CASES = {
         lambda: Scheduler(grids.Ratios((3.0, 1.0, 2.0))).plan(SD, 3),
         "do not strictly decrease",
     ),
+    "half a restart": (
+        lambda: restart.Restart(grids.Karras(), steps=2.5),
+        "whole numbers of steps and times",
+    ),
+    "restarts of no length": (lambda: restart.Restart(grids.Karras(), times=2), "both or none"),
+    "half a jump": (lambda: restart.TimeTravel(grids.Karras(), jump=1.5), "give whole numbers from 1"),
     "noise inside a block": (
         lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
         "has no noise rule",
@@ -62,10 +78,45 @@ CASES = {
         lambda: Scheduler(grids.LogitNormal(mean=9.0)).plan(SD, 7),
         "do not fit below",
     ),
+    "a variance that is none": (lambda: noise.Posterior("medium"), "variance is 'medium'"),
+    "churn below nothing": (lambda: noise.Churn(amount=-1.0), "amount -1.0"),
+    "a root of no order": (lambda: Scheduler(grids.Karras(rho=0.0)).plan(EDM(), 4), "rho is 0.0"),
+    "a lowest level above the highest": (
+        lambda: Scheduler(grids.Karras(sigma_min=90.0)).plan(EDM(), 4),
+        "sigma runs from 90 to 80",
+    ),
+    "a shift below nothing": (
+        lambda: Scheduler(grids.Shift(grids.Trailing(), -1.0)).plan(Flow(), 4),
+        "shift is -1.0",
+    ),
+    "times in the wrong order": (
+        lambda: Scheduler(grids.Times((3.0, 900.0))).plan(SD, 2),
+        "do not strictly decrease",
+    ),
+    "fewer times than steps": (lambda: Scheduler(grids.Times((900.0,))).plan(SD, 2), "lists 1 times and 2"),
+    "more steps than the whole": (
+        lambda: Scheduler(grids.Slice(grids.Trailing(), 3)).plan(SD, 4),
+        "give total >= 4",
+    ),
+    "two clean ends": (lambda: Scheduler(grids.AppendZero(grids.Trailing())).plan(SD, 4), "use final=Stop()"),
+    "inversion from clean data": (
+        lambda: Scheduler(grids.Reverse(grids.AppendZero(grids.Trailing())), final=finals.Stop()).plan(
+            EDM(), 4
+        ),
+        "cannot start at sigma 0",
+    ),
     "an eta above one": (lambda: noise.Ancestral(1.2), "eta is 1.2"),
     "an eta below zero": (lambda: noise.SDE(-0.1), "eta is -0.1"),
     "an eta that is no number": (lambda: noise.FlowAncestral(math.nan), "eta is nan"),
     "Adams of order 5": (lambda: Adams(5), "orders 1 to 4"),
+    "Adams of order 0": (lambda: Adams(0), "orders 1 to 4"),
+    "Adams of order yes": (lambda: Adams(True), "order is True"),
+    "a variable that is none": (lambda: Adams(2, "time"), "variable is 'time'"),
+    "an unknown that is none": (lambda: Adams(2, "lambda", "eps"), "unknown is 'eps'"),
+    "a quadrature that is none": (lambda: Adams(2, quadrature="rough"), "quadrature is 'rough'"),
+    "stages that do not reach the end": (lambda: RungeKutta((Stage(0.5, (0,)),), 1), "give it at=1.0"),
+    "a stage that uses its own look": (lambda: RungeKutta((Stage(1.0, (1,)),), 1), "it may use 0 to 0"),
+    "no stages": (lambda: RungeKutta((), 1), "give it at=1.0"),
     "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
     "half an order": (lambda: Adams(1.5), "order is 1.5"),
     "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
@@ -101,6 +152,10 @@ CASES = {
         lambda: Scheduler(grids.Karras(), solvers.unipc(2), noise.Ancestral()).plan(SD, 5),
         "ancestral",
     ),
+    "the SDE in terms of the noise, by stages": (
+        lambda: Scheduler(solver=solvers.Heun(), noise=noise.SDE()).plan(EDM(), 4),
+        "use unknown='x0'",
+    ),
     "the SDE in terms of the noise": (
         lambda: Scheduler(grids.Karras(), Adams(2, "lambda", "noise"), noise.SDE()).plan(SD, 5),
         "use unknown='x0'",
@@ -114,6 +169,13 @@ def test_it_says_what_was_given_and_what_would_do(make, says):
         make()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, NoiseSource((1,)), NoiseSource((1, 2, 3))])
+def test_a_stochastic_run_needs_a_seed_for_each_sample(source):
+    run = names.get("DDPM").plan(EDM(), 4).run(MIXTURE.denoise, torch.zeros(2, 1), source)
+    with pytest.raises(InputError, match=r"a seed for each sample|give one for each"):
+        next(run)
 
 
 @pytest.mark.parametrize("solver", [Adams(1), Adams(3, "lambda", "noise"), adams_moulton(), solvers.Heun()])

@@ -1,6 +1,7 @@
 """Steps fitted to a model: nearer to the exact result on noise that the fit has not seen, and kept in a file."""
 
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from closed_forms import MIXTURE
-from unnoise.errors import FileError, InputError
+from unnoise.errors import FileError, InputError, NonFiniteError
 from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.schedulers import Scheduler, finals, grids, names, noise, solvers, tuned, tuning
 from unnoise.schedulers.solvers import Adams, Adjusted, adams_moulton
@@ -149,6 +150,13 @@ def test_what_has_no_meaning_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=says):
             next(tuning.fit(**{"base": Scheduler(), **seen, **options}))
+
+
+def test_a_network_whose_answers_are_no_numbers_is_told():
+    noise = torch.ones(4, 1)
+    lost = tuning.Trajectories(lambda x, level: x * math.nan, noise)
+    with pytest.raises(NonFiniteError, match="left the finite numbers"):
+        next(tuning.fit(VP, lost, lost, 4, Scheduler()))
 
 
 def test_any_deterministic_solver_may_be_the_base():

@@ -11,25 +11,19 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unnoise.compat.configuration import class_of, told
+from unnoise.compat.run import THOUSAND, Generators, Run
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, Flow, Level, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.process.level import expand
-from unnoise.randomness import NoiseSource
-from unnoise.schedulers import Look, Plan, Scheduler, Stepper, StepperOutput, grids, names
+from unnoise.schedulers import Scheduler, StepperOutput, grids, names
 from unnoise.schedulers.presets.preset import Preset
-from unnoise.schedulers.restart import Travel
-
-Generators = torch.Generator | Sequence[torch.Generator] | None
-
-_THOUSAND = 1000.0
-"""What a flow model's network is told of its whole way, from 0 to 1, in diffusers."""
 
 
 def scheduler(
@@ -116,7 +110,7 @@ class DiffusersScheduler:
         terminal = self.config.get("shift_terminal")
         if terminal:
             parts = _on(parts, grids.StretchToTerminal(parts.grid, terminal))
-        self._local.run = _Run(parts, schedule, self.prediction, steps, device)
+        self._local.run = Run(parts, schedule, self.prediction, steps, device)
 
     def _shifted(self, mu: float | None) -> NoiseSchedule:
         """The model's noise levels, with the shift of this run where that follows the picture."""
@@ -131,8 +125,8 @@ class DiffusersScheduler:
         )
 
     @property
-    def _run(self) -> _Run:
-        run: _Run | None = getattr(self._local, "run", None)
+    def _run(self) -> Run:
+        run: Run | None = getattr(self._local, "run", None)
         if run is None:
             raise InputError("this thread has no run; call set_timesteps(20) first.")
         return run
@@ -156,7 +150,7 @@ class DiffusersScheduler:
     @property
     def init_noise_sigma(self) -> float:
         """Factor of unit noise at the start."""
-        run: _Run | None = getattr(self._local, "run", None)
+        run: Run | None = getattr(self._local, "run", None)
         return 1.0 if run is None else run.whole.init_noise_sigma
 
     @property
@@ -205,99 +199,16 @@ class DiffusersScheduler:
 
     def _level(self, time: float) -> Level:
         """The run's level that is told this time; else the schedule's."""
-        run: _Run | None = getattr(self._local, "run", None)
+        run: Run | None = getattr(self._local, "run", None)
         if run is not None:
             near = min(run.looks, key=lambda pair: abs(pair[0] - time))
             if abs(near[0] - time) <= 1e-4 * max(1.0, abs(time)):
                 return near[1]
         if isinstance(self.schedule, Flow):
-            return self.schedule.at_ratio(_flow_ratio(min(max(time / _THOUSAND, 0.0), 1.0)))
+            return self.schedule.at_ratio(_flow_ratio(min(max(time / THOUSAND, 0.0), 1.0)))
         return self.schedule.level(
             min(max(time, self.schedule.clean_time), float(self.schedule.noisiest.time))
         )
-
-
-class _Run:
-    """One run of one thread: the plan of all steps, and a stepper from where it begins."""
-
-    def __init__(
-        self,
-        parts: Scheduler,
-        schedule: NoiseSchedule,
-        prediction: Prediction,
-        steps: int,
-        device: str | torch.device | None,
-    ) -> None:
-        self.parts, self.schedule, self.prediction, self.steps = parts, schedule, prediction, steps
-        self.plan: Plan = parts.plan(schedule, steps)
-        self.noise = _Drawn()
-        self.whole: Stepper = self._stepper(self.plan)
-        self.unit = _THOUSAND if isinstance(schedule, Flow) else 1
-        self.timesteps = (self.whole.timesteps * self.unit).to(device)
-        self.looks = list(zip(self.timesteps.tolist(), self.plan.looks, strict=True))
-        self.begin: int | None = None
-        self.stepper: Stepper | None = None
-
-    def enter(self, call: int) -> None:
-        """Begin at this call."""
-        calls = [sum(isinstance(move, Look) for move in step.moves) for step in self.plan.steps]
-        starts = [sum(calls[:first]) for first in range(len(calls))]
-        if call not in starts:
-            raise InputError(
-                f"call {call} is none of the {sum(calls)} of this run, or lies inside a step of several; "
-                "begin at a step."
-            )
-        first, self.begin = starts.index(call), call
-        self.stepper = self.whole if first == 0 else self._stepper(self._from(first))
-
-    def _stepper(self, plan: Plan) -> Stepper:
-        return plan.stepper(self.prediction, cast("NoiseSource", self.noise))  # called the same way
-
-    def _from(self, first: int) -> Plan:
-        if isinstance(self.parts, Preset):
-            return replace(self.parts, start=first).plan(self.schedule, self.steps)
-        if isinstance(self.parts.grid, Travel):
-            raise InputError(
-                "a scheduler that goes up again (Restart) cannot be entered midway; choose another."
-            )
-        grid = grids.Slice(self.parts.grid, self.steps + (not self.parts.final.appends_clean))
-        return replace(self.parts, grid=grid).plan(self.schedule, len(self.plan) - first)
-
-    def step(
-        self, output: Tensor, time: Tensor | float, sample: Tensor, generator: Generators
-    ) -> StepperOutput:
-        """The next step; the first also finds where the run begins."""
-        if self.stepper is None:
-            self.enter(min(range(len(self.looks)), key=lambda i: abs(self.looks[i][0] - float(time))))
-        assert self.stepper is not None
-        self.noise.seeds, self.noise.generator = range(sample.shape[0]), generator
-        return self.stepper.step(output, time / self.unit, sample)
-
-
-class _Drawn:
-    """Noise from torch's generators, as diffusers draws it."""
-
-    def __init__(self) -> None:
-        self.seeds: Sequence[int] = ()
-        self.generator: Generators = None
-
-    def __call__(self, purpose: str, *position: int, like: Tensor) -> Tensor:
-        """Standard normal numbers shaped as `like`."""
-        if isinstance(self.generator, Sequence):
-            if len(self.generator) == 1:
-                return _normal(like, self.generator[0])
-            if len(self.generator) != len(like):
-                raise InputError(
-                    f"{len(self.generator)} generators are given for {len(like)} samples; give one, or one for each."
-                )
-            parts = [_normal(like[i : i + 1], one) for i, one in enumerate(self.generator)]
-            return torch.cat(parts)
-        return _normal(like, self.generator)
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    device = like.device if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
 def _listed(
@@ -307,7 +218,7 @@ def _listed(
     if times is not None and not isinstance(schedule, Flow):
         return grids.Times(tuple(map(float, times)))
     listed = (
-        [float(time) / _THOUSAND for time in times] if times is not None else list(map(float, sigmas or ()))
+        [float(time) / THOUSAND for time in times] if times is not None else list(map(float, sigmas or ()))
     )
     listed = listed[:-1] if listed and listed[-1] == 0.0 else listed
     if isinstance(schedule, Flow):

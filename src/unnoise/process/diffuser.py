@@ -38,6 +38,8 @@ class Diffuser:
         variance: str | PosteriorVariance = "fixed_small",
         clip: float | None = None,
     ) -> None:
+        if not isinstance(schedule, NoiseSchedule):
+            raise InputError(f"schedule is {repr(schedule)[:80]}; give one such as DiscreteVP.linear().")
         self.network = network
         self.schedule = schedule
         self.prediction = get_prediction(prediction)
@@ -59,12 +61,21 @@ class Diffuser:
         return combine(x0, expand(level.alpha, x0), eps, expand(level.sigma, x0))
 
     def estimate(self, x: Tensor, level: Level, **conditioning: object) -> Estimate:
-        """Ask the network once what it sees in x (batch, ...) at `level`."""
+        """Ask the network once what it sees in x (batch, ...) at `level`.
+
+        Raises InputError where its answer is no Tensor, or of another shape than the variance asks for.
+        """
         time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32).to(x.device)
         scale = expand(self.prediction.input_scale(level), x)
         scaled = x if isinstance(scale, float) and scale == 1.0 else x * scale
         output = self.network(scaled, time.expand(x.shape[0]), **conditioning)
-        estimate = self.interpret(getattr(output, "sample", output), x, level)
+        answer = getattr(output, "sample", output)
+        if not isinstance(answer, Tensor):
+            raise InputError(
+                f"the network gave a {type(answer).__name__}; let it return a Tensor, or an object with one "
+                "named sample."
+            )
+        estimate = self.interpret(answer, x, level)
         without = getattr(output, "without", None)
         if without is not None:
             estimate.half = self.interpret(without, x, level)
@@ -73,15 +84,18 @@ class Diffuser:
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
         """The estimate that a given network output at x means; splits off a learned variance.
 
-        Raises InputError where the number of channels does not fit the variance.
+        Raises InputError where its shape does not fit the variance.
         """
         output = output.to(torch.promote_types(output.dtype, x.dtype))  # half precision may answer float32
         variance, learned = None, isinstance(self.variance, LearnedRange)
-        if x.dim() > 1 and output.shape[1] != (1 + learned) * x.shape[1]:
+        needed = tuple(x.shape[1:])
+        if learned:
+            needed = (2 * needed[0], *needed[1:])
+        if output.shape[1:] != needed:
             raise InputError(
-                f"a {'learned' if learned else 'fixed'} variance needs {(1 + learned) * x.shape[1]} output channels "
-                f"for {x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a "
-                "network with twice as many, a fixed one else."
+                f"a {'learned' if learned else 'fixed'} variance needs outputs of shape {needed} for samples of "
+                f"{tuple(x.shape[1:])}; the network gave {tuple(output.shape[1:])}. Give variance='learned_range' for "
+                "twice the channels, a fixed one else."
             )
         if learned:
             output, variance = output.chunk(2, dim=1)

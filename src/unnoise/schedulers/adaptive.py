@@ -110,7 +110,9 @@ class Adaptive:
         for _ in range(self.most):
             rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
-            to = goals[0] if last else self._level(schedule, self._place(now) + length)
+            to = goals[0]
+            if not last:
+                to = schedule.at_ratio(from_coordinate(self.solver.variable, self._place(now) + length))
             high, low, looks = yield from self._try(schedule, x, now, to)
             errors = (self._error(x, now, high, low, to), *errors[:2])
             factor = self.controller.factor(errors, self.solver.order)
@@ -164,9 +166,6 @@ class Adaptive:
 
     def _place(self, level: Level) -> float:
         return coordinate(self.solver.variable, float(level.ratio))
-
-    def _level(self, schedule: NoiseSchedule, place: float) -> Level:
-        return schedule.at_ratio(from_coordinate(self.solver.variable, place))
 
     def _check_way(self, begin: Level, goal: Level) -> None:
         here, there = self._place(begin), self._place(goal)

@@ -51,9 +51,9 @@ def answered(walk: Walk, denoise: Denoise) -> Iterator[Step]:
 class Plan:
     """A scheduler's work on one noise schedule for one number of steps: only numbers, shared freely.
 
-    schedule: whose levels these are. steps: the moves of each step. memory, draws: how many
-    estimates and how many draws a run keeps. pure: whether a run begins with noise alone, as some programs have it,
-    and not with noised data of unit variance.
+    schedule: whose levels these are. steps: the moves of each step. memory, draws: how many estimates and how many
+    draws a run keeps. stochastic: whether it draws any. pure: whether it begins with noise alone, as some programs
+    have it, and not with noised data of unit variance.
     """
 
     schedule: NoiseSchedule

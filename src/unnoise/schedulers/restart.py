@@ -10,6 +10,11 @@ from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.grids import Grid
 
 
+def _whole(number: object) -> bool:
+    """Whether it is a whole number from 1."""
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
+
+
 class Travel(Grid):
     """A grid that may rise: where it does, noise of the difference is added, which keeps the marginal exactly.
 
@@ -37,11 +42,11 @@ class Restart(Travel):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        enough = self.steps is None or self.steps >= 1
-        if not (0.0 < self.low < self.high < math.inf and enough and self.times >= 1 and self.rho > 0.0):
+        counted = self.times == 1 if self.steps is None else _whole(self.steps) and _whole(self.times)
+        if not (0.0 < self.low < self.high < math.inf and self.rho > 0.0 and counted):
             raise InputError(
                 f"restart goes from {self.low} to {self.high} in {self.steps} steps {self.times} times, rho "
-                f"{self.rho}; give 0 < low < high, at least one step, at least once, and a positive rho."
+                f"{self.rho}; give 0 < low < high, a positive rho, and whole numbers of steps and times, both or none."
             )
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
@@ -87,7 +92,7 @@ class TimeTravel(Travel):
     times: int = 10
 
     def __post_init__(self) -> None:
-        if self.jump < 1 or self.times < 1:
+        if not (_whole(self.jump) and _whole(self.times)):
             raise InputError(
                 f"time travel has jump {self.jump}, times {self.times}; give whole numbers from 1."
             )

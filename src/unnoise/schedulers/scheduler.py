@@ -16,6 +16,12 @@ from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.restart import Travel
 from unnoise.schedulers.solvers import Leg, Solver, adams_moulton
 
+_PARTS: dict[str, tuple[type, str]] = {
+    "grid": (Grid, "grids.Karras()"),
+    "solver": (Solver, "solvers.Heun()"),
+    "noise": (NoiseRule, "noise.none()"),
+    "final": (FinalRule, "finals.Stop()"),
+}
 _REMEMBERED = 20  # levels a leg is told of; the final rule looks back furthest
 
 
@@ -32,6 +38,12 @@ class Scheduler:
     solver: Solver = field(default_factory=lambda: adams_moulton(2))
     noise: NoiseRule = field(default_factory=Deterministic)
     final: FinalRule = field(default_factory=Extrapolate)
+
+    def __post_init__(self) -> None:
+        for name, (kind, example) in _PARTS.items():
+            part = getattr(self, name)
+            if not isinstance(part, kind):
+                raise InputError(f"{name} is {repr(part)[:80]}; give a {kind.__name__} such as {example}.")
 
     @property
     def stochastic(self) -> bool:
@@ -113,7 +125,7 @@ class Scheduler:
 
     def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
         """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""
-        if to.sigma == 0.0 or _rises(now, to):
+        if to.sigma == 0.0 or _rises(now, to) or not self.noise.stochastic:
             return Split(to)
         split = self.noise.split(now, to, schedule)
         # A stretch of levels passed twice needs two independent noises, not one path's stretch twice.
@@ -131,7 +143,7 @@ def _rises(now: Level, to: Level) -> bool:
 def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
     """Noise that lifts x from `now` to `above`, a noisier level."""
     scale = rule.scale if isinstance(rule, Churn) else 1.0
-    fresh = float(above.alpha) * (float(above.ratio) ** 2 - float(now.ratio) ** 2) ** 0.5
+    fresh = float(above.sigma) * (1.0 - (float(now.ratio) / float(above.ratio)) ** 2) ** 0.5
     return Move(float(above.alpha) / float(now.alpha), (), "x0", fresh * scale)
 
 

@@ -14,9 +14,7 @@ from unnoise.schedulers.moves import Move
 from unnoise.schedulers.step import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from unnoise.schedulers.plan import Plan
+    from unnoise.schedulers.plan import Plan, Walk
     from unnoise.schedulers.step import Step
 
 
@@ -48,7 +46,7 @@ class Stepper:
         self._plan = plan
         self._prediction = prediction
         self._noise = noise
-        self._walk: Generator[Request | Step, Estimate | None, None] | None = None
+        self._walk: Walk | None = None
         self._request: Request | None = None
         self._done = 0
         times = [float(plan.schedule.network_time(level)) for level in plan.looks]

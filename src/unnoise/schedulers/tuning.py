@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.process import NoiseSchedule
 from unnoise.process.level import as_tensor
 from unnoise.schedulers.plan import Denoise
@@ -90,7 +90,8 @@ def fit(
     factors are free at each step, 0 for the levels alone. reference: steps of the base that count as converged.
     start: go on from here. told: hears of progress.
 
-    Raises InputError for a stochastic scheduler, steps below 2 or at most `reference` / 4, or a start of other steps.
+    Raises NonFiniteError where the first run is no number; InputError for a stochastic scheduler, steps that are not
+    2 to `reference` / 4, or a start of other steps.
     """
     _check(schedule, base, steps, looks, reference, start)
     problem = _Problem(schedule, fitted, checked, base, name, steps, looks, reference, told)
@@ -100,7 +101,11 @@ def fit(
 
 def _descend(problem: _Problem, place: Tensor, rounds: int) -> Iterator[Round]:
     residual = problem.residual(place)
-    assert residual is not None
+    if residual is None:
+        raise NonFiniteError(
+            f"the run of {problem.steps} steps that the fit begins with left the finite numbers, or its levels do not "
+            "fall; begin with another scheduler, or another start."
+        )
     best, watched, since, damping = place, problem.watch(place), 0, 1e-2
     yield problem.round(0, residual, watched, best)
     for number in range(1, rounds + 1):

@@ -174,7 +174,7 @@ class LinearQuadratic(Grid):
             steep = (equal - self.threshold * count) / (equal * rest**2)
             slope = self.threshold / equal - 2.0 * equal * steep
             gone += [steep * (i * i + equal * equal) + slope * i for i in range(equal, count)]
-        return at_shares(schedule, [1.0 - part for part in gone[:count]])
+        return at_shares(schedule, [1.0 - part for part in gone])
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class BongTangent(Grid):
         if count == 1:
             return at_shares(schedule, [1.0])
         steps = count + 2
-        first = int(steps * self.pivot)
+        first = max(int(steps * self.pivot), 2)  # an arc has two ends
         slope = self.slope * 40.0 / steps
         upper = _arc(first, slope, first, 1.0, 0.5)
         lower = _arc(steps - first, slope, 0, 0.5, 0.0)

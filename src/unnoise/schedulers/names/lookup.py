@@ -18,6 +18,7 @@ from unnoise.schedulers.noise import SDE, Ancestral, Posterior
 from unnoise.schedulers.presets.classes import ALIASES, CLASSES
 from unnoise.schedulers.presets.config import Resolved, completed, resolve
 from unnoise.schedulers.quadrature import Quadrature
+from unnoise.schedulers.restart import Restart, Travel
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers import Adams, Solver
 from unnoise.schedulers.solvers.base import check_order
@@ -59,7 +60,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
         own = words.grid(grid)
     if compat is not None:
         return preset(row, own, compat, words.plain(name))
-    return row.scheduler if own is None else replace(row.scheduler, grid=own)
+    return row.scheduler if own is None else _on(row.scheduler, own)
 
 
 def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolved:
@@ -72,7 +73,7 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
         raise InputError(
             f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
         )
-    name, full = completed(config)
+    name, full = completed(config, compat is not None)
     row = _by_name()[words.plain(CLASSES[name].method)]
     return resolve(name, full, _settings(name, full, row.scheduler), compat is not None)
 
@@ -94,7 +95,8 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
         solver = Adams(order, "lambda", "x0" if data else "noise", rule)
         return replace(near, solver=solver, noise=SDE() if sde else near.noise)
     if name == "DPMSolverSinglestepScheduler":
-        return replace(near, solver=_single(order, config["algorithm_type"] == "dpmsolver++"))
+        data, sde = config["algorithm_type"].endswith("++"), config["algorithm_type"].startswith("sde")
+        return replace(near, solver=_single(order, data), noise=SDE() if sde else near.noise)
     if name == "DDPMScheduler":
         return replace(near, noise=Posterior(config["variance_type"].removesuffix("_log")))
     if name == "DDIMScheduler" and config.get("eta"):
@@ -109,6 +111,13 @@ def _single(order: int, data: bool) -> Solver:
     return Adams(1) if order == 1 else stages[order - 2]()
 
 
+def _on(scheduler: Scheduler, grid: Grid) -> Scheduler:
+    """The scheduler on another grid; one that goes up again goes up on it too."""
+    if isinstance(scheduler.grid, Restart) and not isinstance(grid, Travel):
+        grid = replace(scheduler.grid, grid=grid)
+    return replace(scheduler, grid=grid)
+
+
 @lru_cache(maxsize=4096)
 def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
     row = _row(plain)
@@ -118,7 +127,7 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
         row = _row(stem)
         if row is not None:
             return row, grid
-    raise InputError(f"scheduler {given!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
 
 
 def _row(plain: str) -> Named | None:

@@ -70,6 +70,10 @@ def grid(name: str | Grid) -> Grid:
     """The grid of this name, such as "karras" or "Align Your Steps". Raises InputError with the three nearest."""
     if isinstance(name, Grid):
         return name
+    if not isinstance(name, str):
+        raise InputError(
+            f"grid is {repr(name)[:80]}; give a name such as 'karras', or a Grid such as grids.Karras()."
+        )
     if plain(name) not in SPELLED:
         close = ", ".join(nearest(plain(name), {plain(label): label for label in GRIDS}))
         raise InputError(f"grid {name!r} is not known; the nearest are {close}.")

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule, transition
-from unnoise.schedulers.noise.base import NoiseRule, Split, check_eta, level_at, span_of
+from unnoise.schedulers.noise.base import NoiseRule, OfStrength, Split, level_at, span_of
 
 
 @dataclass(frozen=True)
-class Ancestral(NoiseRule):
+class Ancestral(OfStrength):
     """A share of the posterior's noise, then the ODE to what is left (Song et al. 2021a, eq. 16; k-diffusion).
 
     eta: 0 draws nothing, 1 is DDPM's fixed small variance at first order.
     """
-
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_eta(self.eta, 1.0)
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Fresh = eta sqrt(to^2 (now^2 - to^2) / now^2), down = sqrt(to^2 - fresh^2), as ratios."""
@@ -32,17 +27,12 @@ class Ancestral(NoiseRule):
 
 
 @dataclass(frozen=True)
-class FlowAncestral(NoiseRule):
+class FlowAncestral(OfStrength):
     """The same for rectified flow: the step in flow time t = sigma / (alpha + sigma) is lengthened by eta.
 
     t_down = t_to (1 + eta (t_to / t_now - 1)); eta 1 goes to t_to^2 / t_now. On other processes t is that of
     their ratio. Known from ComfyUI and LTX-Video as "RF ancestral".
     """
-
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_eta(self.eta, 1.0)
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Fresh = alpha sqrt(to^2 - down^2) in ratios."""
@@ -50,7 +40,7 @@ class FlowAncestral(NoiseRule):
         t_to = goal / (1.0 + goal)
         t_now = begin / (1.0 + begin) if begin < math.inf else 1.0
         t_down = t_to * (1.0 - self.eta * (1.0 - t_to / t_now))
-        down = t_down / (1.0 - t_down)
+        down = min(t_down / (1.0 - t_down), goal)
         fresh = float(to.alpha) * math.sqrt((goal - down) * (goal + down))
         return Split(level_at(to, down), fresh, exact=False, span=span_of(now, to, self.eta))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
@@ -52,7 +53,10 @@ def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
 class NoiseRule:
     """The rule that draws nothing; the others are its siblings. Subclasses are frozen dataclasses."""
 
-    stochastic = True
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws anything."""
+        return True
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """How the step from `now` to `to`, which has noise, is shared between solver and fresh noise."""
@@ -67,7 +71,28 @@ class NoiseRule:
 class Deterministic(NoiseRule):
     """No fresh noise: the probability-flow ODE (Song et al. 2021b, eq. 13)."""
 
-    stochastic = False
+    @property
+    def stochastic(self) -> bool:
+        """It does not."""
+        return False
+
+
+@dataclass(frozen=True)
+class OfStrength(NoiseRule):
+    """A rule of strength `eta`; with 0 it draws nothing and is the same as `Deterministic`."""
+
+    eta: float = 1.0
+    largest: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.eta <= self.largest or not math.isfinite(self.eta):
+            upper = f" to {self.largest:g}" if math.isfinite(self.largest) else " upwards"
+            raise InputError(f"eta is {self.eta}; give a number from 0{upper}.")
+
+    @property
+    def stochastic(self) -> bool:
+        """Where eta is positive."""
+        return self.eta > 0.0
 
 
 def none() -> Deterministic:
@@ -78,10 +103,3 @@ def none() -> Deterministic:
 def level_at(to: Level, ratio: float) -> Level:
     """The level of this ratio in the scaling of `to`."""
     return Level(to.time, to.alpha, float(to.alpha) * ratio)
-
-
-def check_eta(eta: float, limit: float) -> None:
-    """Refuse a strength that is no number from 0 to the limit."""
-    if not 0.0 <= eta <= limit or not math.isfinite(eta):
-        upper = f" to {limit:g}" if math.isfinite(limit) else " upwards"
-        raise InputError(f"eta is {eta}; give a number from 0{upper}.")

@@ -30,6 +30,11 @@ class Churn(NoiseRule):
                 "amount >= 0, scale > 0 and low < high."
             )
 
+    @property
+    def stochastic(self) -> bool:
+        """Where the amount is positive."""
+        return self.amount > 0.0
+
     def raised(self, now: Level, steps: int) -> float:
         """Ratio (1 + gamma) inside the band."""
         ratio = float(now.ratio)

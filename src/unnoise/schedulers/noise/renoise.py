@@ -38,10 +38,15 @@ class TCD(NoiseRule):
         if not 0.0 <= self.gamma <= 1.0:
             raise InputError(f"gamma is {self.gamma}; give a number from 0 to 1.")
 
+    @property
+    def stochastic(self) -> bool:
+        """Where gamma is positive."""
+        return self.gamma > 0.0
+
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Down at the ratio of time s; fresh = alpha sqrt(to^2 - down^2) in ratios."""
         clean = schedule.clean_time
         below = schedule.level(clean + (1.0 - self.gamma) * (float(to.time) - clean))
         goal, down = float(to.ratio), min(float(below.ratio), float(to.ratio))
         fresh = float(to.alpha) * ((goal - down) * (goal + down)) ** 0.5
-        return Split(level_at(to, down), fresh, exact=self.gamma == 0.0)
+        return Split(level_at(to, down), fresh, exact=False)

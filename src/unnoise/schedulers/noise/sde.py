@@ -7,21 +7,18 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
-from unnoise.schedulers.noise.base import NoiseRule, Split, check_eta, span_of
+from unnoise.schedulers.noise.base import NoiseRule, OfStrength, Split, span_of
 
 
 @dataclass(frozen=True)
-class SDE(NoiseRule):
+class SDE(OfStrength):
     """The reverse SDE with eta times its noise, integrated with its own kernel (Lu et al. 2022b; Gonzalez et al. 2023).
 
     eta: 0 is the ODE, 1 the reverse SDE of Song et al. 2021b. With a solver of order 2 or 3 the result's mean is of
     that order and its covariance of second: noise within a step is seen at the next look only.
     """
 
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_eta(self.eta, math.inf)
+    largest = math.inf
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """The solver goes all the way with the sharper kernel; fresh = sigma sqrt(1 - (to / now)^(2 eta))."""
@@ -45,6 +42,11 @@ class Tau(NoiseRule):
             raise InputError(
                 f"tau is {self.tau} from {self.low} to {self.high}; give tau >= 0 and 0 <= low < high."
             )
+
+    @property
+    def stochastic(self) -> bool:
+        """Where tau is positive."""
+        return self.tau > 0.0
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """As SDE(tau^2) inside the band, as Deterministic outside."""

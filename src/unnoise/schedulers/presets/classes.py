@@ -96,6 +96,11 @@ def _multistep(config: Config) -> Values:
 
 
 def _singlestep(config: Config) -> Values:
+    if config["algorithm_type"].startswith("sde"):
+        raise InputError(
+            f"algorithm_type is {config['algorithm_type']!r}; the preset knows dpmsolver++ and dpmsolver. "
+            "Leave compat out."
+        )
     rule = dpm_rules.DPMSinglestep(
         config["solver_order"],
         config["algorithm_type"],

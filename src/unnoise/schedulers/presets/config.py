@@ -27,8 +27,15 @@ _PREDICTIONS = {
 _EVERYWHERE = {
     "timestep_spacing": ("linspace", "leading", "trailing"),
     "timestep_type": ("discrete",),  # EDM's classes are known for the continuous one
-    "interpolation_type": ("linear",),
 }
+_IN_PRESETS: dict[str, tuple[object, ...]] = {
+    "interpolation_type": ("linear",),
+    "use_dynamic_shifting": (False,),
+    "shift_terminal": (0,),
+    "invert_sigmas": (False,),
+    "thresholding": (False,),
+}
+"""What presets compute; the right schedulers have no such choice, or take it from elsewhere."""
 _KINDS = {"solver_type": ("midpoint", "heun")}
 _ALGORITHMS = ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")
 _CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -37,7 +44,7 @@ _CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "DPMSolverMultistepScheduler": {"algorithm_type": _ALGORITHMS, **_KINDS},
     "EDMDPMSolverMultistepScheduler": {"algorithm_type": _ALGORITHMS, **_KINDS},
-    "DPMSolverSinglestepScheduler": {"algorithm_type": _ALGORITHMS[:2], **_KINDS},
+    "DPMSolverSinglestepScheduler": {"algorithm_type": _ALGORITHMS[:3], **_KINDS},
     "UniPCMultistepScheduler": {"solver_type": ("bh2", "bh1")},
     "SASolverScheduler": {"algorithm_type": ("data_prediction", "noise_prediction")},
 }
@@ -71,9 +78,10 @@ def resolve(name: str, config: Mapping[str, Any], near: Scheduler, compat: bool)
     return Resolved(scheduler, schedule, prediction)
 
 
-def completed(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, Any]]:
     """The class's name, and its configuration with the defaults of what is not given.
 
+    compat: whether a preset is to be made of it.
     Raises InputError with the three nearest classes, and where a value is not known or of another kind.
     """
     name = _class_of(config)
@@ -81,10 +89,12 @@ def completed(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     full = {**defaults, **{key: value for key, value in config.items() if value is not None}}
     for key, default in defaults.items():
         _check_kind(key, full[key], default)
-    for key, known in {**_EVERYWHERE, **_CHOICES.get(name, {})}.items():
+    for key, known in {**_EVERYWHERE, **_CHOICES.get(name, {}), **(_IN_PRESETS if compat else {})}.items():
         if key in full and full[key] not in known:
             if full[key] not in _SIBLINGS:
-                raise InputError(f"{key} is {full[key]!r}; known for {name} are {', '.join(known)}.")
+                raise InputError(
+                    f"{key} is {full[key]!r}; known for {name} are {', '.join(map(str, known))}."
+                )
             full[key] = known[0]
     return name, full
 

@@ -87,7 +87,7 @@ class Preset(Scheduler):
             begin = min(self.start, path.steps - 1)
             try:
                 planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
-            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # torch leaves it out of __all__
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                 raise self._no_numbers(steps) from error
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         if not all(

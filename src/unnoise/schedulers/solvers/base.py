@@ -5,15 +5,16 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.noise import Split
-from unnoise.schedulers.quadrature import keep
+from unnoise.schedulers.quadrature import Variable, keep
 
-_VARIABLES = ("sigma", "lambda", "flow", "angle")
-_UNKNOWNS = ("x0", "noise", "flow", "velocity")
+_VARIABLES = get_args(Variable)
+_UNKNOWNS = tuple(unknown for unknown in get_args(Unknown) if unknown != "unguided")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Solver(abc.ABC):
     order: int
 
     @property
-    @abc.abstractmethod
     def calls(self) -> int:
-        """Network calls a step."""
+        """Network calls a step: one, unless a solver looks more than once."""
+        return 1
 
     @abc.abstractmethod
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
@@ -64,11 +65,6 @@ class Solver(abc.ABC):
 
 class OneLook(Solver):
     """A solver that looks once and moves once."""
-
-    @property
-    def calls(self) -> int:
-        """One."""
-        return 1
 
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         """One look, one move."""

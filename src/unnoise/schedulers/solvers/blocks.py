@@ -27,11 +27,6 @@ class Blocks(Solver):
 
     order: int = 3
 
-    @property
-    def calls(self) -> int:
-        """One."""
-        return 1
-
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         """One look, one move.
 

@@ -148,10 +148,6 @@ class _Ending(Solver):
     def order(self) -> int:  # type: ignore[override]
         return self.jump.order
 
-    @property
-    def calls(self) -> int:
-        return 1
-
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         mended, jump = self.solver.mend(leg), self.jump.move(leg)
         if mended is None:

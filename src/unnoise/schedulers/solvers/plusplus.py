@@ -32,11 +32,6 @@ class CFGPlusPlus(Solver):
         """Of the unguided part; the whole is of first order."""
         return 1
 
-    @property
-    def calls(self) -> int:
-        """One; it asks for both halves."""
-        return 1
-
     def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
         """The unguided step without the unguided x0 at its end, then the guided x0 there, and the fresh noise."""
         whole, alpha = self.solver.move(leg), float(leg.split.down.alpha)
