@@ -139,7 +139,7 @@ def _described(folder: Path, table: Mapping[str, Any]) -> Part:
     try:
         unet, linear = unet_config(_as_unet(table))
         config = ControlNetConfig(unet, (3, *map(int, table.get(_HINTS, (16, 32, 96, 256)))))
-    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
         ) from error

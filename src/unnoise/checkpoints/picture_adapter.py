@@ -45,7 +45,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
             blocks=int(table.get("num_res_blocks", 2)),
             light=light,
         )
-    except (InputError, TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError) as error:  # InputError is a ValueError
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}."
         ) from error

@@ -93,9 +93,8 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, text_width: int, norm_groups: int) -> None:
         super().__init__()
-        self.norm = GroupNorm(
-            norm_groups, width, eps=1e-6
-        )  # not the network's norm_eps, in all of the lineage
+        # not the network's norm_eps, in all of the lineage
+        self.norm = GroupNorm(norm_groups, width, eps=1e-6)
         self.project_in = TokenLinear(width, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, text_width) for _ in range(depth))
         self.project_out = TokenLinear(width, width)
