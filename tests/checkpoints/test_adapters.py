@@ -453,9 +453,15 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
     assert Lora("ink").find(tmp_path) == tmp_path / "ink.safetensors"
     with pytest.raises(FileError, match="did you mean ink"):
         Lora("inc").find(tmp_path)
-    for words in ("ink:much", "ink:inf", "ink:1:mid_block=x"):
+    for words in ("ink:much", "ink:inf", "ink:1:mid_block=x", "ink:1:mid_block=1,mid_block=0"):
         with pytest.raises(InputError):
             Lora.parse(words)
+
+
+def test_a_file_alone_is_a_lora_of_weight_1(model, tmp_path):
+    path = adapter_files.kohya(model, tmp_path / "ink.safetensors")
+    for asked in (path, str(path), (path, 1.0)):
+        assert adapters.adapt(model, [asked]).adapters[0].asked.weight == 1.0
 
 
 def test_a_written_lora_is_read_as_it_was(model, tmp_path):

@@ -13,18 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
+import miniature_file
+from miniature_file import TEXT, UNET, VAE
 from unnoise import checkpoints
 from unnoise.checkpoints import controlnet, hashes, layouts
 from unnoise.checkpoints.blueprint import Part, sinusoid_width
 from unnoise.checkpoints.building import outline
 from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
+from unnoise.networks import AutoEncoder, TextEncoder, UNet, UNetConfig
 
-UNET = UNetConfig(
-    in_channels=4, out_channels=4, widths=(32, 64), blocks=1, attention=(1, 0), heads=8, text_width=64
-)
-VAE = AutoEncoderConfig(widths=(32, 32), blocks=1)
-TEXT = TextEncoderConfig(width=64, layers=1, heads=1)
 WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
 BIAS = "model.diffusion_model.out.2.bias"
 
@@ -32,15 +29,7 @@ BIAS = "model.diffusion_model.out.2.bias"
 @pytest.fixture(scope="module")
 def whole():
     """A miniature of Stable Diffusion 1 in the layout of a single file."""
-    torch.manual_seed(0)
-    tensors = {}
-    for network, layout in (
-        (UNet(UNET), layouts.unet.original(UNET, False)),
-        (AutoEncoder(VAE), layouts.autoencoder.original(2)),
-        (TextEncoder(TEXT), layouts.text.transformers("cond_stage_model.transformer.")),
-    ):
-        tensors |= layouts.spread(layout, network.state_dict())
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    return miniature_file.tensors()
 
 
 def refused(path, words, prediction=None):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unnoise.checkpoints import layouts
-from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
+from unnoise.checkpoints.adapters.asked import Asked
 from unnoise.checkpoints.adapters.live import Share, changed
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
@@ -48,7 +48,7 @@ def convert(
     source: str | Path,
     destination: str | Path,
     prediction: str | None = None,
-    loras: Sequence[Lora | tuple[str | Path, float]] = (),
+    loras: Sequence[Asked] = (),
 ) -> Path:
     """Write the model at `source` in the other layout, whole or not at all; returns its path.
 

@@ -63,6 +63,17 @@ class Lora:
         raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
 
 
+Asked = Lora | str | Path | tuple[str | Path, float]
+"""A LoRA, or its file alone or with a weight."""
+
+
+def as_lora(asked: Asked) -> Lora:
+    """With weight 1 where only the file is given."""
+    if isinstance(asked, Lora):
+        return asked
+    return Lora(*asked) if isinstance(asked, tuple) else Lora(asked)
+
+
 def of_tag(tag: LoraTag) -> Lora:
     """What a tag asks for. Raises InputError for one that is for the text alone."""
     if tag.text == tag.network:
@@ -117,7 +128,10 @@ def blocks_of(text: str, words: str) -> dict[str, float] | list[float]:
     if "=" not in words:
         return [_number(text, word) for word in each]
     pairs = [word.partition("=") for word in each]
-    return {name: _number(text, value) for name, _, value in pairs}
+    found = {name: _number(text, value) for name, _, value in pairs}
+    if len(found) < len(pairs):
+        raise InputError(f"LoRA '{text}': a part is named twice; give one factor for each.")
+    return found
 
 
 def _number(text: str, word: str) -> float:

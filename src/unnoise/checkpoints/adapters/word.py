@@ -169,6 +169,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
     content = unpickled(path)
+    if isinstance(content, Tensor):
+        return tensors_in(path, {"": content})
     outer = content if isinstance(content, Mapping) else {}
     table = outer.get("string_to_param", outer)
     tensors = tensors_in(path, table if isinstance(table, Mapping) else {})
