@@ -108,8 +108,8 @@ def _replaced(ours: Tensor, value: Tensor) -> Tensor:
 
 def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
     tables = {
-        "unet": unet_table(_unet(found), not _convolutions(found), found.size[0], _size_ids(found)),
-        "vae": autoencoder_table(_autoencoder(found)),
+        "unet": unet_table(found.unet, not _convolutions(found), found.size[0], _size_ids(found)),
+        "vae": autoencoder_table(found.autoencoder),
     }
     schedule = scheduler_table(found.schedule, found.prediction)
     with building_folder(target) as temporary:
@@ -126,7 +126,7 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
             tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
         (temporary / "scheduler").mkdir()
         _write(temporary / "scheduler" / "scheduler_config.json", schedule)
-        _write(temporary / "model_index.json", model_index(_family(found), _unet(found)))
+        _write(temporary / "model_index.json", model_index(_family(found), found.unet))
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
@@ -239,18 +239,6 @@ def _family(found: Blueprint) -> Family:
 def _convolutions(found: Blueprint) -> bool:
     """Whether the transformers' projections are 1x1 convolutions, as in Stable Diffusion 1."""
     return found.parts["network"].layout.pixels("mid_block.attention.project_in.weight")
-
-
-def _unet(found: Blueprint) -> UNetConfig:
-    config = found.parts["network"].config
-    assert isinstance(config, UNetConfig)
-    return config
-
-
-def _autoencoder(found: Blueprint) -> AutoEncoderConfig:
-    config = found.parts["autoencoder"].config
-    assert isinstance(config, AutoEncoderConfig)
-    return config
 
 
 def _size_ids(found: Blueprint) -> int:
