@@ -368,6 +368,16 @@ def test_another_family_is_refused_with_counts_and_both_names(tmp_path):
     )
 
 
+def test_a_family_told_in_words_is_told_in_a_sentence(model, tmp_path):
+    layer = {"lora_down.weight": torch.zeros(2, 8), "lora_up.weight": torch.zeros(24, 2)}
+    name = "lora_unet_double_blocks_0_img_attn_qkv"
+    save_file({f"{name}.{role}": tensor for role, tensor in layer.items()}, tmp_path / "flux.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"or load a checkpoint of a transformer model such as Flux or SD 3\.$"
+    ):
+        adapters.adapt(model, [tmp_path / "flux.safetensors"])
+
+
 def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
     path = one_layer(
         tmp_path / "ink.safetensors", LAYER, lora_down__weight=normal(4, 32), lora_up__weight=normal(16, 4)
