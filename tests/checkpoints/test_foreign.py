@@ -77,6 +77,12 @@ def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     assert torch.equal(model.network.conv_out.bias, whole[BIAS])
 
 
+@pytest.mark.parametrize("name", ["text_projection", "transformer.text_projection.weight", "logit_scale"])
+def test_what_tools_keep_of_clip_beside_what_is_read_is_no_fault(whole, tmp_path, name):
+    save_file(whole | {f"cond_stage_model.{name}": torch.zeros(64, 64)}, tmp_path / "merged.safetensors")
+    assert checkpoints.load(tmp_path / "merged.safetensors").name == "merged"
+
+
 def test_an_old_checkpoint_is_inspected_like_a_new_one(whole, tmp_path):
     more = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
     torch.save({"state_dict": whole | more}, tmp_path / "old.ckpt")
