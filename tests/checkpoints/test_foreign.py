@@ -284,6 +284,18 @@ def folder(whole, tmp_path_factory):
     return checkpoints.convert(place / "whole.safetensors", place / "model")
 
 
+def test_inspect_counts_what_is_read_of_a_folder_and_nothing_beside(folder, tmp_path):
+    """Halves and a safety checker stand in most folders; the halves' names come first."""
+    copy = shutil.copytree(folder, tmp_path / "model")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({"x": torch.zeros(9)}, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    (copy / "safety_checker").mkdir()
+    save_file({"x": torch.zeros(9)}, copy / "safety_checker" / "model.safetensors")
+    found, alone = checkpoints.inspect(copy), checkpoints.inspect(folder)
+    assert (found.parameters, found.tensors, found.size) == (alone.parameters, alone.tensors, alone.size)
+    assert found.sha256 == hashes.sha256_of(weights) == checkpoints.load(copy).fingerprint()
+
+
 def test_a_conversion_keeps_every_number_and_its_type(whole, folder, tmp_path):
     back = checkpoints.convert(folder, tmp_path / "back.safetensors")
     found = load_file(back)
