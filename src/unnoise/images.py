@@ -284,7 +284,7 @@ def _exif_value(value: object) -> str:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, without decoding the picture. Raises FileError."""
+    """Width and height in pixels as stored, before any turn that EXIF asks for, from the header. Raises FileError."""
     with _opened(path) as picture:
         return picture.size
 

@@ -452,6 +452,10 @@ def test_a_controlnet_of_scalars_is_refused(tmp_path, change):
     save_file(sound | change, tmp_path / "edges.safetensors")
     with pytest.raises(CheckpointError, match="no ControlNet that can be built"):
         controlnet.read(tmp_path / "edges.safetensors")
+    theirs = {"controlnet_cond_embedding.conv_in.weight": torch.zeros(())}
+    save_file(theirs, tmp_path / "diffusers.safetensors")
+    with pytest.raises(CheckpointError, match="no ControlNet that can be built"):
+        controlnet.read(tmp_path / "diffusers.safetensors", UNET)
 
 
 @pytest.mark.parametrize("hints", [3, "x", [None], [[1]], [], [16, -1]])

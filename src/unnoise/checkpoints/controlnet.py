@@ -184,16 +184,19 @@ def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> 
     table = read_table(description) if description.is_file() else {}
     if table.get("_class_name") == _CLASS:
         return replace(_described(path.parent, table), files=(path,), where=path)
-    widths = [shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
-    text = told.text_width(shapes)
+    first, last = shapes[f"{_COND}.conv_in.weight"], shapes.get(f"{_COND}.conv_out.weight", ())
+    between = [shapes[name] for name in listed(shapes, _COND + ".blocks.{}.weight")]
+    try:
+        widths = [shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
+        text, hints = told.text_width(shapes), _hints([first, *between, last])
+    except IndexError as error:
+        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
     if unet is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
         raise CheckpointError(
             f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
             f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
         )
-    between = listed(shapes, _COND + ".blocks.{}.weight")
-    convolutions = [shapes[f"{_COND}.conv_in.weight"], *(shapes[name] for name in between)]
-    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), _hints([*convolutions, ()]))
+    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
     layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
     return Part(config, layout, (path,), path)
 

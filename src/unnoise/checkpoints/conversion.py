@@ -130,21 +130,21 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
-    layouts = {name: _original(found, name, part) for name, part in found.parts.items()}
-    _check_told(found, layouts)
+    forms = {name: _original(found, name, part) for name, part in found.parts.items()}
+    _check_told(found, forms)
     tensors: dict[str, Tensor] = {}
     if found.schedule != DiscreteVP.scaled_linear():
         tensors["ztsnr"] = torch.zeros(0)
     if found.prediction == "velocity":
         tensors["v_pred"] = torch.zeros(0)  # ComfyUI reads no metadata, and XL's two kinds look alike to it
     for name, part in found.parts.items():
-        tensors |= _moved(name, part, layouts[name], changes)
+        tensors |= _moved(name, part, forms[name], changes)
     with replacing(target) as temporary:
         told = {"format": "pt", "modelspec.prediction_type": _SAYS[found.prediction]}
         write_weights(tensors, temporary, told)
 
 
-def _check_told(found: Blueprint, layouts: Mapping[str, Layout]) -> None:
+def _check_told(found: Blueprint, forms: Mapping[str, Layout]) -> None:
     """Raises InputError for what a single file, which has no settings, cannot tell of: it would be another model."""
     plain = DiscreteVP.scaled_linear()
     if found.schedule not in (plain, plain.zero_terminal_snr()):
@@ -156,7 +156,7 @@ def _check_told(found: Blueprint, layouts: Mapping[str, Layout]) -> None:
         raise InputError(
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
-    shapes = {name: layouts[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
+    shapes = {name: forms[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
     read = parts_of(
         found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, _family(found)
     ).parts
