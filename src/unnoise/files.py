@@ -16,14 +16,14 @@ _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
 def check_folder(path: Path) -> None:
     """Raises DataError unless `path` is a folder, in which pictures are looked for."""
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
+    if not os.path.isdir(path):  # pathlib's raises for a name that is too long
+        what = "is a file" if os.path.exists(path) else "does not exist"
         raise DataError(f"'{path}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
 
 
 def check_new(path: Path, what: str) -> None:
     """Raises FileError where `path` exists. what: is written there, such as "a model"."""
-    if path.exists():
+    if os.path.exists(path):
         raise FileError(f"'{path}' exists; {what} never replaces one. Give a name that does not exist yet.")
 
 

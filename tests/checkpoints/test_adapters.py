@@ -463,6 +463,8 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
     assert Lora("ink").find(tmp_path) == tmp_path / "ink.safetensors"
     with pytest.raises(FileError, match="did you mean ink"):
         Lora("inc").find(tmp_path)
+    with pytest.raises(FileError, match="there is no LoRA 'xxx"):  # as a stranger's picture may name one
+        Lora.parse("x" * 300 + ":0.5").find(tmp_path)
     for words in ("ink:much", "ink:inf", "ink:1:mid_block=x", "ink:1:mid_block=1,mid_block=0"):
         with pytest.raises(InputError):
             Lora.parse(words)

@@ -69,9 +69,10 @@ def test_a_pickle_of_an_odd_table_is_refused(tmp_path, table):
         read_word(tmp_path / "bad.pt")
 
 
-def test_a_bare_tensor_is_a_word_of_the_file_s_name(tmp_path):
-    """As scripts leave it that save the learned vectors alone."""
-    torch.save(normal(2, 16), tmp_path / "ink.pt")
+@pytest.mark.parametrize("content", [normal(2, 16), {"clip_l": normal(2, 16)}], ids=["bare", "one tower"])
+def test_a_tensor_without_a_name_is_a_word_of_the_file_s(tmp_path, content):
+    """As scripts leave it that save the learned vectors alone, or one encoder's."""
+    torch.save(content, tmp_path / "ink.pt")
     found = read_word(tmp_path / "ink.pt")
     assert found.word == "ink"
     assert torch.equal(found.tables[0], normal(2, 16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -120,7 +121,7 @@ def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     """
     asked = hub.address(path)
     place = hub.located(path) or Path(path).expanduser()
-    if not place.is_dir():
+    if not os.path.isdir(place):
         return _file(place, unet)
     table = read_table(place / "config.json")
     adapter = table.get("_class_name") == picture_adapter.CLASS

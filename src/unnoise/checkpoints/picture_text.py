@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
     Raises CheckpointError, naming the file, for one that is damaged or does not fit its description.
     """
     folder = shipped_encoders().get(str(name_or_path), Path(name_or_path).expanduser())
-    if not (folder / FILE).is_file():
+    if not os.path.isfile(folder / FILE):
         known = ", ".join(shipped_encoders()) or "none"
         raise CheckpointError(
             f"'{name_or_path}' is no picture-text encoder (no {FILE}); give a folder with one, or a shipped one's "

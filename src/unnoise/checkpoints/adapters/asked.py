@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ class Lora:
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
         path = Path(self.file).expanduser()
-        if path.is_file() or (path / SETTINGS).is_file():  # another folder may have a LoRA's name
+        # another folder may have a LoRA's name; pathlib's own question raises for a name that is too long
+        if os.path.isfile(path) or os.path.isfile(path / SETTINGS):
             return path
         known = [] if folder is None else _files(Path(folder).expanduser())
         found = _named(str(self.file), known)
@@ -113,7 +115,7 @@ def number(name: str, value: object) -> None:
 def _parts(text: str) -> list[str]:
     """FILE, WEIGHT, BLOCKS; a path may hold colons, what follows the last ones may not look like one."""
     left, colon, last = text.rpartition(":")
-    if not colon or not left or Path(text).exists():
+    if not colon or not left or os.path.exists(text):
         return [text]
     if "=" in last or "," in last:
         file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")

@@ -61,7 +61,7 @@ def read_word(path: str | Path) -> Word:
             f"'{place}' is no embedding: it has {len(tensors)} tensors where one, or clip_l and clip_g, were expected."
         )
     ((name, tensor),) = tensors.items()
-    return Word(place.stem if name in _NAMELESS else name, (_table(place, tensor),))
+    return Word(place.stem if name in (*_NAMELESS, *_TOWERS) else name, (_table(place, tensor),))
 
 
 def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
