@@ -90,6 +90,18 @@ def test_an_old_checkpoint_is_inspected_like_a_new_one(whole, tmp_path):
     assert summary.dtypes == {"I64": 77, "F32": sum(t.numel() for t in whole.values())}
 
 
+def test_inspect_knows_a1111_s_embedding(tmp_path):
+    torch.save({"string_to_param": {"*": torch.zeros(2, 64)}, "name": "ink"}, tmp_path / "ink.pt")
+    summary = checkpoints.inspect(tmp_path / "ink.pt")
+    assert (summary.tensors, summary.parameters) == (1, 128)
+    assert summary.details["what"].startswith("a word of a textual inversion")
+
+
+def test_a_safetensors_file_with_a_pickle_s_name_is_told_as_one(whole, tmp_path):
+    save_file(whole, tmp_path / "model.ckpt")
+    refused(tmp_path / "model.ckpt", "safetensors file under another name; let it end in .safetensors")
+
+
 def test_endings_in_capitals_and_others(whole, tmp_path):
     save_file(whole, tmp_path / "MODEL.SAFETENSORS")
     assert checkpoints.load(tmp_path / "MODEL.SAFETENSORS").name == "MODEL"

@@ -114,8 +114,11 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 
 def _unpickled(path: Path) -> Weights:
-    content = unpickled(path)
-    table = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    table = unpickled(path)
+    if isinstance(table, Mapping):
+        table = table.get(
+            "state_dict", table.get("string_to_param", table)
+        )  # of a checkpoint, of A1111's embedding
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)
@@ -138,10 +141,22 @@ def unpickled(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
     except Exception as error:
+        if _is_safetensors(path):
+            raise CheckpointError(
+                f"'{path}' is a safetensors file under another name; let it end in .safetensors."
+            ) from error
         raise CheckpointError(
             f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for it as "
             ".safetensors."
         ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        read_header(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def tensors_in(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
