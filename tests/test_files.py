@@ -31,6 +31,17 @@ def test_a_system_that_syncs_no_folders_can_be_written_to(tmp_path, monkeypatch,
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "b" / "in" / "c.txt").read_text() == "whole"
 
 
+def test_a_mount_that_knows_no_rights_can_be_written_to(tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    files.write_text(tmp_path / "a.txt", "x")
+    with files.building_folder(tmp_path / "b") as folder:
+        (folder / "c.txt").write_text("x")
+    assert len(list(tmp_path.rglob("*.txt"))) == 2
+
+
 def test_a_full_disk_told_while_a_file_is_synced_is_an_error(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
