@@ -116,9 +116,8 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 def _unpickled(path: Path) -> Weights:
     table = unpickled(path)
     if isinstance(table, Mapping):
-        table = table.get(
-            "state_dict", table.get("string_to_param", table)
-        )  # of a checkpoint, of A1111's embedding
+        # of a checkpoint, or of A1111's embedding
+        table = table.get("state_dict", table.get("string_to_param", table))
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)

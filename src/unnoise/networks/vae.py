@@ -89,10 +89,8 @@ class LatentGaussian(NamedTuple):
 
     def kl(self) -> Tensor:
         """KL divergence from a standard normal, in nats (Kingma & Welling 2014, app. B): (batch,) float32."""
-        mean, log_variance = (
-            self.mean.float(),
-            self.log_variance.float(),
-        )  # in halves the exp overflows from 12 on
+        # in halves the exp overflows from 12 on
+        mean, log_variance = self.mean.float(), self.log_variance.float()
         each = mean**2 + log_variance.exp() - 1.0 - log_variance
         return 0.5 * each.flatten(1).sum(dim=1)
 
