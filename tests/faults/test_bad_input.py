@@ -140,7 +140,7 @@ FILES = [
     ((*G, "-o", "/proc/none/x.png"), "cannot write '/proc/none/x.png': /proc: "),
     ((*G, "--frames", "/proc/none"), "cannot write '/proc/none"),
     ((*G, "-o", "x" * 300 + ".png"), "xxx.png': File name too long; choose another"),
-    (("generate", "x", "-m", "x" * 300), "File name too long"),
+    (("generate", "x", "-m", "x" * 300), "there is no model 'xxx"),
     (("inspect", "none.png"), "there is no file 'none.png'; give"),
     (("inspect", "torn.png"), "cannot read the picture 'torn.png': it is damaged or cut short"),
     (("inspect", "page.safetensors"), "'page.safetensors' (16 bytes) is not a whole safetensors file"),
