@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise import files
-from unnoise.errors import FileError
+from unnoise.errors import DataError, FileError
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL])
@@ -29,6 +29,17 @@ def test_a_system_that_syncs_no_folders_can_be_written_to(tmp_path, monkeypatch,
         (folder / "in").mkdir()
         (folder / "in" / "c.txt").write_text("whole")
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "b" / "in" / "c.txt").read_text() == "whole"
+
+
+def test_a_mount_that_knows_no_rights_can_be_written_to(tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    files.write_text(tmp_path / "a.txt", "x")
+    with files.building_folder(tmp_path / "b") as folder:
+        (folder / "c.txt").write_text("x")
+    assert len(list(tmp_path.rglob("*.txt"))) == 2
 
 
 def test_a_full_disk_told_while_a_file_is_synced_is_an_error(tmp_path, monkeypatch):
@@ -60,6 +71,15 @@ def test_weights_can_be_read_by_whom_other_new_files_can(tmp_path):
         save_file({"x": torch.zeros(1)}, folder / "inside")
     names = ("plain", "alone", "folder/inside")
     assert len({stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names}) == 1
+
+
+def test_a_name_too_long_is_not_there_and_cannot_be_written(tmp_path):
+    path = tmp_path / ("x" * 300)
+    files.check_new(path, "a model")
+    with pytest.raises(DataError, match="does not exist; give a folder"):
+        files.check_folder(path)
+    with pytest.raises(FileError, match="File name too long"):
+        files.write_text(path, "x")
 
 
 def test_a_folder_is_no_name_for_a_file():

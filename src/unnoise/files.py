@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def expanded(path: str | Path) -> Path:
 
 def check_folder(path: Path) -> None:
     """Raises DataError unless `path` is a folder, in which pictures are looked for."""
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
+    if not os.path.isdir(path):  # pathlib's raises for a name that is too long
+        what = "is a file" if os.path.exists(path) else "does not exist"
         raise DataError(f"'{path}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
 
 
@@ -55,7 +56,7 @@ def files_below(
 
 def check_new(path: Path, what: str) -> None:
     """Raises FileError where `path` exists. what: is written there, such as "a model"."""
-    if path.exists():
+    if os.path.exists(path):
         raise FileError(f"'{path}' exists; {what} never replaces one. Give a name that does not exist yet.")
 
 
@@ -70,11 +71,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
-        mode = (
-            temporary.stat().st_mode
-        )  # safetensors puts a file of its own there, which nobody else may read
+        rights = _rights(temporary)  # safetensors puts a file there which nobody else may read
         yield temporary
-        temporary.chmod(mode)
+        _permit(temporary, rights)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -105,11 +104,11 @@ def building_folder(path: Path) -> Iterator[Path]:
     temporary = _beside(path)
     try:
         temporary.mkdir(parents=True)
-        mode = temporary.stat().st_mode & 0o666
+        rights = _rights(temporary) & 0o666
         yield temporary
         for entry in sorted(temporary.rglob("*")):
             if entry.is_file():
-                entry.chmod(mode)
+                _permit(entry, rights)
             sync(entry)
         sync(temporary)
         temporary.rename(path)
@@ -125,6 +124,16 @@ def _beside(path: Path) -> Path:
     if not path.name:
         raise FileError(f"'{path}' names a folder that is there; give a name for what is written.")
     return path.with_name(f".{path.name}.tmp-{os.urandom(4).hex()}")
+
+
+def _rights(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _permit(path: Path, rights: int) -> None:
+    """Nothing is asked of the system where the file has these rights: some mounts refuse every change."""
+    if _rights(path) != rights:
+        path.chmod(rights)
 
 
 def sync(path: Path) -> None:

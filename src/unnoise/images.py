@@ -199,23 +199,21 @@ def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> by
     return made.getvalue()
 
 
-def write_animation(
-    path: Path, frames: Sequence[Image.Image], seconds: float = 3.0, hold: float = 1.5, least: int = 256
-) -> None:
+def write_animation(path: Path, frames: Sequence[Image.Image]) -> None:
     """Write an animated WebP or GIF, by the name's ending, atomically.
 
-    It runs `seconds`, holds the last frame for `hold` more, and starts again. Frames of another size, as those of a
-    first pass, are brought to the last one's; narrower than `least` pixels, all are enlarged by a whole factor.
+    It runs three seconds, holds the last frame for one and a half more, and starts again. Frames of another size, as
+    those of a first pass, are brought to the last one's; narrower than 256 pixels, all are enlarged by a whole factor.
     Raises InputError for another ending.
     """
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
     size = frames[-1].size
-    factor = max(1, math.ceil(least / size[0]))
+    factor = max(1, math.ceil(256 / size[0]))
     shown = [enlarge(frame.convert("RGB").resize(size), factor) for frame in frames]
-    each = max(20, round(1000 * seconds / len(shown)))  # browsers slow anything under 20 ms down to 100
-    durations = [each] * (len(shown) - 1) + [each + round(1000 * hold)]
+    each = max(20, round(3000 / len(shown)))  # browsers slow anything under 20 ms down to 100
+    durations = [each] * (len(shown) - 1) + [each + 1500]
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     with replacing(path) as temporary:
         shown[0].save(
@@ -229,13 +227,13 @@ def write_animation(
         )
 
 
-def open_picture(path: Path, limit: int = PIXEL_LIMIT, content: bytes | None = None) -> Image.Image:
+def open_picture(path: Path, content: bytes | None = None) -> Image.Image:
     """The decoded picture of a PNG, JPEG or WebP file, turned upright as its EXIF says.
 
     content: its bytes, where they are known already. Raises FileError, naming the file: missing, of another kind,
-    damaged, or of more than `limit` pixels.
+    damaged, or of more than PIXEL_LIMIT pixels.
     """
-    with _opened(path, limit, content) as picture:
+    with _opened(path, content) as picture:
         picture.load()
         try:
             return ImageOps.exif_transpose(picture)
@@ -249,9 +247,9 @@ def read_text(path: Path) -> dict[str, str]:
     A PNG that has none before its pixels is decoded, for the chunks behind them. Raises FileError, also for texts of
     more than TEXT_LIMIT characters.
     """
-    with _opened(path, PIXEL_LIMIT) as picture:
+    with _opened(path) as picture:
         text = _info_text(picture)
-        if not text:
+        if not text and isinstance(picture, PngImageFile):
             picture.load()
             text = _info_text(picture)
         with contextlib.suppress(Exception):  # as in `open_picture`
@@ -286,8 +284,8 @@ def _exif_value(value: object) -> str:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, without decoding the picture. Raises FileError."""
-    with _opened(path, PIXEL_LIMIT) as picture:
+    """Width and height in pixels as stored, before any turn that EXIF asks for, from the header. Raises FileError."""
+    with _opened(path) as picture:
         return picture.size
 
 
@@ -301,16 +299,16 @@ def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, limit: int, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     try:
         with path.open("rb") if content is None else io.BytesIO(content) as file:
             head = file.read(32)
             file.seek(0)
             if head[8:16] == b"WEBPVP8X":  # PIL reserves the whole canvas as it opens a WebP: look before
                 width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
-                _check_pixels(path, width, height, limit)
+                _check_pixels(path, width, height)
             picture = _reader(path, head)(file)
-            _check_pixels(path, picture.width, picture.height, limit)
+            _check_pixels(path, picture.width, picture.height)
             yield picture
     except FileError:
         raise
@@ -333,8 +331,8 @@ def _reader(path: Path, head: bytes) -> type[ImageFile.ImageFile]:
     raise FileError(f"'{path}' {found}; give one of these.")
 
 
-def _check_pixels(path: Path, width: int, height: int, limit: int) -> None:
-    if width * height > limit:
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > PIXEL_LIMIT:
         raise FileError(
-            f"'{path}' has {width} x {height} pixels; at most {limit:,} in all are read. Make it smaller."
+            f"'{path}' has {width} x {height} pixels; at most {PIXEL_LIMIT:,} in all are read. Make it smaller."
         )

@@ -392,6 +392,16 @@ def test_another_family_is_refused_with_counts_and_both_names(tmp_path):
     )
 
 
+def test_a_family_told_in_words_is_told_in_a_sentence(model, tmp_path):
+    layer = {"lora_down.weight": torch.zeros(2, 8), "lora_up.weight": torch.zeros(24, 2)}
+    name = "lora_unet_double_blocks_0_img_attn_qkv"
+    save_file({f"{name}.{role}": tensor for role, tensor in layer.items()}, tmp_path / "flux.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"or load a checkpoint of a transformer model such as Flux or SD 3\.$"
+    ):
+        adapters.adapt(model, [tmp_path / "flux.safetensors"])
+
+
 def test_a_file_of_the_same_names_and_another_width_is_refused(model, tmp_path):
     path = one_layer(
         tmp_path / "ink.safetensors", LAYER, lora_down__weight=normal(4, 32), lora_up__weight=normal(16, 4)
@@ -477,9 +487,17 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
     assert Lora("ink").find(tmp_path) == tmp_path / "ink.safetensors"
     with pytest.raises(FileError, match="did you mean ink"):
         Lora("inc").find(tmp_path)
-    for words in ("ink:much", "ink:inf", "ink:1:mid_block=x"):
+    with pytest.raises(FileError, match="there is no LoRA 'xxx"):  # as a stranger's picture may name one
+        Lora.parse("x" * 300 + ":0.5").find(tmp_path)
+    for words in ("ink:much", "ink:inf", "ink:1:mid_block=x", "ink:1:mid_block=1,mid_block=0"):
         with pytest.raises(InputError):
             Lora.parse(words)
+
+
+def test_a_file_alone_is_a_lora_of_weight_1(model, tmp_path):
+    path = adapter_files.kohya(model, tmp_path / "ink.safetensors")
+    for asked in (path, str(path), (path, 1.0)):
+        assert adapters.adapt(model, [asked]).adapters[0].asked.weight == 1.0
 
 
 def test_a_written_lora_is_read_as_it_was(model, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import subprocess
 import sys
@@ -11,21 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save_file
 
+import miniature_file
+from miniature_file import TEXT, UNET, VAE
 from unnoise import checkpoints
 from unnoise.checkpoints import controlnet, hashes, layouts
 from unnoise.checkpoints.blueprint import Part, sinusoid_width
 from unnoise.checkpoints.building import outline
 from unnoise.cli import main
 from unnoise.errors import CheckpointError, FileError, InputError
-from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
+from unnoise.networks import AutoEncoder, TextEncoder, UNet, UNetConfig
 
-UNET = UNetConfig(
-    in_channels=4, out_channels=4, widths=(32, 64), blocks=1, attention=(1, 0), heads=8, text_width=64
-)
-VAE = AutoEncoderConfig(widths=(32, 32), blocks=1)
-TEXT = TextEncoderConfig(width=64, layers=1, heads=1)
 WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
 BIAS = "model.diffusion_model.out.2.bias"
 
@@ -33,15 +29,7 @@ BIAS = "model.diffusion_model.out.2.bias"
 @pytest.fixture(scope="module")
 def whole():
     """A miniature of Stable Diffusion 1 in the layout of a single file."""
-    torch.manual_seed(0)
-    tensors = {}
-    for network, layout in (
-        (UNet(UNET), layouts.unet.original(UNET, False)),
-        (AutoEncoder(VAE), layouts.autoencoder.original(2)),
-        (TextEncoder(TEXT), layouts.text.transformers("cond_stage_model.transformer.")),
-    ):
-        tensors |= layouts.spread(layout, network.state_dict())
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    return miniature_file.tensors()
 
 
 def refused(path, words, prediction=None):
@@ -89,12 +77,30 @@ def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     assert torch.equal(model.network.conv_out.bias, whole[BIAS])
 
 
+@pytest.mark.parametrize("name", ["text_projection", "transformer.text_projection.weight", "logit_scale"])
+def test_what_tools_keep_of_clip_beside_what_is_read_is_no_fault(whole, tmp_path, name):
+    save_file(whole | {f"cond_stage_model.{name}": torch.zeros(64, 64)}, tmp_path / "merged.safetensors")
+    assert checkpoints.load(tmp_path / "merged.safetensors").name == "merged"
+
+
 def test_an_old_checkpoint_is_inspected_like_a_new_one(whole, tmp_path):
     more = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
     torch.save({"state_dict": whole | more}, tmp_path / "old.ckpt")
     summary = checkpoints.inspect(tmp_path / "old.ckpt")
     assert (summary.kind, summary.details["family"]) == ("checkpoint", "Stable Diffusion 1")
     assert summary.dtypes == {"I64": 77, "F32": sum(t.numel() for t in whole.values())}
+
+
+def test_inspect_knows_a1111_s_embedding(tmp_path):
+    torch.save({"string_to_param": {"*": torch.zeros(2, 64)}, "name": "ink"}, tmp_path / "ink.pt")
+    summary = checkpoints.inspect(tmp_path / "ink.pt")
+    assert (summary.tensors, summary.parameters) == (1, 128)
+    assert summary.details["what"].startswith("a word of a textual inversion")
+
+
+def test_a_safetensors_file_with_a_pickle_s_name_is_told_as_one(whole, tmp_path):
+    save_file(whole, tmp_path / "model.ckpt")
+    refused(tmp_path / "model.ckpt", "safetensors file under another name; let it end in .safetensors")
 
 
 def test_endings_in_capitals_and_others(whole, tmp_path):
@@ -120,26 +126,6 @@ def test_a_vector_that_text_and_sizes_cannot_make_up_is_told_with_its_place():
     }
     with pytest.raises(CheckpointError, match="'xl/network': the network reads a vector of 65"):
         sinusoid_width(parts, 6)
-
-
-class Code:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return open, (self.marker, "w")
-
-
-@pytest.mark.parametrize("name", ["evil.ckpt", "evil.safetensors"])
-def test_a_pickle_with_code_is_refused_and_does_nothing(whole, tmp_path, name):
-    path = tmp_path / name
-    marker = tmp_path / "ran"
-    if name.endswith("ckpt"):
-        torch.save({"state_dict": whole, "more": Code(str(marker))}, path)
-    else:
-        path.write_bytes(pickle.dumps(Code(str(marker))))
-    refused(path, "pickle")
-    assert not marker.exists()
 
 
 def changes(whole):
@@ -210,31 +196,6 @@ def test_a_file_that_cannot_be_accounted_for_is_refused_with_the_name(whole, tmp
     refused(path, words)
 
 
-def test_damaged_files_are_refused(whole, tmp_path):
-    good = save(whole)
-    length = int.from_bytes(good[:8], "little")
-    header = json.loads(good[8 : 8 + length])
-    twice = json.dumps(header)[:-1] + f', "{BIAS}": {json.dumps(header[BIAS])}}}'
-    faults = {
-        "cut": (good[:-1000], "cut short"),
-        "cut in the header": (good[:500], "not a whole safetensors file"),
-        "empty": (b"", "not a whole safetensors file"),
-        "zeros": (bytes(100_000), "not a whole safetensors file"),
-        "html": (b"<!DOCTYPE html><html><body>Not found</body></html>" * 50, "not a whole safetensors file"),
-        "flipped": (good[:20] + b"\xff" + good[21:], "does not begin with a header"),
-        "longer": (good + bytes(8), "altered"),
-        "twice": (len(twice).to_bytes(8, "little") + twice.encode() + good[8 + length :], "twice"),
-    }
-    for name, (content, words) in faults.items():
-        refused(write(tmp_path / f"{name}.safetensors", content), words)
-
-
-def test_two_hundred_thousand_empty_tensors_are_refused(tmp_path):
-    table = {f"t{place}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for place in range(200_000)}
-    text = json.dumps(table).encode()
-    refused(write(tmp_path / "many.safetensors", len(text).to_bytes(8, "little") + text), "200,000 tensors")
-
-
 def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
     entry = '{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
     text = entry + " " * (0x0480 - len(entry) - 1) + "}"
@@ -302,6 +263,18 @@ def folder(whole, tmp_path_factory):
     place = tmp_path_factory.mktemp("folder")
     save_file(whole, place / "whole.safetensors")
     return checkpoints.convert(place / "whole.safetensors", place / "model")
+
+
+def test_inspect_counts_what_is_read_of_a_folder_and_nothing_beside(folder, tmp_path):
+    """Halves and a safety checker stand in most folders; the halves' names come first."""
+    copy = shutil.copytree(folder, tmp_path / "model")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({"x": torch.zeros(9)}, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    (copy / "safety_checker").mkdir()
+    save_file({"x": torch.zeros(9)}, copy / "safety_checker" / "model.safetensors")
+    found, alone = checkpoints.inspect(copy), checkpoints.inspect(folder)
+    assert (found.parameters, found.tensors, found.size) == (alone.parameters, alone.tensors, alone.size)
+    assert found.sha256 == hashes.sha256_of(weights) == checkpoints.load(copy).fingerprint()
 
 
 def test_a_conversion_keeps_every_number_and_its_type(whole, folder, tmp_path):
@@ -460,6 +433,10 @@ def test_a_controlnet_of_scalars_is_refused(tmp_path, change):
     save_file(sound | change, tmp_path / "edges.safetensors")
     with pytest.raises(CheckpointError, match="no ControlNet that can be built"):
         controlnet.read(tmp_path / "edges.safetensors")
+    theirs = {"controlnet_cond_embedding.conv_in.weight": torch.zeros(())}
+    save_file(theirs, tmp_path / "diffusers.safetensors")
+    with pytest.raises(CheckpointError, match="no ControlNet that can be built"):
+        controlnet.read(tmp_path / "diffusers.safetensors", UNET)
 
 
 @pytest.mark.parametrize("hints", [3, "x", [None], [[1]], [], [16, -1]])

@@ -69,6 +69,15 @@ def test_a_pickle_of_an_odd_table_is_refused(tmp_path, table):
         read_word(tmp_path / "bad.pt")
 
 
+@pytest.mark.parametrize("content", [normal(2, 16), {"clip_l": normal(2, 16)}], ids=["bare", "one tower"])
+def test_a_tensor_without_a_name_is_a_word_of_the_file_s(tmp_path, content):
+    """As scripts leave it that save the learned vectors alone, or one encoder's."""
+    torch.save(content, tmp_path / "ink.pt")
+    found = read_word(tmp_path / "ink.pt")
+    assert found.word == "ink"
+    assert torch.equal(found.tables[0], normal(2, 16))
+
+
 def test_an_embedding_of_another_width_or_family_is_refused_with_both(tmp_path):
     save_file({"emb_params": normal(2, 768)}, tmp_path / "ink.safetensors")
     save_file({"clip_l": normal(2, 768), "clip_g": normal(2, 1280)}, tmp_path / "xl.safetensors")

@@ -480,7 +480,7 @@ def test_resuming_on_other_pictures_is_told(folder, whole, tmp_path):
         ("model.network.widths=9,18", "model.network: .*even"),
         ("model.network.widths=8", "model.network does not describe a UNet"),
         ("model.network.widths=8,x", "model.network does not describe a UNet"),
-        ("model.network.blocks=", "model.network does not describe a UNet"),
+        ("model.network.blocks=", "model.network: blocks is ''; give a whole number"),
         ("model.schedule.kind=[]", r"schedule kind is \[\]"),
         ("model.network.classes=5", "model.network.classes asks for labels"),
         ("model.network.depth=3", "'depth' is not a setting of a UNet"),

@@ -32,6 +32,15 @@ def test_pictures_of_another_size_are_resized_first(pair):
     torch.testing.assert_close(pair.picture(torch.full((1, 3, 40, 40), 0.25)), pair.picture(flat))
 
 
+@pytest.mark.parametrize("side", [16, 40])
+def test_pictures_and_weights_may_be_of_different_types(pair, side):
+    pictures = torch.rand(2, 3, side, side) * 2 - 1
+    exact = pair.picture(pictures)
+    torch.testing.assert_close(pair.picture(pictures.double()), exact)
+    found = pair.bfloat16().picture(pictures.half())
+    torch.testing.assert_close(found, exact, atol=0.05, rtol=0)  # eight bits of each number
+
+
 def test_the_loss_is_the_mean_cross_entropy_of_rows_and_columns(pair):
     pictures, tokens = torch.rand(4, 3, 16, 16), torch.randint(0, 20, (4, 6))
     same = torch.eye(4, dtype=torch.bool)
@@ -79,6 +88,8 @@ def test_settings_that_make_no_encoder_are_refused(values, words):
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="shape \\(1, 1, 16, 16\\)"):
         PictureEncoder(PICTURE)(torch.zeros(1, 1, 16, 16))
+    with pytest.raises(InputError, match=r"pictures is torch.uint8"):
+        PictureEncoder(PICTURE)(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(InputError, match="projection is 12, the picture's vector has 8"):
         PictureTextEncoder(PictureEncoderConfig(size=16, widths=(8,), features=8), TEXT)
     with pytest.raises(InputError, match="'wide' is not a setting"):

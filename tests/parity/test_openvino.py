@@ -8,6 +8,8 @@ import torch
 
 import miniature_sd
 import unnoise
+from unnoise.networks import UNet, UNetConfig
+from unnoise.networks.unet import openvino
 
 pytest.importorskip("diffusers")
 pytestmark = [
@@ -36,6 +38,30 @@ def test_stable_diffusion_in_miniature(family, tmp_path):
     folder = miniature_sd.save(made, tmp_path / "model")
     pipe = unnoise.load(folder, dtype=torch.float32)
     assert difference(pipe, "a red apple", negative="blurry", steps=20, guidance=5.0) < 2e-4
+
+
+def test_a_graph_made_after_another_was_let_go_is_asked_itself(monkeypatch):
+    """More shapes than are kept: a request for a graph that is gone answered for the next at its address."""
+
+    class Graph:
+        def __init__(self, shape):
+            self.shape = shape
+
+        def create_infer_request(self):
+            shape = self.shape
+
+            class Request:
+                def infer(self, arrays, share_inputs):
+                    assert arrays[0].shape == shape
+                    return {"sample": arrays[0]}
+
+            return Request()
+
+    monkeypatch.setattr(openvino, "library", lambda: None)
+    monkeypatch.setattr(openvino, "compile_for", lambda unet, part, inputs, memory: Graph(inputs[0].shape))
+    network = openvino.Compiled(UNet(UNetConfig(widths=(8,), norm_groups=8)))
+    for side in range(1, 20):
+        assert network(torch.zeros(1, 3, side, side), 0.0).sample.shape[2] == side
 
 
 @pytest.mark.parametrize("cache", [None, "every=2"])

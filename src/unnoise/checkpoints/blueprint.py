@@ -89,6 +89,20 @@ class Blueprint:
     name: str
     hashed: Path
 
+    @property
+    def unet(self) -> UNetConfig:
+        """The network's configuration."""
+        config = self.parts["network"].config
+        assert isinstance(config, UNetConfig)
+        return config
+
+    @property
+    def autoencoder(self) -> AutoEncoderConfig:
+        """The autoencoder's configuration."""
+        config = self.parts["autoencoder"].config
+        assert isinstance(config, AutoEncoderConfig)
+        return config
+
     def parameters(self) -> dict[str, int]:
         """Numbers in each part."""
         return {
@@ -96,26 +110,17 @@ class Blueprint:
         }
 
     @property
-    def configs(self) -> tuple[UNetConfig, AutoEncoderConfig]:
-        """Of its network and its autoencoder."""
-        network, autoencoder = self.parts["network"].config, self.parts["autoencoder"].config
-        assert isinstance(network, UNetConfig)
-        assert isinstance(autoencoder, AutoEncoderConfig)
-        return network, autoencoder
-
-    @property
     def factor(self) -> int:
         """Sides of its pictures are multiples of so many pixels."""
-        network, autoencoder = self.configs
-        return network.factor * autoencoder.factor
+        return self.unet.factor * self.autoencoder.factor
 
     def facts(self) -> dict[str, Any]:
         """What a person wants to know of it, as plain values."""
-        network, autoencoder = self.configs
-        height, width = (side * autoencoder.factor for side in self.size)
-        more = network.in_channels - network.out_channels
+        height, width = (side * self.autoencoder.factor for side in self.size)
+        channels = self.unet.out_channels
+        more = self.unet.in_channels - channels
         return {
-            "family": self.family + {0: "", network.out_channels: ", editing"}.get(more, ", inpainting"),
+            "family": self.family + {0: "", channels: ", editing"}.get(more, ", inpainting"),
             "predicts": self.prediction,
             "pictures": f"{width}x{height}",
             "schedule": self.schedule.config(),

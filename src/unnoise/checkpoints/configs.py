@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unnoise.checkpoints.manifest import WIDEST, check_numbers
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
 
 Table = Mapping[str, Any]
-
-# A file must not make us build for minutes before its tensors are compared with what it describes.
-_DEPTHS = {"layers_per_block", "transformer_layers_per_block", "num_hidden_layers", "num_res_blocks"}
-_DEEPEST, _WIDEST = 100, 2**17
 
 # Settings that change what is computed, with the only value that is computed here.
 _UNET_FIXED = {
@@ -48,46 +45,18 @@ _UNET_FIXED = {
     "cross_attention_norm": None,
 }
 # Settings that are read, and those without influence on what is computed.
-_UNET_READ = [
-    "in_channels",
-    "out_channels",
-    "block_out_channels",
-    "layers_per_block",
-    "down_block_types",
-    "up_block_types",
-    "norm_num_groups",
-    "norm_eps",
-    "cross_attention_dim",
-    "transformer_layers_per_block",
-    "attention_head_dim",
-    "num_attention_heads",
-    "use_linear_projection",
-    "addition_embed_type",
-    "addition_time_embed_dim",
-    "projection_class_embeddings_input_dim",
-    "sample_size",
-    "upcast_attention",
-    "dropout",
-    "addition_embed_type_num_heads",
-]
+_UNET_READ = (
+    "in_channels out_channels block_out_channels layers_per_block down_block_types up_block_types norm_num_groups "
+    "norm_eps cross_attention_dim transformer_layers_per_block attention_head_dim num_attention_heads "
+    "use_linear_projection addition_embed_type addition_time_embed_dim projection_class_embeddings_input_dim "
+    "sample_size upcast_attention dropout addition_embed_type_num_heads"
+)
 _VAE_FIXED = {"act_fn": "silu", "latents_mean": None, "latents_std": None}
-_VAE_READ = [
-    "in_channels",
-    "out_channels",
-    "down_block_types",
-    "up_block_types",
-    "block_out_channels",
-    "layers_per_block",
-    "latent_channels",
-    "norm_num_groups",
-    "sample_size",
-    "scaling_factor",
-    "shift_factor",
-    "force_upcast",
-    "use_quant_conv",
-    "use_post_quant_conv",
-    "mid_block_add_attention",
-]
+_VAE_READ = (
+    "in_channels out_channels down_block_types up_block_types block_out_channels layers_per_block latent_channels "
+    "norm_num_groups sample_size scaling_factor shift_factor force_upcast use_quant_conv use_post_quant_conv "
+    "mid_block_add_attention"
+)
 
 
 def unet_config(table: Table) -> tuple[UNetConfig, bool]:
@@ -201,25 +170,14 @@ def text_config(table: Table, end_token: int, projection: bool, normalize_skippe
     )
 
 
-def _check(table: Table, fixed: Table, read: list[str]) -> None:
+def _check(table: Table, fixed: Table, read: str) -> None:
     check_numbers(table)
     for name, value in table.items():
         if name in fixed:
             if value != fixed[name]:
                 raise InputError(f"{name} is {value!r}; only {fixed[name]!r} is computed here.")
-        elif name not in read and not name.startswith("_") and value not in (None, False):
+        elif name not in read.split() and not name.startswith("_") and value not in (None, False):
             raise InputError(f"{name} is {str(value)[:80]!r}, a setting that is not known here.")
-
-
-def check_numbers(table: Table) -> None:
-    """Refuse numbers of no real network, and long lists. Raises InputError."""
-    for name, value in table.items():
-        values = value if isinstance(value, list) else [value]
-        limit = _DEEPEST if name in _DEPTHS else _WIDEST
-        if len(values) > _DEEPEST or any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
-            raise InputError(
-                f"{name} is {str(value)[:80]}; at most {limit:,} is read, and {_DEEPEST} in a list."
-            )
 
 
 def _known(kind: object, kinds: dict[str, int]) -> int:
@@ -230,7 +188,7 @@ def _known(kind: object, kinds: dict[str, int]) -> int:
 
 def _each(value: object, count: int) -> list[int]:
     each: list[Any] = value if isinstance(value, list) else [value] * count
-    if len(each) != count or not all(type(one) is int and 0 < one <= _WIDEST for one in each):
+    if len(each) != count or not all(type(one) is int and 0 < one <= WIDEST for one in each):
         raise InputError(
             f"{str(value)[:80]!r} is given for {count} levels; a whole number, or one a level, is read."
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import ALONE
-from unnoise.checkpoints.shapes import Shapes, inside
+from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import expanded
@@ -122,7 +122,7 @@ def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     """
     asked = hub.address(path)
     place = hub.located(path) or expanded(path)
-    if not place.is_dir():
+    if not os.path.isdir(place):
         return _file(place, unet)
     table = read_table(place / "config.json")
     adapter = table.get("_class_name") == picture_adapter.CLASS
@@ -140,7 +140,7 @@ def _described(folder: Path, table: Mapping[str, Any]) -> Part:
     try:
         unet, linear = unet_config(_as_unet(table))
         config = ControlNetConfig(unet, (3, *map(int, table.get(_HINTS, (16, 32, 96, 256)))))
-    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
         ) from error
@@ -172,7 +172,7 @@ def _file(path: Path, unet: UNetConfig | None) -> Part:
         )
     entry = own.get("input_blocks.0.0.weight", (0, 4))
     try:
-        hints = _hints([own[name] for name in _listed(own, "input_hint_block.{}.weight", 2)])
+        hints = _hints([own[name] for name in listed(own, "input_hint_block.{}.weight", 2)])
         config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), hints)
     except (InputError, IndexError) as error:
         raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
@@ -186,23 +186,21 @@ def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> 
     table = read_table(description) if description.is_file() else {}
     if table.get("_class_name") == _CLASS:
         return replace(_described(path.parent, table), files=(path,), where=path)
-    widths = [shapes[name][0] for name in _listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
-    text = told.text_width(shapes)
+    first, last = shapes[f"{_COND}.conv_in.weight"], shapes.get(f"{_COND}.conv_out.weight", ())
+    between = [shapes[name] for name in listed(shapes, _COND + ".blocks.{}.weight")]
+    try:
+        widths = [shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
+        text, hints = told.text_width(shapes), _hints([first, *between, last])
+    except IndexError as error:
+        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
     if unet is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
         raise CheckpointError(
             f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
             f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
         )
-    between = _listed(shapes, _COND + ".blocks.{}.weight")
-    convolutions = [shapes[f"{_COND}.conv_in.weight"], *(shapes[name] for name in between)]
-    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), _hints([*convolutions, ()]))
+    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
     layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
     return Part(config, layout, (path,), path)
-
-
-def _listed(shapes: Shapes, pattern: str, step: int = 1) -> list[str]:
-    """The names of this pattern that there are, counted from 0 in such steps to the first that is not."""
-    return list(takewhile(shapes.__contains__, map(pattern.format, count(0, step))))
 
 
 def _hints(convolutions: Sequence[Shape]) -> tuple[int, ...]:

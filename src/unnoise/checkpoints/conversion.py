@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unnoise.checkpoints import layouts
-from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
+from unnoise.checkpoints.adapters.asked import Asked
 from unnoise.checkpoints.adapters.live import Share, changed
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
@@ -48,7 +48,7 @@ def convert(
     source: str | Path,
     destination: str | Path,
     prediction: str | None = None,
-    loras: Sequence[Lora | tuple[str | Path, float]] = (),
+    loras: Sequence[Asked] = (),
 ) -> Path:
     """Write the model at `source` in the other layout, whole or not at all; returns its path.
 
@@ -108,8 +108,8 @@ def _replaced(ours: Tensor, value: Tensor) -> Tensor:
 
 def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
     tables = {
-        "unet": unet_table(_unet(found), not _convolutions(found), found.size[0], _size_ids(found)),
-        "vae": autoencoder_table(_autoencoder(found)),
+        "unet": unet_table(found.unet, not _convolutions(found), found.size[0], _size_ids(found)),
+        "vae": autoencoder_table(found.autoencoder),
     }
     schedule = scheduler_table(found.schedule, found.prediction)
     with building_folder(target) as temporary:
@@ -126,25 +126,25 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
             tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
         (temporary / "scheduler").mkdir()
         _write(temporary / "scheduler" / "scheduler_config.json", schedule)
-        _write(temporary / "model_index.json", model_index(_family(found), _unet(found)))
+        _write(temporary / "model_index.json", model_index(_family(found), found.unet))
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
-    layouts = {name: _original(found, name, part) for name, part in found.parts.items()}
-    _check_told(found, layouts)
+    forms = {name: _original(found, name, part) for name, part in found.parts.items()}
+    _check_told(found, forms)
     tensors: dict[str, Tensor] = {}
     if found.schedule != DiscreteVP.scaled_linear():
         tensors["ztsnr"] = torch.zeros(0)
     if found.prediction == "velocity":
         tensors["v_pred"] = torch.zeros(0)  # ComfyUI reads no metadata, and XL's two kinds look alike to it
     for name, part in found.parts.items():
-        tensors |= _moved(name, part, layouts[name], changes)
+        tensors |= _moved(name, part, forms[name], changes)
     with replacing(target) as temporary:
         told = {"format": "pt", "modelspec.prediction_type": _SAYS[found.prediction]}
         write_weights(tensors, temporary, told)
 
 
-def _check_told(found: Blueprint, layouts: Mapping[str, Layout]) -> None:
+def _check_told(found: Blueprint, forms: Mapping[str, Layout]) -> None:
     """Raises InputError for what a single file, which has no settings, cannot tell of: it would be another model."""
     plain = DiscreteVP.scaled_linear()
     if found.schedule not in (plain, plain.zero_terminal_snr()):
@@ -156,7 +156,7 @@ def _check_told(found: Blueprint, layouts: Mapping[str, Layout]) -> None:
         raise InputError(
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
-    shapes = {name: layouts[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
+    shapes = {name: forms[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
     read = parts_of(
         found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, _family(found)
     ).parts
@@ -239,18 +239,6 @@ def _family(found: Blueprint) -> Family:
 def _convolutions(found: Blueprint) -> bool:
     """Whether the transformers' projections are 1x1 convolutions, as in Stable Diffusion 1."""
     return found.parts["network"].layout.pixels("mid_block.attention.project_in.weight")
-
-
-def _unet(found: Blueprint) -> UNetConfig:
-    config = found.parts["network"].config
-    assert isinstance(config, UNetConfig)
-    return config
-
-
-def _autoencoder(found: Blueprint) -> AutoEncoderConfig:
-    config = found.parts["autoencoder"].config
-    assert isinstance(config, AutoEncoderConfig)
-    return config
 
 
 def _size_ids(found: Blueprint) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,36 +47,27 @@ def fits(file: Path, digest: str) -> bool:
 
 
 def weights_in(folder: Path, digest: str) -> Path | None:
-    """The first file of weights below `folder` whose hash begins so; every one may have to be read.
-
-    What cannot be read is passed over.
-    """
-
-    def same(file: Path) -> bool:
-        try:
-            return fits(file, digest)
-        except OSError:
-            return False
-
-    return _first(folder, WEIGHTS, same) if digest else None
+    """The first file of weights below `folder` whose hash begins so; every one may have to be read."""
+    return _first(folder, WEIGHTS, digest, lambda file: _both((_state(file),)))
 
 
 def picture_in(folder: Path, digest: str) -> Path | None:
     """The first picture below `folder` whose pixels have a hash that begins so."""
     from unnoise import images
 
-    def same(file: Path) -> bool:
-        try:
-            return picture_sha256(images.open_picture(file)).startswith(digest)
-        except FileError:
-            return False
-
-    return _first(folder, PICTURES, same) if digest else None
+    return _first(folder, PICTURES, digest, lambda file: (picture_sha256(images.open_picture(file)),))
 
 
-def _first(folder: Path, endings: Sequence[str], wanted: Callable[[Path], bool]) -> Path | None:
+def _first(
+    folder: Path, endings: Sequence[str], digest: str, hashes: Callable[[Path], tuple[str, ...]]
+) -> Path | None:
+    """None also for an empty digest. What cannot be read is passed over."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    return next((path for path in files if wanted(path)), None)
+    for file in files if digest else ():
+        with suppress(OSError, FileError):
+            if any(found.startswith(digest) for found in hashes(file)):
+                return file
+    return None
 
 
 def _state(file: Path) -> tuple[Path, int, int]:

@@ -12,7 +12,7 @@ REFINER_BIG_G = "conditioner.embedders.0.model."
 
 _OTHERS = {
     r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
-    r"emb_params|clip_l|clip_g": "a word of a textual inversion, for --embedding",
+    r"emb_params|clip_l|clip_g|\*": "a word of a textual inversion, for --embedding",
     r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
     r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\..*": "a T2I-Adapter, which steers a model and is none "
     "itself",

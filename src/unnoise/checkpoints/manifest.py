@@ -16,9 +16,13 @@ WEIGHTS = "weights.safetensors"
 FORMAT, VERSION = "unnoise", 1
 
 _SIZE_LIMIT = 4 * 2**20
-# A file must not make us build for minutes before its tensors are compared with what it describes.
-_DEPTHS = {"blocks", "attention", "mid_attention", "layers", "widths"}
-_DEEPEST, _WIDEST = 200, 2**17
+# A file, ours or another program's, must not make us build for minutes before its tensors are compared with what it
+# describes.
+_DEPTHS = {
+    *("blocks", "attention", "mid_attention", "layers"),
+    *("layers_per_block", "transformer_layers_per_block", "num_hidden_layers", "num_res_blocks"),
+}
+_DEEPEST, WIDEST = 100, 2**17
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,8 @@ def _manifest(table: dict[str, Any]) -> Manifest:
         optional = name in ("text_encoder", "vocabulary") and table.get(name) is None
         if not optional and not isinstance(table.get(name, {}), dict):
             raise InputError(f"'{name}' is {table[name]!r}; a table was expected.")
-    _check_numbers("network", table["network"])
-    _check_numbers("text_encoder", table.get("text_encoder") or {})
+    for name in ("network", "text_encoder"):
+        _check_plain(name, table.get(name) or {})
     _check_scalars(table)
     defaults = Defaults.from_table(table.pop("defaults", {}))
     return Manifest(**{**table, "size": tuple(table["size"]), "defaults": defaults})
@@ -133,7 +137,7 @@ def _manifest(table: dict[str, Any]) -> Manifest:
 
 def _check_scalars(table: Mapping[str, Any]) -> None:
     size, clip = table["size"], table.get("clip")
-    if not isinstance(size, list) or len(size) != 3 or not all(_whole(v) and 1 <= v <= _WIDEST for v in size):
+    if not isinstance(size, list) or len(size) != 3 or not all(_whole(v) and 1 <= v <= WIDEST for v in size):
         raise InputError(f"'size' is {size!r}; three whole numbers were expected: channels, height, width.")
     if clip is not None and (not isinstance(clip, int | float) or not clip > 0):
         raise InputError(f"'clip' is {clip!r}; a positive number or null was expected.")
@@ -142,16 +146,25 @@ def _check_scalars(table: Mapping[str, Any]) -> None:
             raise InputError(f"'{name}' is {table[name]!r}; text was expected.")
 
 
-def _check_numbers(where: str, table: Mapping[str, Any]) -> None:
+def _check_plain(where: str, table: Mapping[str, Any]) -> None:
     for name, value in table.items():
         values = value if isinstance(value, list) else [value]
-        if len(values) > _DEEPEST or not all(isinstance(v, int | float | str | None) for v in values):
+        if not all(isinstance(v, int | float | str | None) for v in values):
             raise InputError(
                 f"{where}.{name} is {str(value)[:80]}; a plain value or a short list was expected."
             )
-        limit = _DEEPEST if name in _DEPTHS - {"widths"} else _WIDEST
-        if any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
-            raise InputError(f"{where}.{name} is {str(value)[:80]}; at most {limit:,} is read.")
+    check_numbers(table, f"{where}.")
+
+
+def check_numbers(table: Mapping[str, Any], where: str = "") -> None:
+    """Refuse numbers of no real network, and long lists. where: goes before the names. Raises InputError."""
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        limit = _DEEPEST if name in _DEPTHS else WIDEST
+        if len(values) > _DEEPEST or any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
+            raise InputError(
+                f"{where}{name} is {str(value)[:80]}; at most {limit:,} is read, and {_DEEPEST} in a list."
+            )
 
 
 def _whole(value: object) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Part
-from unnoise.checkpoints.configs import check_numbers
-from unnoise.checkpoints.shapes import Shapes, inside
+from unnoise.checkpoints.manifest import check_numbers
+from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.unet import PictureAdapterConfig, UNetConfig
 
@@ -45,7 +45,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
             blocks=int(table.get("num_res_blocks", 2)),
             light=light,
         )
-    except (InputError, TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError) as error:  # InputError is a ValueError
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}."
         ) from error
@@ -58,19 +58,12 @@ def of_file(path: Path, shapes: Shapes) -> Part:
     own = inside(shapes, _DIFFUSERS) if theirs else shapes
     light = "conv_in.weight" not in own
     inner = "resnets" if theirs else "body"
-    blocks = _count(own, f"body.0.{inner}.{{}}.block1.weight") if light or theirs else _BLOCKS
+    blocks = len(listed(own, f"body.0.{inner}.{{}}.block1.weight")) if light or theirs else _BLOCKS
     try:
         entry = own["body.0.in_conv.weight" if light else "conv_in.weight"][1]
-        if light:
-            widths = [
-                own[f"body.{n}.out_conv.weight"][0] for n in range(_count(own, "body.{}.out_conv.weight"))
-            ]
-        elif theirs:
-            levels = _count(own, "body.{}.resnets.0.block1.weight")
-            widths = [own[f"body.{n}.resnets.0.block1.weight"][0] for n in range(levels)]
-        else:
-            every = range(0, _count(own, "body.{}.block1.weight"), _BLOCKS)
-            widths = [own[f"body.{n}.block1.weight"][0] for n in every]
+        last = "out_conv" if light else "resnets.0.block1" if theirs else "block1"
+        every = 1 if light or theirs else _BLOCKS
+        widths = [own[name][0] for name in listed(own, f"body.{{}}.{last}.weight", every)]
     except (KeyError, IndexError) as error:
         raise CheckpointError(f"'{path}' is no T2I-Adapter that can be built: it lacks {error}.") from error
     # nothing but the number of channels tells XL's adapters, which fold larger squares, from the others
@@ -99,7 +92,3 @@ def misfit(config: PictureAdapterConfig, unet: UNetConfig, factor: int) -> str:
         f"has levels {config.widths} on squares of {config.fold} pixels; the loaded model's are {levels} on latents of "
         f"{factor} pixels"
     )
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    return next(place for place in range(len(shapes) + 1) if pattern.format(place) not in shapes)

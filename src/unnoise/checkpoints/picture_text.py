@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_safetensors
 
-from unnoise.checkpoints.building import Unfilled
+from unnoise.checkpoints.building import Unfilled, check_dtype
 from unnoise.checkpoints.header import read_header
+from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import CheckpointError
 from unnoise.files import building_folder, check_new, expanded
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
@@ -45,9 +47,12 @@ def shipped_encoders() -> dict[str, Path]:
 def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write the folder, whole or not at all, and return its path. dtype: of the stored weights.
 
-    Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite.
+    Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite,
+    InputError for a dtype in which no network computes.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
+    if dtype is not None:
+        check_dtype(dtype)
     check_new(folder, "an encoder")
     state = {
         name: stored(tensor, dtype).contiguous() for name, tensor in encoder.network.state_dict().items()
@@ -73,29 +78,21 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
     Raises CheckpointError, naming the file, for one that is damaged or does not fit its description.
     """
     folder = shipped_encoders().get(str(name_or_path), expanded(name_or_path))
-    if not (folder / FILE).is_file():
+    if not os.path.isfile(folder / FILE):
         known = ", ".join(shipped_encoders()) or "none"
         raise CheckpointError(
             f"'{name_or_path}' is no picture-text encoder (no {FILE}); give a folder with one, or a shipped one's "
             f"name: {known}."
         )
+    values = read_table(folder / FILE)
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         with Unfilled():
             network = PictureTextEncoder(
                 PictureEncoderConfig.from_dict(values["picture"]), TextEncoderConfig.from_dict(values["text"])
             )
         tokenizer = tokenizer_from_config(values["vocabulary"])
         sha256, card = str(values["sha256"]), dict(values["card"])
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        ArithmeticError,
-        TypeError,
-        RecursionError,
-        InputError,
-    ) as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError) as error:  # InputError is a ValueError
         raise CheckpointError(f"'{folder / FILE}' does not describe an encoder: {error}") from error
     path = folder / WEIGHTS
     check_header(path, read_header(path), network.state_dict(), FILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 from unnoise.checkpoints.layouts import Shape
 from unnoise.errors import InputError
@@ -123,8 +124,13 @@ def open_clip_layers(encoder: Shapes) -> int:
     return _count(encoder, "transformer.resblocks.{}.mlp.c_fc.weight")
 
 
+def listed(shapes: Shapes, pattern: str, step: int = 1) -> list[str]:
+    """The names of this pattern, counted from 0 in such steps to the first that is not there; at most 100."""
+    return list(takewhile(shapes.__contains__, map(pattern.format, range(0, step * _MOST, step))))
+
+
 def _count(shapes: Shapes, pattern: str) -> int:
-    return next(place for place in range(_MOST + 1) if pattern.format(place) not in shapes or place == _MOST)
+    return len(listed(shapes, pattern))
 
 
 def _depth(unet: Shapes, place: str) -> int:

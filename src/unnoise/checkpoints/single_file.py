@@ -34,6 +34,8 @@ UNUSED = (
     r"model_ema\..*|(.*\.)?position_ids|(.*\.)?logit_scale|(.*\.)?attn_mask|first_stage_model\.(loss|model_ema)\..*"
     r"|betas|alphas_cumprod(_prev)?|sqrt_.*|log_one_minus_alphas_cumprod|posterior_.*|logvar|lvlb_weights|scale_factor"
     r"|denoiser\.sigmas|v_pred|ztsnr|cond_stage_model\.model\.text_projection"
+    # of CLIP ViT-L/14, whose pooled vector neither Stable Diffusion 1 nor XL reads; merging tools keep it
+    r"|(cond_stage_model|conditioner\.embedders\.0)\.(transformer\.)?text_projection(\.weight)?"
 )
 
 

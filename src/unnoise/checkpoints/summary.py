@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
@@ -22,6 +22,9 @@ from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.files import expanded
+
+if TYPE_CHECKING:
+    from unnoise.checkpoints.blueprint import Blueprint
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -66,7 +69,7 @@ def inspect(path: str | Path) -> Summary:
     place = hub.located(path) or expanded(path)
     folder = os.path.isdir(place)
     if folder and find_foreign(place) is not None:
-        return _folder(place)
+        return _folder(path, place)
     if folder or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
     if not os.path.exists(place):
@@ -74,12 +77,13 @@ def inspect(path: str | Path) -> Summary:
     if _begins(place).startswith(_PICTURES):
         return _picture(place)
     header = _header(place)
+    summary = _weights(place, header)
     if is_original(header.tensors):
-        return _single_file(place, header)
+        _, facts = _recognised(place)
+        return replace(summary, kind="checkpoint", details=facts | header.metadata)
     found = _adapter(header)
     if found is not None:
-        return replace(_weights(place, header), kind="adapter", details={**found.facts(), **header.metadata})
-    summary = _weights(place, header)
+        return replace(summary, kind="adapter", details=found.facts() | header.metadata)
     what = other(header.tensors)
     return summary if what is None else replace(summary, details={"what": what, **summary.details})
 
@@ -127,10 +131,6 @@ def _weights(path: Path, header: Header) -> Summary:
     )
 
 
-def _single_file(path: Path, header: Header) -> Summary:
-    return replace(_weights(path, header), kind="checkpoint", details=_recognised(path) | header.metadata)
-
-
 def _adapter(header: Header) -> Survey | None:
     """What an adapter tells; None for a file without any layer of one."""
     if not is_adapter(header.tensors):
@@ -139,20 +139,22 @@ def _adapter(header: Header) -> Survey | None:
     return found if found.layers else None
 
 
-def _folder(folder: Path) -> Summary:
-    """Of a diffusers folder; its hash is that of the network's file."""
-    details = _recognised(folder)
-    files = sorted(folder.glob("*/*.safetensors"))
+def _folder(name: str | Path, folder: Path) -> Summary:
+    """Of a diffusers folder: of what is read of it, or of all where it is refused. The hash is the network's."""
+    found, details = _recognised(name)
+    if found is None:
+        files = sorted(folder.glob("*/*.safetensors"))
+    else:
+        files = [file for part in found.parts.values() for file in part.files]
     parts = [_weights(path, read_header(path)) for path in files]
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.dtypes)
-    network = [part.sha256 for part in parts if Path(part.path).parent.name == "unet"]
     return Summary(
         path=str(folder),
         kind="checkpoint",
         size=sum(part.size for part in parts),
-        sha256=network[0] if network else "",
+        sha256="" if found is None else sha256_of(found.hashed),
         tensors=sum(part.tensors for part in parts),
         parameters=sum(counts.values()),
         dtypes=_by_width(counts),
@@ -160,18 +162,20 @@ def _folder(folder: Path) -> Summary:
     )
 
 
-def _recognised(path: Path) -> dict[str, Any]:
-    """What the loader makes of a checkpoint, or why it refuses it; this needs torch."""
+def _recognised(name: str | Path) -> tuple[Blueprint | None, dict[str, Any]]:
+    """What the loader makes of a checkpoint, or None and why it refuses it; this needs torch."""
     from unnoise.checkpoints.foreign import recognise
 
     try:
-        found = recognise(path)
+        found = recognise(name)
         if found is None:
-            return {"problem": f"'{path}' is no model by its name's ending; let it end in .safetensors."}
+            return None, {
+                "problem": f"'{name}' is no model by its name's ending; let it end in .safetensors."
+            }
         found.check()
     except CheckpointError as error:
-        return {"problem": str(error)}
-    return found.facts()
+        return None, {"problem": str(error)}
+    return found, found.facts()
 
 
 def _by_width(counts: Mapping[str, int]) -> dict[str, int]:

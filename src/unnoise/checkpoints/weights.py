@@ -114,11 +114,10 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 
 def _unpickled(path: Path) -> Weights:
-    content = unpickled(path)
-    inner = content if isinstance(content, Mapping) else {}
-    table = inner.get(
-        "state_dict", inner.get("string_to_param", content)
-    )  # of a model; of an embedding of A1111
+    table = unpickled(path)
+    if isinstance(table, Mapping):
+        # of a checkpoint, or of A1111's embedding
+        table = table.get("state_dict", table.get("string_to_param", table))
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)
@@ -141,10 +140,22 @@ def unpickled(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
     except Exception as error:
+        if _is_safetensors(path):
+            raise CheckpointError(
+                f"'{path}' is a safetensors file under another name; let it end in .safetensors."
+            ) from error
         raise CheckpointError(
             f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for it as "
             ".safetensors."
         ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        read_header(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def tensors_in(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:

@@ -54,13 +54,20 @@ class PictureEncoder(nn.Module):
         self.out = nn.Linear(width, config.features, bias=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """pictures: (batch, 3, height, width) in [-1, 1], of any size. Returns unit vectors, (batch, features)."""
-        if pictures.dim() != 4 or pictures.shape[1] != 3:
-            raise InputError(f"pictures has shape {tuple(pictures.shape)}; give (batch, 3, height, width).")
+        """Unit vectors of pictures, (batch, features) float32.
+
+        pictures: (batch, 3, height, width) in [-1, 1], of any size and floating dtype. Raises InputError for others.
+        """
+        if pictures.dim() != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+            raise InputError(
+                f"pictures is {pictures.dtype} of shape {tuple(pictures.shape)}; give (batch, 3, height, width) in "
+                "[-1, 1]."
+            )
         side = self.config.size
         if pictures.shape[2:] != (side, side):
-            pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
-        x = F.silu(self.norm(self.levels(pictures))).mean((2, 3))
+            # torch has no kernel for halves
+            pictures = F.interpolate(pictures.float(), (side, side), mode="bilinear", antialias=True)
+        x = F.silu(self.norm(self.levels(pictures.to(self.out.weight.dtype)))).mean((2, 3))
         return F.normalize(self.out(x).float(), dim=-1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -42,6 +42,11 @@ class Settings:
             for each in value if isinstance(value, tuple) else (value,):
                 if isinstance(each, bool) or not isinstance(each, int) or each < least:
                     raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")
+
+    def check_choice(self, name: str, known: Sequence[str]) -> None:
+        """Raises InputError where this field is none of the known words."""
+        if getattr(self, name) not in known:
+            raise InputError(f"{name} is {getattr(self, name)!r}; give one of {', '.join(known)}.")
 
     def check_multiples(self, name: str, of: str) -> None:
         """Raises InputError where this field is no tuple of one or more multiples of the other."""

@@ -64,8 +64,8 @@ class TextEncoderConfig(Settings):
             raise InputError(
                 f"width is {self.width} and heads {self.heads}; give a width that heads divides."
             )
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("pooling", self.pooling, POOLINGS)
+        self.check_choice("activation", ACTIVATIONS)
+        self.check_choice("pooling", POOLINGS)
         if self.end_token >= self.vocabulary:
             raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
         self._check_vectors()
@@ -293,8 +293,3 @@ def _allowed(mask: Tensor | None, causal: bool) -> Tensor | None:
     if causal:
         allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
     return allowed
-
-
-def _one_of(name: str, value: str, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise InputError(f"{name} is {value!r}; give one of {', '.join(names)}.")

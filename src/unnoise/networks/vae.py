@@ -88,8 +88,10 @@ class LatentGaussian(NamedTuple):
         return self.mean + (0.5 * self.log_variance).exp() * eps
 
     def kl(self) -> Tensor:
-        """KL divergence from a standard normal, nats for each sample: (batch,) (Kingma & Welling 2014, app. B)."""
-        each = self.mean**2 + self.log_variance.exp() - 1.0 - self.log_variance
+        """KL divergence from a standard normal, in nats (Kingma & Welling 2014, app. B): (batch,) float32."""
+        # in halves the exp overflows from 12 on
+        mean, log_variance = self.mean.float(), self.log_variance.float()
+        each = mean**2 + log_variance.exp() - 1.0 - log_variance
         return 0.5 * each.flatten(1).sum(dim=1)
 
 

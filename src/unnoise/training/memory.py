@@ -56,10 +56,10 @@ def expected(learner: Learner) -> int:
     On the CPU the heap takes more than what is in use, by a part that depends on the order of sizes: a fifth is
     added. Recomputed blocks and accumulation leave more holes. `plan.plan` tries a step instead.
     """
-    memory = estimate(learner)
+    held, memory = resident(), estimate(learner)
     if learner.device.type != "cpu":
         return memory.weights + memory.averages + memory.ahead
-    return resident() + _FIRST + int(_HEAP * memory.ahead)
+    return held + _FIRST + int(_HEAP * memory.ahead)
 
 
 def resident(peak: bool = False) -> int:

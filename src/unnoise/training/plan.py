@@ -48,12 +48,14 @@ def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell
         config = replace(config, run=replace(config.run, shard=False))
     trainer = Trainer(data, out, config, reading=reading)
     learner, pictures, run = trainer.learner, trainer.pictures, trainer.config.run
+    begun = memory.resident()
     reckoned, notes = memory.expected(learner), list(trainer.notes)
-    free = memory.free(learner.device)
-    held = memory.resident() if learner.device.type == "cpu" else 0
-    fits = free is None or reckoned - held <= free
+    brought = memory.resident() - begun  # torch's fake tensors, which a run never loads
+    free, on_cpu = memory.free(learner.device), learner.device.type == "cpu"
+    fits = free is None or reckoned - (begun if on_cpu else 0) <= free
     if fits:
         needed, each = _tried(trainer)
+        needed -= brought if on_cpu and needed else 0
     else:
         needed, each = reckoned, None
         notes.append(

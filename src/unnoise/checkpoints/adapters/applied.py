@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from unnoise.checkpoints.adapters import blocks
-from unnoise.checkpoints.adapters.asked import Lora
+from unnoise.checkpoints.adapters.asked import Asked, Lora, as_lora
 from unnoise.checkpoints.adapters.fitting import Fitted, fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
 from unnoise.checkpoints.adapters.places import parts_of, places
@@ -46,15 +46,15 @@ class Applied:
 
 def adapt(
     model: Model,
-    asked: Sequence[Lora | tuple[str | Path, float]],
+    asked: Sequence[Asked],
     folder: str | Path | None = None,
     live: bool = False,
 ) -> Model:
     """The model with these adapters, beside those that it has.
 
-    asked: `Lora`s, or pairs of a file (or a name in `folder`) and a weight. Every adapter's effect is that on the base
-    weights: W + sum of weight effect(W), in float32, rounded once; their order does not matter. live: keep the small
-    matrices beside the weights (no second copy, a little slower) instead of merging them. The model given is not
+    asked: `Lora`s, files (or names in `folder`), or pairs of one and a weight. Every adapter's effect is that on the
+    base weights: W + sum of weight effect(W), in float32, rounded once; their order does not matter. live: keep the
+    small matrices beside the weights (no second copy, a little slower) instead of merging them. The model given is not
     changed; `model.base` of the new one is the model without adapters, with its own weights to the bit.
 
     Raises CheckpointError for a file that is no adapter or not one of this model's family, FileError for none.
@@ -63,10 +63,10 @@ def adapt(
 
 
 def read_all(
-    asked: Sequence[Lora | tuple[str | Path, float]], folder: str | Path | None = None, live: bool = False
+    asked: Sequence[Asked], folder: str | Path | None = None, live: bool = False
 ) -> tuple[Applied, ...]:
     """The files of what is asked for. Raises as `adapt`."""
-    wanted = [one if isinstance(one, Lora) else Lora(*one) for one in asked]
+    wanted = [as_lora(one) for one in asked]
     return tuple(Applied(_named(read(one.find(folder)), one.name), one, live) for one in wanted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ class Lora:
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
         path = expanded(self.file)
-        if path.is_file() or (path / SETTINGS).is_file():  # another folder may have a LoRA's name
+        # another folder may have a LoRA's name; pathlib's own question raises for a name that is too long
+        if os.path.isfile(path) or os.path.isfile(path / SETTINGS):
             return path
         known = [] if folder is None else _files(expanded(folder))
         found = _named(str(self.file), known)
@@ -62,6 +64,17 @@ class Lora:
             raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; did you mean {', '.join(near)}?")
         where = f" in '{folder}'" if folder is not None else ""
         raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
+
+
+Asked = Lora | str | Path | tuple[str | Path, float]
+"""A LoRA, or its file alone or with a weight."""
+
+
+def as_lora(asked: Asked) -> Lora:
+    """With weight 1 where only the file is given."""
+    if isinstance(asked, Lora):
+        return asked
+    return Lora(*asked) if isinstance(asked, tuple) else Lora(asked)
 
 
 def of_tag(tag: LoraTag) -> Lora:
@@ -103,7 +116,7 @@ def number(name: str, value: object) -> None:
 def _parts(text: str) -> list[str]:
     """FILE, WEIGHT, BLOCKS; a path may hold colons, what follows the last ones may not look like one."""
     left, colon, last = text.rpartition(":")
-    if not colon or not left or Path(text).exists():
+    if not colon or not left or os.path.exists(text):
         return [text]
     if "=" in last or "," in last:
         file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")
@@ -118,7 +131,10 @@ def blocks_of(text: str, words: str) -> dict[str, float] | list[float]:
     if "=" not in words:
         return [_number(text, word) for word in each]
     pairs = [word.partition("=") for word in each]
-    return {name: _number(text, value) for name, _, value in pairs}
+    found = {name: _number(text, value) for name, _, value in pairs}
+    if len(found) < len(pairs):
+        raise InputError(f"LoRA '{text}': a part is named twice; give one factor for each.")
+    return found
 
 
 def _number(text: str, word: str) -> float:

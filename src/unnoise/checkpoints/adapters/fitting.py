@@ -56,7 +56,7 @@ def _refusal(
         of_width = f" (unet keys of width {adapter.facts.width})" if adapter.facts.width else ""
         return (
             f"{kind} '{name}' fits {theirs}{of_width}; the loaded model is {ours}{read}, and {fitted} of the "
-            f"{total} layers fit. Use {_a(ours)} {ours} {kind} or load {_a(theirs)} {theirs} checkpoint."
+            f"{total} layers fit. Use {_one(ours, kind)} or load {_one(theirs, 'checkpoint')}."
         )
     said = []
     if strange:
@@ -69,9 +69,12 @@ def _refusal(
         )
     return (
         f"{kind} '{name}' does not fit the loaded model, {ours}{read}: {fitted} of the {total} layers fit, "
-        f"{' and '.join(said)}. Use {_a(ours)} {ours} {kind} that was made for this model."
+        f"{' and '.join(said)}. Use {_one(ours, kind)} that was made for this model."
     )
 
 
-def _a(word: str) -> str:
-    return "an" if word.startswith(("SD", "a ")) and not word.startswith("a ") else "a"
+def _one(family: str, thing: str) -> str:
+    """A thing of a family: "an SDXL checkpoint", or "a checkpoint of a model ..." where the family is told in words."""
+    if family.startswith(("a ", "another ")):
+        return f"a {thing} of {family}"
+    return f"{'an' if family.startswith('SD') else 'a'} {family} {thing}"

@@ -18,6 +18,7 @@ from unnoise.checkpoints.adapters.names import Layer, is_adapter, listing
 from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
+from unnoise.checkpoints.header import some
 from unnoise.checkpoints.kinds import other
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
@@ -76,10 +77,9 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
             told = f"not one of its layers is whole ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")
     if facts.others:
-        more = f" and {len(facts.others) - 3} more" if len(facts.others) > 3 else ""
         raise CheckpointError(
-            f"'{path}' is a {facts.kind} of {facts.layers} layers that also has {', '.join(facts.others[:3])}{more}, "
-            "which are not understood here. Ask for it as a plain LoRA."
+            f"'{path}' is a {facts.kind} of {facts.layers} layers that also has {some(facts.others)}, which are not "
+            "understood here. Ask for it as a plain LoRA."
         )
     for name, info in weights.infos.items():
         number = name.endswith(".alpha") and info.count == 1
@@ -120,9 +120,8 @@ def _taken(path: Path, weights: Weights, name: str) -> Tensor:
     tensor = weights.take(name).clone()
     if not bool(torch.isfinite(tensor.float()).all()):
         raise CheckpointError(f"'{path}': {name!r} holds numbers that are not finite. Fetch the file again.")
-    return (
-        tensor.float() if tensor.dtype.itemsize == 1 else tensor
-    )  # torch multiplies no numbers of eight bits
+    # torch multiplies no numbers of eight bits
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
 
 
 def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:

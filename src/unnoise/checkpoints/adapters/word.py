@@ -61,7 +61,7 @@ def read_word(path: str | Path) -> Word:
             f"'{place}' is no embedding: it has {len(tensors)} tensors where one, or clip_l and clip_g, were expected."
         )
     ((name, tensor),) = tensors.items()
-    return Word(place.stem if name in _NAMELESS else name, (_table(place, tensor),))
+    return Word(place.stem if name in (*_NAMELESS, *_TOWERS) else name, (_table(place, tensor),))
 
 
 def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
@@ -169,6 +169,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
     content = unpickled(path)
+    if isinstance(content, Tensor):
+        return tensors_in(path, {"": content})
     outer = content if isinstance(content, Mapping) else {}
     table = outer.get("string_to_param", outer)
     tensors = tensors_in(path, table if isinstance(table, Mapping) else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from unnoise.checkpoints.layouts import unet
 from unnoise.checkpoints.layouts.layout import Layout, renamer
 from unnoise.networks.unet import UNetConfig
@@ -43,11 +45,11 @@ def original(config: UNetConfig, linear_projection: bool, prefix: str) -> Layout
     return _beside(unet.original(config, linear_projection, prefix), rename)
 
 
-def _beside(base: Layout, rename: object) -> Layout:
-    assert callable(rename)
+def _beside(base: Layout, rename: Callable[[str], str]) -> Layout:
+    """A ControlNet's own names by `rename`, those that it leaves as they are by the UNet's layout."""
 
     def both(name: str) -> str:
-        own: str = rename(name)
+        own = rename(name)
         return base.rename(name) if own == name else own
 
     return Layout(both, base.prefix, base.pixels)

@@ -42,7 +42,8 @@ def spread(layout: Layout, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in ours.items():
         source = layout.source(name)
         for part, theirs in zip(tensor.chunk(len(source.names)), source.names, strict=True):
-            found[theirs] = part.reshape(source.shape(tuple(tensor.shape))).contiguous()
-            if source.form == "transposed":
-                found[theirs] = part.t().contiguous()
+            turned = (
+                part.t() if source.form == "transposed" else part.reshape(source.shape(tuple(tensor.shape)))
+            )
+            found[theirs] = turned.contiguous()
     return found

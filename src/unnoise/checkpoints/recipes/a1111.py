@@ -18,23 +18,19 @@ _FEWEST = 3  # settings that make a last line one of settings and not of prompt
 _DEFAULTS = {"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7", "Seed": "0", "Size": "512x512"}
 _LORA = re.compile(r"<lora:([^:<>]{1,200}):([-+.\d]{1,12})[^<>]{0,200}>")
 _TAKEN = (
-    "Steps",
-    "Sampler",
-    "Schedule type",
-    "Scheduler",
-    "Sampler sigma",
-    "CFG scale",
-    "Seed",
-    "Size",
-    "Model",
-    "Model hash",
-    "Base model",
-    "Base model hash",
-    "Version",
-    "App",
-    "RNG",
-    "Raw prompt",
-    "Raw negative prompt",
+    *(
+        "Steps",
+        "Sampler",
+        "Schedule type",
+        "Scheduler",
+        "Sampler sigma",
+        "CFG scale",
+        "Seed",
+        "Size",
+        "Model",
+        "App",
+    ),
+    *("Model hash", "Base model", "Base model hash", "Version", "RNG", "Raw prompt", "Raw negative prompt"),
     "Metadata scheme",
 )
 

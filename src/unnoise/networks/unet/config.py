@@ -67,7 +67,8 @@ class UNetConfig(Settings):
         super().__post_init__()
         self._check_numbers()
         self._check_levels()
-        self._check_names()
+        self.check_choice("resample", RESAMPLE)
+        self.check_choice("sinusoid", SINUSOID)
         self._check_attention()
 
     @property
@@ -122,12 +123,6 @@ class UNetConfig(Settings):
             raise InputError(
                 f"blocks and attention make {layers:,} layers on the way down; give at most {LAYERS}."
             )
-
-    def _check_names(self) -> None:
-        for name, allowed in (("resample", RESAMPLE), ("sinusoid", SINUSOID)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise InputError(f"{name} is {value!r}; give one of {', '.join(allowed)}.")
 
     def _check_attention(self) -> None:
         depths = [(self.attention_at(level), width) for level, width in enumerate(self.widths)]

@@ -11,15 +11,15 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 
 def silu(x: Tensor) -> Tensor:
-    """X sigmoid(x) (Hendrycks and Gimpel 2016)."""
+    """SiLU: x sigmoid(x) (Hendrycks and Gimpel 2016)."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def plus(x: Tensor, other: Tensor) -> Tensor:
-    """X + other, of one shape."""
+    """The sum of two maps of one shape."""
     return x + other if torch.is_grad_enabled() or x.dtype != other.dtype else x.add_(other)
 
 
 def times(x: Tensor, other: Tensor) -> Tensor:
-    """X * other, of one shape."""
+    """The product of two maps of one shape, number by number."""
     return x * other if torch.is_grad_enabled() or x.dtype != other.dtype else x.mul_(other)

@@ -51,7 +51,7 @@ class Compiled(UNet):
         self.cross_attentions = unet.cross_attentions
         self.blocks = blocks
         self.seen: list[Tensor] = [] if seen is None else seen
-        self._requests: dict[int, Any] = {}
+        self._requests: dict[int, tuple[Any, Any]] = {}
         self._told: tuple[object, list[Any]] = (None, [])
         library()
 
@@ -104,9 +104,10 @@ class Compiled(UNet):
         ready = compile_for(
             self.unet, Part(self.blocks, pooled is not None, kept is not None), inputs, memory
         )
-        request = self._requests.get(id(ready))
-        if request is None:
-            request = self._requests[id(ready)] = ready.create_infer_request()
+        if id(ready) not in self._requests:
+            # with the graph itself, which others may let go of: the number of one that is gone is given to the next
+            self._requests[id(ready)] = ready, ready.create_infer_request()
+        _, request = self._requests[id(ready)]
         arrays = [tensor.numpy() for tensor in inputs] + self._texts(memory)
         return [torch.from_numpy(one.copy()) for one in request.infer(arrays, share_inputs=True).values()]
 

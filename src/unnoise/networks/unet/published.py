@@ -17,25 +17,20 @@ def ddpm_cifar10() -> UNetConfig:
     )
 
 
-def adm(
-    widths: tuple[int, ...] = (192, 384, 576, 768),
-    blocks: int = 3,
-    attention: tuple[int, ...] = (0, 1, 1, 1),
-    classes: int = 1000,
-) -> UNetConfig:
-    """The network of "Diffusion models beat GANs" (Dhariwal and Nichol 2021), by default ImageNet 64x64.
+def adm() -> UNetConfig:
+    """The network of "Diffusion models beat GANs" (Dhariwal and Nichol 2021) for ImageNet 64x64.
 
     Twice the picture's channels leave it: the second half is the learned-range variance.
     """
     return UNetConfig(
         out_channels=6,
-        widths=widths,
-        blocks=blocks,
-        attention=attention,
+        widths=(192, 384, 576, 768),
+        blocks=3,
+        attention=(0, 1, 1, 1),
         head_width=64,
         scale_shift=True,
         resample="residual",
-        classes=classes,
+        classes=1000,
     )
 
 

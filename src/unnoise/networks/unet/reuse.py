@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import UpBlock, beside
 from unnoise.networks.unet.control import Steered
-from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, prompts
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -68,10 +68,8 @@ class Reusing(UNet):
         residuals: Residuals | None = None,
     ) -> UNetOutput:
         """As the network's. Answers are whole too where nothing is kept of a batch of this size and shape."""
-        told = (
-            text.layers[0][0] if isinstance(text, TextMemory) and text.layers else x if text is None else text
-        )
-        kept = None if self.whole or residuals is not None else self._kept(x, max(len(x), len(told)))
+        rows = max(len(x), prompts(text) or 0)
+        kept = None if self.whole or residuals is not None else self._kept(x, rows)
         if kept is None:
             self.forget()
             out: UNetOutput = self.network(x, time, text, text_mask, pooled, labels, residuals)

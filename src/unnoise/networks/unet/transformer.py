@@ -22,12 +22,12 @@ from unnoise.networks.unet.norm import GroupNorm
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a gate between: W2 (a * gelu(b)), (a, b) = W1 x (GEGLU, Shazeer 2020)."""
+    """W2 (a * gelu(b)), (a, b) = W1 x, four times as wide between (GEGLU, Shazeer 2020)."""
 
-    def __init__(self, width: int, expansion: int = 4) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.gated = TokenLinear(width, 2 * expansion * width)
-        self.out = TokenLinear(expansion * width, width)
+        self.gated = TokenLinear(width, 2 * 4 * width)
+        self.out = TokenLinear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns the same shape."""
@@ -93,9 +93,8 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, text_width: int, norm_groups: int) -> None:
         super().__init__()
-        self.norm = GroupNorm(
-            norm_groups, width, eps=1e-6
-        )  # not the network's norm_eps, in all of the lineage
+        # not the network's norm_eps, in all of the lineage
+        self.norm = GroupNorm(norm_groups, width, eps=1e-6)
         self.project_in = TokenLinear(width, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, text_width) for _ in range(depth))
         self.project_out = TokenLinear(width, width)

@@ -219,7 +219,7 @@ class UNet(nn.Module):
                 raise InputError(f"{name} is missing; this network was built with it, give it at every call.")
             if not width and value is not None:
                 raise InputError(f"{name} was given; this network was built without it, leave it out.")
-        rows = _rows(text)
+        rows = prompts(text)
         if len(x) and rows not in (None, 1) and rows % len(x):
             raise InputError(
                 f"text has {rows} rows for {len(x)} pictures; give one for each, or so many times more."
@@ -228,8 +228,8 @@ class UNet(nn.Module):
             raise InputError(f"pooled has shape {tuple(pooled.shape)}; give (batch, {config.pooled_width}).")
 
 
-def _rows(text: Tensor | TextMemory | None) -> int | None:
-    """How many prompts there are; None without text."""
+def prompts(text: Tensor | TextMemory | None) -> int | None:
+    """How many prompts there are; None without text, and where no layer reads it."""
     if isinstance(text, TextMemory):
         return text.layers[0][0].shape[0] if text.layers else None
     return None if text is None else text.shape[0]
