@@ -173,7 +173,8 @@ def test_killed_again_and_again_it_always_goes_on_from_a_whole_one(tmp_path):
         assert (found.folder / "a").read_bytes() == bytes([found.step % 251]) * 300_000
         last = found.step
     checkpoints.swept(run)
-    assert all(entry.name.startswith("step-") for entry in (run / "checkpoints").iterdir())
+    left = [entry.name for entry in (run / "checkpoints").iterdir()]
+    assert all(name.startswith("step-") for name in left), left
     assert len(checkpoints.checkpoints(run)) <= 3
 
 
