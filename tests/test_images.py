@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from unnoise import images
 from unnoise.errors import FileError, InputError, NonFiniteError
@@ -210,6 +211,25 @@ def test_a_picture_cut_short_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(FileError, match="damaged or cut short"):
         images.open_picture(path)
+
+
+def test_broken_exif_is_no_fault_of_the_picture(tmp_path):
+    """In a PNG it made PIL raise a SyntaxError, and one such picture stopped the training on a folder."""
+    path = tmp_path / "a.png"
+    text = PngInfo()
+    text.add_text("parameters", "a cat")
+    picture(8, 8).save(path, exif=b"neither II nor MM", pnginfo=text)
+    assert images.open_picture(path).size == (8, 8)
+    assert images.read_text(path) == {"parameters": "a cat"}
+
+
+def test_text_behind_the_pixels_is_read(tmp_path):
+    """Where ImageMagick puts it."""
+    path = tmp_path / "a.png"
+    text = PngInfo()
+    text.add(b"tEXt", b"parameters\0a cat", after_idat=True)
+    picture(8, 8).save(path, pnginfo=text)
+    assert images.read_text(path) == {"parameters": "a cat"}
 
 
 def test_a_name_that_the_system_does_not_take_is_an_error_of_ours(tmp_path):

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from unnoise.errors import DataError, FileError
+from unnoise.errors import DataError, FileError, InputError
+
+_CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def sync(path: Path) -> None:
-    """Ask the system to have a file or folder on the disk before going on."""
-    handle = os.open(path, os.O_RDONLY)
+def expanded(path: str | Path) -> Path:
+    """The path, a ~ or ~NAME that it begins with put in full. Raises InputError for a NAME that is nobody's here."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _unwritable(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
-    )
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"'{path}' begins with '{Path(path).parts[0]}', and there is no such user here; give the whole path."
+        ) from error
 
 
 def check_folder(path: Path) -> None:
@@ -71,13 +63,18 @@ def check_new(path: Path, what: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the final name, on failure it vanishes.
 
-    Raises FileError with the path and the system's reason when the folder cannot be written.
+    An empty file stands there at first. Raises FileError with the path and the system's reason when the folder cannot
+    be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = (
+            temporary.stat().st_mode
+        )  # safetensors puts a file of its own there, which nobody else may read
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -103,14 +100,16 @@ def write_text(path: Path, text: str) -> None:
 def building_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well; else it is removed.
 
-    Whatever stands in the folder by then is synced first. `path` must not exist.
+    Whatever stands in the folder by then is synced first, and readable for whom the folder is. `path` must not exist.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _beside(path)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
+        mode = temporary.stat().st_mode & 0o666
         yield temporary
         for entry in sorted(temporary.rglob("*")):
+            if entry.is_file():
+                entry.chmod(mode)
             sync(entry)
         sync(temporary)
         temporary.rename(path)
@@ -119,3 +118,34 @@ def building_folder(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same folder that no thread, process or machine uses at the same time."""
+    if not path.name:
+        raise FileError(f"'{path}' names a folder that is there; give a name for what is written.")
+    return path.with_name(f".{path.name}.tmp-{os.urandom(4).hex()}")
+
+
+def sync(path: Path) -> None:
+    """Ask the system to have a file or folder on the disk before going on.
+
+    Windows opens no folder, and only a file that may be written is synced there; some network mounts sync no folder
+    either. What stands in one is then as safe as such a system makes it.
+    """
+    folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if folder or os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not folder or error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
+    )

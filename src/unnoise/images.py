@@ -171,14 +171,12 @@ def _direct(colour: list[int]) -> str:
 
 
 def _indexed(colour: list[int]) -> str:
-    red, green, blue = colour
-    if (
-        max(colour) - min(colour) < 16
-    ):  # the grey ramp has 24 finer levels (8, 18, ... 238) beside black and white
+    if max(colour) - min(colour) < 16:
+        # the grey ramp has 24 finer levels (8, 18, ... 238) beside black and white
         level = round((sum(colour) / 3 - 8) / 10)
         return f"5;{16 if level < 0 else 231 if level > 23 else 232 + level}"
-    cube = [max(0, round((value - 55) / 40)) for value in (red, green, blue)]
-    return f"5;{16 + 36 * cube[0] + 6 * cube[1] + cube[2]}"
+    red, green, blue = (max(0, round((value - 55) / 40)) for value in colour)
+    return f"5;{16 + 36 * red + 6 * green + blue}"
 
 
 def _half_blocks(above: list[list[int]], below: list[list[int]], code: Callable[[list[int]], str]) -> str:
@@ -239,21 +237,33 @@ def open_picture(path: Path, limit: int = PIXEL_LIMIT, content: bytes | None = N
     """
     with _opened(path, limit, content) as picture:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        try:
+            return ImageOps.exif_transpose(picture)
+        except Exception:  # PIL raises many kinds; a broken mark is no fault of the pixels
+            return picture.copy()
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """The texts in a picture by name, without decoding it: a PNG's chunks, and EXIF fields that hold text.
+    """The texts in a picture by name: a PNG's chunks, and EXIF fields that hold text.
 
-    Raises FileError, also for texts of more than TEXT_LIMIT characters.
+    A PNG that has none before its pixels is decoded, for the chunks behind them. Raises FileError, also for texts of
+    more than TEXT_LIMIT characters.
     """
     with _opened(path, PIXEL_LIMIT) as picture:
-        text = {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
-        text |= _exif_text(picture)
+        text = _info_text(picture)
+        if not text:
+            picture.load()
+            text = _info_text(picture)
+        with contextlib.suppress(Exception):  # as in `open_picture`
+            text |= _exif_text(picture)
     length = sum(map(len, text.values()))
     if length > TEXT_LIMIT:
         raise FileError(f"'{path}' holds {length:,} characters of text; at most {TEXT_LIMIT:,} are read.")
     return text
+
+
+def _info_text(picture: ImageFile.ImageFile) -> dict[str, str]:
+    return {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
 
 
 def _exif_text(picture: ImageFile.ImageFile) -> dict[str, str]:

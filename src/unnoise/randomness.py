@@ -34,12 +34,15 @@ def generator(seed: int, purpose: str, *position: int) -> torch.Generator:
 
 def normal(seed: int, purpose: str, *position: int, shape: Sequence[int]) -> Tensor:
     """Standard normal numbers of `shape`, float32, on the CPU."""
-    return torch.randn(tuple(shape), generator=generator(seed, purpose, *position))
+    return torch.randn(
+        tuple(shape), generator=generator(seed, purpose, *position), dtype=torch.float32, device="cpu"
+    )
 
 
 def uniform(seed: int, purpose: str, *position: int) -> float:
     """One number in [0, 1) with 53 random bits."""
-    wide = hashlib.blake2b(f"{seed}/{purpose}/{position}".encode(), digest_size=8).digest()
+    place = tuple(map(int, position))  # NumPy's integers write themselves in another way than Python's
+    wide = hashlib.blake2b(f"{seed}/{purpose}/{place}".encode(), digest_size=8).digest()
     return (int.from_bytes(wide, "big") >> 11) / 2.0**53
 
 
@@ -97,7 +100,7 @@ def _increment(seed: int, start: float, end: float, shape: Sequence[int]) -> Ten
 
     last = math.frexp(end)[1] - 1
     first = math.frexp(start)[1] - 1 if start > 0.0 else last - _OCTAVES
-    total = torch.zeros(tuple(shape), dtype=torch.float64)
+    total = torch.zeros(tuple(shape), dtype=torch.float64, device="cpu")
     for octave in range(first, last):
         total += draw(octave, 0, 0) * 2.0 ** (octave / 2)
     total += _inside(draw, last, end * 2.0**-last - 1.0) * 2.0 ** (last / 2)
@@ -107,7 +110,7 @@ def _increment(seed: int, start: float, end: float, shape: Sequence[int]) -> Ten
 
 def _inside(draw: Callable[..., Tensor], octave: int, part: float) -> Tensor:
     """The octave's own path, scaled to unit length, at a part of it from 0 to 1."""
-    low, high = torch.zeros(()).double(), draw(octave, 0, 0)
+    low, high = torch.zeros((), dtype=torch.float64, device="cpu"), draw(octave, 0, 0)
     place = 0
     for depth in range(1, _DEPTH + 1):
         if part in (0.0, 1.0):

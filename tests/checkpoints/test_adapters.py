@@ -14,6 +14,8 @@ from tiny_model import tiny_model
 from unnoise import checkpoints
 from unnoise.checkpoints import adapters
 from unnoise.checkpoints.adapters import Lora
+from unnoise.checkpoints.adapters.change import Change
+from unnoise.checkpoints.adapters.live import Adapted, Share
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig, published
@@ -192,6 +194,28 @@ def test_live_and_merged_make_one_picture_and_the_order_does_not_matter(model, t
     recipe = merged("a seven", steps=1, seed=1).recipes[0]
     assert recipe.adapters.startswith("ink.safetensors:0.5:")
     assert ", light.safetensors:1:" in recipe.adapters
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(0, 12)],
+        [(0, 4), (4, 8), (8, 12)],
+        [(0, 4), (8, 12)],
+        [(3, 5)],
+        [(0, 4), (2, 12), (5, 6)],
+        [(8, 12), (0, 4)],
+    ],
+)
+def test_changes_of_any_rows_stand_beside_one_another(rows):
+    layer = torch.nn.Linear(6, 12)
+    shares = []
+    for place, (start, stop) in enumerate(rows):
+        factors = {"up": normal(stop - start, 2), "down": normal(2, 6)}
+        shares.append(Share(Change("LoRA", factors, scale=0.5 + place), 1.0, start, stop))
+    x = normal(3, 6)
+    beside = Adapted(layer, shares)
+    torch.testing.assert_close(beside(x), torch.nn.functional.linear(x, beside.weight, layer.bias))
 
 
 def test_factors_of_blocks_multiply_the_weight_where_they_say(model, tmp_path):

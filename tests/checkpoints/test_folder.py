@@ -61,6 +61,50 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path, folder):
     assert checkpoints.load(small, dtype=torch.bfloat16).network.dtype == torch.bfloat16
 
 
+def test_what_is_saved_in_any_dtype_can_be_loaded(tmp_path):
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8):
+        path = checkpoints.save(tiny_model(), tmp_path / str(dtype), dtype=dtype)
+        assert checkpoints.load(path, dtype=torch.float64).network.dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.bool, torch.complex64, torch.float8_e4m3fn, "float16"])
+def test_a_dtype_in_which_no_network_computes_is_refused(tmp_path, folder, dtype):
+    """Whole numbers would round every weight to 0 in silence."""
+    words = f"dtype is {dtype!r}; give one of torch.float32"
+    with pytest.raises(InputError, match=words):
+        checkpoints.save(tiny_model(), tmp_path / "model", dtype=dtype)
+    with pytest.raises(InputError, match=words):
+        checkpoints.load(folder, dtype=dtype)
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "cuda:77"])
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(device):
+    with pytest.raises(InputError, match=f"device is '{device}', and torch .* has no such device here"):
+        checkpoints.load("nothing at all", device=device)
+
+
+def test_a_folder_is_written_where_the_shell_would(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert save_tiny("~/model") == tmp_path / "model"
+
+
+def test_a_description_is_read_as_editors_leave_it_and_names_its_folder(folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for file in folder.iterdir():
+        mark = b"\xef\xbb\xbf" if file.suffix == ".json" else b""
+        (tmp_path / "mine" / file.name).write_bytes(mark + file.read_bytes())
+    assert checkpoints.load(tmp_path / "mine" / "model.json").name == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "./" + "x" * 300, "a/" + "x" * 300])
+def test_a_name_that_no_system_takes_is_no_model(name, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises((InputError, CheckpointError), match=r"there is no|no file or folder"):
+        checkpoints.load(name)
+    with pytest.raises((InputError, FileError), match=r"there is no|no file or folder"):
+        checkpoints.inspect(name)
+
+
 def test_saving_never_replaces(tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(FileError, match="exists"):

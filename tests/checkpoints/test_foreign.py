@@ -7,14 +7,17 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
 from unnoise import checkpoints
-from unnoise.checkpoints import controlnet, layouts
+from unnoise.checkpoints import controlnet, hashes, layouts
+from unnoise.checkpoints.blueprint import Part, sinusoid_width
 from unnoise.checkpoints.building import outline
+from unnoise.cli import main
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, AutoEncoderConfig, TextEncoder, TextEncoderConfig, UNet, UNetConfig
 
@@ -86,6 +89,39 @@ def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     assert torch.equal(model.network.conv_out.bias, whole[BIAS])
 
 
+def test_an_old_checkpoint_is_inspected_like_a_new_one(whole, tmp_path):
+    more = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    torch.save({"state_dict": whole | more}, tmp_path / "old.ckpt")
+    summary = checkpoints.inspect(tmp_path / "old.ckpt")
+    assert (summary.kind, summary.details["family"]) == ("checkpoint", "Stable Diffusion 1")
+    assert summary.dtypes == {"I64": 77, "F32": sum(t.numel() for t in whole.values())}
+
+
+def test_endings_in_capitals_and_others(whole, tmp_path):
+    save_file(whole, tmp_path / "MODEL.SAFETENSORS")
+    assert checkpoints.load(tmp_path / "MODEL.SAFETENSORS").name == "MODEL"
+    save_file(whole, tmp_path / "model.sft")
+    assert "let it end in .safetensors" in checkpoints.inspect(tmp_path / "model.sft").details["problem"]
+
+
+def test_a_file_of_any_kind_that_is_read_is_found_by_its_hash(tmp_path):
+    """ControlNet's own files are .pth; one that cannot be read is passed over."""
+    (tmp_path / "control.pth").write_bytes(b"weights")
+    digest = hashes.sha256_of(tmp_path / "control.pth")[: hashes.DIGITS]
+    (tmp_path / "a.safetensors").mkdir()
+    assert hashes.weights_in(tmp_path, digest) == tmp_path / "control.pth"
+
+
+def test_a_vector_that_text_and_sizes_cannot_make_up_is_told_with_its_place():
+    network = UNetConfig(widths=(32,), pooled_width=65)
+    parts = {
+        name: Part(config, layouts.Layout(str), (), Path(f"xl/{name}"))
+        for name, config in (("network", network), ("text_encoder_2", TEXT))
+    }
+    with pytest.raises(CheckpointError, match="'xl/network': the network reads a vector of 65"):
+        sinusoid_width(parts, 6)
+
+
 class Code:
     def __init__(self, marker):
         self.marker = marker
@@ -123,6 +159,10 @@ def changes(whole):
             whole | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 5, 3, 3)},
             "takes 5 channels",
         ),
+        "no autoencoder": (
+            {k: v for k, v in whole.items() if "first_stage" not in k},
+            r"'.*model\.safetensors' is no model that can be built: the tensor 'encoder\.conv_in",
+        ),
         "no text": (
             {k: v for k, v in whole.items() if "cond_stage" not in k},
             "holds a UNet but no text encoder",
@@ -151,6 +191,7 @@ def changes(whole):
         "nan",
         "inf",
         "depth",
+        "no autoencoder",
         "no text",
         "scalar",
         "no width",
@@ -241,6 +282,20 @@ def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
     assert checkpoints.inspect(path).details["what"].startswith("a LoRA")
 
 
+def test_inspect_tells_of_a_ckpt_what_it_tells_of_the_same_tensors(whole, tmp_path, capsys):
+    counter = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    torch.save({"state_dict": whole | counter, "global_step": 7}, tmp_path / "old.ckpt")
+    save_file(whole | counter, tmp_path / "new.safetensors")
+    old, new = (checkpoints.inspect(tmp_path / name) for name in ("old.ckpt", "new.safetensors"))
+    assert (old.kind, old.parameters, old.dtypes, old.details) == (
+        "checkpoint", new.parameters, new.dtypes, new.details,
+    )  # fmt: skip
+    assert main(["inspect", str(tmp_path / "old.ckpt")]) == 0
+    assert "Stable Diffusion 1" in capsys.readouterr().out
+    torch.save({"string_to_param": {"*": torch.zeros(2, 8)}, "name": "ink"}, tmp_path / "ink.pt")
+    assert checkpoints.inspect(tmp_path / "ink.pt").parameters == 16
+
+
 @pytest.fixture(scope="module")
 def folder(whole, tmp_path_factory):
     """The same model as a diffusers folder."""
@@ -296,6 +351,30 @@ def test_a_conversion_that_is_none_is_refused(folder, tmp_path):
     with pytest.raises(FileError, match="never replaces one"):
         checkpoints.convert(folder, tmp_path / "there.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.safetensors"]
+
+
+UNTOLD = {
+    "scale": ("vae/config.json", {"scaling_factor": 0.5}, "scale 0.5; .* would be read with 0.18215"),
+    "groups": ("vae/config.json", {"norm_num_groups": 16}, "norm_groups 16"),
+    "heads": ("unet/config.json", {"attention_head_dim": 4}, r"heads \[4, 4\]; .* with \[8, 8\]"),
+    "activation": ("text_encoder/config.json", {"hidden_act": "gelu"}, "activation gelu"),
+    "prediction": ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "predicts the sample"),
+    "schedule": ("scheduler/scheduler_config.json", {"beta_end": 0.013}, "Stable Diffusion's own"),
+}
+
+
+@pytest.mark.parametrize("setting", UNTOLD)
+def test_a_folder_that_would_be_another_model_in_one_file_is_not_written(folder, tmp_path, setting):
+    file, change, words = UNTOLD[setting]
+    copy = edited(folder, tmp_path, file, lambda table: table.update(change))
+    with pytest.raises(InputError, match=words):
+        checkpoints.convert(copy, tmp_path / "one.safetensors")
+    assert not (tmp_path / "one.safetensors").exists()
+
+
+def test_a_conversion_of_nothing_says_what_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match=r"there is no '.*none\.safetensors'"):
+        checkpoints.convert(tmp_path / "none.safetensors", tmp_path / "folder")
 
 
 def edited(folder, tmp_path, file, change):

@@ -103,6 +103,13 @@ def test_where_the_library_keeps_its_cache_we_look(monkeypatch):
     assert str(hub.cache()) == constants.HF_HUB_CACHE
 
 
+def test_the_commit_is_found_wherever_the_cache_lies(folder, tmp_path, monkeypatch):
+    home = tmp_path / "snapshots" / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(home))
+    into_cache(files_of(folder), home)
+    assert checkpoints.recognise(NAME).name == f"{NAME}@{COMMIT}"
+
+
 def test_what_is_not_there_is_fetched_once_and_nothing_but_what_is_needed(
     folder, whole, repository, cache, monkeypatch
 ):

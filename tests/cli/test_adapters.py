@@ -1,11 +1,13 @@
 """LoRAs as they are typed."""
 
+import argparse
 import json
 
 import numpy as np
 
 import adapter_files
 from unnoise import checkpoints, images
+from unnoise.cli import adapting
 from unnoise.pipelines import load
 
 
@@ -38,6 +40,19 @@ def test_refusals_are_one_sentence_each(run, tiny, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"<html>")
     status, _, err = run("generate", "a seven", "-m", tiny, "--lora", "bad.safetensors")
     assert (status, err.count("\n")) == (1, 1)
+
+
+def test_a_file_of_an_embedding_may_have_the_sign_of_a_word_in_its_name(tmp_path):
+    odd, plain = tmp_path / "a=b.pt", tmp_path / "c.pt"
+    odd.touch()
+    plain.touch()
+    typed = argparse.Namespace(embedding=[f"{odd}", f"{odd}=ink", f"{plain}=wash", f"{plain}"])
+    assert adapting.words(typed) == [
+        (f"{odd}", None),
+        (f"{odd}", "ink"),
+        (f"{plain}", "wash"),
+        (f"{plain}", None),
+    ]
 
 
 def test_controls_are_given_with_a_picture_each(run, tiny):

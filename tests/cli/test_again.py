@@ -121,7 +121,7 @@ def test_refusals(run, tiny, foreign, tmp_path):
         ("generate", "--from", "odd.png", "-m", tiny): (2, "make no sense"),
         ("verify", foreign): (2, "--model"),
         ("verify",): (2, "IMAGE is missing"),
-        ("generate", "a seven", "-m", tiny, "--noise", "gpu"): (2, "noise is 'gpu'"),
+        ("generate", "a seven", "-m", tiny, "--noise", "gpu"): (2, "--noise is gpu; give one of torch, cuda."),
     }  # fmt: skip
     for words, (status, sentence) in asked.items():
         found, out, err = run(*words)

@@ -49,7 +49,7 @@ def test_another_engine_makes_the_picture(run, tiny, tmp_path, monkeypatch):
         (("--cache", "2"), "--cache is 2; give a number from 0 to 1.57, for example 0.15."),
         (("--cache-every", "0"), "--cache-every is 0; give a whole number from 1 to 1,000"),
         (("--cache-blocks", "1"), "--cache-blocks is given without --cache or --cache-every"),
-        (("--engine", "abacus"), "--engine is 'abacus'; give torch or openvino."),
+        (("--engine", "abacus"), "--engine is abacus; give one of torch, openvino."),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, words, sentence):

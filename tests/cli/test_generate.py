@@ -253,6 +253,30 @@ def test_threads_do_not_change_the_picture(run, tiny, tmp_path, threads):
     assert abs(made - wanted).max() <= 1  # a last digit of float32 may round to the next of 256 greys
 
 
-def test_a_path_in_the_home_of_nobody_is_told(run):
-    status, _, told = run("inspect", "~nobody-of-that-name/model")
-    assert (status, told[:46]) == (2, "unnoise: error: '~NAME' begins a path, and the")
+@pytest.mark.parametrize("card", [True, False])
+def test_without_memory_it_is_a_sentence(run, tiny, monkeypatch, card):
+    import torch
+
+    def load(*_, **__):
+        if card:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+        torch.empty(2**50)  # more than any machine's address space holds beside itself
+
+    monkeypatch.setattr("unnoise.pipelines.load", load)
+    told = "unnoise: error: out of memory; ask for fewer or smaller pictures at once.\n"
+    assert run("generate", "a seven", "-m", tiny) == (1, "", told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "~nobody-here/x"),
+        ("generate", "a", "-m", "~nobody-here/x"),
+        ("generate", "a", "-o", "~nobody-here/x"),
+        ("generate", "a", "--lora", "~nobody-here/x:0.5"),
+        ("generate", "a", "--scheduler", "tuned:~nobody-here/x"),
+    ],
+)
+def test_a_path_in_the_home_of_nobody_is_told(run, words):
+    told = "'~nobody-here/x' begins with '~nobody-here', and there is no such user here; give the whole path."
+    assert run(*words) == (2, "", f"unnoise: error: {told}\n")

@@ -6,6 +6,8 @@ import json
 import pytest
 from PIL import Image
 
+from unnoise.cli import requests
+from unnoise.errors import InputError
 from unnoise.pipelines import Recipe
 
 ROWS = [
@@ -110,6 +112,24 @@ def test_faults_are_told_before_anything_is_made(run, tiny, tmp_path, content, w
     assert status in (1, 2)
     assert sentence in err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_rows_are_read_as_other_programs_write_them(tmp_path):
+    """A line separator within a JSON text, and numbers of a pandas column in which one is missing."""
+    text, table = tmp_path / "a.jsonl", tmp_path / "a.csv"
+    text.write_text('{"prompt": "a\u2028seven\x85", "seed": 7.0}\r\n', encoding="utf-8")
+    assert requests.read(text) == [{"prompt": "a\u2028seven\x85", "seed": 7}]
+    table.write_text("prompt,steps,width\na,20.0,\nb,,8.0\n", encoding="utf-8")
+    assert requests.read(table) == [{"prompt": "a", "steps": 20}, {"prompt": "b", "width": 8}]
+    table.write_text("prompt,seed,seed\na,1,2\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.csv' has two columns 'seed'; leave one out"):
+        requests.read(table)
+
+
+def test_a_folder_may_have_a_dot_in_its_name_if_it_is_there(run, tiny, file, tmp_path):
+    (tmp_path / "v1.5").mkdir()
+    assert run("generate", "--prompts", file, "-m", tiny, "--steps", 1, "-o", "v1.5")[0] == 0
+    assert len(bytes_of(tmp_path / "v1.5")) == 5
 
 
 def test_a_prompt_with_a_comma_needs_quotes_in_csv(run, tiny, tmp_path):

@@ -78,6 +78,12 @@ def test_a_folder_counts_on_from_its_highest_number(tmp_path):
     assert next(outputs.candidates(tmp_path, 7)).name == "00012-7.png"
 
 
+def test_a_counter_without_an_ending_gets_that_of_a_picture(tmp_path):
+    names = outputs.candidates(tmp_path / "n%03d", 7)
+    assert [next(names).name for _ in range(2)] == ["n001.png", "n002.png"]
+    assert next(outputs.candidates(tmp_path / "a%d.webp", 7)).name == "a1.webp"
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot make the folder"):

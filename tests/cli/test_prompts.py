@@ -21,7 +21,7 @@ REFUSED = [
     (("a", "--negative", "(b:999)"), "the weight in '(b:999)' is 999"),
     (
         ("a", "--prompt-style", "invoke"),
-        "--prompt-style is 'invoke'; give one of a1111, comfyui, compel, plain.",
+        "--prompt-style is invoke; give one of a1111, comfyui, compel, plain.",
     ),
     (('("a", "b").blend(1, 1)', "--prompt-style", "compel"), "'.blend(' of compel is not read here"),
     # "LoRA loads with zero keys": nothing is ever passed over in silence

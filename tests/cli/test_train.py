@@ -72,6 +72,13 @@ def test_json_is_a_line_an_event(run, pictures):
     assert told[-1] == "finished"
 
 
+def test_the_home_is_put_in_full_where_a_shell_does_not(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run("train", "~/pictures", "--out=~/run", *SMALL, "--steps", 1)[0] == 0
+    assert run("train", "~/pictures", "--out=~/run", "--resume", "--steps", 2)[0] == 0
+    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
+
+
 def test_ctrl_c_saves_and_tells_how_to_go_on(pictures, tmp_path):
     words = ["train", "pictures", "--out", "run", *map(str, SMALL), "--steps", "100000", "--json"]
     with subprocess.Popen(

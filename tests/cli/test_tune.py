@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from tiny_model import save_tiny
 from unnoise.pipelines import Recipe
 
 
@@ -26,6 +29,29 @@ def test_a_model_s_steps_are_tuned_and_then_used_by_name(run, tiny, tmp_path):
     status, out, _ = run(*words, "--resume", "--json", "--levels-only")
     assert status == 0
     assert not any(json.loads(out)["changes"])  # one JSON object, and the factors are the solver's own
+
+
+@pytest.mark.parametrize("words", [
+    ("compare", "--schedulers", "Euler", "--steps", 2, "--count", 4),
+    ("tune", "--steps", 2, "--count", 8, "--rounds", 1),
+], ids=["compare", "tune"])  # fmt: skip
+def test_a_prompt_for_a_model_without_words_is_refused_as_by_generate(run, tmp_path, words):
+    folder = save_tiny(tmp_path / "wordless", text=False)
+    status, _, err = run(words[0], folder, *words[1:], "--prompt", "a cat")
+    assert (status, "this model heeds no prompt" in err) == (2, True)
+    assert run(words[0], folder, *words[1:])[0] == 0
+
+
+@pytest.mark.parametrize("words", [
+    ("compare", "--schedulers", "DDIM,Nope"),
+    ("tune", "--scheduler", "Nope"),
+    ("inspect-run", "a", "--scheduler", "Nope"),
+], ids=["compare", "tune", "inspect-run"])  # fmt: skip
+def test_no_model_is_loaded_for_a_scheduler_that_is_none(run, tiny, monkeypatch, words):
+    monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    model = ("-m", tiny) if words[0] == "inspect-run" else (tiny,)
+    status, _, err = run(words[0], *model, *words[1:])
+    assert (status, "scheduler 'Nope' is not known" in err) == (2, True)
 
 
 def test_what_cannot_be_tuned_is_refused(run, tiny, tmp_path):

@@ -1,13 +1,18 @@
 """Pictures from pictures, as typed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from unnoise import images
-from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load
+import miniature_file
+from unnoise import checkpoints, images
+from unnoise.cli import asking
+from unnoise.networks.unet import UNet
+from unnoise.pipelines import ImageToImage, Inpaint, Interval, Rescaled, Scale, load, start_noise
+from unnoise.schedulers import names
 
 
 @pytest.fixture
@@ -72,6 +77,11 @@ def test_guidance_is_shaped(run, tiny, tmp_path):
     assert run("generate", "a seven", "-m", tiny, *projected, "-o", "y.png")[0] == 0
 
 
+def test_words_that_are_checked_without_torch_are_those_of_the_rooms_that_need_it():
+    assert asking.PROGRAMS == names.PROGRAMS
+    assert asking.STARTS == start_noise.STARTS
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -109,9 +119,34 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
             ("--scheduler", "Euler Karas"),
             "scheduler 'Euler Karas' is not known; the nearest are Euler Karras",
         ),
+        (("--guidance-projected", "2,15,0"), "parallel is 2.0; give a number from 0 to 1"),
+        (("--refiner", "x", "--refine-from", "1"), "--refine-from is 1; give a share between 0 and 1"),
+        (
+            ("--control", "x", "--control-image", "init.png", "--control-range", "0.8-0.2"),
+            "--control-range is 0.8-0.2; give the lower share first",
+        ),
+        (("--compat", "invoke"), "--compat is invoke; give one of diffusers, k-diffusion, a1111, comfyui."),
+        (("-m", "sd.safetensors", "--size", "8x9"), "height is 9; this model makes multiples of 4"),
     ],
 )
-def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, monkeypatch, words, said):
+def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, files, monkeypatch, words, said):
     (tmp_path / "text.png").write_text("no picture")
+    miniature_file.checkpoint(tmp_path / "sd.safetensors")
     monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert said in run("generate", "a seven", "-m", tiny, *words)[2]
+
+
+def test_a_model_that_edits_refuses_what_is_typed_and_passes_over_what_a_picture_says(
+    run, tiny, tmp_path, files
+):
+    plain = load(tiny).model
+    network = miniature_file.stirred(UNet(replace(plain.network.config, in_channels=2)))
+    checkpoints.save(replace(plain, network=network), tmp_path / "edit")
+    painted = ("generate", "a seven", "-m", "edit", "--init", "init.png", "--mask", "mask.png")
+    for flag in ("--masked-area", "--no-paste"):
+        status, _, err = run(*painted, flag)
+        assert (status, f"leave {flag} out" in err) == (2, True)
+    run("generate", "a seven", "-m", tiny, "--init", "init.png", "--strength", 0.5, "-o", "x.png")
+    run("generate", "a seven", "-m", "edit", "--init", "init.png", "--image-guidance", 1.2, "-o", "y.png")
+    for picture, other in (("x.png", "edit"), ("y.png", tiny)):
+        assert run("generate", "--from", picture, "-m", other, "--init", "init.png", "-o", "z.png")[0] == 0

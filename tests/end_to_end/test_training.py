@@ -311,6 +311,16 @@ def test_float16_scales_the_loss_and_clips_what_is_unscaled(folder, tmp_path):
     assert saved["loss_scale"] == [half.learner.scale.value, half.learner.scale.good]
 
 
+@pytest.mark.parametrize(("clip", "kept"), [(0.01, 0.01), (1e6, None), (0.0, None)])
+def test_gradients_longer_than_the_clip_are_cut_to_it_and_others_are_left(folder, tmp_path, clip, kept):
+    trainer, batch = stirred(folder, tmp_path / "run", f"optimizer.clip={clip}")
+    learner, seen = trainer.learner, []
+    norm = lambda: torch.nn.utils.get_total_norm([weight.grad for weight in learner.parameters]).item()
+    learner.optimizer.step = lambda lr: seen.append(norm())
+    found = learner.advance(3, batch).gradient_norm
+    assert seen == [pytest.approx(kept or found, rel=1e-3)]
+
+
 def test_the_loss_scale_doubles_after_two_thousand_good_steps_and_stays_at_least_one():
     scale = LossScale(value=2.0)
     assert [scale.hear(True) for _ in range(2000)] == [False] * 2000
@@ -494,7 +504,6 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(folder,
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["model.defaults.scheduler=none"], "model.defaults: scheduler 'none' is not known"),
         (
             ["model.defaults.scheduler=DPM adaptive"],
             "samples cannot be drawn: DPM adaptive fits its steps to one",

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from unnoise.errors import InputError
@@ -40,6 +41,22 @@ def test_a_packed_network_computes_the_same(dtype, size):
     assert packed is unet
     bound = 1e-5 if dtype == torch.float32 else 3e-2  # another order of sums, rounded to 24 or 8 bits
     torch.testing.assert_close(packed(x, 3.0, text).sample, expected, atol=bound, rtol=bound)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_what_no_kernel_is_there_for_stays_as_it_is(dtype):
+    network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2)).to(dtype)
+    x = torch.randn(1, 4, 3, 3, dtype=dtype)
+    before = network(x)
+    assert torch.equal(pack(network)(x), before)
+
+
+@pytest.mark.parametrize("options", [{"padding": 1, "padding_mode": "circular"}, {"padding": "same"}])
+def test_padding_other_than_so_many_zeros_is_kept(options):
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, **options))
+    x = torch.randn(1, 4, 5, 5)
+    before = network(x)
+    assert torch.equal(pack(network)(x), before)
 
 
 def test_a_packed_network_refuses_to_be_saved():

@@ -67,7 +67,7 @@ def test_a_pair_learns_which_words_belong_to_which_picture():
     [
         ({"size": 0}, "size is 0"),
         ({"size": 30}, "multiple of 16"),
-        ({"widths": (8, 12, 16, 20)}, "multiples of groups"),
+        ({"widths": (8, 12, 16, 20)}, "a multiple of groups"),
         ({"blocks": True}, "blocks is True"),
     ],
 )

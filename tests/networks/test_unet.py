@@ -232,6 +232,11 @@ def test_nearest_sizes_are_named():
         ({"pooled": None}, "pooled is missing"),
         ({"labels": torch.zeros(2)}, "labels was given"),
         ({"text": torch.zeros(2, 5, 7)}, "text has shape"),
+        ({"text": torch.zeros(3, 5, 12)}, "text has 3 rows for 2 pictures"),
+        ({"text_mask": torch.ones(2, 5, dtype=torch.int64)}, "text_mask is torch.int64"),
+        ({"text_mask": torch.ones(2, 4, dtype=torch.bool)}, r"text_mask is torch.bool of shape \(2, 4\)"),
+        ({"pooled": torch.zeros(2, 9)}, r"pooled has shape \(2, 9\)"),
+        ({"time": torch.zeros(3)}, "time has shape"),
     ],
 )
 def test_wrong_input_is_refused_in_words(change, message):
@@ -242,8 +247,17 @@ def test_wrong_input_is_refused_in_words(change, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": ()}, "widths is empty"),
-        ({"widths": (48,)}, "multiples of norm_groups"),
+        ({"widths": ()}, r"widths is \(\)"),
+        ({"widths": 64}, "widths is 64"),
+        ({"widths": (32.0,)}, "widths is"),
+        ({"widths": (48,)}, "a multiple of norm_groups"),
+        ({"widths": (0,)}, "widths is"),
+        ({"attention": [1]}, "one a level"),
+        ({"attention": 1}, "attention is 1"),
+        ({"attention": (0, -1, 0, 0)}, "attention is"),
+        ({"blocks": 2.5}, "blocks is 2.5"),
+        ({"blocks": [1]}, "one a level"),
+        ({"dropout": "x"}, "dropout is 'x'"),
         ({"widths": (15,), "norm_groups": 5}, "even"),
         ({"attention": (1,)}, "one a level"),
         ({"attention": (0, 2, 0, 0)}, "depth 2"),
@@ -264,6 +278,30 @@ def test_wrong_input_is_refused_in_words(change, message):
 def test_settings_that_cannot_be_built_are_refused_in_words(settings, message):
     with pytest.raises(InputError, match=message):
         UNetConfig(**settings)
+
+
+def test_lists_are_the_tuples_that_they_look_like():
+    """As lists, one too short was passed over, and the configuration had no hash."""
+    listed = UNetConfig(**{**TEXT.to_dict(), "dropout": [0.0, 0.1]})
+    assert listed == dataclasses.replace(TEXT, dropout=(0.0, 0.1))
+    assert hash(listed) == hash(dataclasses.replace(TEXT, dropout=(0.0, 0.1)))
+
+
+def test_groups_of_a_single_number_are_normed_to_the_bias():
+    unet = awake(UNetConfig(widths=(8, 8), norm_groups=8, attention=(0, 0)))
+    assert unet(torch.zeros(1, 3, 2, 2), 0.0).sample.isfinite().all()
+
+
+@pytest.mark.parametrize("pixels", [8, 64])
+def test_one_prompt_serves_a_whole_batch(pixels):
+    """Also where attention is taken in blocks, which reads the prompts row by row."""
+    unet = awake(dataclasses.replace(TEXT, pooled_width=0, attention=(1, 0))).bfloat16()
+    x, text = torch.randn(2, 1, pixels, pixels), torch.randn(1, 160, 12)
+    mask = torch.arange(160)[None] < 3
+    with torch.no_grad():
+        one = unet(x, 0.5, text, mask).sample
+        each = unet(x, 0.5, text.expand(2, -1, -1), mask.expand(2, -1)).sample
+    assert torch.equal(one, each)
 
 
 def test_an_unknown_setting_is_refused_by_name():

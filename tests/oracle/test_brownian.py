@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from closed_forms import MIXTURE
-from unnoise.process import EDM, Flow
+from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.randomness import BrownianSource, NoiseSource
 from unnoise.schedulers import Scheduler, finals, grids, noise, solvers
 from unnoise.schedulers.noise import clock
@@ -117,6 +117,18 @@ def test_a_sample_of_the_sde_stays_the_same_picture_when_the_steps_are_doubled(r
     apart = distance(rule, solver, NoiseSource((11,)), 50, 100)
     assert near < 0.35 * apart
     assert nearer < 0.7 * near
+
+
+@pytest.mark.parametrize("eta", [1e-12, 1e-9, 1e-4])
+def test_noise_too_faint_for_the_path_s_clock_is_still_of_its_size(eta):
+    plan = Scheduler(grids.Karras(), Adams(1), noise.Ancestral(eta)).plan(DiscreteVP.scaled_linear(), 4)
+    first = plan.steps[0]
+    still, drawn = (
+        next(plan.run(lambda x, level: 0.1 * x, LIKE, source)).x for source in (NoiseSource((0,)), SOURCE)
+    )
+    assert drawn.isfinite().all()
+    assert drawn.std().item() == pytest.approx(first.moves[-1].noise, rel=0.05)
+    assert still.std().item() == pytest.approx(first.moves[-1].noise, rel=0.05)
 
 
 def test_an_ordinary_source_does_not_mind_the_spans():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from unnoise.schedulers import names
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 PROMPT, NEGATIVE = "a red apple on a wooden table", "blurry"
 
 
@@ -129,6 +131,29 @@ def test_a_single_file_is_the_folder_to_the_bit_and_another_family_is_refused(sa
     save_file(short, tmp_path / "short.safetensors")
     with pytest.raises(CheckpointError, match="lacks"):
         controlnet.with_control(model, tmp_path / "short.safetensors", picture())
+
+
+def test_a_single_file_in_diffusers_names_needs_no_description(saved, tmp_path):
+    """And it is the file that was given which is read, though another and a description stand beside it."""
+    _, _, folder, ((_, place), _) = saved
+    model = checkpoints.load(folder)
+    wanted = controlnet.with_control(model, place, picture()).controls[0].network.state_dict()
+    alone = tmp_path / "alone" / "edges.safetensors"
+    beside = shutil.copytree(place, tmp_path / "beside") / "edges.safetensors"
+    foreign = tmp_path / "foreign" / "edges.safetensors"
+    tensors = {name: 2 * tensor for name, tensor in load_file(place / WEIGHTS).items()}
+    for path in (alone, beside, foreign):
+        path.parent.mkdir(exist_ok=True)
+        save_file(tensors, path)
+    (foreign.parent / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    for path in (alone, beside, foreign):
+        control = controlnet.with_control(model, path, picture()).controls[0]
+        assert all(
+            torch.equal(tensor, 2 * wanted[name]) for name, tensor in control.network.state_dict().items()
+        )
+        assert control.files == (path,)
+    with pytest.raises(CheckpointError, match=r"in diffusers' names\. Use one for the loaded model"):
+        controlnet.with_control(checkpoints.load(other(tmp_path)), alone, picture())
 
 
 def other(tmp_path):

@@ -183,6 +183,7 @@ def test_a_recipe_brings_the_cache_back(pipe, cache):
         ("soon", "makes no sense"),
         ("every=x", "makes no sense"),
         ("turn 0.1 every", "makes no sense"),
+        ("turn 0.1 turn 0.2", "makes no sense"),
     ],
 )
 def test_what_makes_no_sense_is_refused(pipe, cache, words):

@@ -159,6 +159,7 @@ def test_the_recipe_tells_the_guidance(pipe):
         (lambda: from_text(2.0, "sharpen 3"), "'sharpen' is no kind of guidance"),
         (lambda: from_text(2.0, "rescale x"), "'rescale x' makes no sense"),
         (lambda: from_text(2.0, "rescale 0.1 0.2"), "makes no sense"),
+        (lambda: from_text(2.0, "rescale 0.7, projected 0"), "projected guidance .* name it first"),
         (lambda: Interval(Scale(2.0)).heeds(None), "depends on the noise level"),
     ],
 )

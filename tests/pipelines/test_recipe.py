@@ -8,6 +8,7 @@ from PIL import Image
 from unnoise import images
 from unnoise.errors import FileError, InputError
 from unnoise.pipelines import Recipe
+from unnoise.schedulers import names
 
 FULL = Recipe(
     prompt="a seven, bold\nsecond line",
@@ -59,6 +60,13 @@ def test_the_text_reads_as_other_tools_write_it():
 def test_the_text_comes_back_but_for_the_hashs_tail():
     again = Recipe.from_parameters(FULL.to_parameters())
     assert again == Recipe(**{**FULL.to_dict(), "model_hash": "0123456789"})
+
+
+@pytest.mark.parametrize("grid", names.grid_names())
+def test_a_grid_is_told_apart_from_its_sampler(grid):
+    recipe = Recipe("p", scheduler=f"DPM++ 2M {grid}", width=8, height=8)
+    assert f"Sampler: DPM++ 2M, Schedule type: {grid}, " in recipe.to_parameters()
+    assert Recipe.from_parameters(recipe.to_parameters()).scheduler == recipe.scheduler
 
 
 @pytest.mark.parametrize("model", ['a, "b": c', "plain", "späte 🙂", "x\\y", "a: b"])

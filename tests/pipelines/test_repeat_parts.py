@@ -169,6 +169,15 @@ def test_hashes_of_loras_are_a1111_s_and_find_a_renamed_file(tiny, tmp_path):
         ).images  # it is called as the prompt has it
 
 
+@pytest.mark.parametrize("name", ["word art", "control sliders", "refiner of skin"])
+def test_a_lora_may_be_called_as_another_kind_of_adapter(tiny, tmp_path, name):
+    path = adapter_files.kohya(tiny.model, tmp_path / f"{name}.safetensors")
+    made = tiny.with_lora(path, 0.8)("a seven", seed=3, steps=2)
+    assert f"<lora:{name}:0.8>" in made.recipes[0].to_parameters()
+    images.write_png(tmp_path / "a.png", made.images[0], made.recipes[0].png_text())
+    assert verify(tiny, tmp_path / "a.png", lora_dir=tmp_path).verdict == "bit-equal"
+
+
 THEIRS = (
     "a seven <lora:ink:0.8>, wash\nSteps: 2, Sampler: DPM++ 2M, CFG scale: 2, Seed: 5, Size: 8x8, "
     'Lora hashes: "ink: {lora}", TI hashes: "wash: {word}", Version: v1.10.1'

@@ -280,6 +280,15 @@ def test_different_prompts_pictures_and_seeds_go_in_one_batch(model):
     assert np.abs(both.arrays[1] - alone.arrays[0]).max() <= 1e-4
 
 
+def test_an_odd_size_of_latents_is_told_as_theirs():
+    model = latent_model()
+    side = model.factor * model.network.config.factor
+    with pytest.raises(InputError, match=rf"the latents are of {side + model.factor}x\d+ pixels, and"):
+        ImageToImage(model)(
+            "", torch.zeros(1, 4, model.network.config.factor, model.network.config.factor + 1)
+        )
+
+
 def test_recipes_tell_what_a_picture_was_begun_from(pipe):
     recipe = ImageToImage(pipe.model)("a seven", picture(pipe.model), strength=0.5, **ASK).recipes[0]
     assert (recipe.variant, recipe.strength) == ("image to image", 0.5)
@@ -319,6 +328,21 @@ def refusals(model):
         "the mask is 4x4 and the picture 8x8": lambda: paint("", given, Image.new("L", (4, 4))),
         "mask is missing": lambda: paint("", given),
         "outpaint is": lambda: paint("", given, outpaint=(0, 0, 0, 0)),
+        "outpaint is 4; give the pixels": lambda: paint("", given, outpaint=4),
+        r"outpaint is \(True, 0, 0, 0\)": lambda: paint("", given, outpaint=(True, 0, 0, 0)),
+        "prompt is None": lambda: image(None, given),
+        "height is 0": lambda: image("", given, height=0),
+        r"picture is \[1, 1, 0, 8\]; give": lambda: image("", torch.zeros(1, 1, 0, 8)),
+        r"strength 9.99989e-321 of 20 steps is less .* at least 0.05\.$": lambda: image(
+            "", given, strength=1e-320, steps=20
+        ),
+        "strength 0.01 makes the last 20 of 2,000 steps": lambda: image(
+            "", given, strength=0.01, steps=20, compat="comfyui"
+        ),
+        "noise_level is 1000+; give": lambda: image("", given, noise_level=10**400),
+        "scale is 8, and 1024 pixels become more than 4096; give at most 4.": lambda: SecondPass(model)(
+            "", scale=8, width=1024
+        ),
         "feather is -1": lambda: paint("", given, half(model), feather=-1),
         "area is 'all'": lambda: paint("", given, half(model), area="all"),
         "padding is 1.5": lambda: paint("", given, half(model), padding=1.5),

@@ -267,6 +267,12 @@ def test_densities_are_those_of_torch():
             ),
             "output channels",
         ),
+        (
+            lambda: Diffuser(lambda x, t: torch.cat([x, x], 1), DiscreteVP.linear()).estimate(
+                torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
+            ),
+            "fixed variance needs 3 output channels for 3; the network gave 6",
+        ),
     ],
 )
 def test_bad_input_names_its_field(make, word):

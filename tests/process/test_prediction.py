@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from closed_forms import SCHEDULES
 from unnoise.errors import InputError
-from unnoise.process import Diffuser, DiscreteVP, Estimate, Level
+from unnoise.process import EDM, Cosine, Diffuser, DiscreteVP, Estimate, Level
 from unnoise.process import prediction as predictions
+from unnoise.schedulers import Consistency
 
 KINDS = predictions.NAMES
 
@@ -66,6 +67,36 @@ def test_noise_tells_nothing_where_all_is_noise(kind):
         predictions.get(kind).sample(eps, eps, Level(1.0, 0.0, 1.0))
     with pytest.raises(InputError, match="zero terminal SNR"):
         Diffuser(lambda x, t: x, SCHEDULES["zero_terminal"], prediction=kind)
+
+
+@pytest.mark.parametrize("kind", ["noise", "score"])
+def test_one_sample_of_a_batch_without_signal_is_enough(kind):
+    x = torch.ones(2, 1, 2, 2)
+    with pytest.raises(InputError, match="alpha is 0"):
+        predictions.get(kind).sample(x, x, Cosine().level(torch.tensor([0.5, 1.0])))
+
+
+@pytest.mark.parametrize("kind", [*map(predictions.get, KINDS), Consistency()], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_without_noise_target_and_noise_are_numbers_for_one_level_and_for_many(kind, dtype):
+    x, clean = torch.ones(2, 1, 2, 2, dtype=dtype), Level(0.0, 1.0, 0.0)
+    many = Level(*(torch.full((2,), part, dtype=torch.float64) for part in (0.0, 1.0, 0.0)))
+    for level in (clean, many):
+        assert kind.noise(x, x, level).isfinite().all()
+        assert kind.target(x, x, level).isfinite().all()
+    assert torch.equal(kind.noise(x, x, clean), kind.noise(x, x, many))
+
+
+def test_a_consistency_model_has_a_target_at_its_lowest_level():
+    x, kind = torch.ones(1, 1, 2, 2), Consistency(sigma_min=0.002)
+    assert (kind.target(x, x, EDM().level(0.002)) == 0.0).all()
+
+
+@pytest.mark.parametrize("kind", [predictions.Preconditioned, Consistency])
+@pytest.mark.parametrize("deviation", [0.0, -0.5, math.nan, math.inf])
+def test_a_deviation_of_the_data_that_cannot_be_is_refused(kind, deviation):
+    with pytest.raises(InputError, match="sigma_data is"):
+        kind(deviation)
 
 
 def test_edm_preconditioning_is_the_paper_s():

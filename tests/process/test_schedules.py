@@ -54,11 +54,39 @@ def test_a_schedule_survives_being_written_down(schedule):
     assert schedule_from_config(schedule.config()) == schedule
 
 
+def test_a_written_schedule_that_cannot_be_is_refused_as_the_same_schedule_in_python_is():
+    with pytest.raises(InputError, match=r"^shift is -1.0; give a positive number"):
+        schedule_from_config({"kind": "flow", "shift": -1.0})
+
+
+@pytest.mark.parametrize("schedule", [EDM(1, 80), Flow(shift=3, end=1), Cosine(end=1)])
+def test_ends_given_as_whole_numbers_are_levels_of_floats(schedule):
+    for level in (schedule.noisiest, schedule.cleanest):
+        assert all(isinstance(part, float) for part in (level.time, level.alpha, level.sigma))
+
+
 @schedules
 def test_times_outside_the_range_are_refused_with_the_range(schedule):
     for time in (schedule.clean_time - 0.5, float(schedule.noisiest.time) + 0.5, math.nan):
         with pytest.raises(InputError, match="runs from"):
             schedule.level(time)
+
+
+@given(st.floats(0.1, 1.0))
+def test_an_end_that_float32_has_rounded_is_still_the_end(end):
+    for schedule in (Flow(end=end), Cosine(end=end), EDM(sigma_max=80.0 * end)):
+        rounded = schedule.level(torch.tensor([schedule.noisiest.time], dtype=torch.float32))
+        assert rounded.time.item() <= schedule.noisiest.time
+        assert rounded.sigma.item() == pytest.approx(schedule.noisiest.sigma, rel=1e-6)
+
+
+@schedules
+def test_beyond_the_noisiest_level_the_time_is_its_time(schedule):
+    if schedule.noisiest.alpha == 0.0:
+        return
+    beyond = schedule.at_ratio(10.0 * schedule.noisiest.ratio)
+    assert beyond.time == schedule.noisiest.time
+    assert beyond.ratio == pytest.approx(10.0 * schedule.noisiest.ratio)
 
 
 @pytest.mark.parametrize("name", ["cosine", "cosine_offset", "flow", "flow_shifted", "zero_terminal"])
@@ -137,8 +165,18 @@ def test_any_finite_log_snr_is_met_exactly(log_snr):
         lambda: schedule_from_config({"kind": "flow", "shiftt": 3.0}),
         lambda: schedule_from_config({"kind": "discrete_vp", "curve": "round"}),
         lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table"}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table", "table": [0.1], "steps": 2}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table", "table": ["x"]}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "table": [0.1, 0.2]}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "zero_terminal": "no"}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "steps": 1000.0}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "beta_end": "0.02"}),
+        lambda: DiscreteVP("lineal", 10, 1e-4, 0.02),
+        lambda: DiscreteVP("table", 5, table=(0.1,)),
+        lambda: DiscreteVP.linear(steps=True),
     ],
 )
 def test_values_out_of_range_are_refused(make):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         make()
+    assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from closed_forms import GAUSSIAN, MIXTURE
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.schedulers import grids, names, noise
 from unnoise.schedulers.adaptive import Adaptive, Controller
@@ -69,6 +69,19 @@ def test_the_way_ends_at_clean_data_by_default_and_steps_join_up():
     assert all(a.level == b.start for a, b in pairwise(steps))
     assert miss < 5e-3
     assert calls >= 3 * (len(steps) - 1) + 1
+
+
+def test_answers_that_are_no_numbers_are_told_as_such():
+    x = torch.ones(1, 4)
+    with pytest.raises(NonFiniteError, match="left the finite numbers"):
+        list(Adaptive().run(SCHEDULE, lambda x, level: x * math.nan, x))
+
+
+def test_a_sample_of_one_axis_may_be_followed_with_gradients():
+    x = torch.ones(1, requires_grad=True)
+    *_, last = Adaptive(relative=0.5).run(SCHEDULE, lambda x, level: 0.5 * x, x)
+    last.x.sum().backward()
+    assert x.grad.isfinite().all()
 
 
 def test_it_goes_up_as_well_as_down():

@@ -284,3 +284,11 @@ def test_comfyui_extrapolates_in_log_sigma_on_flow_models():
         ours.steps[2].moves[1].of_estimates, rel=1e-3
     )
     assert len(k) == 6
+
+
+@pytest.mark.parametrize("program", ["k-diffusion", "a1111", "comfyui"])
+@pytest.mark.parametrize("name", ["DPM++ 2M Simple", "DPM2 Simple"])
+def test_with_a_program_s_values_too_a_shifted_flow_model_is_told_sigma(program, name):
+    plan = names.get(name, program).plan(Flow(shift=3.0, end=0.99), 4)
+    for level in plan.looks:
+        assert plan.schedule.network_time(level) == pytest.approx(level.sigma, rel=1e-9)

@@ -10,7 +10,7 @@ import torch
 
 from closed_forms import GAUSSIAN, MIXTURE, SCHEDULES
 from unnoise.errors import InputError, UnnoiseError
-from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
+from unnoise.process import EDM, Cosine, Diffuser, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Move, Scheduler, finals, grids, names, noise, solvers
 from unnoise.schedulers.adaptive import AdaptivePlan
@@ -163,11 +163,12 @@ def test_a_solver_of_two_calls_lists_both_times():
 def test_a_stepper_refuses_the_wrong_time_and_a_step_too_many():
     stepper = names.get("DDIM").plan(DiscreteVP.linear(), 2).stepper()
     x = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(InputError, match="not 3"):
-        stepper.step(x, 3, x)
+    for time in (3, math.nan):
+        with pytest.raises(InputError, match=f"not {time}"):
+            stepper.step(x, time, x)
     for t in stepper.timesteps:
         x = stepper.step(x, t, x).prev_sample
-    with pytest.raises(InputError, match="all 2 steps"):
+    with pytest.raises(InputError, match="all 2 calls"):
         stepper.step(x, 0, x)
 
 
@@ -255,6 +256,14 @@ def test_a_list_may_hold_its_own_end():
     assert by_list.steps[:-1] == by_rule.steps[:-1]
 
 
+def test_a_list_of_levels_may_be_a_tensor_or_an_array():
+    schedule, listed = DiscreteVP.scaled_linear(), (10.0, 1.0, 0.25)
+    plans = [
+        Scheduler(grids.Ratios(kind(listed))).plan(schedule, 3) for kind in (tuple, torch.tensor, np.array)
+    ]
+    assert plans[0].levels == plans[1].levels == plans[2].levels
+
+
 def test_explicit_lists_are_taken_as_they_are():
     plan = Scheduler(grids.Ratios((14.0, 3.0, 0.5))).plan(DiscreteVP.scaled_linear(), 3)
     assert [float(level.ratio) for level in plan.levels] == pytest.approx([14.0, 3.0, 0.5, 0.0])
@@ -291,6 +300,22 @@ def test_an_unknown_name_brings_the_three_nearest():
     with pytest.raises(InputError, match=r"DPM\+\+ 2M Karras") as caught:
         names.get("DPM++ 2N Karras")
     assert str(caught.value).count(",") == 2
+
+
+@every_name
+@pytest.mark.parametrize("prediction", ["noise", "flow"])
+def test_a_sample_in_half_precision_stays_so_though_the_network_answers_in_full(name, prediction):
+    schedule = DiscreteVP.scaled_linear() if prediction == "noise" else Flow()
+    diffuser = Diffuser(lambda x, t: 0.1 * x.float(), schedule, prediction)
+    plan = names.get(name).plan(schedule, 4)
+    x = plan.initial(torch.ones(1, 1, 2, 2, dtype=torch.bfloat16))
+    assert all(step.x.dtype == x.dtype for step in plan.run(diffuser.estimate, x, NoiseSource((1,))))
+
+
+def test_an_answer_of_another_kind_is_refused():
+    plan, x = names.get("Euler").plan(DiscreteVP.linear(), 3), torch.zeros(1, 1, 2, 2)
+    with pytest.raises(InputError, match="gave a tuple; let it return an Estimate, or the clean sample"):
+        list(plan.run(lambda x, level: (x,), x))
 
 
 def test_a_number_of_steps_may_come_from_numpy():

@@ -7,7 +7,7 @@ import torch
 
 from closed_forms import MIXTURE
 from unnoise.errors import InputError
-from unnoise.process import EDM, Cosine, DiscreteVP, Estimate
+from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.schedulers import Scheduler, finals, grids, heuristics, names, noise, restart, solvers
 from unnoise.schedulers.solvers import Adams, adams_moulton
 
@@ -69,6 +69,18 @@ CASES = {
     "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
     "half an order": (lambda: Adams(1.5), "order is 1.5"),
     "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
+    "inversion with a jump to clean data at its end": (
+        lambda: Scheduler(grids.Reverse(grids.Karras())).plan(SD, 5),
+        "final=Stop() for one that goes up",
+    ),
+    "a list with the clean end, stretched": (
+        lambda: Scheduler(grids.Stretched((14.0, 1.0, 0.0))).plan(SD, 5),
+        "3 ratios from 14 to 0 cannot be stretched",
+    ),
+    "a list of one, stretched": (
+        lambda: Scheduler(grids.Stretched((14.0,))).plan(SD, 5),
+        "two or more positive ones",
+    ),
     "inversion along an SDE": (
         lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.SDE(), final=finals.Stop()).plan(SD, 5),
         "deterministic",
@@ -123,6 +135,19 @@ def test_inversion_with_a_corrector_leads_back_to_the_noise_it_came_from():
     *_, data = down.run(MIXTURE.denoise, start)
     *_, back = up.run(MIXTURE.denoise, data.x)
     assert (back.x - start).abs().max() / start.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "schedule", "steps"),
+    [
+        ("DPM++ 2M", "diffusers", DiscreteVP.linear(steps=20), 20),
+        ("UniPC", "diffusers", DiscreteVP.linear(steps=20), 20),
+        ("UniPC bh2", "comfyui", Flow(), 20),
+    ],
+)
+def test_another_program_s_formulas_that_give_no_numbers_are_refused(name, program, schedule, steps):
+    with pytest.raises(InputError, match=f"{program}'s formulas give no finite numbers for {steps} steps"):
+        names.get(name, program).plan(schedule, steps)
 
 
 def test_values_in_sigma_are_refused_where_the_schedule_begins_without_signal():

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,16 +118,19 @@ def test_a_file_gives_back_the_same_scheduler(tmp_path):
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [2, 1], "changes": [[]], "facts": {}}',
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [2, NaN], "changes": [[], []], "facts": {}}',
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": 3, "changes": [], "facts": {}}',
+        '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [NaN], "changes": [[]], "facts": {}}',
+        '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [2, -1], "changes": [[], []], "facts": {}}',
+        '{"format": "unnoise tuned scheduler 1", "base": "tuned:t.json", "ratios": [2], "changes": [[]], "facts": {}}',
         "[" * 100_000,
         '{"format": "unnoise tuned scheduler 1", "base": "LMS", "ratios": [1%s], "changes": [], "facts": {}}'
         % ("0" * 400),
     ],
 )
-def test_a_file_of_something_else_is_refused(tmp_path, text):
-    path = tmp_path / "t.json"
-    path.write_text(text)
+def test_a_file_of_something_else_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    Path("t.json").write_text(text)
     with pytest.raises(FileError, match="not a tuned scheduler"):
-        names.get(f"tuned:{path}")
+        names.get("tuned:t.json")
 
 
 def test_what_has_no_meaning_is_refused(tmp_path):

@@ -64,6 +64,8 @@ def test_configurations_round_trip_through_json():
         {"kind": "other"},
         {"kind": "clip_compact"},
         {"kind": "clip_compact", "ids": "3"},
+        {"kind": "clip_compact", "ids": ["a", 1]},
+        {"kind": "clip_compact", "ids": [[1]]},
         {"kind": "clip", "padding": "x"},
     ],
 )

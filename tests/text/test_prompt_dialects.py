@@ -137,3 +137,16 @@ def test_compel_goes_back_to_a_full_stop_then_to_any_mark_then_cuts():
     assert lengths("red " * 30 + ". " + "red " * 10 + ", " + "red " * 50, "compel") == [31, 61]
     assert lengths("red " * 30 + ", " + "red " * 60, "compel") == [31, 60]
     assert lengths("red " * 90, "compel") == [75, 15]
+
+
+@pytest.mark.parametrize(
+    "written", ["ink", "INK", "\u0131nk", "\u0130nk"]
+)  # Turkish i, which no lower() joins
+def test_a_taught_word_is_found_in_any_case(written):
+    assert TAUGHT.encode(f"a {written} cat") == [320, *TAUGHT.named("ink"), 2368]
+
+
+def test_a_style_that_is_none_is_refused():
+    config = TextEncoderConfig.small(clip.size, clip.end, width=16, layers=1)
+    with pytest.raises(InputError, match="prompt_style is 'comfy'; give one of a1111"):
+        embed_phrase(TextEncoder(config), clip, Prompt.read("(a:2)").at(0, 1)[0], style="comfy")

@@ -43,6 +43,21 @@ def steps(name, count, transposed=False):
     return moved, optimizer
 
 
+def test_moments_in_float32_are_torchs_own_to_the_bit():
+    theirs = weights()
+    adam = torch.optim.AdamW(theirs, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    ours = weights()
+    optimizer = optimizers.build(OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.1), ours, CPU)
+    source = torch.Generator().manual_seed(5)
+    for step in range(4):
+        for one, other in zip(ours[step == 0 :], theirs[step == 0 :], strict=True):
+            one.grad = other.grad = torch.randn(one.shape, generator=source)
+        adam.step()
+        optimizer.step(1e-2)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert optimizer.tensors()["0.step"] == 3  # it had no gradient at the first
+
+
 def test_the_first_step_is_torchs():
     """Moments are rounded after they were used, so the first step knows nothing of it."""
     for ours, theirs in zip(steps("adamw8bit", 1)[0], steps("adamw", 1)[0], strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.checkpoints.building import outline, unfilled
+from unnoise.checkpoints.building import check_dtype, outline, unfilled
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
@@ -95,13 +95,24 @@ class Blueprint:
             name: sum(map(math.prod, shapes_of(part.config).values())) for name, part in self.parts.items()
         }
 
+    @property
+    def configs(self) -> tuple[UNetConfig, AutoEncoderConfig]:
+        """Of its network and its autoencoder."""
+        network, autoencoder = self.parts["network"].config, self.parts["autoencoder"].config
+        assert isinstance(network, UNetConfig)
+        assert isinstance(autoencoder, AutoEncoderConfig)
+        return network, autoencoder
+
+    @property
+    def factor(self) -> int:
+        """Sides of its pictures are multiples of so many pixels."""
+        network, autoencoder = self.configs
+        return network.factor * autoencoder.factor
+
     def facts(self) -> dict[str, Any]:
         """What a person wants to know of it, as plain values."""
-        autoencoder = self.parts["autoencoder"].config
-        assert isinstance(autoencoder, AutoEncoderConfig)
+        network, autoencoder = self.configs
         height, width = (side * autoencoder.factor for side in self.size)
-        network = self.parts["network"].config
-        assert isinstance(network, UNetConfig)
         more = network.in_channels - network.out_channels
         return {
             "family": self.family + {0: "", network.out_channels: ", editing"}.get(more, ", inpainting"),
@@ -116,27 +127,30 @@ class Blueprint:
 
         Raises CheckpointError with the names of those that are missing, extra or of another shape.
         """
-        for files, parts in self._by_files().items():
-            _account(list(parts.values()), open_weights(files), self.unused)
+        self._opened()
 
     def load(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
         """The model, each tensor read from its place straight into its final one.
 
-        Raises CheckpointError as `check`, and for numbers that are not finite.
+        Raises CheckpointError as `check`, and for numbers that are not finite; InputError for another dtype than
+        networks compute in.
         """
-        self.check()
+        check_dtype(dtype)
         built: dict[str, nn.Module] = {}
-        for files, parts in self._by_files().items():
-            weights = open_weights(files)
+        for weights, parts in self._opened():
             for name, part in parts.items():
                 built[name] = unfilled(partial(build, part.config), dtype, device)
                 _fill(built[name], part, weights)
         return self._model(built)
 
-    def _by_files(self) -> dict[tuple[Path, ...], dict[str, Part]]:
-        found: dict[tuple[Path, ...], dict[str, Part]] = {}
+    def _opened(self) -> list[tuple[Weights, dict[str, Part]]]:
+        """Each set of files with the parts in it, all of them accounted for before any is read."""
+        by_files: dict[tuple[Path, ...], dict[str, Part]] = {}
         for name, part in self.parts.items():
-            found.setdefault(part.files, {})[name] = part
+            by_files.setdefault(part.files, {})[name] = part
+        found = [(open_weights(files), parts) for files, parts in by_files.items()]
+        for weights, parts in found:
+            _account(list(parts.values()), weights, self.unused)
         return found
 
     def _model(self, built: Mapping[str, nn.Module]) -> Model:
@@ -239,12 +253,16 @@ def check_channels(where: Path, config: UNetConfig) -> None:
         )
 
 
-def sinusoid_width(network: UNetConfig, encoder: TextEncoderConfig, sizes: int) -> int:
-    """Width of the sinusoids of each of the numbers that XL is told; InputError where the widths leave none."""
-    left = network.pooled_width - (encoder.projection or encoder.width)
+def sinusoid_width(parts: Mapping[str, Part], sizes: int) -> int:
+    """Width of the sinusoids of each of the numbers that XL is told; CheckpointError where the widths leave none."""
+    network, encoder = parts["network"].config, parts["text_encoder_2"].config
+    assert isinstance(network, UNetConfig)
+    assert isinstance(encoder, TextEncoderConfig)
+    pooled = encoder.projection or encoder.width
+    left = network.pooled_width - pooled
     if left <= 0 or left % (2 * sizes):
-        raise InputError(
-            f"the network reads a vector of {network.pooled_width} beside the time; the text encoder's "
-            f"{encoder.projection or encoder.width} and {sizes} numbers cannot make it up."
+        raise CheckpointError(
+            f"'{parts['network'].where}': the network reads a vector of {network.pooled_width} beside the time; the "
+            f"text encoder's {pooled} and {sizes} numbers cannot make it up. Fetch the model again."
         )
     return left // sizes

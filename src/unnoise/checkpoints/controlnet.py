@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
+from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.manifest import read_table
+from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 from unnoise.networks.unet import (
     ControlNet,
     ControlNetConfig,
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.model import Model
 
 _PREFIX, _STRONGEST = "control_model.", 2.0
+_COND = "controlnet_cond_embedding"
 _CLASS = "ControlNetModel"
 # Settings of a ControlNet that no UNet has, with the only value that is computed here.
 _FIXED = {
@@ -100,30 +105,33 @@ def with_control(
 
     Raises CheckpointError for a file that is neither or is of another family.
     """
-    part = read(path)
+    picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
+    part = read(path, model.network.config)
     _check_family(path, part, model)
     network = fill(part, model.network.dtype, model.device)
     assert isinstance(network, ControlNet | PictureAdapter)
-    picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
     control = Control(network, picture, strength, start, end, Path(path).name, part.files)
     return model.changed(controls=(*model.controls, control))
 
 
-def read(path: str | Path) -> Part:
+def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     """What the folder, file or address of the hub is, not yet loaded.
 
-    Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
+    unet: of the network to be steered, by which a file in diffusers' names is read where no `config.json` stands
+    beside it. Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
     """
-    place = hub.located(path) or Path(path).expanduser()
-    if place.is_file() and (place.parent / "config.json").is_file():
-        place = place.parent
-    return _folder(place) if place.is_dir() else _file(place)
+    asked = hub.address(path)
+    place = hub.located(path) or expanded(path)
+    if not place.is_dir():
+        return _file(place, unet)
+    table = read_table(place / "config.json")
+    adapter = table.get("_class_name") == picture_adapter.CLASS
+    part = picture_adapter.of_folder(place, table) if adapter else _described(place, table)
+    return replace(part, files=weight_files(place, ALONE, "" if asked is None else asked.variant))
 
 
-def _folder(folder: Path) -> Part:
-    table = read_table(folder / "config.json")
-    if table.get("_class_name") == picture_adapter.CLASS:
-        return picture_adapter.of_folder(folder, table)
+def _described(folder: Path, table: Mapping[str, Any]) -> Part:
+    """A ControlNet whose `config.json` is this table; its files are not looked for."""
     if table.get("_class_name") != _CLASS:
         raise CheckpointError(
             f"'{folder}' holds a {str(table.get('_class_name'))[:80]!r}; a {_CLASS} or {picture_adapter.CLASS} was "
@@ -136,9 +144,8 @@ def _folder(folder: Path) -> Part:
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
         ) from error
-    files = weight_files(folder, "diffusion_pytorch_model")
     layout = layouts.control.diffusers(linear, 2 * len(config.hints) - 2)
-    return Part(config, layout, files, folder)
+    return Part(config, layout, (), folder)
 
 
 def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,33 +157,58 @@ def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, "up_block_types": up, "out_channels": table["in_channels"]}
 
 
-def _file(path: Path) -> Part:
+def _file(path: Path, unet: UNetConfig | None) -> Part:
     weights = open_weights([path])
     shapes = {name: info.shape for name, info in weights.infos.items()}
     if picture_adapter.is_adapter(shapes):
         return picture_adapter.of_file(path, shapes)
+    if f"{_COND}.conv_in.weight" in shapes:
+        return _in_diffusers_names(path, shapes, unet)
     prefix = _PREFIX if any(name.startswith(_PREFIX) for name in shapes) else ""
     own = inside(shapes, prefix)
     if "input_hint_block.0.weight" not in own:
         raise CheckpointError(
-            f"'{path}' is no ControlNet or T2I-Adapter in the original layout; give one, or the folder that diffusers "
-            "wrote."
+            f"'{path}' is no ControlNet or T2I-Adapter; give a file of one, or the folder that diffusers wrote."
         )
     entry = own.get("input_blocks.0.0.weight", (0, 4))
     try:
-        config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), _hints(own))
+        hints = _hints([own[name] for name in _listed(own, "input_hint_block.{}.weight", 2)])
+        config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), hints)
     except (InputError, IndexError) as error:
         raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
     layout = layouts.control.original(config.unet, told.linear_projection(own), prefix)
     return Part(config, layout, (path,), path)
 
 
-def _hints(shapes: Shapes) -> tuple[int, ...]:
-    """Channels of the picture and of each level; every second convolution makes it smaller."""
-    widths: list[tuple[int, ...]] = []
-    while (name := f"input_hint_block.{2 * len(widths)}.weight") in shapes:
-        widths.append(shapes[name])
-    return (widths[0][1], widths[0][0], *(shape[0] for shape in widths[2:-1:2]))
+def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> Part:
+    """By `config.json` where it is of a ControlNet, else as one for this UNet."""
+    description = path.parent / "config.json"
+    table = read_table(description) if description.is_file() else {}
+    if table.get("_class_name") == _CLASS:
+        return replace(_described(path.parent, table), files=(path,), where=path)
+    widths = [shapes[name][0] for name in _listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
+    text = told.text_width(shapes)
+    if unet is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
+        raise CheckpointError(
+            f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
+            f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
+        )
+    between = _listed(shapes, _COND + ".blocks.{}.weight")
+    convolutions = [shapes[f"{_COND}.conv_in.weight"], *(shapes[name] for name in between)]
+    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), _hints([*convolutions, ()]))
+    layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
+    return Part(config, layout, (path,), path)
+
+
+def _listed(shapes: Shapes, pattern: str, step: int = 1) -> list[str]:
+    """The names of this pattern that there are, counted from 0 in such steps to the first that is not."""
+    return list(takewhile(shapes.__contains__, map(pattern.format, count(0, step))))
+
+
+def _hints(convolutions: Sequence[Shape]) -> tuple[int, ...]:
+    """Channels of the picture and of each level, of convolutions of which every second makes it smaller."""
+    first, levels = convolutions[0], convolutions[2:-1:2]
+    return (first[1], first[0], *(shape[0] for shape in levels))
 
 
 def _check_family(path: str | Path, part: Part, model: Model) -> None:

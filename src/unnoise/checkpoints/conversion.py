@@ -15,18 +15,21 @@ from unnoise.checkpoints import layouts
 from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
 from unnoise.checkpoints.adapters.live import Share, changed
-from unnoise.checkpoints.blueprint import Blueprint, Part, shapes_of, sinusoid_width
+from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import some
 from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
+from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.needed import PARTS
+from unnoise.checkpoints.single_file import parts_of
 from unnoise.checkpoints.stated import autoencoder_table, model_index, scheduler_table, text_table, unet_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights, write_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new, replacing
+from unnoise.files import building_folder, check_new, expanded, replacing
+from unnoise.networks.settings import Settings
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
@@ -37,6 +40,8 @@ Changes = Mapping[tuple[str, str], Callable[[Tensor], Tensor]]
 """What becomes of a tensor of ours, by part and name."""
 
 _FOLDERS = {"network": "unet", "autoencoder": "vae"}
+_SAYS = {"noise": "epsilon", "velocity": "v"}
+"""What single files say of a prediction."""
 
 
 def convert(
@@ -55,10 +60,11 @@ def convert(
     makes a weight too large for its type, FileError where `destination` exists, and InputError for a pair of places
     that is no conversion.
     """
-    target, found = Path(destination).expanduser(), recognise(source, prediction)
+    target, found = expanded(destination), recognise(source, prediction)
     if found is None and loras:
-        return save(adapt(load(source), loras), target)
+        return save(adapt(load(source, prediction=prediction), loras), target)
     if found is None:
+        find(source)  # tells what is not there
         raise InputError(
             f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
         )
@@ -84,7 +90,7 @@ def convert_with(
     values: by part ("network", "text_encoder", "text_encoder_2") and our name of the tensor; they are kept in the type
     that the file has. Raises as `convert`.
     """
-    target, found = Path(destination).expanduser(), recognise(source)
+    target, found = expanded(destination), recognise(source)
     if found is None:
         raise InputError(f"'{source}' is no Stable Diffusion checkpoint any more; put it back where it was.")
     found.check()
@@ -105,6 +111,7 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
         "unet": unet_table(_unet(found), not _convolutions(found), found.size[0], _size_ids(found)),
         "vae": autoencoder_table(_autoencoder(found)),
     }
+    schedule = scheduler_table(found.schedule, found.prediction)
     with building_folder(target) as temporary:
         for name, part in found.parts.items():
             folder = _FOLDERS.get(name, name)
@@ -118,36 +125,61 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
             assert isinstance(tokenizer, Tokenizer)
             tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
         (temporary / "scheduler").mkdir()
-        _write(
-            temporary / "scheduler" / "scheduler_config.json",
-            scheduler_table(found.schedule, found.prediction),
-        )
+        _write(temporary / "scheduler" / "scheduler_config.json", schedule)
         _write(temporary / "model_index.json", model_index(_family(found), _unet(found)))
-        for path in temporary.rglob("*.safetensors"):
-            path.chmod(0o644)
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
+    layouts = {name: _original(found, name, part) for name, part in found.parts.items()}
+    _check_told(found, layouts)
     tensors: dict[str, Tensor] = {}
-    for name, part in found.parts.items():
-        tensors |= _moved(name, part, _original(found, name, part), changes)
-    plain = DiscreteVP.scaled_linear()
-    if found.schedule == plain.zero_terminal_snr():
+    if found.schedule != DiscreteVP.scaled_linear():
         tensors["ztsnr"] = torch.zeros(0)
-    elif found.schedule != plain:
+    if found.prediction == "velocity":
+        tensors["v_pred"] = torch.zeros(0)  # ComfyUI reads no metadata, and XL's two kinds look alike to it
+    for name, part in found.parts.items():
+        tensors |= _moved(name, part, layouts[name], changes)
+    with replacing(target) as temporary:
+        told = {"format": "pt", "modelspec.prediction_type": _SAYS[found.prediction]}
+        write_weights(tensors, temporary, told)
+
+
+def _check_told(found: Blueprint, layouts: Mapping[str, Layout]) -> None:
+    """Raises InputError for what a single file, which has no settings, cannot tell of: it would be another model."""
+    plain = DiscreteVP.scaled_linear()
+    if found.schedule not in (plain, plain.zero_terminal_snr()):
         raise InputError(
             f"the noise schedule of '{found.hashed}' is {found.schedule.config()}; a single file cannot tell of "
             "it, only of Stable Diffusion's own. Keep the folder."
         )
-    if found.prediction == "velocity":
-        tensors["v_pred"] = torch.zeros(0)  # ComfyUI reads no metadata, and XL's two kinds look alike to it
-    kind = {"noise": "epsilon", "velocity": "v"}.get(found.prediction)
-    if kind is None:
+    if found.prediction not in _SAYS:
         raise InputError(
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
-    with replacing(target) as temporary:
-        write_weights(tensors, temporary, {"format": "pt", "modelspec.prediction_type": kind})
+    shapes = {name: layouts[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
+    read = parts_of(
+        found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, _family(found)
+    ).parts
+    for name, part in found.parts.items():
+        told = _settings(read[name].config)
+        for field, value in _settings(part.config).items():
+            if value != told[field]:
+                raise InputError(
+                    f"'{part.where}' has {field} {value}; a single file cannot tell of it, and would be read with "
+                    f"{told[field]}. Keep the folder."
+                )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What a network computes with, by name, however it is put."""
+    assert isinstance(config, Settings)
+    if not isinstance(config, UNetConfig):
+        return config.to_dict()
+    heads = [config.heads_of(width) for width in config.widths]
+    depths = zip(heads, (*config.attention[:-1], config.mid_attention), strict=True)
+    blocks = [config.blocks_at(level) for level in range(len(config.widths))]
+    alike = {"head_width": 0, "heads": [count for count, depth in depths if depth], "blocks": blocks}
+    return config.to_dict() | alike
 
 
 def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iterator[tuple[str, Tensor]]:
@@ -223,11 +255,8 @@ def _autoencoder(found: Blueprint) -> AutoEncoderConfig:
 
 def _size_ids(found: Blueprint) -> int:
     """Width of the sinusoids of each size that XL is told; 0 for the others."""
-    if "text_encoder_2" not in found.parts:
-        return 0
-    encoder = found.parts["text_encoder_2"].config
-    assert isinstance(encoder, TextEncoderConfig)
-    return sinusoid_width(_unet(found), encoder, _family(found).sizes)
+    sizes = _family(found).sizes
+    return sinusoid_width(found.parts, sizes) if sizes else 0
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:

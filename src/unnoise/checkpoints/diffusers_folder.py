@@ -53,11 +53,11 @@ def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blue
     """What the folder is.
 
     prediction: "noise", "velocity" or "sample" instead of what the scheduler's file says. variant: the precision to
-    read where there are several. Raises CheckpointError
-    for parts that are missing or of a class that is not known, and for settings that are not computed here.
+    read where there are several. Raises CheckpointError for parts that are missing or of a class that is not known, and
+    for settings that are not computed here.
     """
     _check_index(folder, read_table(folder / INDEX))
-    config, linear = _understood(folder / "unet", lambda table: unet_config(table))
+    config, linear = _understood(folder / "unet", unet_config)
     family = _family(folder, config)
     check_channels(folder, config)
     schedule, stated = _schedule(folder)
@@ -71,7 +71,7 @@ def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blue
     for name, tokenizer in zip(family.encoders, tokenizers, strict=True):
         parts[name] = _text(folder, name, tokenizer.end, family, variant)
     if family.sizes:
-        _check_sizes(folder, config, parts["text_encoder_2"], family)
+        _check_sizes(folder, parts, family)
     side = read_table(folder / "unet" / "config.json").get("sample_size")
     prediction = prediction or stated
     return Blueprint(
@@ -151,9 +151,8 @@ def _text(folder: Path, name: str, end_token: int, family: Family, variant: str)
     return replace(part, layout=layouts.text.transformers(text_model=nested))
 
 
-def _check_sizes(folder: Path, config: UNetConfig, part: Part, family: Family) -> None:
-    assert isinstance(part.config, TextEncoderConfig)
-    width = sinusoid_width(config, part.config, family.sizes)
+def _check_sizes(folder: Path, parts: dict[str, Part], family: Family) -> None:
+    width = sinusoid_width(parts, family.sizes)
     stated = read_table(folder / "unet" / "config.json").get("addition_time_embed_dim")
     if stated != width:
         raise CheckpointError(

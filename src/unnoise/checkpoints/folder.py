@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from unnoise.checkpoints.building import Unfilled
+from unnoise.checkpoints.building import COMPUTED, Unfilled, check_dtype
 from unnoise.checkpoints.eight_bit import layout, pack, unpack
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import read_header
@@ -18,7 +18,8 @@ from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new
+from unnoise.files import building_folder, check_new, expanded
+from unnoise.networks.hardware import usable
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.networks.unet import UNet, UNetConfig
 from unnoise.process import schedule_from_config
@@ -30,10 +31,12 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
 
     dtype: of the stored weights, for instance torch.float16 for half the size, or torch.int8 for a quarter (with a
     scale for each output channel); None keeps the networks' own.
-    Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not
-    finite.
+    Raises InputError for another dtype, FileError when the folder exists or cannot be written, CheckpointError for
+    weights that are not finite.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
+    if dtype is not None:
+        check_dtype(dtype, (*COMPUTED, torch.int8))
     if model.autoencoder is not None or model.more_text:
         raise InputError(
             "a model folder of ours holds one network and one text encoder, no autoencoder; keep the Stable "
@@ -66,11 +69,15 @@ def load(
     "velocity", "sample") then says what the network predicts where the file tells wrongly.
     dtype: of the networks; None means float32, whatever the file stores. device: where they are put; the CPU
     when None. Every tensor is accounted for. Raises CheckpointError, naming the file and the tensors, for
-    one that is missing, extra, of another shape or not finite, and for a file that differs from its hash.
+    one that is missing, extra, of another shape or not finite, and for a file that differs from its hash; InputError
+    for a dtype or device that there is not.
     """
+    dtype, device = dtype or torch.float32, device or "cpu"
+    check_dtype(dtype)
+    usable(device)
     blueprint = recognise(name_or_path, prediction)
     if blueprint is not None:
-        return blueprint.load(dtype or torch.float32, device or "cpu")
+        return blueprint.load(dtype, device)
     folder = find(name_or_path)
     if prediction is not None:
         raise InputError(
@@ -83,9 +90,9 @@ def load(
         # Without memory for the weights first: nothing is taken before the file has been compared with it.
         check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
-        model = _build(manifest, device or "cpu", dtype or torch.float32, _title(name_or_path, folder))
     except (InputError, TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
+    model = _build(manifest, device, dtype, _title(name_or_path, folder))
     for name, target in _state(model).items():
         target.copy_(tensors[name])
     return model
@@ -146,6 +153,6 @@ def _build(
 
 
 def _title(name_or_path: str | Path, folder: Path) -> str:
-    """What the recipe calls the model: the folder's own name, or the run's for what lies inside a run."""
+    """What the recipe calls the model: the name that was given, without its folders; a run's for what lies in it."""
     given = Path(name_or_path)
-    return given.name or folder.resolve().name
+    return given.name if given.name not in ("", FILE) else folder.resolve().name

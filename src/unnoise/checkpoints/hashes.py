@@ -12,13 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unnoise.checkpoints.header import HEADER_LIMIT
+from unnoise.checkpoints.header import HEADER_LIMIT, PICKLED
 from unnoise.errors import FileError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-WEIGHTS = (".safetensors", ".ckpt", ".pt", ".bin")
+WEIGHTS = (".safetensors", *PICKLED)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DIGITS = 12
 """Digits that recipes keep of a hash, as A1111 does for LoRAs and embeddings."""
@@ -46,8 +46,18 @@ def fits(file: Path, digest: str) -> bool:
 
 
 def weights_in(folder: Path, digest: str) -> Path | None:
-    """The first file of weights below `folder` whose hash begins so; every one may have to be read."""
-    return _first(folder, WEIGHTS, lambda file: fits(file, digest)) if digest else None
+    """The first file of weights below `folder` whose hash begins so; every one may have to be read.
+
+    What cannot be read is passed over.
+    """
+
+    def same(file: Path) -> bool:
+        try:
+            return fits(file, digest)
+        except OSError:
+            return False
+
+    return _first(folder, WEIGHTS, same) if digest else None
 
 
 def picture_in(folder: Path, digest: str) -> Path | None:
@@ -81,7 +91,7 @@ def _both(states: tuple[tuple[Path, int, int], ...]) -> tuple[str, str]:
         with path.open("rb") as file:
             head = file.read(8)
             length = int.from_bytes(head, "little")
-            if 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix == ".safetensors":
+            if 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix.lower() == ".safetensors":
                 whole.update(head + file.read(length))
             else:
                 whole.update(head)

@@ -23,6 +23,9 @@ _AXES = 64  # the most that torch's tensors have; the product of a million sizes
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 BYTES |= {"U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+"""How the names of pickles end."""
+
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 # Beginnings of a file -> what it is instead of a model, and a way on.
@@ -83,7 +86,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     # a header of 0x0280 bytes begins as a pickle does, but its JSON follows
     if begins != b"{" and (head[:4] in _PICKLES or head[:2] in _PICKLES):
         raise CheckpointError(
-            f"'{path}' is a pickled file, which can run code as it is read; only safetensors files are read. "
+            f"'{path}' is a pickled file, which can run code as it is read, and its name is not one of a pickle. "
             "Ask for the model as .safetensors."
         )
     length = int.from_bytes(head, "little")

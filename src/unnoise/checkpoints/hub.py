@@ -45,10 +45,16 @@ class Address:
     def __str__(self) -> str:
         return self.repository + (f"/{self.file}" if self.file else "")
 
+    @property
+    def folder(self) -> str:
+        """What the repository's folder in the cache is called."""
+        return f"models--{self.repository.replace('/', '--')}"
+
     def pinned(self, place: Path) -> str:
         """The name with the commit of what lies at `place` in the cache."""
         parts = place.parts
-        return f"{self}@{parts[parts.index('snapshots') + 1]}" + (f":{self.variant}" if self.variant else "")
+        commit = parts[parts.index(self.folder) + 2]  # models--owner--name/snapshots/commit
+        return f"{self}@{commit}" + (f":{self.variant}" if self.variant else "")
 
 
 def address(name: str | Path) -> Address | None:
@@ -56,7 +62,7 @@ def address(name: str | Path) -> Address | None:
     match = _ADDRESS.fullmatch(name) if isinstance(name, str) else None
     if match is None or ".." in match[0] or re.search(_FILE + "$", match["repository"]):
         return None
-    if Path(name).exists() or Path(match["repository"]).parent.is_dir():
+    if os.path.exists(name) or os.path.isdir(Path(match["repository"]).parent):
         return None
     given = {field: value for field, value in match.groupdict().items() if value is not None}
     return Address(**given)
@@ -72,7 +78,7 @@ def cache() -> Path:
 
 def cached(asked: Address) -> Path | None:
     """The folder (or file) in the cache; None where it is not there whole."""
-    place = cache() / f"models--{asked.repository.replace('/', '--')}"
+    place = cache() / asked.folder
     commit = asked.revision
     if not _COMMIT.fullmatch(commit):
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from pathlib import Path
 
 from unnoise.checkpoints import hub
+from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.manifest import FILE
 from unnoise.checkpoints.needed import INDEX
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import expanded
 
 SHIPPED = Path(__file__).parent / "models"
 
@@ -37,15 +40,15 @@ def find_foreign(name: str | Path) -> Path | None:
     """
     if str(name) in shipped():
         return None
-    path = hub.located(name) or Path(name).expanduser()
-    if path.is_dir():
+    path = hub.located(name) or expanded(name)
+    if os.path.isdir(path):  # pathlib's raises for a name that is too long
         if (path / FILE).is_file():
             return None
         # a run whose result is a folder of another program's form
         return next((place for place in (path, path / "model") if (place / INDEX).is_file()), None)
-    if path.is_file() and path.name == INDEX:
+    if path.name == INDEX and path.is_file():
         return path.parent
-    return path if path.is_file() and path.suffix in (".safetensors", ".ckpt") else None
+    return path if os.path.isfile(path) and path.suffix.lower() in (".safetensors", ".ckpt") else None
 
 
 def is_foreign(name: str | Path) -> bool:
@@ -63,10 +66,10 @@ def find(name: str | Path) -> Path:
     known = shipped()
     if str(name) in known:
         return known[str(name)]
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = expanded(name)
+    if os.path.isdir(path):
         return _in_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.name == FILE:
             return path.parent
         raise CheckpointError(f"'{path}' is {_kind(path)}; {READS}.")
@@ -114,6 +117,6 @@ def _complete(step: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+    if path.suffix.lower() in PICKLED:
         return "a pickled checkpoint"
-    return "a file of weights" if path.suffix == ".safetensors" else "not a model"
+    return "a file of weights" if path.suffix.lower() == ".safetensors" else "not a model"

@@ -98,11 +98,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A JSON table of at most 4 MB. Raises CheckpointError naming the file."""
+    """A JSON table of at most 4 MB, with a byte order mark or without. Raises CheckpointError naming the file."""
     try:
         if path.stat().st_size > _SIZE_LIMIT:
             raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a description is small.")
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

@@ -10,8 +10,6 @@ from typing import Any
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Part
 from unnoise.checkpoints.configs import check_numbers
-from unnoise.checkpoints.diffusers_folder import weight_files
-from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.unet import PictureAdapterConfig, UNetConfig
@@ -28,7 +26,10 @@ def is_adapter(shapes: Shapes) -> bool:
 
 
 def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
-    """Of a folder with this `config.json`. Raises CheckpointError for a kind or size that is not known."""
+    """Of a folder with this `config.json`; its files are not looked for.
+
+    Raises CheckpointError for a kind or size that is not known.
+    """
     kind, widths = table.get("adapter_type", "full_adapter"), table.get("channels", [320, 640, 1280, 1280])
     try:
         check_numbers(table)
@@ -48,7 +49,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
         raise CheckpointError(
             f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}."
         ) from error
-    return Part(config, layouts.picture_adapter.diffusers(), weight_files(folder, ALONE), folder)
+    return Part(config, layouts.picture_adapter.diffusers(), (), folder)
 
 
 def of_file(path: Path, shapes: Shapes) -> Part:

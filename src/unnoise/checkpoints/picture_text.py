@@ -16,7 +16,7 @@ from unnoise.checkpoints.building import Unfilled
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new
+from unnoise.files import building_folder, check_new, expanded
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.text import PromptTokenizer, tokenizer_from_config
@@ -72,7 +72,7 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
 
     Raises CheckpointError, naming the file, for one that is damaged or does not fit its description.
     """
-    folder = shipped_encoders().get(str(name_or_path), Path(name_or_path).expanduser())
+    folder = shipped_encoders().get(str(name_or_path), expanded(name_or_path))
     if not (folder / FILE).is_file():
         known = ", ".join(shipped_encoders()) or "none"
         raise CheckpointError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from unnoise.checkpoints.layouts import Shape
-from unnoise.errors import CheckpointError
+from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.networks.vae import AutoEncoderConfig
@@ -27,8 +26,13 @@ def linear_projection(unet: Shapes) -> bool:
     return all(len(shape) == 2 for name, shape in unet.items() if name.endswith("proj_in.weight"))
 
 
+def text_width(unet: Shapes) -> int:
+    """Of the text that the cross-attention reads, in either layout; 0 without any."""
+    return next((shape[-1] for name, shape in unet.items() if name.endswith(".attn2.to_k.weight")), 0)
+
+
 def unet_config(unet: Shapes) -> UNetConfig:
-    """Of the tensors under `model.diffusion_model.`.
+    """Of the tensors under `model.diffusion_model.`. Raises InputError where they make none.
 
     Nothing in a file tells the number of attention heads; in Stable Diffusion 1, whose projections are
     convolutions, it is 8, and later each head has a width of 64.
@@ -60,7 +64,7 @@ def unet_config(unet: Shapes) -> UNetConfig:
         blocks=blocks[0] if len(set(blocks)) == 1 else tuple(blocks),
         attention=tuple(attention),
         mid_attention=_depth(unet, "middle_block.1."),
-        text_width=_text_width(unet),
+        text_width=text_width(unet),
         pooled_width=unet.get("label_emb.0.0.weight", (0, 0))[1],
         heads=1 if linear else 8,
         head_width=_HEAD if linear else 0,
@@ -68,7 +72,7 @@ def unet_config(unet: Shapes) -> UNetConfig:
 
 
 def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
-    """Of the tensors under `first_stage_model.`; the scale of the latents is not in them."""
+    """Of the tensors under `first_stage_model.`; the scale of the latents is not in them. Raises InputError."""
     levels = _count(vae, "encoder.down.{}.block.0.conv1.weight")
     widths = tuple(_shape(vae, f"encoder.down.{level}.block.0.conv1.weight")[0] for level in range(levels))
     return AutoEncoderConfig(
@@ -83,7 +87,7 @@ def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
 
 
 def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
-    """Of CLIP's tensors as transformers names them, without the leading `text_model.`."""
+    """Of CLIP's tensors as transformers names them, without the leading `text_model.`. Raises InputError."""
     vocabulary, width = _shape(encoder, "embeddings.token_embedding.weight")
     return TextEncoderConfig(
         vocabulary=vocabulary,
@@ -98,7 +102,7 @@ def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
 
 
 def open_clip_config(encoder: Shapes, layers: int, projection: bool) -> TextEncoderConfig:
-    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is."""
+    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is. Raises InputError."""
     vocabulary, width = _shape(encoder, "token_embedding.weight")
     return TextEncoderConfig(
         vocabulary=vocabulary,
@@ -127,15 +131,10 @@ def _depth(unet: Shapes, place: str) -> int:
     return _count(unet, place + "transformer_blocks.{}.norm1.weight")
 
 
-def _text_width(unet: Shapes) -> int:
-    cross = re.compile(r".*\.attn2\.to_k\.weight")
-    return next((shape[-1] for name, shape in unet.items() if cross.fullmatch(name)), 0)
-
-
 def _shape(shapes: Shapes, name: str) -> Shape:
     shape = shapes.get(name, ())
     if len(shape) < 2:
-        raise CheckpointError(
+        raise InputError(
             f"the tensor {name!r} is missing or {list(shape)} in shape; a whole Stable Diffusion model has it. "
             "Fetch the file again."
         )

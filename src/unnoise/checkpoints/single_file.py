@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
-from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
+from unnoise.checkpoints.blueprint import Blueprint, Config, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.kinds import (
     CLIP_L,
@@ -23,7 +23,7 @@ from unnoise.checkpoints.kinds import (
 )
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import Weights, open_weights
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import CheckpointError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.process import DiscreteVP
@@ -48,27 +48,18 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
     """
     weights = open_weights([path])
     shapes = {name: info.shape for name, info in weights.infos.items()}
-    unet = inside(shapes, UNET)
     family = _family(path, shapes)
-    try:
-        rest = _READERS[family.name](path, shapes)
-        config = told.unet_config(unet)
-    except (InputError, IndexError, ValueError, ZeroDivisionError) as error:  # of shapes that no weight has
-        raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
-    check_channels(path, config)
-    prediction = prediction or _prediction(family, config, weights)
-    parts = {"network": _unet_part(path, config, unet), **rest.parts}
-    if family.sizes:
-        _check_sizes(path, parts, family)
+    held = parts_of(path, shapes, family)
+    prediction = prediction or _prediction(family, held.parts["network"].config, weights)
     schedule = DiscreteVP.scaled_linear()
     return Blueprint(
         family=family.name,
-        parts=parts,
-        tokenizers=rest.tokenizers,
-        skips=(family.skip,) * len(rest.tokenizers),
+        parts=held.parts,
+        tokenizers=held.tokenizers,
+        skips=(family.skip,) * len(held.tokenizers),
         schedule=schedule.zero_terminal_snr() if "ztsnr" in shapes else schedule,
         prediction=prediction,
-        unused=f"{UNUSED}|{rest.unused}" if rest.unused else UNUSED,
+        unused=f"{UNUSED}|{held.unused}" if held.unused else UNUSED,
         size=family.size(prediction),
         defaults=family.defaults,
         name=path.stem,
@@ -95,17 +86,33 @@ def _family(path: Path, shapes: Shapes) -> Family:
     )
 
 
+def parts_of(path: Path, shapes: Shapes, family: Family) -> Held:
+    """What a file of these names and shapes is read as. Raises CheckpointError where they make no model."""
+    unet = inside(shapes, UNET)
+    try:
+        rest = _READERS[family.name](path, shapes)
+        config = told.unet_config(unet)
+    except (
+        IndexError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:  # InputError is one; the others are of shapes that no weight has
+        raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
+    check_channels(path, config)
+    layout = layouts.unet.original(config, told.linear_projection(unet), UNET)
+    parts = {"network": Part(config, layout, (path,), path), **rest.parts}
+    if family.sizes:
+        sinusoid_width(parts, family.sizes)
+    return replace(rest, parts=parts)
+
+
 @dataclass(frozen=True, eq=False)
-class _Rest:
-    """All but the UNet. unused: names that the family's files hold beside the common ones."""
+class Held:
+    """The networks of a file. unused: names that the family's files hold beside the common ones."""
 
     parts: dict[str, Part]
     tokenizers: tuple[Tokenizer, ...]
     unused: str = ""
-
-
-def _unet_part(path: Path, config: UNetConfig, unet: Shapes) -> Part:
-    return Part(config, layouts.unet.original(config, told.linear_projection(unet), UNET), (path,), path)
 
 
 def _autoencoder(path: Path, shapes: Shapes, scale: float) -> Part:
@@ -125,15 +132,15 @@ def _open_clip(path: Path, prefix: str, config: TextEncoderConfig) -> Part:
     return Part(config, layouts.text.open_clip(prefix), (path,), path)
 
 
-def _sd1(path: Path, shapes: Shapes) -> _Rest:
+def _sd1(path: Path, shapes: Shapes) -> Held:
     parts = {
         "autoencoder": _autoencoder(path, shapes, 0.18215),
         "text_encoder": _clip(path, shapes, CLIP_L, True),
     }
-    return _Rest(parts, (Tokenizer(),))
+    return Held(parts, (Tokenizer(),))
 
 
-def _sd2(path: Path, shapes: Shapes) -> _Rest:
+def _sd2(path: Path, shapes: Shapes) -> Held:
     """The hidden states are those before the last layer, which files hold (24 layers) or leave out (23)."""
     encoder = inside(shapes, OPEN_CLIP_H)
     held = told.open_clip_layers(encoder)
@@ -144,30 +151,30 @@ def _sd2(path: Path, shapes: Shapes) -> _Rest:
         "text_encoder": _open_clip(path, OPEN_CLIP_H, config),
     }
     unused = rf"cond_stage_model\.model\.transformer\.resblocks\.{layers}\..*" if layers < held else ""
-    return _Rest(parts, (Tokenizer(padding=0),), unused)
+    return Held(parts, (Tokenizer(padding=0),), unused)
 
 
-def _sdxl(path: Path, shapes: Shapes) -> _Rest:
+def _sdxl(path: Path, shapes: Shapes) -> Held:
     rest = _refiner(path, shapes, XL_BIG_G)
     parts = {
         "autoencoder": rest.parts["autoencoder"],
         "text_encoder": _clip(path, shapes, XL_CLIP_L, False),
         "text_encoder_2": rest.parts["text_encoder_2"],
     }
-    return _Rest(parts, (Tokenizer(), *rest.tokenizers))
+    return Held(parts, (Tokenizer(), *rest.tokenizers))
 
 
-def _refiner(path: Path, shapes: Shapes, prefix: str = REFINER_BIG_G) -> _Rest:
+def _refiner(path: Path, shapes: Shapes, prefix: str = REFINER_BIG_G) -> Held:
     encoder = inside(shapes, prefix)
     config = told.open_clip_config(encoder, told.open_clip_layers(encoder), projection=True)
     parts = {
         "autoencoder": _autoencoder(path, shapes, 0.13025),
         "text_encoder_2": _open_clip(path, prefix, config),
     }
-    return _Rest(parts, (Tokenizer(padding=0),))
+    return Held(parts, (Tokenizer(padding=0),))
 
 
-_READERS: dict[str, Callable[[Path, Shapes], _Rest]] = {
+_READERS: dict[str, Callable[[Path, Shapes], Held]] = {
     SD1.name: _sd1,
     SD2.name: _sd2,
     SDXL.name: _sdxl,
@@ -175,17 +182,7 @@ _READERS: dict[str, Callable[[Path, Shapes], _Rest]] = {
 }
 
 
-def _check_sizes(path: Path, parts: dict[str, Part], family: Family) -> None:
-    network, encoder = parts["network"].config, parts["text_encoder_2"].config
-    assert isinstance(network, UNetConfig)
-    assert isinstance(encoder, TextEncoderConfig)
-    try:
-        sinusoid_width(network, encoder, family.sizes)
-    except InputError as error:
-        raise CheckpointError(f"'{path}': {error}") from error
-
-
-def _prediction(family: Family, config: UNetConfig, weights: Weights) -> str:
+def _prediction(family: Family, config: Config, weights: Weights) -> str:
     """What the network was trained to say: by the file's own word, else by how its kind is known to look."""
     stated = weights.metadata.get("modelspec.prediction_type", "")
     if stated in ("v", "epsilon"):
@@ -194,6 +191,7 @@ def _prediction(family: Family, config: UNetConfig, weights: Weights) -> str:
         return "velocity"
     if family is not SD2:
         return "noise"
+    assert isinstance(config, UNetConfig)
     # Stable Diffusion 2's two kinds have the same names and shapes; ComfyUI parts them by the spread of this bias.
     last = sum(config.blocks_at(level) + 1 for level in range(len(config.widths))) - 1
     name = f"{UNET}output_blocks.{last}.1.transformer_blocks.0.norm1.bias"

@@ -1,7 +1,11 @@
-"""What a file says of itself: a model folder, a safetensors file, or a picture with its recipe. Torch-free."""
+"""What a file says of itself: a model folder, a file of weights, or a picture with its recipe.
+
+Torch is needed for models of other programs and for pickles alone.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,11 +16,12 @@ from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import sha256_of
-from unnoise.checkpoints.header import BYTES, Header, read_header
+from unnoise.checkpoints.header import BYTES, PICKLED, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
 from unnoise.checkpoints.locations import find, find_foreign, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
 from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import expanded
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -53,21 +58,22 @@ class Summary:
 
 
 def inspect(path: str | Path) -> Summary:
-    """What a shipped model's name, a model folder, a run, a checkpoint, a .safetensors file or a picture says.
+    """What a shipped model's name, a model folder, a run, a checkpoint, a file of weights or a picture says.
 
     path: may be an address of the hub (see `hub.Address`), which is fetched where it is not in the cache. Raises
     FileError when there is no such file, or it is none of these.
     """
-    place = hub.located(path) or Path(path).expanduser()
-    if place.is_dir() and find_foreign(place) is not None:
+    place = hub.located(path) or expanded(path)
+    folder = os.path.isdir(place)
+    if folder and find_foreign(place) is not None:
         return _folder(place)
-    if place.is_dir() or str(path) in shipped() or place.name == FILE:
+    if folder or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
-    if not place.exists():
-        raise FileError(f"there is no file '{place}'; give a model, a .safetensors file or a PNG picture.")
+    if not os.path.exists(place):
+        raise FileError(f"there is no file '{place}'; give a model, a file of weights or a PNG picture.")
     if _begins(place).startswith(_PICTURES):
         return _picture(place)
-    header = read_header(place)
+    header = _header(place)
     if is_original(header.tensors):
         return _single_file(place, header)
     found = _adapter(header)
@@ -76,6 +82,16 @@ def inspect(path: str | Path) -> Summary:
     summary = _weights(place, header)
     what = other(header.tensors)
     return summary if what is None else replace(summary, details={"what": what, **summary.details})
+
+
+def _header(path: Path) -> Header:
+    """Of a pickle as of a safetensors file; torch reads that, nothing but tensors."""
+    if path.suffix.lower() not in PICKLED:
+        return read_header(path)
+    from unnoise.checkpoints.weights import open_weights
+
+    found = open_weights([path])
+    return Header(found.infos, dict(found.metadata))
 
 
 def _begins(path: Path) -> bytes:
@@ -150,7 +166,8 @@ def _recognised(path: Path) -> dict[str, Any]:
 
     try:
         found = recognise(path)
-        assert found is not None
+        if found is None:
+            return {"problem": f"'{path}' is no model by its name's ending; let it end in .safetensors."}
         found.check()
     except CheckpointError as error:
         return {"problem": str(error)}
@@ -158,7 +175,7 @@ def _recognised(path: Path) -> dict[str, Any]:
 
 
 def _by_width(counts: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: -BYTES[item[0]]))
+    return dict(sorted(counts.items(), key=lambda item: -BYTES.get(item[0], 0)))
 
 
 def _picture(path: Path) -> Summary:

@@ -13,7 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.header import Header, some, unlike
 from unnoise.errors import CheckpointError
 
-_FLOATS = ("F32", "F16", "BF16")
+_FLOATS = ("F64", "F32", "F16", "BF16")
 _WHOLE = ("I8",)
 
 

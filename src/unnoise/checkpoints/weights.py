@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unnoise.checkpoints.header import TensorInfo, read_header
+from unnoise.checkpoints.header import PICKLED, TensorInfo, read_header
 from unnoise.errors import CheckpointError
 
 DTYPES = {
@@ -62,7 +62,7 @@ def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def open_weights(paths: Iterable[Path]) -> Weights:
-    """The tensors of these .safetensors files, or of one .ckpt.
+    """The tensors of these files: safetensors, or pickles by their names' ending.
 
     Raises CheckpointError for a file that is damaged, for a name that stands in two of them, and for a pickle
     that holds more than tensors.
@@ -70,7 +70,7 @@ def open_weights(paths: Iterable[Path]) -> Weights:
     merged = Weights({}, lambda name: homes[name].take(name))
     homes: dict[str, Weights] = {}
     for path in paths:
-        one = _unpickled(path) if path.suffix in (".ckpt", ".pt", ".pth", ".bin") else _mapped(path)
+        one = _unpickled(path) if path.suffix.lower() in PICKLED else _mapped(path)
         for name, info in one.infos.items():
             if name in homes:
                 raise CheckpointError(f"'{path}' holds {name!r}, and so does another file of the model.")
@@ -115,11 +115,14 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 def _unpickled(path: Path) -> Weights:
     content = unpickled(path)
-    table = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    inner = content if isinstance(content, Mapping) else {}
+    table = inner.get(
+        "state_dict", inner.get("string_to_param", content)
+    )  # of a model; of an embedding of A1111
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)
-    names = {dtype: name for name, dtype in DTYPES.items()}
+    names = {dtype: name for name, dtype in (DTYPES | _COUNTERS).items()}
     infos = {
         name: TensorInfo(names.get(value.dtype, str(value.dtype)), tuple(value.shape), 0, value.nbytes)
         for name, value in tensors.items()

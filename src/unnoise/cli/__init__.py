@@ -15,6 +15,9 @@ from unnoise.errors import InputError, UnnoiseError
 
 __all__ = ["main"]
 
+_FULL = ("out of memory", "DefaultCPUAllocator")
+"""What torch says without memory: of cards it has a class for that, of the processor nothing but its words."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
@@ -24,22 +27,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()  # a reader that has gone away shows here, not as a traceback at exit
         return status
-    except (Refused, UnnoiseError) as error:
-        return _failed(error, 2 if isinstance(error, Refused | InputError) else 1)
-    except MemoryError:
-        return _failed("out of memory; ask for fewer or smaller pictures.", 1)
     except KeyboardInterrupt:
         return _failed("stopped; what was saved before is whole.", 130, "unnoise: ")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RuntimeError as error:
-        if "home directory" not in str(error):  # as pathlib says it
+    except (Refused, UnnoiseError, MemoryError, RuntimeError, OSError) as error:
+        told = _told(error)
+        if told is None:
             raise
-        return _failed("'~NAME' begins a path, and there is no user NAME here; give the whole path.", 2)
-    except OSError as error:
-        where = "" if error.filename is None else f"'{error.filename}': "
-        return _failed(f"{where}{error.strerror or error}; choose another file or folder.", 1)
+        return _failed(*told)
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """The sentence and the exit status of an error that a person can mend; None for a fault of ours."""
+    match error:
+        case Refused() | InputError():
+            return str(error), 2
+        case UnnoiseError():
+            return str(error), 1
+        case OSError():
+            where = "" if error.filename is None else f"'{error.filename}': "
+            return f"{where}{error.strerror or error}; choose another file or folder.", 1
+    full = isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
+    return ("out of memory; ask for fewer or smaller pictures at once.", 1) if full else None
 
 
 def _make_writable() -> None:
@@ -52,7 +63,7 @@ def _make_writable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _failed(error: object, status: int, lead: str = "unnoise: error: ") -> int:
-    sentence = " ".join(str(error).split())
+def _failed(sentence: str, status: int, lead: str = "unnoise: error: ") -> int:
+    sentence = " ".join(sentence.split())
     sys.stderr.write(f"{lead}{sentence}\n")
     return status

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number
+from unnoise.cli.values import maybe, number, path
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ def add_lora(command: parser.Parser) -> None:
 def refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
     """The model that is to end the run, and the share of times after which. Raises InputError for a share alone."""
     share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
+    if share in (0.0, 1.0):
+        raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
     if arguments.refiner is None:
         if share is not None:
             raise InputError("--refine-from is given without --refiner; give both, or neither.")
@@ -112,24 +113,35 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
             "FOLDER, or remove the tag."
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
-    return [replace(one, file=one.find(arguments.lora_dir)) for one in asked]
+    folder = maybe(path, "--lora-dir", arguments.lora_dir)
+    return [replace(one, file=one.find(folder)) for one in asked]
 
 
 def folders(arguments: argparse.Namespace) -> dict[str, Any]:
     """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
-    return {name: getattr(arguments, name) for name in ("lora_dir", "embedding_dir", "control_dir")}
+    return {
+        name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
+        for name in ("lora_dir", "embedding_dir", "control_dir")
+    }
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
     """Files of embeddings, and the word that was chosen for each. Raises FileError for one that is not there."""
-    pairs = [text.partition("=") for text in arguments.embedding]
-    _there("--embedding", [file for file, _, _ in pairs], "an embedding's file")
-    return [(file, word or None) for file, _, word in pairs]
+    pairs = [_file_and_word(text) for text in arguments.embedding]
+    _there("--embedding", [file for file, _ in pairs], "an embedding's file")
+    return pairs
+
+
+def _file_and_word(text: str) -> tuple[str, str | None]:
+    file, sign, word = text.rpartition("=")
+    if not sign or path("--embedding", text).is_file():  # a file's name may hold the sign
+        return text, None
+    return file, word or None
 
 
 def _there(flag: str, files: Sequence[str], wanted: str) -> None:
     for file in files:
-        if not Path(file).expanduser().is_file():
+        if not path(flag, file).is_file():
             raise FileError(f"{flag} is '{file}', and there is no such file; give {wanted}.")
 
 
@@ -157,11 +169,12 @@ def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float
 
 
 def _range(text: str) -> tuple[float, float]:
-    start, _, end = text.partition("-")
-    return (
-        number("--control-range", start, 0, 1, 0),
-        number("--control-range", end or "1", 0, 1, 0.8),
-    )
+    first, _, last = text.partition("-")
+    start = number("--control-range", first, 0, 1, 0)
+    end = number("--control-range", last or "1", 0, 1, 0.8)
+    if not start < end:
+        raise InputError(f"--control-range is {text}; give the lower share first, for example 0-0.8.")
+    return start, end
 
 
 def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[LoraTag]) -> TextToImage:

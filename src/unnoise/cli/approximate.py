@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
-from unnoise.cli.values import maybe, number, whole
+from unnoise.cli.values import choice, maybe, number, whole
 from unnoise.errors import InputError
 
 
@@ -31,9 +31,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def engine(arguments: argparse.Namespace) -> str:
     """The engine's name. Raises InputError for another, or one that is not installed."""
-    name: str = arguments.engine
-    if name not in ("torch", "openvino"):
-        raise InputError(f"--engine is '{name[:40]}'; give torch or openvino.")
+    name = choice("--engine", arguments.engine, ("torch", "openvino"))
     if name != "torch" and not _installed(name):
         raise InputError(
             f"--engine {name} needs a package that is not installed; pip install 'unnoise[{name}]'."

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
-from unnoise.cli.values import maybe, number, size, whole
+from unnoise.cli.values import choice, maybe, number, path, size, whole, word
 from unnoise.errors import InputError
 
 _DEFAULT_MODEL = "emoji"
+# As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
+PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
+STARTS = ("torch", "cuda")
 
 
 @dataclass(frozen=True)
@@ -132,18 +135,19 @@ def _more_spellings(command: parser.Parser) -> None:
 def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
     from unnoise import checkpoints
+    from unnoise.text.prompts import STYLES
 
     many.check(arguments)
-    source = arguments.source and Path(arguments.source).expanduser()
-    model = again.model_of(source, arguments.model) if source else arguments.model or _DEFAULT_MODEL
+    source, model = maybe(path, "--from", arguments.source), maybe(word, "--model", arguments.model)
+    model = (model or _DEFAULT_MODEL) if source is None else again.model_of(source, model)
     options: dict[str, Any] = {
         "negative": arguments.negative,
         "steps": maybe(whole, "--steps", arguments.steps, 1, 1000, 20),
         "guidance": maybe(number, "--guidance", arguments.guidance, 0, 100, 2),
         "scheduler": arguments.scheduler,
-        "compat": arguments.compat,
-        "prompt_style": arguments.prompt_style,
-        "noise": arguments.noise,
+        "compat": maybe(choice, "--compat", arguments.compat, PROGRAMS),
+        "prompt_style": maybe(choice, "--prompt-style", arguments.prompt_style, STYLES),
+        "noise": maybe(choice, "--noise", arguments.noise, STARTS),
         "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
         "cache": approximate.cache(arguments),
         "seed": _seed(arguments.seed),
@@ -154,11 +158,11 @@ def request(arguments: argparse.Namespace) -> Request:
         prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
         model=model,
         source=source,
-        output=Path(arguments.output).expanduser(),
+        output=path("--output", arguments.output),
         options=options,
         show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
-        frames=arguments.frames and Path(arguments.frames).expanduser(),
-        animate=arguments.animate and Path(arguments.animate).expanduser(),
+        frames=maybe(path, "--frames", arguments.frames),
+        animate=maybe(path, "--animate", arguments.animate),
         enlarge=whole("--enlarge", arguments.enlarge, 1, 64, 16),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),

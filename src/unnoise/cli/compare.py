@@ -6,9 +6,8 @@ import argparse
 import json
 import sys
 from functools import partial
-from pathlib import Path
 
-from unnoise.cli import features, outputs, parser, values
+from unnoise.cli import card, features, outputs, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -72,24 +71,27 @@ def run(arguments: argparse.Namespace) -> int:
     seed = values.whole("--seed", arguments.seed, 0, 2**62, 0)
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     schedulers = [name.strip() for name in arguments.schedulers.split(",") if name.strip()]
-    out = Path(arguments.out).expanduser()
+    out = values.path("--out", arguments.out)
+    data = values.maybe(values.path, "--data", arguments.data)
     if out.is_file():
         raise InputError(f"--out is '{out}', a file; give a folder.")
     outputs.check_output("--out", out / "report.html", (".html",))
     from unnoise import evaluation, pipelines
+    from unnoise.schedulers import names
 
-    pipe = pipelines.load(arguments.model)
+    for name in schedulers:  # an unknown one is refused before a model is loaded
+        names.get(name)
+    pipe = pipelines.load(values.word("MODEL", arguments.model))
     fit_threads(pipe.model)
     real = None
-    if arguments.data is not None:
-        real = evaluation.read_folder(Path(arguments.data).expanduser(), pipe.model.shape).pixels
+    if data is not None:
+        real = evaluation.read_folder(data, pipe.model.shape).pixels
     encoding = None if arguments.features is None else features.encoding(arguments.features)
-    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
     encoder = arguments.encoder or pipe.model.card.get("encoder")
     with Telling("comparing", arguments.json) as telling:
         report = evaluation.compare(
             pipe,
-            prompts if pipe.model.text_encoder is not None else ("",),
+            card.prompts(pipe.model, arguments.prompt),
             schedulers=schedulers,
             steps=steps,
             count=count,

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from unnoise.cli import adapting, parser
-from unnoise.cli.values import number
+from unnoise.cli.values import number, path, word
 from unnoise.errors import InputError
 
 
@@ -37,18 +36,19 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
+    source, destination = word("SOURCE", arguments.source), path("DESTINATION", arguments.destination)
     loras = adapting.loras(arguments)
     if arguments.profile is None:
         from unnoise.checkpoints import convert
 
-        path = convert(arguments.source, arguments.destination, arguments.prediction, loras)
+        written = convert(source, destination, arguments.prediction, loras)
     else:
         if loras or arguments.prediction:
             raise InputError("--profile is of a run of unnoise's own; leave --lora and --prediction out.")
         deviation = number("--profile", arguments.profile, 1e-4, 0.288, 0.1)
         from unnoise.training import profiles
 
-        path = profiles.export(Path(arguments.source), deviation, Path(arguments.destination))
-    told = json.dumps({"path": str(path)}) if arguments.json else f"saved {path}"
+        written = profiles.export(path("SOURCE", source), deviation, destination)
+    told = json.dumps({"path": str(written)}) if arguments.json else f"saved {written}"
     sys.stdout.write(told + "\n")
     return 0

@@ -108,9 +108,8 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run_likelihood(arguments: argparse.Namespace) -> int:
     """Run `evaluate likelihood`; returns its exit status."""
-    methods: tuple[Any, ...] = tuple(_METHODS) if arguments.method == "all" else (arguments.method,)
-    if methods[0] not in _METHODS:
-        raise InputError(f"--method is {arguments.method}; give one of {', '.join(_METHODS)}, or all.")
+    method = values.choice("--method", arguments.method, (*_METHODS, "all"))
+    methods: tuple[Any, ...] = tuple(_METHODS) if method == "all" else (method,)
     options: dict[str, Any] = {
         "steps": values.maybe(values.whole, "--steps", arguments.steps, 2, 1_000_000, 100),
         "calls": values.maybe(_count, "--calls", arguments.calls),
@@ -120,20 +119,23 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
     probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
     limit = values.maybe(_count, "--limit", arguments.limit)
+    data, source = values.path("DATA", arguments.data), values.maybe(values.path, "--train", arguments.train)
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
+    if fitted and source is None:
+        raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
     from unnoise import checkpoints, evaluation
 
-    model = checkpoints.load(arguments.model)
+    model = checkpoints.load(values.word("MODEL", arguments.model))
     fit_threads(model)
     shape, space = _seen(model)
-    found = evaluation.read_folder(Path(arguments.data).expanduser(), shape, limit)
-    heard = _conditioning(model, found.paths, Path(arguments.data), not arguments.no_captions)
+    found = evaluation.read_folder(data, shape, limit)
+    heard = _conditioning(model, found.paths, data, not arguments.no_captions)
     flow = evaluation.Flow(tolerance=tolerance, probes=probes)
-    train = _training(arguments, shape)
+    train = None if source is None else evaluation.read_folder(source, shape)
     diffuser = model.diffuser
-    if fitted and train is not None:
+    if fitted and source is not None and train is not None:
         sample = train.spread(fitted)
-        told = _conditioning(model, sample.paths, Path(arguments.train), not arguments.no_captions)
+        told = _conditioning(model, sample.paths, source, not arguments.no_captions)
         diffuser.variance = evaluation.fitted_variance(diffuser, _floats(model, sample), conditioning=told)
     images = found.pixels if space == "pixels" else _floats(model, found)
     results = []
@@ -181,16 +183,6 @@ def _floats(model: Model, folder: Folder) -> Tensor:
         return encode(model, folder.pixels.float() / 127.5 - 1.0).clone()
 
 
-def _training(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Folder | None:
-    if arguments.train is None:
-        if arguments.fit_variance:
-            raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
-        return None
-    from unnoise import evaluation
-
-    return evaluation.read_folder(Path(arguments.train).expanduser(), shape)
-
-
 def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool) -> dict[str, Tensor]:
     """What the network is told of each picture: its first caption, or the empty prompt."""
     if not model.towers:
@@ -224,13 +216,11 @@ def run_distance(arguments: argparse.Namespace) -> int:
     neighbours = values.whole("--neighbours", arguments.neighbours, 1, 1000, 5)
     resamples = values.whole("--resamples", arguments.resamples, 0, 100_000, 40)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0)
+    pair = values.path("REAL", arguments.real), values.path("MADE", arguments.made)
     from unnoise import evaluation
 
     encoding = features.encoding(arguments.features)
-    (real, names, name), (made, own, _) = (
-        _features(Path(text).expanduser(), encoding, limit, arguments.json)
-        for text in (arguments.real, arguments.made)
-    )
+    (real, names, name), (made, own, _) = (_features(path, encoding, limit, arguments.json) for path in pair)
     with Telling("intervals", arguments.json) as telling:
         found = evaluation.distance(
             real,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unnoise.cli.values import path
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def encoding(text: str) -> Encoding:
             f"encoder {judge.name}, of",
             f", brought to {side}x{side} by area-aware bilinear resizing",
         )
-    if Path(text).expanduser().exists() or Path(text).suffix:
+    file = path("--features", text)
+    if file.exists() or file.suffix:
         encoder = evaluation.load_encoder(text)
         return Encoding(encoder, f"{encoder.name}, of")
     return _of_function(text)
@@ -62,7 +63,7 @@ def _of_function(text: str) -> Encoding:
     module, _, name = text.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a module of no package
         raise InputError(
             f"--features is {text}; give pixels, an encoder's file or folder, or MODULE:FUNCTION ({error})."
         ) from None

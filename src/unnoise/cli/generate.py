@@ -16,7 +16,6 @@ from unnoise.cli import adapting, again, asking, cluster, many, outputs, parser,
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
 from unnoise.cli.watch import Watch
-from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
@@ -34,25 +33,42 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def _tags(asked: Request) -> tuple[LoraTag, ...]:
     """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
-    from unnoise.text.prompts import STYLES, Prompt
+    from unnoise.text.prompts import Prompt
 
     style = asked.options["prompt_style"] or "a1111"
-    if style not in STYLES:
-        raise InputError(f"--prompt-style is '{style}'; give one of {', '.join(STYLES)}.")
     Prompt.read(asked.options["negative"] or "", style, negative=True)
     return Prompt.read(asked.prompt or "", style).loras
 
 
 def _check_known(asked: Request) -> None:
-    """Refuse what would be refused once a large model is loaded: a file that is no picture, a scheduler's name."""
+    """Refuse what would be refused once a large model is loaded: what is no picture, scheduler, guidance or size."""
     from unnoise import images
 
+    if asked.variant.guidance_rule:
+        from unnoise.pipelines.combining import from_text
+
+        from_text(1.0, asked.variant.guidance_rule)
     for path in asked.variant.pictures.values():
         images.read_size(path)
     if asked.options["scheduler"] is not None:
         from unnoise.schedulers import names
 
         names.get(asked.options["scheduler"], asked.options["compat"])
+    _check_size(asked)
+
+
+def _check_size(asked: Request) -> None:
+    """Of a model of another program, whose files are asked; ours is loaded as soon as that."""
+    sides = {name: asked.options[name] for name in ("width", "height") if asked.options[name] is not None}
+    if not sides:
+        return
+    from unnoise.checkpoints import recognise
+    from unnoise.pipelines.request import side
+
+    blueprint = recognise(asked.model)
+    if blueprint is not None:
+        for name, value in sides.items():
+            side(name, value, blueprint.factor)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     adapting.controls(arguments)
     adapting.refiner(arguments)
     _check_known(asked)
-    if arguments.prompts:
+    if arguments.prompts is not None:
         return _many(asked, arguments)
     begun = time.monotonic()
     pipe = _loaded(asked, arguments)
@@ -122,7 +138,9 @@ def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
-    return adapting.adapted(load(asked.model, engine=asked.engine), arguments, _tags(asked))
+    pipe = load(asked.model, engine=asked.engine)
+    variants.check_kind(pipe.model, asked.variant)
+    return adapting.adapted(pipe, arguments, _tags(asked))
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:

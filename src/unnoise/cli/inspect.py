@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import parser
+from unnoise.cli import parser, values
 
 if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, .safetensors file, OWNER/NAME on the hub, "
+        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, "
         "or PNG picture",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     from unnoise.checkpoints import inspect
 
-    summary = inspect(arguments.file)
+    summary = inspect(values.word("FILE", arguments.file))
     if arguments.json:
         sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
         return 0

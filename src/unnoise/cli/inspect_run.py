@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from unnoise.cli import outputs, parser, values
 
@@ -35,12 +34,15 @@ def run(arguments: argparse.Namespace) -> int:
     steps = values.maybe(values.whole, "--steps", arguments.steps, 1, 1000, 20)
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
-    path = Path(arguments.output).expanduser()
+    path = values.path("--output", arguments.output)
     path = path if path.suffix else path / "run.html"
     outputs.check_output("--output", path, (".html",))
     from unnoise import evaluation, pipelines
+    from unnoise.schedulers import names
 
-    pipe = pipelines.load(arguments.model)
+    if arguments.scheduler is not None:
+        names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
+    pipe = pipelines.load(values.word("--model", arguments.model))
     seen = evaluation.inspect_run(
         pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unnoise.cli import requests, variants
+from unnoise.cli import requests, values, variants
 from unnoise.cli.progress import Progress
 from unnoise.errors import FileError, InputError
 
@@ -49,14 +49,14 @@ def check(arguments: argparse.Namespace) -> None:
                     f"--{name} parts the rows of a file of prompts; give --prompts FILE as well."
                 )
         return
-    folder = Path(arguments.output)
+    folder = values.path("--output", arguments.output)
     packed = arguments.ray is not None and folder.suffix == ".parquet"
     faults = {
         "--prompts and a prompt are both given; give one of the two.": arguments.words or arguments.prompt,
         "--count is of one prompt; with --prompts write a row for each picture.": arguments.count != "1",
         "--no-metadata leaves out the recipe by which --prompts knows a picture.": arguments.no_metadata,
-        f"--output is '{folder}'; with --prompts give a folder.": (folder.suffix and not packed)
-        or folder.is_file(),
+        f"--output is '{folder}'; with --prompts give a folder.": folder.is_file()
+        or (folder.suffix and not packed and not folder.is_dir()),
     }
     for name in _ALONE:
         option = "from" if name == "source" else name.replace("_", "-")
@@ -76,7 +76,7 @@ def jobs(path: str, shard: str | None, seed: int | None) -> list[requests.Row]:
     place, parts = requests.shard(shard)
     seen: Counter[str] = Counter()
     found = []
-    for row in requests.read(Path(path).expanduser()):
+    for row in requests.read(values.path("--prompts", path)):
         words = json.dumps(row, sort_keys=True)
         found.append({"seed": (seed or 0) + seen[words], **row})
         seen[words] += 1

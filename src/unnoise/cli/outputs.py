@@ -42,12 +42,13 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
 def candidates(path: Path, seed: int) -> Iterator[Path]:
     """Names for one more picture, the preferred one first, without end.
 
-    A name with a counter (%d, %03d) counts from 1. A file is itself, then name-2, name-3. A folder gets the
-    number after its highest, and the seed: 00001-7.png.
+    A name with a counter (%d, %03d) counts from 1, and ends in .png where it has no ending. A file is itself, then
+    name-2, name-3. A folder gets the number after its highest, and the seed: 00001-7.png.
     """
     counter = _COUNTER.search(path.name)
     if counter:
         before, after = path.name[: counter.start()], path.name[counter.end() :]
+        after += "" if path.suffix else ".png"
         yield from (path.with_name(before + counter[0] % place + after) for place in itertools.count(1))
     elif path.suffix and not path.is_dir():
         yield path

@@ -14,13 +14,19 @@ from unnoise.errors import FileError, InputError
 
 Row = dict[str, Any]
 
+
+def _whole(name: str, text: str, low: int, high: int, example: int) -> int:
+    """As `whole`; "7.0" too, which pandas makes of a column of whole numbers where one is missing."""
+    return whole(name, text.removesuffix(".0"), low, high, example)
+
+
 # Column -> how its text is checked; the others are taken as they are.
 _CHECKS: dict[str, Callable[[str, str], object]] = {
-    "seed": lambda name, text: whole(name, text, 0, 2**63 - 257, 7),
-    "steps": lambda name, text: whole(name, text, 1, 1000, 20),
+    "seed": lambda name, text: _whole(name, text, 0, 2**63 - 257, 7),
+    "steps": lambda name, text: _whole(name, text, 1, 1000, 20),
     "guidance": lambda name, text: number(name, text, 0, 100, 2),
-    "width": lambda name, text: whole(name, text, 1, 4096, 32),
-    "height": lambda name, text: whole(name, text, 1, 4096, 32),
+    "width": lambda name, text: _whole(name, text, 1, 4096, 32),
+    "height": lambda name, text: _whole(name, text, 1, 4096, 32),
 }
 COLUMNS = ("prompt", "negative", "scheduler", *_CHECKS)
 
@@ -61,22 +67,32 @@ def shard(text: str | None) -> tuple[int, int]:
 def _content(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"cannot read '{path}' as UTF-8 text: {error}. Give a file of prompts.") from error
+    except OSError as error:
+        raise FileError(f"cannot read '{path}': {error.strerror}. Give a file of prompts.") from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"'{path}' is not UTF-8 text ({error}). Save it as UTF-8.") from error
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a text, without their ends: not `splitlines`, for which letters within a prompt end a line too (U+2028)."""
+    return _content(path).split("\n")
 
 
 def _text(path: Path) -> list[Row]:
-    return [{"prompt": line.strip()} for line in _content(path).splitlines() if line.strip()]
+    return [{"prompt": line.strip()} for line in _lines(path) if line.strip()]
 
 
 def _csv(path: Path) -> list[Row]:
     reader = csv.DictReader(io.StringIO(_content(path), newline=""), strict=True)
     try:
-        table = list(reader)
+        names, table = reader.fieldnames or (), list(reader)
     except csv.Error as error:  # such as a quote left open, which takes in the rows that follow
         raise InputError(
             f"'{path}', line {reader.line_num}: {error}; close each quote, and double one within a quoted text."
         ) from error
+    twice = next((name for name in names if list(names).count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"'{path}' has two columns '{twice}'; leave one out.")
     for place, row in enumerate(table, 1):
         if None in row:
             raise InputError(
@@ -87,7 +103,7 @@ def _csv(path: Path) -> list[Row]:
 
 def _jsonl(path: Path) -> list[Row]:
     rows = []
-    for place, line in enumerate(_content(path).splitlines(), 1):
+    for place, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:

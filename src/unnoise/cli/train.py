@@ -127,16 +127,17 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
             read(flag, text)
             changes.append(f"{setting}=[{text}]" if setting == _WIDTHS else f"{setting}={text}")
     changes += ["data.strict=true"] * arguments.strict + ["run.shard=true"] * arguments.shard + arguments.set
-    own = Path(arguments.out) / run_folder.CONFIG
+    out = values.path("--out", arguments.out)
+    own = out / run_folder.CONFIG
     if arguments.config is not None:
-        base = settings.read(arguments.config)
+        base = settings.read(values.path("--config", arguments.config))
     elif arguments.resume and own.is_file():
         base = settings.read(own)
     else:
         base = TrainConfig()
     asked = settings.override(base, changes)
     _check_base(asked, changes)
-    agreed: TrainConfig = run_folder.agree(Path(arguments.out), asked, arguments.resume)
+    agreed: TrainConfig = run_folder.agree(out, asked, arguments.resume)
     return agreed
 
 
@@ -167,8 +168,7 @@ def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    data = Path(values.word("DATA", arguments.data)).expanduser()  # "" would be the folder that one stands in
-    out = Path(arguments.out).expanduser()
+    data, out = values.path("DATA", arguments.data), values.path("--out", arguments.out)
     asked = config(arguments)
     check_folder(data)
     outputs.check_output("--out", out / "run", ())

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unnoise.cli import outputs, parser, values
+from unnoise.cli import card, outputs, parser, values
 from unnoise.cli.telling import Telling
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -64,16 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     out = _out(arguments, steps)
     from unnoise import evaluation, pipelines
-    from unnoise.schedulers import tuned
+    from unnoise.schedulers import names, tuned
 
+    names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     start = tuned.read(out) if arguments.resume else None
     pipe = pipelines.load(arguments.model)
     fit_threads(pipe.model)
-    prompts = tuple(arguments.prompt or pipe.model.card.get("prompts", ()) or ("",))
     with Telling("tuning", arguments.json) as telling:
         made = evaluation.tune(
             pipe,
-            prompts if pipe.model.text_encoder is not None else ("",),
+            card.prompts(pipe.model, arguments.prompt),
             steps=steps,
             guidance=guidance,
             scheduler=arguments.scheduler,
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _out(arguments: argparse.Namespace, steps: int) -> Path:
-    name = Path(arguments.model).expanduser().resolve().name if arguments.model else "model"
-    out = Path(arguments.out or f"{name.removesuffix('.safetensors')}-{steps}.json").expanduser()
+    name = values.path("MODEL", arguments.model).resolve().name.removesuffix(".safetensors")
+    out = Path(f"{name}-{steps}.json") if arguments.out is None else values.path("--out", arguments.out)
     outputs.check_output("--out", out, (".json",))
     if out.is_dir() or not out.suffix:
         raise InputError(f"--out is '{out}'; give the name of a file that ends in .json.")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TypeVar
 
 from unnoise.errors import InputError
+from unnoise.files import expanded
 
 Value = TypeVar("Value")
 
 
-def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: float) -> Value | None:
+def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: object) -> Value | None:
     """What `read` makes of an option's text; None where the option was not given."""
     return None if text is None else read(flag, text, *limits)
 
@@ -51,11 +53,23 @@ def size(flag: str, text: str) -> tuple[int, int]:
     return width, height
 
 
-def word(flag: str, text: str) -> str:
-    """A name or a path."""
-    if not text.strip():
-        raise InputError(f"{flag} is empty; give a name or a path, for example digits.")
+def choice(flag: str, text: str, known: Collection[str]) -> str:
+    """One of these words."""
+    if text not in known:
+        raise InputError(f"{flag} is {_shown(text)}; give one of {', '.join(known)}.")
     return text
+
+
+def word(flag: str, text: str) -> str:
+    """A word, a name or a path. An empty one is most often a shell's variable that is not set."""
+    if not text.strip():
+        raise InputError(f"{flag} is empty; give a word, a name or a path.")
+    return text
+
+
+def path(flag: str, text: str) -> Path:
+    """A path, its ~ put in full. One that is empty would be the folder that one stands in, and is refused."""
+    return expanded(word(flag, text))
 
 
 def widths(flag: str, text: str) -> tuple[int, ...]:

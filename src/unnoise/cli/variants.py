@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number, whole
+from unnoise.cli.values import choice, maybe, number, path, whole
 from unnoise.errors import FileError, InputError
 
 if TYPE_CHECKING:
+    from unnoise.checkpoints import Model
     from unnoise.pipelines import Denoising, Repeat, TextToImage, TwoPasses
 
 _PICTURES = ("init", "mask")
@@ -107,7 +108,7 @@ def read(arguments: argparse.Namespace) -> Asked:
         "scale": maybe(number, "--hires-scale", arguments.hires_scale, 1, 8, 2),
         "second_steps": maybe(whole, "--hires-steps", arguments.hires_steps, 1, 1000, 20),
         "second_strength": maybe(number, "--hires-strength", arguments.hires_strength, 0, 1, 0.7),
-        "enlarge": maybe(_way, "--hires-in", arguments.hires_in),
+        "enlarge": maybe(choice, "--hires-in", arguments.hires_in, ("latents", "pixels")),
     }
     return Asked(
         pictures=given,
@@ -121,14 +122,14 @@ def read(arguments: argparse.Namespace) -> Asked:
 def pictures(arguments: argparse.Namespace) -> dict[str, Path]:
     """The files given by --init and --mask. Raises FileError for one that is not there."""
     given = {
-        name: Path(getattr(arguments, name)).expanduser()
+        name: path(f"--{name}", getattr(arguments, name))
         for name in _PICTURES
         if getattr(arguments, name) is not None
     }
-    for name, path in given.items():
-        if not path.is_file():
+    for name, file in given.items():
+        if not file.is_file():
             raise FileError(
-                f"--{name} is '{path}', and there is no such file; give a PNG, JPEG or WebP picture."
+                f"--{name} is '{file}', and there is no such file; give a PNG, JPEG or WebP picture."
             )
     return given
 
@@ -212,10 +213,32 @@ def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _way(flag: str, text: str) -> str:
-    if text not in ("latents", "pixels"):
-        raise InputError(f"{flag} is '{text[:40]}'; give latents or pixels.")
-    return text
+_FLAGS = {
+    "picture_guidance": "--image-guidance",
+    "noise_level": "--noise-level",
+    "area": "--masked-area",
+    "paste": "--no-paste",
+}
+
+
+def check_kind(model: Model, asked: Asked) -> None:
+    """Raises InputError for what was typed of a picture and this kind of model has no use for.
+
+    What a picture that is to be repeated says of itself is not typed, and is passed over then.
+    """
+    from unnoise.pipelines.options import kind_of
+
+    if not asked.pictures:
+        return
+    edits = kind_of(model) == "edit"
+    for name in (*asked.arguments, *asked.pictures):
+        if name != "init" and (name == "picture_guidance") != edits:
+            flag = _FLAGS.get(name, f"--{name}")
+            raise InputError(
+                f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
+                if edits
+                else f"{flag} is for models that edit by instruction (8 channels); leave it out for this one."
+            )
 
 
 def denoise(
@@ -224,40 +247,15 @@ def denoise(
     """The run: by the pipeline that the pictures given, and the model, call for."""
     from unnoise import images
     from unnoise.pipelines.combining import Guidance, from_text
-    from unnoise.pipelines.options import kind_of
     from unnoise.pipelines.repeat_variant import begin
 
-    model, more = pipe.model, dict(asked.arguments)
-    options = dict(options)
+    options, more = dict(options), dict(asked.arguments)
     if asked.guidance_rule:
         asked_scale = options.get("guidance")
-        scale = model.defaults.guidance if asked_scale is None else asked_scale
+        scale = pipe.model.defaults.guidance if asked_scale is None else asked_scale
         scale = scale.scale if isinstance(scale, Guidance) else scale
         options["guidance"] = from_text(scale, asked.guidance_rule)
     if "second_strength" in more:
         more["strength"] = more.pop("second_strength")
-    opened = {name: images.open_picture(path) for name, path in asked.pictures.items()}
-    if opened and kind_of(model) == "edit":
-        _only([*more, *(["mask"] if "mask" in opened else [])], "picture_guidance")
-    elif opened:
-        _without(more, "picture_guidance")
+    opened = {name: images.open_picture(file) for name, file in asked.pictures.items()}
     return begin(pipe, prompt, options, more, second=asked.hires, **opened)
-
-
-_FLAGS = {"picture_guidance": "--image-guidance", "noise_level": "--noise-level"}
-
-
-def _only(given: Iterable[str], known: str) -> None:
-    for name in given:
-        if name != known:
-            flag = _FLAGS.get(name, f"--{name}")
-            raise InputError(
-                f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
-            )
-
-
-def _without(more: Mapping[str, Any], name: str) -> None:
-    if name in more:
-        raise InputError(
-            f"{_FLAGS[name]} is for models that edit by instruction (8 channels); leave it out for this one."
-        )

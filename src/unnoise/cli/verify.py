@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from unnoise.cli import adapting, again, parser, variants
+from unnoise.cli import adapting, again, parser, values, variants
 from unnoise.cli.threads import fit_threads
 
 
@@ -30,8 +29,8 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status: 0 where the recipe makes the picture, else 1."""
-    path = Path(arguments.image).expanduser()
-    model = again.model_of(path, arguments.model)
+    path = values.path("IMAGE", arguments.image)
+    model = again.model_of(path, values.maybe(values.word, "--model", arguments.model))
     files = variants.pictures(arguments)
     adapting.loras(arguments)
     adapting.words(arguments)

@@ -1,11 +1,13 @@
 """Our schedulers where diffusers' pipelines look for theirs: `pipe.scheduler = scheduler("DPM++ 2M Karras")`.
 
 Nothing of diffusers is imported: a pipeline asks its scheduler for a few attributes and methods, which are here.
-Samples keep the model's own scaling, so `scale_model_input` changes nothing where variance is preserved.
+Samples keep the model's own scaling, so `scale_model_input` changes nothing where variance is preserved. On a flow
+model times count to a thousand and sigmas are shares of noise, as its pipelines have them.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,18 +16,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from unnoise.compat.configuration import class_of, told
 from unnoise.errors import InputError
-from unnoise.process import EDM, DiscreteVP, Flow, Level, NoiseSchedule, Prediction
+from unnoise.process import DiscreteVP, Flow, Level, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.process.level import expand
 from unnoise.randomness import NoiseSource
-from unnoise.schedulers import Plan, Scheduler, Stepper, StepperOutput, grids, names
+from unnoise.schedulers import Look, Plan, Scheduler, Stepper, StepperOutput, grids, names
 from unnoise.schedulers.presets.preset import Preset
+from unnoise.schedulers.restart import Travel
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
-_WORDS = {"noise": "epsilon", "sample": "sample", "velocity": "v_prediction", "flow": "flow_prediction"}
-_WORDS |= {"edm": "epsilon"}  # what the EDM classes call it
+_THOUSAND = 1000.0
+"""What a flow model's network is told of its whole way, from 0 to 1, in diffusers."""
 
 
 def scheduler(
@@ -46,53 +50,14 @@ def scheduler(
     Raises InputError for an unknown name, or a configuration that is not known.
     """
     if config is not None:
-        found = names.from_config({"_class_name": _class(config), **config})
+        found = names.from_config({"_class_name": class_of(config), **config})
         schedule, prediction = schedule or found.schedule, prediction or found.prediction
     return DiffusersScheduler(
         names.get(name, compat, grid),
         schedule or DiscreteVP.scaled_linear(),
         predictions.get(prediction or "noise"),
+        config or {},
     )
-
-
-def _class(config: Mapping[str, Any]) -> str:
-    """The class that a configuration without its name is of, as far as noise levels go."""
-    if "sigma_data" in config:
-        return "EDMEulerScheduler"
-    return "FlowMatchEulerDiscreteScheduler" if "shift" in config else "DDIMScheduler"
-
-
-def _told(schedule: NoiseSchedule) -> dict[str, Any]:
-    """A noise schedule in diffusers' words, which its own classes and `scheduler` read too."""
-    if isinstance(schedule, Flow):
-        return {"num_train_timesteps": 1000, "shift": schedule.shift}
-    if isinstance(schedule, EDM):
-        ends = {"sigma_min": schedule.sigma_min, "sigma_max": schedule.sigma_max}
-        return {"num_train_timesteps": 1000, "sigma_data": 0.5, **ends}
-    if not isinstance(schedule, DiscreteVP):
-        return {"num_train_timesteps": 1000}
-    told: dict[str, Any] = {"num_train_timesteps": schedule.steps}
-    if schedule.zero_terminal:
-        told["rescale_betas_zero_snr"] = True
-    if schedule.curve in ("table", "cosine"):
-        kind = (
-            {"trained_betas": list(schedule.table)}
-            if schedule.table
-            else {"beta_schedule": "squaredcos_cap_v2"}
-        )
-        return told | kind
-    ends = {"beta_start": schedule.beta_start, "beta_end": schedule.beta_end}
-    return told | {"beta_schedule": schedule.curve, **ends}
-
-
-class Config(dict[str, Any]):
-    """What pipelines read of a scheduler's configuration, by key or by attribute."""
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the values are of many kinds
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(name) from error
 
 
 class DiffusersScheduler:
@@ -102,18 +67,14 @@ class DiffusersScheduler:
     share one object. Within a thread the interface knows one run at a time; `set_timesteps` begins a new one.
     """
 
-    def __init__(self, parts: Scheduler, schedule: NoiseSchedule, prediction: Prediction) -> None:
+    def __init__(
+        self, parts: Scheduler, schedule: NoiseSchedule, prediction: Prediction, given: Mapping[str, Any]
+    ) -> None:
         self.parts = parts
         self.schedule = schedule
         self.prediction = prediction
         self.order = parts.solver.calls
-        self.config = Config(
-            **_told(schedule),
-            prediction_type=_WORDS.get(prediction.name, prediction.name),
-            steps_offset=1,  # pipelines warn about any other
-            clip_sample=False,
-            skip_prk_steps=True,
-        )
+        self.config = told(schedule, prediction, given)
         self._local = threading.local()
 
     def __len__(self) -> int:
@@ -132,25 +93,42 @@ class DiffusersScheduler:
         device: str | torch.device | None = None,
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
     ) -> None:
         """Begin a run of so many steps, or through a list of times, or of sigmas (a last 0 is left out).
 
-        Raises InputError unless exactly one of the three is given.
+        On a flow model lists are shifted, as there. mu: logarithm of the shift, for models whose shift follows the
+        picture's size; others do not heed it.
+
+        Raises InputError unless exactly one of the first three is given, and where mu is needed and missing.
         """
         given = [value is not None for value in (num_inference_steps, timesteps, sigmas)]
         if sum(given) != 1:
             raise InputError(
                 "set_timesteps takes one of num_inference_steps, timesteps and sigmas; give one."
             )
-        parts, steps = self.parts, num_inference_steps
-        if timesteps is not None:
-            parts, steps = _on(parts, grids.Times(tuple(map(float, timesteps)))), len(timesteps)
-        elif sigmas is not None:
-            ratios = tuple(map(float, sigmas))
-            ratios = ratios[:-1] if ratios and ratios[-1] == 0.0 else ratios
-            parts, steps = _on(parts, grids.Ratios(ratios)), len(ratios)
-        assert steps is not None
-        self._local.run = _Run(parts, self.schedule, self.prediction, steps, device)
+        schedule = self._shifted(mu)
+        if num_inference_steps is not None:
+            parts, steps = self.parts, num_inference_steps
+        else:
+            grid = _listed(schedule, timesteps, sigmas)
+            parts, steps = _on(self.parts, grid), grid.count or 0
+        terminal = self.config.get("shift_terminal")
+        if terminal:
+            parts = _on(parts, grids.StretchToTerminal(parts.grid, terminal))
+        self._local.run = _Run(parts, schedule, self.prediction, steps, device)
+
+    def _shifted(self, mu: float | None) -> NoiseSchedule:
+        """The model's noise levels, with the shift of this run where that follows the picture."""
+        if not self.config.get("use_dynamic_shifting"):
+            return self.schedule
+        if mu is None or isinstance(self.parts, Preset) or not isinstance(self.schedule, Flow):
+            raise InputError(
+                "this model's shift follows the picture's size (use_dynamic_shifting); give mu, and leave compat out."
+            )
+        return replace(
+            self.schedule, shift=mu if self.config.get("time_shift_type") == "linear" else math.exp(mu)
+        )
 
     @property
     def _run(self) -> _Run:
@@ -166,8 +144,9 @@ class DiffusersScheduler:
 
     @property
     def sigmas(self) -> Tensor:
-        """Sigma / alpha of every level, the last 0, float32."""
-        return torch.tensor([float(level.ratio) for level in self._run.plan.levels])
+        """Sigma / alpha of every level, on a flow model sigma; the last 0, float32."""
+        part = "sigma" if isinstance(self.schedule, Flow) else "ratio"
+        return torch.tensor([float(getattr(level, part)) for level in self._run.plan.levels])
 
     @property
     def num_inference_steps(self) -> int:
@@ -212,13 +191,17 @@ class DiffusersScheduler:
         return output if return_dict else (output.prev_sample, output.pred_original_sample)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Alpha x_0 + sigma eps at the times (batch,), or one time for all."""
+        """Alpha x_0 + sigma eps at the times, (batch,) or one for all."""
         levels = [self._level(float(time)) for time in timesteps.reshape(-1)]
         alpha, sigma = (
             expand(torch.tensor([float(getattr(level, part)) for level in levels]), original_samples)
             for part in ("alpha", "sigma")
         )
         return alpha * original_samples + sigma * noise
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """The same as `add_noise`, as pipelines of flow models call it."""
+        return self.add_noise(sample, noise, timestep)
 
     def _level(self, time: float) -> Level:
         """The run's level that is told this time; else the schedule's."""
@@ -227,6 +210,8 @@ class DiffusersScheduler:
             near = min(run.looks, key=lambda pair: abs(pair[0] - time))
             if abs(near[0] - time) <= 1e-4 * max(1.0, abs(time)):
                 return near[1]
+        if isinstance(self.schedule, Flow):
+            return self.schedule.at_ratio(_flow_ratio(min(max(time / _THOUSAND, 0.0), 1.0)))
         return self.schedule.level(
             min(max(time, self.schedule.clean_time), float(self.schedule.noisiest.time))
         )
@@ -247,22 +232,22 @@ class _Run:
         self.plan: Plan = parts.plan(schedule, steps)
         self.noise = _Drawn()
         self.whole: Stepper = self._stepper(self.plan)
-        self.timesteps = self.whole.timesteps.to(device)
-        self.looks = list(zip(self.whole.timesteps.tolist(), self.plan.looks, strict=True))
+        self.unit = _THOUSAND if isinstance(schedule, Flow) else 1
+        self.timesteps = (self.whole.timesteps * self.unit).to(device)
+        self.looks = list(zip(self.timesteps.tolist(), self.plan.looks, strict=True))
         self.begin: int | None = None
         self.stepper: Stepper | None = None
 
     def enter(self, call: int) -> None:
         """Begin at this call."""
-        first, left = 0, call
-        for planned in self.plan.steps:
-            if left <= 0:
-                break
-            left -= sum(1 for move in planned.moves if hasattr(move, "level"))
-            first += 1
-        if left != 0:
-            raise InputError(f"call {call} lies inside a step of several calls; begin at a step.")
-        self.begin = call
+        calls = [sum(isinstance(move, Look) for move in step.moves) for step in self.plan.steps]
+        starts = [sum(calls[:first]) for first in range(len(calls))]
+        if call not in starts:
+            raise InputError(
+                f"call {call} is none of the {sum(calls)} of this run, or lies inside a step of several; "
+                "begin at a step."
+            )
+        first, self.begin = starts.index(call), call
         self.stepper = self.whole if first == 0 else self._stepper(self._from(first))
 
     def _stepper(self, plan: Plan) -> Stepper:
@@ -271,7 +256,11 @@ class _Run:
     def _from(self, first: int) -> Plan:
         if isinstance(self.parts, Preset):
             return replace(self.parts, start=first).plan(self.schedule, self.steps)
-        grid = grids.Slice(self.parts.grid, len(self.plan))
+        if isinstance(self.parts.grid, Travel):
+            raise InputError(
+                "a scheduler that goes up again (Restart) cannot be entered midway; choose another."
+            )
+        grid = grids.Slice(self.parts.grid, self.steps + (not self.parts.final.appends_clean))
         return replace(self.parts, grid=grid).plan(self.schedule, len(self.plan) - first)
 
     def step(
@@ -279,11 +268,10 @@ class _Run:
     ) -> StepperOutput:
         """The next step; the first also finds where the run begins."""
         if self.stepper is None:
-            times = self.whole.timesteps.tolist()
-            self.enter(min(range(len(times)), key=lambda i: abs(times[i] - float(time))))
+            self.enter(min(range(len(self.looks)), key=lambda i: abs(self.looks[i][0] - float(time))))
         assert self.stepper is not None
         self.noise.seeds, self.noise.generator = range(sample.shape[0]), generator
-        return self.stepper.step(output, time, sample)
+        return self.stepper.step(output, time / self.unit, sample)
 
 
 class _Drawn:
@@ -312,7 +300,27 @@ def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
+def _listed(
+    schedule: NoiseSchedule, times: Sequence[float] | None, sigmas: Sequence[float] | None
+) -> grids.Grid:
+    """The grid of a list of times, or of sigmas."""
+    if times is not None and not isinstance(schedule, Flow):
+        return grids.Times(tuple(map(float, times)))
+    listed = (
+        [float(time) / _THOUSAND for time in times] if times is not None else list(map(float, sigmas or ()))
+    )
+    listed = listed[:-1] if listed and listed[-1] == 0.0 else listed
+    if isinstance(schedule, Flow):
+        listed = [schedule.shift * _flow_ratio(sigma) for sigma in listed]
+    return grids.Ratios(tuple(listed))
+
+
+def _flow_ratio(sigma: float) -> float:
+    """Sigma / alpha on a straight line; infinite at 1."""
+    return sigma / (1.0 - sigma) if sigma != 1.0 else math.inf
+
+
 def _on(parts: Scheduler, grid: grids.Grid) -> Scheduler:
     if isinstance(parts, Preset):
-        raise InputError("a preset has its own levels; leave compat out to give times or sigmas.")
+        raise InputError("a preset has its own levels; leave compat out to give others.")
     return replace(parts, grid=grid)

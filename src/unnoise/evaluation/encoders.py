@@ -26,6 +26,7 @@ from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
 from unnoise.evaluation.preparation import IMAGENET, Square, stated
 from unnoise.evaluation.vit import ViT
+from unnoise.files import expanded
 
 _BATCH = 32
 _CODE = (".pt2", ".bin", ".pkl", ".onnx", ".ts")
@@ -78,7 +79,7 @@ def load_encoder(path: str | Path) -> Encoder:
     Raises InputError for a file that carries code and where transformers is needed but not installed, FileError where
     parts are missing, CheckpointError for weights that do not fit.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix.lower() in _CODE:
         raise InputError(
             f"'{path}' may carry code, and features are read from tables of numbers alone; give a folder with "

@@ -33,7 +33,13 @@ def usable(device: torch.device | str | None) -> None:
         kind = "cpu" if device is None else torch.device(device).type
     except RuntimeError as error:
         raise InputError(f"device is {str(device)!r}; give 'cpu' or 'cuda', or leave it out.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    there = kind != "cuda" or torch.cuda.is_available()
+    try:
+        if there:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # another card's number, or "mps" and "xpu" where torch has none
+        there = False
+    if not there:
         raise InputError(
             f"device is {str(device)!r}, and torch {torch.__version__} has no such device here; leave device out, to "
             "use the processor, or install torch for this machine's graphics card."

@@ -17,17 +17,31 @@ def pack(network: Network) -> Network:
 
     Without it every convolution rearranges its weights at every call, which takes longer than the arithmetic when
     the batch and the picture are small (256 channels at 4x4, bfloat16, one picture: 0.21 ms, packed 0.06 ms).
-    The network can no longer be trained, saved, moved or cast; do that first. On another device, or where torch
-    was built without oneDNN, nothing changes. Returns the network.
+    The network can no longer be trained, saved, moved or cast; do that first. Layers on another device, of a dtype that
+    oneDNN has no kernels for here (float16 and float64 on most processors) or with other padding than zeros stay as
+    they are. Returns the network.
     """
-    if not torch._C._has_mkldnn:
-        return network
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
-            if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.weight.device.type == "cpu":
+            if isinstance(layer, (nn.Conv2d, nn.Linear)) and _packable(layer):
                 packed = PackedConvolution(layer) if isinstance(layer, nn.Conv2d) else PackedLinear(layer)
                 setattr(parent, name, packed)
     return network
+
+
+def _packable(layer: nn.Conv2d | nn.Linear) -> bool:
+    zeros = isinstance(layer, nn.Linear) or (
+        layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    )
+    return zeros and layer.weight.device.type == "cpu" and has_kernels(layer.weight.dtype)
+
+
+def has_kernels(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in this dtype here, from weights laid out for it."""
+    if not torch._C._has_mkldnn:
+        return False
+    fast = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 or bool(fast)
 
 
 class Packed(nn.Module):

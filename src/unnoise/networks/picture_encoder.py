@@ -30,11 +30,9 @@ class PictureEncoderConfig(Settings):
     groups: int = 8
 
     def __post_init__(self) -> None:
-        self.check_counts("size", "blocks", "features", "groups")
-        if not self.widths or any(width < 1 or width % self.groups for width in self.widths):
-            raise InputError(
-                f"widths is {self.widths}; give multiples of groups ({self.groups}), at least one."
-            )
+        super().__post_init__()
+        self.check_counts("size", "widths", "blocks", "features", "groups")
+        self.check_multiples("widths", of="groups")
         if self.size % 2 ** len(self.widths):
             raise InputError(f"size is {self.size}; give a multiple of {2 ** len(self.widths)}.")
 

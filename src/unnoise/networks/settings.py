@@ -1,4 +1,4 @@
-"""What the configurations of networks have in common: plain values and back, and whole numbers."""
+"""What the configurations of networks have in common: plain values and back, and checks of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ Own = TypeVar("Own", bound="Settings")
 
 @dataclass(frozen=True)
 class Settings:
-    """A configuration. kind: what it is of, for messages."""
+    """A configuration. kind: what it is of, for messages. Lists are taken as the tuples that they are kept as."""
 
     kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or TOML."""
@@ -28,11 +33,21 @@ class Settings:
         for name in values:
             if name not in known:
                 raise InputError(f"'{name}' is not a setting of {cls.kind}; these are {', '.join(known)}.")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        return cls(**values)
 
-    def check_counts(self, *names: str) -> None:
-        """Raises InputError where one of these fields is no whole number of at least 1."""
+    def check_counts(self, *names: str, least: int = 1) -> None:
+        """Raises InputError where one of these fields is, or holds, other things than whole numbers from `least` up."""
         for name in names:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; give a whole number of at least 1.")
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, bool) or not isinstance(each, int) or each < least:
+                    raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")
+
+    def check_multiples(self, name: str, of: str) -> None:
+        """Raises InputError where this field is no tuple of one or more multiples of the other."""
+        values, divisor = getattr(self, name), getattr(self, of)
+        if not isinstance(values, tuple) or not values or any(value % divisor for value in values):
+            raise InputError(
+                f"{name} is {values!r} and {of} {divisor}; give a multiple of {of} for each level, for example "
+                f"({divisor}, {2 * divisor})."
+            )

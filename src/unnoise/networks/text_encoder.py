@@ -55,7 +55,9 @@ class TextEncoderConfig(Settings):
     token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check_counts("vocabulary", "width", "layers", "heads", "positions", "expansion")
+        self.check_counts("end_token", "vectors", "learned", least=0)
         if self.projection is not None:
             self.check_counts("projection")
         if self.width % self.heads:
@@ -64,15 +66,15 @@ class TextEncoderConfig(Settings):
             )
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("pooling", self.pooling, POOLINGS)
-        if not 0 <= self.end_token < self.vocabulary:
+        if self.end_token >= self.vocabulary:
             raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
         self._check_vectors()
 
     def _check_vectors(self) -> None:
-        if self.vectors < 0 or (self.vectors and not 2 <= self.learned <= self.vocabulary):
+        if self.vectors and not 2 <= self.learned <= self.vocabulary:
             raise InputError(
-                f"vectors is {self.vectors} and learned {self.learned}; give vectors of at least 0 numbers, and with "
-                f"them from 2 to {self.vocabulary} learned ids."
+                f"vectors is {self.vectors} and learned {self.learned}; give from 2 to {self.vocabulary} learned ids "
+                "with vectors."
             )
         if not 0.0 <= self.token_dropout < 1.0:
             raise InputError(f"token_dropout is {self.token_dropout}; give a number from 0 to below 1.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,18 +48,18 @@ class AutoEncoderConfig(Settings):
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        self.check_counts("channels", "latent_channels", "blocks", "norm_groups")
-        if not self.widths or any(width < 1 or width % self.norm_groups for width in self.widths):
-            raise InputError(
-                f"widths is {self.widths} and norm_groups {self.norm_groups}; give each level a multiple of "
-                "norm_groups."
-            )
+        super().__post_init__()
+        self.check_counts("channels", "latent_channels", "widths", "blocks", "norm_groups")
+        self.check_multiples("widths", of="norm_groups")
         if self.blocks * len(self.widths) > LAYERS:
             raise InputError(
                 f"blocks is {self.blocks} in {len(self.widths)} levels; give at most {LAYERS} in all."
             )
-        if not self.scale > 0.0:
-            raise InputError(f"scale is {self.scale!r}; give a positive number, for example 0.18215.")
+        if not 0.0 < self.scale < math.inf or not abs(self.shift) < math.inf:
+            raise InputError(
+                f"scale is {self.scale!r} and shift {self.shift!r}; give a positive number, for example 0.18215, and a "
+                "finite one."
+            )
 
     @property
     def factor(self) -> int:

@@ -54,7 +54,7 @@ class FeatureCache:
         words = ["turn", *words] if len(words) == 1 else words
         told: dict[str, str] = dict(zip(words[::2], words[1::2], strict=False))
         try:
-            if len(words) % 2 or not told or not set(told) <= {"turn", "every", "blocks"}:
+            if 2 * len(told) != len(words) or not set(told) <= {"turn", "every", "blocks"}:
                 raise ValueError
             turn = float(told["turn"]) if "turn" in told else None
             return cls(turn, int(told.get("every", "0")), int(told.get("blocks", "0")))

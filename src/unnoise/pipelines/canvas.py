@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from PIL import Image
@@ -22,6 +23,7 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels; the last two are outside."""
 
 _LEAST = 1 / 255  # of a new pixel: less is not seen in eight bits
+_MOST_ADDED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +137,7 @@ def read_picture(name: str, value: Picture, channels: int, count: int) -> Tensor
         if len({each.size for each in several}) > 1:
             raise InputError(f"{name} holds pictures of different sizes; give them one size, or one by one.")
         value = images.from_pil(several, channels)
-    if value.ndim != 4 or value.shape[1] != channels or value.shape[0] not in (1, count):
+    if value.ndim != 4 or value.shape[1] != channels or len(value) not in (1, count) or not value.numel():
         few = "" if count == 1 else f" or [{count}, {channels}, height, width]"
         raise InputError(f"{name} is {list(value.shape)}; give [1, {channels}, height, width]{few}.")
     low, high = value.aminmax()
@@ -167,19 +169,23 @@ def read_mask(mask: Image.Image | Tensor, size: tuple[int, int]) -> Tensor:
     return (found >= 0.5).float()
 
 
+def read_sides(sides: Sequence[int]) -> Box:
+    """Pixels to add left, top, right and bottom, NumPy's numbers among them. Raises InputError for anything else."""
+    each = sides if isinstance(sides, Sequence) else ()
+    plain = all(isinstance(side, Integral) and not isinstance(side, bool) for side in each)
+    if len(each) != 4 or not plain or not all(0 <= side <= _MOST_ADDED for side in each) or not any(each):
+        raise InputError(
+            f"outpaint is {sides!r}; give the pixels to add left, top, right and bottom, for example (0, 0, 64, 0)."
+        )
+    left, top, right, bottom = map(int, each)
+    return left, top, right, bottom
+
+
 def outpainted(picture: Tensor, sides: Box) -> tuple[Tensor, Tensor]:
     """The picture with room added, and the mask that is 1 there.
 
     sides: pixels added left, top, right and bottom; there the border's pixels are repeated until they are painted.
     """
-    if (
-        len(sides) != 4
-        or not all(isinstance(side, int) and 0 <= side <= 4096 for side in sides)
-        or not any(sides)
-    ):
-        raise InputError(
-            f"outpaint is {sides!r}; give the pixels to add left, top, right and bottom, for example (0, 0, 64, 0)."
-        )
     left, top, right, bottom = sides
     around = (left, right, top, bottom)
     mask = F.pad(torch.zeros(1, 1, *picture.shape[2:]), around, value=1.0)
@@ -187,7 +193,7 @@ def outpainted(picture: Tensor, sides: Box) -> tuple[Tensor, Tensor]:
 
 
 def digest(x: Tensor) -> str:
-    """The sha256 of a tensor's shape and of its numbers in steps of 1/127.5, as 8-bit pictures have them."""
-    pixels = (x * 127.5 + 127.5).round().to(torch.uint8).contiguous()
+    """The sha256 of a tensor's shape and of its numbers in [-1, 1] in steps of 1/127.5, as 8-bit pictures have them."""
+    pixels = (x * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).contiguous()
     head = "x".join(map(str, x.shape)).encode()
     return hashlib.sha256(head + pixels.numpy().tobytes()).hexdigest()

@@ -213,8 +213,16 @@ def from_text(scale: float, text: str) -> Guidance:
     return made
 
 
+def _projected(inner: Guidance, numbers: Sequence[float]) -> Guidance:
+    if not isinstance(inner, Scale):
+        raise InputError(
+            "projected guidance joins the two answers itself; name it first: 'projected, rescale'."
+        )
+    return Projected(inner.scale, *numbers)
+
+
 _WORDS: dict[str, Callable[[Guidance, Sequence[float]], Guidance]] = {
-    "projected": lambda inner, numbers: Projected(inner.scale, *numbers),
+    "projected": _projected,
     "rescale": lambda inner, numbers: Rescaled(inner, *numbers),
     "interval": lambda inner, numbers: Interval(inner, *numbers),
 }

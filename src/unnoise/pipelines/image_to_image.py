@@ -85,8 +85,8 @@ class ImageToImage:
         size = (request.height, request.width)
         if latents is not None and size != given_size:
             raise InputError(
-                f"width and height are {size[1]}x{size[0]}, but the latents are of {given_size[1]}x{given_size[0]}; "
-                "leave them out."
+                f"the latents are of {given_size[1]}x{given_size[0]} pixels, and {size[1]}x{size[0]} are to be made; "
+                "give latents of that size, and no width and height."
             )
         with torch.inference_mode():
             clean = encode(self.model, fitted(begun, size)) if latents is None else latents

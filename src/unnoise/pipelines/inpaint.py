@@ -21,6 +21,7 @@ from unnoise.pipelines.canvas import (
     outpainted,
     read_mask,
     read_picture,
+    read_sides,
 )
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
@@ -113,7 +114,8 @@ class Inpaint:
         check_kind(model, "text", "inpaint")
         padding = _check(feather, area, padding)
         read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
-        pictures, fresh = _read(read, mask, outpaint)
+        added = None if outpaint is None else read_sides(outpaint)
+        pictures, fresh = _read(read, mask, added)
         sides = (pictures.shape[2], pictures.shape[3])
         request = requested(model, prompt, options, None if area == "masked" else sides)
         plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
@@ -126,7 +128,7 @@ class Inpaint:
             "feather": float(feather),
             "init_hash": digest(read),
             "mask_hash": digest(fresh),
-            "outpaint": ",".join(map(str, outpaint or ())),
+            "outpaint": ",".join(map(str, added or ())),
             "unpasted": not paste,
             **({"area": area, "padding": padding} if area == "masked" else {}),
             **record,

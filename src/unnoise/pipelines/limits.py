@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from numbers import Integral, Real
 
 from unnoise.errors import InputError
@@ -23,7 +24,8 @@ def number(
 ) -> float:
     """`value` when it is a finite number from `low` to `high`; else InputError. unit: what is to be given."""
     plain = isinstance(value, Real) and not isinstance(value, bool)
-    if not plain or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
+    # compared, not converted: a whole number of 400 digits is no float; and no nan is within limits
+    if not plain or not low <= value <= min(high, sys.float_info.max):  # type: ignore[operator]
         limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise InputError(f"{name} is {value!r}; give {unit} {limits}, for example {example:g}.")
     return float(value)  # type: ignore[arg-type]

@@ -47,16 +47,16 @@ def requested(
     width, height = options.get("width"), options.get("height")
     if picture is not None and (width is None or height is None):
         near = near_size(model, picture)
-        options = {**options, "height": height or near[0], "width": width or near[1]}
+        sides = (near[0] if height is None else height, near[1] if width is None else width)
+        options = {**options, "height": sides[0], "width": sides[1]}
     return check(model, prompt, **options)
 
 
 def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
-    """How many pictures such a call makes, before it is checked."""
+    """How many pictures such a call makes, before it is checked: what makes no sense counts as one."""
     count = options.get("count", 1)
-    return (1 if isinstance(prompt, str) else len(prompt)) * (
-        int(count) if isinstance(count, Integral) else 1
-    )
+    texts = 1 if isinstance(prompt, str) or not isinstance(prompt, Sequence) else len(prompt)
+    return texts * (int(count) if isinstance(count, Integral) else 1)
 
 
 def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
@@ -89,7 +89,8 @@ def check_kind(model: Model, *allowed: str) -> None:
     if kind in allowed:
         return
     wanted = "" if kind != "text" else " This pipeline needs one that does: load such a checkpoint."
-    raise InputError(f"'{model.name}' is {_KINDS[kind]}.{wanted}")
+    name = f"'{model.name}'" if model.name else "this model"
+    raise InputError(f"{name} is {_KINDS[kind]}.{wanted}")
 
 
 def resize_notes(given: tuple[int, int], made: tuple[int, int]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a picture was made of, as text that people and other tools read, and as JSON without loss. Torch-free."""
+"""What a picture was made of, as text that people and other tools read, and as JSON without loss."""
 
 from __future__ import annotations
 
@@ -14,18 +14,10 @@ from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
+from unnoise.schedulers import names
 
-# Grids that A1111 writes as "Schedule type", apart from the sampler's name.
-_GRIDS = (
-    "Karras",
-    "Exponential",
-    "Polyexponential",
-    "SGM Uniform",
-    "Uniform",
-    "KL Optimal",
-    "Simple",
-    "Normal",
-)
+_GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=True)
+"""What A1111 writes as "Schedule type", apart from the sampler. Longest first: "Logit Normal" ends as another does."""
 
 
 @dataclass(frozen=True)

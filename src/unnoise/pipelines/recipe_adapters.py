@@ -1,4 +1,4 @@
-"""What a recipe says of adapters, parted by ", ", and the tags and hashes that A1111 reads for them. Torch-free.
+"""What a recipe says of adapters, parted by ", ", and the tags and hashes that A1111 reads for them.
 
 ink.safetensors:0.8:0123456789ab                         a LoRA: file, weight, hash, and factors of parts if any
 word inkstyle:inkstyle.pt:0123456789ab                   a textual inversion: word, file, hash
@@ -91,13 +91,19 @@ def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
     """The LoRAs of a recipe's `adapters`, and what else stands there, as it is told."""
     loras, others = [], []
     for text in filter(None, adapters.split(", ")):
-        found = None if text.startswith(_OTHER) else _LORA.fullmatch(text)
-        lora = None if found is None else _lora(found)
+        found = _LORA.fullmatch(text)
+        lora = None if found is None or _is_other(found) else _lora(found)
         if lora is None or found is None:
             others.append(text)
         else:
             loras.append(Wanted(lora, found["hash"], text))
     return loras, others
+
+
+def _is_other(found: re.Match[str]) -> bool:
+    """Whether it is another kind of adapter; a LoRA's file may be called "control sliders.safetensors" too."""
+    plain = not found["blocks"] and PurePosixPath(found["name"]).suffix in SUFFIXES
+    return found[0].startswith(_OTHER) and not plain
 
 
 def _lora(found: re.Match[str]) -> Lora | None:

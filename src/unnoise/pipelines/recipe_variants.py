@@ -1,4 +1,4 @@
-"""What a recipe says of a picture begun from another, as A1111 writes it between its other settings. Torch-free."""
+"""What a recipe says of a picture begun from another, as A1111 writes it between its other settings."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from unnoise.checkpoints.adapters import Applied, Lora
 from unnoise.checkpoints.adapters.asked import in_folder
 from unnoise.checkpoints.hashes import fits, weights_in
 from unnoise.checkpoints.model import Model
+from unnoise.files import expanded
 from unnoise.pipelines.recipe_adapters import Wanted, plain_name
 from unnoise.text.prompts.compel import LORA
 
@@ -51,7 +52,7 @@ def _file(one: Wanted, folder: str | Path) -> Path | None:
     named = in_folder(one.name, folder)
     if named is not None and fits(named, one.digest):
         return named
-    return weights_in(Path(folder).expanduser(), one.digest) or named
+    return weights_in(expanded(folder), one.digest) or named
 
 
 def _apart(one: Wanted, here: Applied) -> Iterator[str]:

@@ -13,6 +13,7 @@ from unnoise.checkpoints.controlnet import Control
 from unnoise.checkpoints.hashes import WEIGHTS, fits, picture_in, weights_in
 from unnoise.checkpoints.model import Model
 from unnoise.errors import FileError
+from unnoise.files import expanded
 from unnoise.pipelines.recipe_adapters import WantedControl, WantedWord, part_of
 
 
@@ -92,7 +93,7 @@ def _control(
     file, notes = _file(f"its {name}", part.name, part.digest, folder, "--control-dir")
     if file is None or folder is None:
         return None, notes
-    picture = picture_in(Path(folder).expanduser(), part.picture)
+    picture = picture_in(expanded(folder), part.picture)
     if picture is None:
         which = f"hash {part.picture}" if part.picture else "which this recipe does not tell"
         why = f"its picture ({which}) is not in '{folder}'; give both with --control and --control-image"
@@ -122,7 +123,7 @@ def _file(
     known = f" (hash {digest})" if digest else ""
     if folder is None:
         return None, [f"{what}{known}, is not applied; its folder is not given ({option})"]
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     if not place.is_dir():
         raise FileError(f"there is no folder '{folder}'; give one that exists with {option}.")
     named = _named(place, name)

@@ -205,10 +205,12 @@ def _guidance(model: Model, guidance: float | None) -> float:
 
 
 def _side(model: Model, name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
+    return default if value is None else side(name, value, model.network.config.factor * model.factor)
+
+
+def side(name: str, value: int, factor: int) -> int:
+    """A width or a height, when a model makes it whose pictures have multiples of `factor` pixels; else InputError."""
     value = whole(name, value, 1, SIDE)
-    factor = model.network.config.factor * model.factor
     if value % factor:
         below, above = value // factor * factor, -(-value // factor) * factor
         nearest = f"{below} and {above}" if below else str(above)

@@ -19,7 +19,7 @@ from unnoise.pipelines.latents import decode, encode
 from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import Options, check_kind, near_size, requested
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import STEPS, Request
+from unnoise.pipelines.request import SIDE, STEPS, Request
 from unnoise.pipelines.strength import entered
 from unnoise.schedulers import Plan
 
@@ -142,8 +142,14 @@ class SecondPass:
             raise InputError(f"enlarge is {enlarge!r}; give 'latents' or 'pixels'.")
         request = requested(model, prompt, options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS)
+        if (longest := max(request.height, request.width)) * scale > SIDE:
+            raise InputError(
+                f"scale is {scale:g}, and {longest} pixels become more than {SIDE}; give at most {SIDE / longest:g}."
+            )
         height, width = near_size(model, (round(request.height * scale), round(request.width * scale)))
-        plan, told = entered(replace(request, steps=steps), model.schedule, strength, None, second=True)
+        plan, told = entered(
+            replace(request, steps=steps), model.schedule, strength, None, SECOND_STRENGTH, second=True
+        )
         first = Denoising(model, request, request.scheduler.plan(model.schedule, request.steps))
         record = {
             "variant": "second pass",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
 from unnoise.pipelines.limits import number
-from unnoise.pipelines.request import Request
+from unnoise.pipelines.request import STEPS, Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
 from unnoise.schedulers.grids import Grid, Slice, Timeline
@@ -82,7 +82,7 @@ def entered(
         raise InputError(
             f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
             f"change. Give a strength of at least {math.ceil(1000 / steps) / 1000:g}"
-            + (f", or at least {math.ceil(1 / share)} steps." if share else ".")
+            + (f", or at least {math.ceil(1 / share)} steps." if share * STEPS >= 1.0 else ".")
         )
     told = {"strength": share}
     if kept == planned:
@@ -99,13 +99,23 @@ def _share(request: Request, share: float, second: bool) -> tuple[int, int]:
     """How many steps are planned, and how many of them are made, the last ones."""
     steps = request.steps
     if request.compat == "comfyui" and share:
-        return (steps if share > 0.9999 else int(steps / share)), steps
+        return (steps if share > 0.9999 else _all(steps, share)), steps
     if request.compat == "a1111":
         share = min(share, 0.999)
         if second and share:
-            return int(steps / share), steps
+            return _all(steps, share), steps
         return steps, min(int(steps * share) + 1, steps)
     return steps, math.floor(steps * share + 1e-9)  # 0.29 of 100 steps is 29, though the product is below
+
+
+def _all(steps: int, share: float) -> int:
+    """How many steps there are, where `steps` is this share of them. Raises InputError for too many."""
+    if steps > share * STEPS:
+        raise InputError(
+            f"strength {share:g} makes the last {steps} of {steps / share:,.4g} steps, as this program counts, and at "
+            f"most {STEPS:,} are planned. Give a strength of at least {math.ceil(1000 * steps / STEPS) / 1000:g}."
+        )
+    return int(steps / share)
 
 
 def _still(scheduler: Scheduler) -> Grid:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.process.continuous import EDM, Cosine, Flow
-from unnoise.process.discrete import DiscreteVP
+from unnoise.process.discrete import CURVES, DiscreteVP
 from unnoise.process.schedule import NoiseSchedule
 
-_CURVES = ("linear", "scaled_linear", "cosine", "sigmoid", "table")
 
-
-def _discrete(curve: str = "linear", **values: Any) -> DiscreteVP:  # noqa: ANN401 - checked by the constructors
-    if curve not in _CURVES:
-        raise InputError(f"curve is {curve!r}; give one of {', '.join(_CURVES)}.")
-    zero_terminal = values.pop("zero_terminal", False)
-    if curve == "table":
-        plain = DiscreteVP.from_betas(tuple(values["table"]))
-    else:
-        values.pop("table", None)
-        plain = getattr(DiscreteVP, curve)(**values)
+def _discrete(curve: str = "linear", zero_terminal: bool = False, **values: Any) -> DiscreteVP:  # noqa: ANN401 - checked by the constructors
+    if curve not in CURVES:
+        raise InputError(f"curve is {curve!r}; give one of {', '.join(CURVES)}.")
+    if not isinstance(zero_terminal, bool):
+        raise InputError(f"zero_terminal is {zero_terminal!r}; give true or false.")
+    plain = (_tabled if curve == "table" else getattr(DiscreteVP, curve))(**values)
     return plain.zero_terminal_snr() if zero_terminal else plain
+
+
+def _tabled(table: Sequence[float], steps: int | None = None) -> DiscreteVP:
+    return DiscreteVP("table", len(table) if steps is None else steps, table=tuple(map(float, table)))
 
 
 _KINDS: dict[str, Callable[..., NoiseSchedule]] = {
@@ -47,5 +46,8 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
         raise InputError(f"schedule kind is {kind!r}; give one of {', '.join(SCHEDULE_KINDS)}.")
     try:
         return _KINDS[kind](**values)
-    except (TypeError, KeyError) as error:
-        raise InputError(f"the values {values} do not describe a {kind} schedule: {error}.") from error
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        told = str(error).splitlines()[0]  # torch's go on with every form that a function has
+        raise InputError(f"{', '.join(values)} do not describe a {kind} schedule: {told}.") from error

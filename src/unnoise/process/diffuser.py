@@ -71,15 +71,19 @@ class Diffuser:
         return estimate
 
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
-        """The estimate that a given network output at x means; splits off a learned variance."""
+        """The estimate that a given network output at x means; splits off a learned variance.
+
+        Raises InputError where the number of channels does not fit the variance.
+        """
         output = output.to(torch.promote_types(output.dtype, x.dtype))  # half precision may answer float32
-        variance = None
-        if isinstance(self.variance, LearnedRange):
-            if output.shape[1] != 2 * x.shape[1]:
-                raise InputError(
-                    f"a learned variance needs {2 * x.shape[1]} output channels for {x.shape[1]}; the network gave "
-                    f"{output.shape[1]}. Double its output channels or use a fixed variance."
-                )
+        variance, learned = None, isinstance(self.variance, LearnedRange)
+        if x.dim() > 1 and output.shape[1] != (1 + learned) * x.shape[1]:
+            raise InputError(
+                f"a {'learned' if learned else 'fixed'} variance needs {(1 + learned) * x.shape[1]} output channels "
+                f"for {x.shape[1]}; the network gave {output.shape[1]}. Give variance='learned_range' for a "
+                "network with twice as many, a fixed one else."
+            )
+        if learned:
             output, variance = output.chunk(2, dim=1)
         return Estimate(x, level, output, self.prediction, variance, self.clip)
 

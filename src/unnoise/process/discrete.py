@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process.level import Level
+from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
+CURVES: tuple[Curve, ...] = get_args(Curve)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,14 @@ class DiscreteVP(NoiseSchedule):
     table: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}; a noise schedule needs at least 1, usually 1000.")
+        if self.curve not in CURVES:
+            raise InputError(f"curve is {self.curve!r}; give one of {', '.join(CURVES)}.")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, Integral) or self.steps < 1:
+            raise InputError(f"steps is {self.steps!r}; give a whole number from 1, usually 1000.")
+        if self.curve == "table" and len(self.table) != self.steps:
+            raise InputError(
+                f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."
+            )
         if self.zero_terminal and self.steps < 2:
             raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
         if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):
@@ -81,23 +89,16 @@ class DiscreteVP(NoiseSchedule):
     def _plain_betas(self) -> Tensor:
         start, end, steps = self.beta_start, self.beta_end, self.steps
         if self.curve == "linear":
-            return torch.linspace(start, end, steps, dtype=torch.float64)
+            return _line(start, end, steps)
         if self.curve == "scaled_linear":
-            return (
-                torch.linspace(
-                    math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps, dtype=torch.float64
-                )
-                ** 2
-            )
+            return _line(math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps) ** 2
         if self.curve == "sigmoid":
-            return (
-                torch.sigmoid(torch.linspace(-6.0, 6.0, steps, dtype=torch.float64)) * (end - start) + start
-            )
+            return torch.sigmoid(_line(-6.0, 6.0, steps)) * (end - start) + start
         if self.curve == "cosine":
-            angle = (torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * (math.pi / 2)
+            angle = (as_tensor(range(steps + 1)) / steps + 0.008) / 1.008 * (math.pi / 2)
             signal = angle.cos() ** 2
             return (1.0 - signal[1:] / signal[:-1]).clamp(max=0.999)
-        return torch.tensor(self.table, dtype=torch.float64)
+        return as_tensor(self.table)
 
     @cached_property
     def betas(self) -> Tensor:
@@ -106,7 +107,7 @@ class DiscreteVP(NoiseSchedule):
             return self._plain_betas
         root = torch.cumprod(1.0 - self._plain_betas, 0).sqrt()
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-        signal = torch.cat([torch.ones(1, dtype=torch.float64), root**2])
+        signal = torch.cat([as_tensor((1.0,)), root**2])
         return 1.0 - signal[1:] / signal[:-1]
 
     @cached_property
@@ -120,8 +121,7 @@ class DiscreteVP(NoiseSchedule):
             variance = beta + (1.0 - beta) * variance
             variances.append(variance)
         log_signal = torch.log1p(-self.betas).cumsum(0)
-        clean = torch.tensor([math.inf], dtype=torch.float64)
-        return torch.cat([clean, log_signal - torch.tensor(variances, dtype=torch.float64).log()])
+        return torch.cat([as_tensor((math.inf,)), log_signal - as_tensor(variances).log()])
 
     @property
     def clean_time(self) -> float:
@@ -167,6 +167,11 @@ class DiscreteVP(NoiseSchedule):
         elif self.curve != "cosine":
             plain |= {"beta_start": self.beta_start, "beta_end": self.beta_end}
         return plain | ({"zero_terminal": True} if self.zero_terminal else {})
+
+
+def _line(start: float, end: float, count: int) -> Tensor:
+    """`count` equal steps, on the CPU in float64 whatever torch's defaults are."""
+    return torch.linspace(start, end, count, dtype=torch.float64, device="cpu")
 
 
 def _angle(log_snr: Tensor) -> Tensor:

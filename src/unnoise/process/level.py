@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ Scalar = float | Tensor
 """A host number, or a float64 tensor of shape (batch,) with one number a sample."""
 
 
-def as_tensor(value: Scalar) -> Tensor:
+def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
     """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done."""
     return torch.as_tensor(value, dtype=torch.float64, device="cpu")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process.level import Level, combine
+from unnoise.process.level import Level, as_tensor, combine
 
 Pair = tuple[float | Tensor, float | Tensor]
 
@@ -73,13 +75,12 @@ class Prediction(abc.ABC):
 
     def _numbers(self, x: Tensor, level: Level) -> Pair:
         """Alpha and sigma ready to multiply x, where x_0 can be known at all."""
-        a = level.expand("alpha", x)
-        if self.needs_signal and not isinstance(a, Tensor) and a == 0.0:
+        if self.needs_signal and bool((as_tensor(level.alpha) == 0.0).any()):
             raise InputError(
                 f"{self.name} prediction says nothing of the picture where alpha is 0 "
                 "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start lower."
             )
-        return a, level.expand("sigma", x)
+        return level.expand("alpha", x), level.expand("sigma", x)
 
     def estimate(self, output: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Both: (x_0, eps)."""
@@ -122,8 +123,7 @@ class Sample(Prediction):
 
     def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """Eps = (x - a F) / s."""
-        inverse = _inverse(s)
-        return inverse, -a * inverse
+        return inverse(s), -a * inverse(s)
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,9 @@ class Preconditioned(Prediction):
     sigma_data: float = 0.5
     name = "edm"
 
+    def __post_init__(self) -> None:
+        check_sigma_data(self.sigma_data)
+
     def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """F = (s x_0 / d - a d eps) / R."""
         r, d = self._radius(a, s), self.sigma_data
@@ -218,8 +221,8 @@ class Score(Prediction):
     needs_signal = True
 
     def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
-        """F = -eps / s."""
-        return 0.0, -1.0 / s
+        """F = -eps / s; 0 where s is 0."""
+        return 0.0, -inverse(s)
 
     def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """x_0 = (x + s^2 F) / a."""
@@ -230,11 +233,17 @@ class Score(Prediction):
         return 0.0, -s
 
 
-def _inverse(s: float | Tensor) -> float | Tensor:
+def inverse(s: float | Tensor) -> float | Tensor:
     """1 / s, and 0 where s is 0: without noise the residual is none."""
     if isinstance(s, Tensor):
-        return (s > 0.0) / s.clamp(min=1e-300 if s.dtype.itemsize == 8 else 1e-30)
-    return 1.0 / s if s > 0.0 else 0.0
+        return torch.where(s == 0.0, 0.0, 1.0 / s)
+    return 1.0 / s if s != 0.0 else 0.0
+
+
+def check_sigma_data(sigma_data: float) -> None:
+    """Refuse a standard deviation of the data that is not a positive number."""
+    if not 0.0 < sigma_data < math.inf:
+        raise InputError(f"sigma_data is {sigma_data}; give a positive number, usually 0.5 or 1.")
 
 
 _KINDS: dict[str, type[Prediction]] = {

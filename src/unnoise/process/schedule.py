@@ -12,6 +12,8 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.process.level import Level, Scalar, as_tensor, like
 
+_ROUNDING = 1e-7  # float32's, of a number near 1
+
 
 class NoiseSchedule(abc.ABC):
     """Time <-> (alpha, sigma, log-SNR), both ways, in float64.
@@ -50,11 +52,12 @@ class NoiseSchedule(abc.ABC):
     def level(self, time: Scalar) -> Level:
         """The level at `time`, a number or a tensor (batch,).
 
-        Raises InputError where the time lies outside [clean_time, noisiest.time] or is not finite.
+        Raises InputError where the time lies outside [clean_time, noisiest.time] or is not finite. A time that
+        rounding to float32 has put beyond an end is that end.
         """
-        times = as_tensor(time)
-        low, high = self.clean_time, float(self.noisiest.time)
-        if not bool(((times >= low) & (times <= high)).all()):
+        given, low, high = as_tensor(time), self.clean_time, float(self.noisiest.time)
+        times = given.clamp(low, high)
+        if not bool(((given - times).abs() <= _ROUNDING * high).all()):
             raise InputError(
                 f"time is {time}; this noise schedule runs from {low:g} (clean) to {high:g} (noisiest)."
             )

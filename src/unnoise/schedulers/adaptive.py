@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -88,7 +88,8 @@ class Adaptive:
         x: (batch, ...) at `start`, by default the schedule's noisiest level. end: by default the cleanest level and
         from there the jump to clean data; a noisier level than `start` leads the sample back to noise.
 
-        Raises InputError where the way has no finite length in the solver's variable, or takes too many steps.
+        Raises InputError where the way has no finite length in the solver's variable, or takes too many steps;
+        NonFiniteError where the network's answers are no numbers.
         """
         begin, goal = start or schedule.noisiest, end or schedule.cleanest
         step = None
@@ -151,10 +152,15 @@ class Adaptive:
         return place, low, looks
 
     def _error(self, x: Tensor, now: Level, high: Tensor, low: Tensor, to: Level) -> float:
-        before, after = _scale(now), _scale(to)
+        before, after = float(now.alpha), float(to.alpha)
         size = (x.abs() / before).maximum(low.abs() / after)
         miss = (high - low) / after / (size * self.relative).clamp(min=self.absolute)
-        return float(miss.flatten(1).pow(2).mean(1).max().sqrt())
+        error = float(miss.detach().pow(2).reshape(len(x), -1).mean(1).max().sqrt())
+        if not math.isfinite(error):
+            raise NonFiniteError(
+                f"the step from ratio {float(now.ratio):g} left the finite numbers; look at what the network says."
+            )
+        return error
 
     def _place(self, level: Level) -> float:
         return coordinate(self.solver.variable, float(level.ratio))
@@ -173,10 +179,6 @@ class Adaptive:
             raise InputError(
                 "give two levels with noise for the start and the end; the last jump is made besides."
             )
-
-
-def _scale(level: Level) -> float:
-    return float(level.alpha)
 
 
 def _jump(schedule: NoiseSchedule, now: Level) -> Plan:

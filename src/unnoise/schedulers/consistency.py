@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unnoise.process import Level, Prediction
+from unnoise.process.prediction import check_sigma_data, inverse
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,18 @@ class Consistency(Prediction):
     name = "consistency"
     needs_signal = True
 
+    def __post_init__(self) -> None:
+        check_sigma_data(self.sigma_data)
+
     def _parts(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
         w, d = s / a, self.sigma_data
         above = w - self.sigma_min
         return d**2 / (above**2 + d**2), d * above / (w**2 + d**2) ** 0.5
 
     def of_target(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
-        """F = ((1 - c_skip) x_0 - c_skip w eps) / c_out; undefined at the lowest level, where F does not matter."""
+        """F = ((1 - c_skip) x_0 - c_skip w eps) / c_out; 0 at the lowest level, where F does not matter."""
         skip, out = self._parts(a, s)
-        return (1.0 - skip) / out, -skip * (s / a) / out
+        return (1.0 - skip) * inverse(out), -skip * (s / a) * inverse(out)
 
     def of_sample(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
         """x_0 = c_skip / a x + c_out F."""
@@ -39,9 +43,9 @@ class Consistency(Prediction):
         return skip / a, out
 
     def of_noise(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
-        """Eps = (1 - c_skip) / s x - a c_out / s F."""
+        """Eps = (1 - c_skip) / s x - a c_out / s F; 0 where s is 0."""
         skip, out = self._parts(a, s)
-        return (1.0 - skip) / s, -a * out / s
+        return (1.0 - skip) * inverse(s), -a * out * inverse(s)
 
     def input_scale(self, level: Level) -> float | Tensor:
         """1 / (a sqrt(w^2 + d^2))."""

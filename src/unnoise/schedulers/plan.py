@@ -24,15 +24,24 @@ Walk = Generator["Request | Step", "Estimate | None", None]
 """A run turned inside out: it asks, is answered by `send`, and hands out the steps that have been made."""
 
 
+def estimated(denoise: Denoise, x: Tensor, level: Level) -> Estimate:
+    """What `denoise` says of x, as an Estimate. Raises InputError where it says something else than it may."""
+    answer = denoise(x, level)
+    if isinstance(answer, Estimate):
+        return answer
+    if not isinstance(answer, Tensor):
+        raise InputError(
+            f"denoise(x, level) gave a {type(answer).__name__}; let it return an Estimate, or the clean sample."
+        )
+    return Estimate.from_x0(x, level, answer)
+
+
 def answered(walk: Walk, denoise: Denoise) -> Iterator[Step]:
     """The steps of a walk, its questions answered by `denoise`."""
     event = next(walk, None)
     while event is not None:
         if isinstance(event, Request):
-            answer = denoise(event.x, event.level)
-            if not isinstance(answer, Estimate):
-                answer = Estimate.from_x0(event.x, event.level, answer)
-            event = walk.send(answer)
+            event = walk.send(estimated(denoise, event.x, event.level))
             continue
         yield event
         event = next(walk, None)

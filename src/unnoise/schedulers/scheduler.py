@@ -96,7 +96,8 @@ class Scheduler:
             return
         if not all(now > to for now, to in pairs):
             raise InputError(
-                "the grid's levels do not strictly decrease; choose fewer steps, or another grid."
+                "the grid's levels do not strictly decrease; choose fewer steps, or another grid"
+                + (", or final=Stop() for one that goes up." if self.final.appends_clean else ".")
             )
         if self.stochastic:
             raise InputError(

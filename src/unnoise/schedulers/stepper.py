@@ -9,7 +9,6 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import Estimate, Prediction
-from unnoise.process.level import Scalar
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.moves import Move
 from unnoise.schedulers.step import Request
@@ -52,7 +51,7 @@ class Stepper:
         self._walk: Generator[Request | Step, Estimate | None, None] | None = None
         self._request: Request | None = None
         self._done = 0
-        times = [_number(plan.schedule.network_time(level)) for level in plan.looks]
+        times = [float(plan.schedule.network_time(level)) for level in plan.looks]
         whole = all(time.is_integer() for time in times)
         self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32)
         self.init_noise_sigma = plan.start_scale
@@ -88,10 +87,10 @@ class Stepper:
     def _check_turn(self, t: float) -> None:
         if self._done == len(self.timesteps):
             raise InputError(
-                f"all {self._done} steps of this run are made; call plan.stepper() for another run."
+                f"all {self._done} calls of this run are made; begin another by plan.stepper(), or set_timesteps."
             )
         expected = float(self.timesteps[self._done])
-        if abs(t - expected) > 1e-4 * max(1.0, abs(expected)):
+        if not abs(t - expected) <= 1e-4 * max(1.0, abs(expected)):
             raise InputError(
                 f"call {self._done} of this run is at time {expected:g}, not {t:g}; "
                 "go through scheduler.timesteps in order."
@@ -101,7 +100,3 @@ class Stepper:
     def _expect(event: Request | Step) -> Request:
         assert isinstance(event, Request)
         return event
-
-
-def _number(value: Scalar) -> float:
-    return float(value)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import Estimate, Level
-from unnoise.schedulers.plan import Denoise
+from unnoise.schedulers.plan import Denoise, estimated
 
 Transform = Callable[[Estimate], Estimate]
 
@@ -23,8 +23,7 @@ def transformed(denoise: Denoise, *transforms: Transform) -> Denoise:
     """`denoise` followed by the transforms, first to last; itself something that `plan.run` takes."""
 
     def view(x: Tensor, level: Level) -> Estimate:
-        answer = denoise(x, level)
-        estimate = answer if isinstance(answer, Estimate) else Estimate.from_x0(x, level, answer)
+        estimate = estimated(denoise, x, level)
         for transform in transforms:
             estimate = transform(estimate)
         return estimate

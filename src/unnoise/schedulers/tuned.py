@@ -11,6 +11,7 @@ from typing import Any
 
 from unnoise import files
 from unnoise.errors import FileError, InputError
+from unnoise.files import expanded
 from unnoise.schedulers.grids import Ratios
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers.adjusted import Adjusted
@@ -46,12 +47,12 @@ class Tuned:
         """Save as JSON, whole or not at all. Raises FileError where the folder cannot be written."""
         told = {"format": _FORMAT, "base": self.base, "ratios": self.ratios, "changes": self.changes}
         text = json.dumps({**told, "facts": dict(self.facts)}, indent=1) + "\n"
-        files.write_bytes(Path(path).expanduser(), text.encode())
+        files.write_bytes(expanded(path), text.encode())
 
 
 def read(path: str | Path) -> Tuned:
     """The content of such a file. Raises FileError where there is none, or it holds something else."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         told = json.loads(path.read_bytes())
     except OSError as error:
@@ -73,7 +74,9 @@ def read(path: str | Path) -> Tuned:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _foreign(path) from error
     numbers = (*found.ratios[1:], *(number for row in found.changes for number in row))
-    if len(found.changes) != len(found.ratios) or not all(map(math.isfinite, numbers)):
+    whole = len(found.changes) == len(found.ratios) and all(map(math.isfinite, numbers))
+    # A base that is a file could be this file.
+    if not whole or not all(ratio > 0.0 for ratio in found.ratios) or found.base.startswith(PREFIX):
         raise _foreign(path)
     return found
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import NoiseSchedule
+from unnoise.process.level import as_tensor
 from unnoise.schedulers.plan import Denoise
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.tuned import Tuned
@@ -178,7 +179,7 @@ class _Problem:
         """Strength by which each number is drawn to 0: none for levels."""
         strength = _RIDGE * float(self.target.square().sum())
         free = [0.0] * (self.steps - 1)
-        return torch.tensor(free + [strength] * (self.size - len(free)), dtype=torch.float64)
+        return as_tensor(free + [strength] * (self.size - len(free)))
 
     def first(self, start: Tuned | None) -> Tensor:
         levels = self.base.plan(self.schedule, self.steps).levels[1 : self.steps]
@@ -187,7 +188,7 @@ class _Problem:
         if start is not None:
             rows = zip(start.changes, self.widths, strict=True)
             changes = [row[j] if j < len(row) else 0.0 for row, width in rows for j in range(width)]
-        return torch.tensor([*map(math.log, ratios), *changes], dtype=torch.float64)
+        return as_tensor([*map(math.log, ratios), *changes])
 
     def tuned(self, place: Tensor) -> Tuned:
         numbers = iter(place.tolist())

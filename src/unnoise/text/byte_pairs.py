@@ -162,7 +162,7 @@ def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
     """Rows "a b" or ["a", "b"] as pairs."""
     if not isinstance(rows, list):
         raise FileError(f"the merges must be a list of pairs; got {str(rows)[:60]}. Fetch the file again.")
-    pairs = [tuple(row.rstrip("\r").split(" ")) if isinstance(row, str) else row for row in rows]
+    pairs = [tuple(row.split(" ")) if isinstance(row, str) else row for row in rows]
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise FileError(f"a merge must be two symbols; got {str(pair)[:60]}. Fetch the file again.")

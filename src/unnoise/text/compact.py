@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from unnoise.errors import InputError
 from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
 from unnoise.text.tokenizer import Tokenizer, Tokens, check_ids, left_over, prompt_list, rows_to_batch
 
@@ -29,15 +28,10 @@ class CompactTokenizer(OwnVocabulary):
     known: tuple[int, ...]
 
     def __init__(self, tokenizer: Tokenizer, ids: Iterable[int]) -> None:
-        kept = tuple(sorted(set(ids) - {tokenizer.start, tokenizer.end}))
-        for number in kept:
-            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < tokenizer.size:
-                raise InputError(
-                    f"ids holds {number!r}; give token ids from 0 to {tokenizer.size - 1}, "
-                    "or make the tokenizer with from_captions."
-                )
+        given = list(ids)
+        check_ids(given, tokenizer.size, "a token of the vocabulary")
         object.__setattr__(self, "tokenizer", tokenizer)
-        object.__setattr__(self, "known", kept)
+        object.__setattr__(self, "known", tuple(sorted(set(given) - {tokenizer.start, tokenizer.end})))
 
     @classmethod
     def from_captions(cls, captions: Iterable[str], tokenizer: Tokenizer | None = None) -> CompactTokenizer:

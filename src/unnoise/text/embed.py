@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
 from unnoise.text.chunks import Chunk, chunked, one_chunk
-from unnoise.text.prompts import Phrase, Piece
+from unnoise.text.prompts import Phrase, Piece, check_style
 from unnoise.text.taught import ids_of
 from unnoise.text.tokenizer import PromptTokenizer, rows_to_batch
 from unnoise.text.weighting import Encoded, weighed
@@ -94,10 +94,11 @@ def embed_phrase(
     positions, width). pooled is the first chunk's, without weights. An encoder that was trained with masks
     (`attend_padding` false) takes one chunk for each section; what does not fit is told in `Embedding.notes`.
     style: whose rule turns weights into numbers, and whose parts long prompts; "plain" as "a1111".
-    Raises InputError as `embed` does, and for more than 64 chunks.
+    Raises InputError as `embed` does, for a style that is none, and for more than 64 chunks.
     """
     import torch
 
+    check_style(style)
     _check_pair(encoder, tokenizer)
     config, device = encoder.config, encoder.position_embedding.device
     chunks, cut = _chunks(tokenizer, phrase, config.positions, style, config.attend_padding)

@@ -55,9 +55,14 @@ class TaughtTokenizer(Tokenizer):
         return next((self._ids[word] for word in map(str.lower, spelt) if word in self._ids), [])
 
     @cached_property
+    def _longest_first(self) -> list[str]:
+        return sorted((word for word, _ in self.words), key=len, reverse=True)
+
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted((word for word, _ in self.words), key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        """A group for each word: letters such as the long s match others without being their lower case."""
+        each = "|".join(f"({re.escape(word)})" for word in self._longest_first)
+        return re.compile(rf"(?<!\w)(?:{each})(?!\w)", re.IGNORECASE)
 
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
         """As `Tokenizer.pieces`; every token of a word begins where the word does."""
@@ -66,7 +71,8 @@ class TaughtTokenizer(Tokenizer):
         begins: list[int] = []
         for match in self._pattern.finditer(text):
             self._plain(text, done, match.start(), ids, begins)
-            word = self._ids[match[0].lower()]
+            assert match.lastindex is not None
+            word = self._ids[self._longest_first[match.lastindex - 1].lower()]
             ids += word
             begins += [match.start()] * len(word)
             done = match.end()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from unnoise import randomness
 from unnoise.checkpoints import Model
+from unnoise.files import expanded
 from unnoise.networks.vae import AutoEncoder, LatentGaussian
 from unnoise.pipelines.prompting import embedded, stacked
 from unnoise.text import Embedding
@@ -37,7 +37,7 @@ class Frozen:
         self._autoencoder: AutoEncoder = base.autoencoder
         self._base, self._mean, self._text = base, config.latents == "mean", text
         self._fits = not (config.shift or config.scale)  # else no picture comes twice
-        folder = Path(config.encoded_folder).expanduser() if config.encoded_folder else None
+        folder = expanded(config.encoded_folder) if config.encoded_folder else None
         self._store = Store(int(config.encoded_mb) << 20, folder, int(config.encoded_folder_mb) << 20)
         on = f"{self._device.type} {torch.__version__}"  # which the last digits depend on
         self._keys = ("", "")

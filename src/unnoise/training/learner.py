@@ -141,12 +141,13 @@ class Learner:
         losses = self.world.everyones(self.gradients(step, batch), self.config.run.batch)
         if self.scale is not None:
             self.scale.undo(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip or math.inf)
-        if self.sharded:
-            norm = norm.full_tensor()  # type: ignore[attr-defined]
-        loss_value, norm_value = torch.stack([losses.mean(), norm]).tolist()  # the one wait for the device
+        norm = nn.utils.get_total_norm([w.grad for w in self.parameters if w.grad is not None])
+        both = [losses.mean(), norm.full_tensor() if self.sharded else norm]  # type: ignore[attr-defined]
+        loss_value, norm_value = torch.stack(both).tolist()  # the one wait for the device
         applied = math.isfinite(loss_value) and math.isfinite(norm_value)
         if applied:
+            if 0.0 < self.config.optimizer.clip < norm_value:
+                nn.utils.clip_grads_with_norm_(self.parameters, self.config.optimizer.clip, norm)
             self._apply(lr)
             self._remember(batch, losses)
         for weight in self.parameters:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from unnoise.errors import InputError
 from unnoise.training.config import OptimizerConfig
@@ -56,36 +57,68 @@ def check(config: OptimizerConfig, shard: bool) -> None:
 
 
 class AdamW:
-    """torch's own, fused where it can be; two moments in float32 (Loshchilov and Hutter 2019, algorithm 2)."""
+    """torch's kernel, fused where it can be; two moments in float32 (Loshchilov and Hutter 2019, algorithm 2).
+
+    By torch's function and not its class, which looks for settings of each weight at every step: of the hundred small
+    weights of a LoRA that takes longer than moving them.
+    """
 
     def __init__(
         self, config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device
     ) -> None:
         self.weights = list(weights)
-        fused = device.type in ("cpu", "cuda")
-        self._adam = torch.optim.AdamW(self.weights, fused=fused, **_settings(config))
+        self._fused = device.type in ("cpu", "cuda")
+        self._settings = _settings(config)
+        self._moments: dict[Tensor, dict[str, Tensor]] = {}
 
+    @torch.no_grad()
     def step(self, lr: float) -> None:
         """Move the weights by their gradients; those without one stay."""
-        self._adam.param_groups[0]["lr"] = lr
-        self._adam.step()
+        live = [weight for weight in self.weights if weight.grad is not None]
+        for weight in live:
+            if weight not in self._moments:
+                self._moments[weight] = _still(weight)
+        count, mean, square = (
+            [self._moments[weight][name] for weight in live] for name in ("step", "exp_avg", "exp_avg_sq")
+        )
+        beta1, beta2 = self._settings["betas"]
+        adamw(
+            list[Tensor](live),
+            [weight.grad for weight in live if weight.grad is not None],
+            mean,
+            square,
+            [],
+            count,
+            fused=self._fused,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=self._settings["eps"],
+            weight_decay=self._settings["weight_decay"],
+            amsgrad=False,
+            maximize=False,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """`N.step`, `N.exp_avg` and `N.exp_avg_sq` of weight number N; of all that had a gradient."""
-        return _named(self.weights, self._adam.state)
+        return _named(self.weights, self._moments)
 
     def begin(self, steps: int) -> None:
         """Moments laid out in memory as their weights: the fused step walks both side by side."""
-        for weight in self.weights:
-            self._adam.state[weight] = {
-                "step": torch.full((), float(steps), device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
+        self._moments = {weight: _still(weight, steps) for weight in self.weights}
 
     def bytes(self) -> int:
         """Two moments as large as the weights."""
         return 2 * sum(weight.nbytes for weight in self.weights)
+
+
+def _still(weight: Tensor, steps: int = 0) -> dict[str, Tensor]:
+    """Moments of zero after so many steps."""
+    return {
+        "step": torch.full((), float(steps), device=weight.device),
+        "exp_avg": torch.zeros_like(weight),
+        "exp_avg_sq": torch.zeros_like(weight),
+    }
 
 
 class AdamW8bit:

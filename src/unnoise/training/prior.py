@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unnoise import images
 from unnoise.checkpoints import Model
+from unnoise.files import expanded
 from unnoise.training.config import DataConfig
 from unnoise.training.data import PictureSet, open_pictures
 from unnoise.training.order import picture_at
@@ -38,7 +39,7 @@ class Prior:
 def open_prior(config: PriorConfig, run: Path, shape: tuple[int, int, int], data: DataConfig) -> Prior:
     """The pictures of the class as they stand in their folder. Raises DataError as `open_pictures`."""
     plain = DataConfig(caption=config.prompt, strict=data.strict, cache_mb=data.cache_mb)
-    folder = Path(config.pictures).expanduser() if config.pictures else run / FOLDER
+    folder = expanded(config.pictures) if config.pictures else run / FOLDER
     return Prior(open_pictures(folder, shape, plain), config.weight)
 
 

@@ -17,6 +17,7 @@ import torch
 
 from unnoise.checkpoints import Model
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.files import expanded
 from unnoise.networks import heap
 from unnoise.training import (
     batches,
@@ -328,7 +329,7 @@ def open_data(
     if config.data.held_out:
         pictures, unseen = held_out.split(pictures, config.data.held_out)
     elif config.data.held_out_from:
-        folder = Path(config.data.held_out_from).expanduser()
+        folder = expanded(config.data.held_out_from)
         unseen = open_pictures(folder, shape, config.data)
         pictures = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures

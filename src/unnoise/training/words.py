@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.files import expanded
 from unnoise.networks.text_encoder import WordEmbedding
 from unnoise.text import WordTokenizer
 from unnoise.text.special import SPECIAL
@@ -35,7 +36,7 @@ class WordVectors:
     @classmethod
     def read(cls, path: str | Path) -> WordVectors:
         """Raises InputError when the file cannot be read or does not hold what it should."""
-        path = Path(path).expanduser()
+        path = expanded(path)
         try:
             with safe_open(path, framework="pt") as file:
                 facts = file.metadata() or {}

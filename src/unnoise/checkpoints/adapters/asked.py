@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import FileError, InputError
+from unnoise.files import expanded
 
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+SUFFIXES = WEIGHTS
 SETTINGS = "adapter_config.json"
 """What makes a folder one that PEFT wrote."""
 
@@ -48,10 +50,10 @@ class Lora:
 
     def find(self, folder: str | Path | None = None) -> Path:
         """The file. Raises FileError, with the nearest names of the folder, when there is none."""
-        path = Path(self.file).expanduser()
+        path = expanded(self.file)
         if path.is_file() or (path / SETTINGS).is_file():  # another folder may have a LoRA's name
             return path
-        known = [] if folder is None else _files(Path(folder).expanduser())
+        known = [] if folder is None else _files(expanded(folder))
         found = _named(str(self.file), known)
         if found is not None:
             return found
@@ -78,7 +80,7 @@ def in_folder(name: str, folder: str | Path) -> Path | None:
 
     So are names looked up that a stranger's picture gives. Raises FileError for a folder that is not there.
     """
-    return _named(name, _files(Path(folder).expanduser()))
+    return _named(name, _files(expanded(folder)))
 
 
 def _named(name: str, known: Sequence[Path]) -> Path | None:
@@ -88,7 +90,7 @@ def _named(name: str, known: Sequence[Path]) -> Path | None:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
-    return sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def number(name: str, value: object) -> None:
@@ -106,7 +108,7 @@ def _parts(text: str) -> list[str]:
     if "=" in last or "," in last:
         file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")
         return [file, weight, last]
-    looks_like_path = "/" in last or "\\" in last or last.endswith(SUFFIXES)
+    looks_like_path = "/" in last or "\\" in last or last.lower().endswith(SUFFIXES)
     return [text] if looks_like_path else [left, last]
 
 

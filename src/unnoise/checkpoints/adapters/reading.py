@@ -22,6 +22,7 @@ from unnoise.checkpoints.kinds import other
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
+from unnoise.files import expanded
 
 _WEIGHTS = "adapter_model.safetensors"
 _STATED = "lora_adapter_metadata"
@@ -49,7 +50,7 @@ def read(path: str | Path) -> Adapter:
     Every tensor is accounted for. Raises CheckpointError, naming the file and the tensors, for one that plays no part
     here, is of a type or has numbers that no weight has, and for a file that is no adapter.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     settings: dict[str, Any] = {}
     if place.is_dir():
         settings = {"": read_table(place / SETTINGS)}

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from unnoise.checkpoints.adapters.applied import apply, twin
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
+from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.model import Model, Tower
 from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled, write_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import check_new, replacing
+from unnoise.files import check_new, expanded, replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
 
 _MOST = 77
@@ -51,7 +52,7 @@ def read_word(path: str | Path) -> Word:
     A1111's (`emb_params`; in a pickle `string_to_param`), XL's (`clip_l`, `clip_g`) or diffusers' are read, a pickle by
     torch's weights-only reader. Raises CheckpointError for anything else.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     tensors = _tensors(place)
     if set(tensors) == set(_TOWERS):
         return Word(place.stem, tuple(_table(place, tensors[name]) for name in _TOWERS))
@@ -77,7 +78,7 @@ def teach(model: Model, path: str | Path, word: str | None = None) -> Model:
     if [table.shape[1] for table in found.tables] != widths:
         raise CheckpointError(_refusal(Path(path).name, found, widths, base))
     known = with_tables(base, name, found.tables)
-    place = Path(path).expanduser()
+    place = expanded(path)
     taught = (*base.taught, Taught(name, place.name, sha256_of(place)))
     return apply(replace(known, taught=taught), model.adapters)
 
@@ -138,7 +139,7 @@ def write_word(path: str | Path, word: Word) -> Path:
     One tensor of the word's own name for one text encoder; `clip_l` and `clip_g` for two, whose word is the file's
     name. Raises FileError for a file that exists.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     check_new(target, "an embedding")
     names = (word.word,) if len(word.tables) == 1 else _TOWERS
     tensors = {
@@ -164,7 +165,7 @@ def _and(numbers: list[int]) -> str:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    if path.suffix not in (".pt", ".bin", ".ckpt", ".pth"):
+    if path.suffix.lower() not in PICKLED:
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
     content = unpickled(path)

@@ -13,7 +13,7 @@ from unnoise.checkpoints.adapters.places import Place, names_for, parts_of
 from unnoise.checkpoints.families import SD1, SD2, SDXL
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.weights import write_weights
-from unnoise.files import check_new, replacing
+from unnoise.files import check_new, expanded, replacing
 
 _VERSIONS = {SD1.name: "sd_v1", SD2.name: "sd_v2", SDXL.name: "sdxl_base_v1-0"}
 
@@ -26,7 +26,7 @@ def write(
     metadata: beside what is written of itself (`ss_network_dim`, `ss_network_alpha`, `ss_network_module`,
     `ss_base_model_version`). Raises FileError for a file that exists.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     check_new(target, "a LoRA")
     names = names_for(parts_of(model))
     tensors: dict[str, Tensor] = {}

@@ -70,7 +70,8 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
     """
     batch, heads, n, width = q.shape
     m = k.shape[2]
-    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # else each block is copied for its products
+    # contiguous, else each block is copied for its products; one prompt may serve a whole batch
+    q, k, v = (one.expand(batch, -1, -1, -1).contiguous() for one in (q, k, v))
     out = torch.empty(batch, n, heads * width, dtype=q.dtype)
     rows = min(n, max(1, scores // m))
     some = min(heads, max(1, scores // (rows * m)))
@@ -83,7 +84,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
                 part = queries[of, row : row + rows]
                 weights = torch.baddbmm(part.new_empty(()), part, keys[of], beta=0, alpha=width**-0.5)
                 if mask is not None:
-                    weights.masked_fill_(~mask[sample], -torch.inf)
+                    weights.masked_fill_(~mask[sample % len(mask)], -torch.inf)
                 torch.softmax(weights, dim=-1, out=weights)
                 into[of, row : row + rows] = torch.bmm(weights, values[of])
     return out

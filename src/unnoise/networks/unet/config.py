@@ -64,6 +64,7 @@ class UNetConfig(Settings):
     classes: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_numbers()
         self._check_levels()
         self._check_names()
@@ -91,47 +92,31 @@ class UNetConfig(Settings):
         return width // self.head_width if self.head_width else self.heads
 
     def _check_numbers(self) -> None:
-        least = {"in_channels": 1, "out_channels": 1, "heads": 1, "norm_groups": 1, "patch": 1}
-        least |= dict.fromkeys(("mid_attention", "head_width", "text_width", "pooled_width", "classes"), 0)
-        for name, minimum in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < minimum:
-                raise InputError(f"{name} is {value!r}; give a whole number from {minimum} up.")
+        self.check_counts("in_channels", "out_channels", "widths", "blocks", "heads", "norm_groups", "patch")
+        self.check_counts(
+            *("attention", "mid_attention", "head_width", "text_width", "pooled_width", "classes"), least=0
+        )
         for name in ("norm_eps", "time_scale"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InputError(f"{name} is {value!r}; give a positive number.")
-        for level, probability in enumerate(
-            self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
-        ):
-            if not 0 <= probability < 1:
-                raise InputError(
-                    f"dropout is {probability} at level {level}; give a number from 0 to below 1."
-                )
+        for each in self.dropout if isinstance(self.dropout, tuple) else (self.dropout,):
+            if not isinstance(each, int | float) or not 0 <= each < 1:
+                raise InputError(f"dropout is {self.dropout!r}; give a number from 0 to below 1.")
 
     def _check_levels(self) -> None:
+        self.check_multiples("widths", of="norm_groups")
         levels = len(self.widths)
-        if not levels:
-            raise InputError("widths is empty; give the channels of each level, for example (32, 64).")
+        if not isinstance(self.attention, tuple):
+            raise InputError(f"attention is {self.attention!r}; give its depth at each level, or ().")
         for name in ("blocks", "attention", "dropout"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != levels and (value or name != "attention"):
                 raise InputError(
                     f"{name} is {value} for {levels} levels of widths {self.widths}; give one a level."
                 )
-        for width in self.widths:
-            if width < 1 or width % self.norm_groups:
-                raise InputError(
-                    f"a width is {width}, and norm_groups {self.norm_groups}; "
-                    "give widths that are multiples of norm_groups."
-                )
         if self.widths[0] % 2:
             raise InputError(f"the first width is {self.widths[0]}; give an even one, for sines and cosines.")
-        self._check_depth(levels)
-
-    def _check_depth(self, levels: int) -> None:
-        if any(self.blocks_at(level) < 1 for level in range(levels)):
-            raise InputError(f"blocks is {self.blocks}; give each level at least 1.")
         layers = sum(self.blocks_at(level) * (1 + self.attention_at(level)) for level in range(levels))
         if layers > LAYERS:
             raise InputError(
@@ -147,7 +132,7 @@ class UNetConfig(Settings):
     def _check_attention(self) -> None:
         depths = [(self.attention_at(level), width) for level, width in enumerate(self.widths)]
         for depth, width in [*depths, (self.mid_attention, self.widths[-1])]:
-            if depth < 0 or (depth > 1 and not self.text_width):
+            if depth > 1 and not self.text_width:
                 raise InputError(f"attention has depth {depth}; without text (text_width 0) give 0 or 1.")
             heads = self.heads_of(width)
             if depth and (heads < 1 or width % heads or (self.head_width and width % self.head_width)):

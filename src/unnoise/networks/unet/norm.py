@@ -30,15 +30,16 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns the same shape and dtype."""
-        if followed():
-            return super().forward(x)  # a compiler writes its own kernel
-        if torch.is_grad_enabled():
-            return self._learned(x, active=False) if self._slow(x) else super().forward(x)
-        if summed_roughly(x):
-            return self.by(x, *statistics(x, self.num_groups))
-        if not self._slow(x):
-            return super().forward(x)
-        return normalised(x, self.weight.float(), self.bias.float(), self.num_groups, self.eps)
+        if not followed():  # a compiler writes its own kernel
+            slow, learns = self._slow(x), torch.is_grad_enabled()
+            if slow and learns:
+                return self._learned(x, active=False)
+            if not learns and summed_roughly(x):
+                return self.by(x, *statistics(x, self.num_groups))
+            if slow:
+                return normalised(x, self.weight.float(), self.bias.float(), self.num_groups, self.eps)
+        # nn.GroupNorm's own forward refuses a group of a single number, whose norm is its bias
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def activated(self, x: Tensor) -> Tensor:
         """SiLU of the norm. x: (batch, width, h, w). Returns the same shape and dtype."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.networks.packing import has_kernels
 from unnoise.networks.unet.layers import followed
 
 _LEAST = 2**18
@@ -60,19 +61,12 @@ class Phases:
         known = self._known
         if known is None or known[0][0] is not weight or known[0][1:] != key[1:]:
             kernel = summed(weight.detach())
-            if _can_be_packed(weight.dtype):
+            if has_kernels(weight.dtype):
                 kernel = torch.ops.mkldnn._reorder_convolution_transpose_weight(
                     kernel, *_GEOMETRY, list(x.shape)
                 )
             self._known = known = key, kernel
         return known[1]
-
-
-def _can_be_packed(dtype: torch.dtype) -> bool:
-    if not torch._C._has_mkldnn:
-        return False
-    fast = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return dtype == torch.float32 or bool(fast)
 
 
 def summed(weight: Tensor) -> Tensor:

@@ -175,6 +175,11 @@ class UNet(nn.Module):
                 f"text has shape {tuple(text.shape)}; give (batch, tokens, {self.config.text_width}), "
                 "the text encoder's hidden states."
             )
+        if text_mask is not None and (text_mask.dtype != torch.bool or text_mask.shape != text.shape[:2]):
+            raise InputError(
+                f"text_mask is {text_mask.dtype} of shape {tuple(text_mask.shape)}; give bool of the text's shape "
+                f"{tuple(text.shape[:2])}."
+            )
         text = text.to(self.dtype)
         layers = tuple(layer.remember(text, text_mask) for layer in self.cross_attentions)
         return TextMemory(layers, None if text_mask is None else readable(text_mask))
@@ -184,6 +189,10 @@ class UNet(nn.Module):
         config = self.config
         if not isinstance(time, Tensor):
             time = torch.full((1,), float(time), dtype=torch.float32, device=x.device)
+        if time.numel() not in (1, x.shape[0]):
+            raise InputError(
+                f"time has shape {tuple(time.shape)}; give one number, or one for each of {len(x)} pictures."
+            )
         time = time.to(x.device, torch.float32).reshape(-1).expand(x.shape[0]) * config.time_scale
         emb: Tensor = self.time_embedding(sinusoids(time, config.widths[0], config.sinusoid).to(self.dtype))
         if self.pooled_embedding is not None and pooled is not None:
@@ -210,6 +219,20 @@ class UNet(nn.Module):
                 raise InputError(f"{name} is missing; this network was built with it, give it at every call.")
             if not width and value is not None:
                 raise InputError(f"{name} was given; this network was built without it, leave it out.")
+        rows = _rows(text)
+        if len(x) and rows not in (None, 1) and rows % len(x):
+            raise InputError(
+                f"text has {rows} rows for {len(x)} pictures; give one for each, or so many times more."
+            )
+        if pooled is not None and pooled.shape[-1] != config.pooled_width:
+            raise InputError(f"pooled has shape {tuple(pooled.shape)}; give (batch, {config.pooled_width}).")
+
+
+def _rows(text: Tensor | TextMemory | None) -> int | None:
+    """How many prompts there are; None without text."""
+    if isinstance(text, TextMemory):
+        return text.layers[0][0].shape[0] if text.layers else None
+    return None if text is None else text.shape[0]
 
 
 def check_size(height: int, width: int, factor: int) -> None:

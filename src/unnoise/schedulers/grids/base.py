@@ -68,7 +68,7 @@ class Timeline:
 
 def at_ratios(schedule: NoiseSchedule, ratios: Sequence[float]) -> tuple[Level, ...]:
     """The levels at these ratios sigma / alpha."""
-    return tuple(schedule.at_ratio(ratio) for ratio in ratios)
+    return tuple(schedule.at_ratio(float(ratio)) for ratio in ratios)
 
 
 def clean_level(schedule: NoiseSchedule) -> Level:

@@ -33,10 +33,10 @@ class Slice(Grid):
     total: int
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
-        """The last `count` of `total` levels."""
-        if self.total < count:
+        """The last `count` of `total` levels, or of as many as the inner grid makes of them."""
+        if not 1 <= count <= self.total:
             raise InputError(f"{count} steps cannot be the last of {self.total}; give total >= {count}.")
-        return self.grid.levels(schedule, self.total)[self.total - count :]
+        return self.grid.levels(schedule, self.total)[-count:]
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,15 @@ class GITS(Grid):
 
 
 def stretch(ratios: Sequence[float], count: int) -> list[float]:
-    """`count` numbers along a decreasing list, linear in their logarithms; the ends stay exactly."""
+    """`count` numbers along a decreasing list, linear in their logarithms; the ends stay exactly.
+
+    Raises InputError unless there are two or more, all positive.
+    """
+    if len(ratios) < 2 or not all(0.0 < ratio < math.inf for ratio in ratios):
+        raise InputError(
+            f"a list of {len(ratios)} ratios from {max(ratios, default=0.0):g} to {min(ratios, default=0.0):g} cannot "
+            "be stretched; give two or more positive ones, the clean end left out."
+        )
     logs = [math.log(ratio) for ratio in ratios]
     values = []
     for i in range(count):

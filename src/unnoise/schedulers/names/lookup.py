@@ -16,10 +16,11 @@ from unnoise.schedulers.names.programs import preset
 from unnoise.schedulers.names.rows import TABLE, Named
 from unnoise.schedulers.noise import SDE, Ancestral, Posterior
 from unnoise.schedulers.presets.classes import ALIASES, CLASSES
-from unnoise.schedulers.presets.config import Resolved, class_of, resolve
+from unnoise.schedulers.presets.config import Resolved, completed, resolve
 from unnoise.schedulers.quadrature import Quadrature
 from unnoise.schedulers.scheduler import Scheduler
-from unnoise.schedulers.solvers import Adams
+from unnoise.schedulers.solvers import Adams, Solver
+from unnoise.schedulers.solvers.base import check_order
 
 
 def table() -> tuple[Named, ...]:
@@ -71,11 +72,9 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
         raise InputError(
             f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
         )
-    name, known = class_of(config)
-    row = _by_name().get(words.plain(known.method))
-    near = Scheduler(solver=Adams(1)) if row is None else row.scheduler
-    near = _settings(name, {**known.defaults, **config}, near)
-    return resolve(config, near, compat is not None)
+    name, full = completed(config)
+    row = _by_name()[words.plain(CLASSES[name].method)]
+    return resolve(name, full, _settings(name, full, row.scheduler), compat is not None)
 
 
 def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Scheduler:
@@ -94,19 +93,20 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
         rule: Quadrature = "midpoint" if config["solver_type"] == "midpoint" and order == 2 else "exact"
         solver = Adams(order, "lambda", "x0" if data else "noise", rule)
         return replace(near, solver=solver, noise=SDE() if sde else near.noise)
-    if name == "DPMSolverSinglestepScheduler" and order != 2:
-        return replace(near, solver=solvers.ThreeStageX0() if order == 3 else Adams(1))
+    if name == "DPMSolverSinglestepScheduler":
+        return replace(near, solver=_single(order, config["algorithm_type"] == "dpmsolver++"))
     if name == "DDPMScheduler":
-        variance = str(config["variance_type"])
-        known = {
-            "fixed_small_log": "fixed_small",
-            "fixed_large_log": "fixed_large",
-            "learned": "learned_range",
-        }
-        return replace(near, noise=Posterior(known.get(variance, variance)))
+        return replace(near, noise=Posterior(config["variance_type"].removesuffix("_log")))
     if name == "DDIMScheduler" and config.get("eta"):
         return replace(near, noise=Ancestral(config["eta"]))
     return near
+
+
+def _single(order: int, data: bool) -> Solver:
+    """DPM-Solver's step of this order in terms of x0 (`data`), or of the noise."""
+    check_order("the single-step DPM-Solver", order, 3)
+    stages = (solvers.TwoStage, solvers.ThreeStageX0) if data else (solvers.Midpoint, solvers.ThreeStage)
+    return Adams(1) if order == 1 else stages[order - 2]()
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
 
+_SHORTEST = 2.0**-20  # of the clock's reading; a Brownian path is straight below 2^-24 of it
+
 
 @dataclass(frozen=True)
 class Split:
@@ -42,10 +44,9 @@ def clock(ratio: float, pace: float) -> float:
 
 
 def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
-    """The stretch of the path between two levels on the clock of this pace; None for no pace."""
-    if pace == 0.0:
-        return None
-    return clock(float(now.ratio), pace), clock(float(to.ratio), pace)
+    """The stretch of the path between two levels on the clock of this pace; None where it is too short to be one."""
+    start, end = clock(float(now.ratio), pace), clock(float(to.ratio), pace)
+    return (start, end) if start < end * (1.0 - _SHORTEST) else None
 
 
 class NoiseRule:

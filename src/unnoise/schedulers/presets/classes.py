@@ -170,7 +170,7 @@ CLASSES: dict[str, Class] = {
     "DDPMScheduler": Class(
         "DDPM",
         {**_LEADING, "variance_type": "fixed_small"},
-        lambda c: (_table(c), ddpm_rules.DDPMRule(c["variance_type"])),
+        lambda c: (_table(c), ddpm_rules.DDPMRule(c["variance_type"].removesuffix("_log"))),
     ),
     "DDIMScheduler": Class(
         "DDIM",

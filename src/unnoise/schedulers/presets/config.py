@@ -12,7 +12,7 @@ from unnoise.process import EDM, Cosine, DiscreteVP, Flow, NoiseSchedule, Predic
 from unnoise.process import prediction as predictions
 from unnoise.schedulers import grids
 from unnoise.schedulers.consistency import Consistency
-from unnoise.schedulers.presets.classes import ALIASES, CLASSES, Class, sigmas
+from unnoise.schedulers.presets.classes import ALIASES, CLASSES, sigmas
 from unnoise.schedulers.presets.preset import Preset
 from unnoise.schedulers.scheduler import Scheduler
 
@@ -23,6 +23,26 @@ _PREDICTIONS = {
     "v_prediction": "velocity",
     "flow_prediction": "flow",
 }
+
+_EVERYWHERE = {
+    "timestep_spacing": ("linspace", "leading", "trailing"),
+    "timestep_type": ("discrete",),  # EDM's classes are known for the continuous one
+    "interpolation_type": ("linear",),
+}
+_KINDS = {"solver_type": ("midpoint", "heun")}
+_ALGORITHMS = ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")
+_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "DDPMScheduler": {
+        "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range")
+    },
+    "DPMSolverMultistepScheduler": {"algorithm_type": _ALGORITHMS, **_KINDS},
+    "EDMDPMSolverMultistepScheduler": {"algorithm_type": _ALGORITHMS, **_KINDS},
+    "DPMSolverSinglestepScheduler": {"algorithm_type": _ALGORITHMS[:2], **_KINDS},
+    "UniPCMultistepScheduler": {"solver_type": ("bh2", "bh1")},
+    "SASolverScheduler": {"algorithm_type": ("data_prediction", "noise_prediction")},
+}
+"""Values that are known; the first is taken, as there, where a configuration has a sibling class's word."""
+_SIBLINGS = ("deis", "logrho", "midpoint", "heun", "bh1", "bh2")
 
 _ON_COSINE = ("IPNDMScheduler", "SCMScheduler")  # their networks predict v, of samples divided by sigma_data
 
@@ -35,32 +55,60 @@ class Resolved(NamedTuple):
     prediction: Prediction
 
 
-def resolve(config: Mapping[str, Any], near: Scheduler, compat: bool) -> Resolved:
-    """The parts of a configuration with "_class_name".
+def resolve(name: str, config: Mapping[str, Any], near: Scheduler, compat: bool) -> Resolved:
+    """The parts of a configuration that is complete.
 
     near: the scheduler of the class's method, right. compat: diffusers' values instead of it.
     """
-    name, known = class_of(config)
-    full = {**known.defaults, **{key: value for key, value in config.items() if value is not None}}
-    schedule, prediction = _schedule(name, full), _prediction(name, full)
-    grid = _grid(name, full)
+    schedule, prediction = _schedule(name, config), _prediction(name, config)
+    grid = _grid(name, config)
     scheduler = near if grid is None else replace(near, grid=grid)
     if compat:
-        rungs, rule = known.values(full)
+        rungs, rule = CLASSES[name].values(config)
         scheduler = Preset(
             scheduler.grid, near.solver, near.noise, near.final, rungs=rungs, rule=rule, program="diffusers"
         )
     return Resolved(scheduler, schedule, prediction)
 
 
-def class_of(config: Mapping[str, Any]) -> tuple[str, Class]:
-    """The class's name and entry. Raises InputError with the three nearest."""
+def completed(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class's name, and its configuration with the defaults of what is not given.
+
+    Raises InputError with the three nearest classes, and where a value is not known or of another kind.
+    """
+    name = _class_of(config)
+    defaults = CLASSES[name].defaults
+    full = {**defaults, **{key: value for key, value in config.items() if value is not None}}
+    for key, default in defaults.items():
+        _check_kind(key, full[key], default)
+    for key, known in {**_EVERYWHERE, **_CHOICES.get(name, {})}.items():
+        if key in full and full[key] not in known:
+            if full[key] not in _SIBLINGS:
+                raise InputError(f"{key} is {full[key]!r}; known for {name} are {', '.join(known)}.")
+            full[key] = known[0]
+    return name, full
+
+
+def _check_kind(key: str, value: object, default: object) -> None:
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(default, float):
+        fits = isinstance(value, int | float)
+    else:
+        fits = isinstance(value, str) or not isinstance(default, str)
+    if not fits:
+        raise InputError(f"{key} is {value!r}; give a value like {default!r}.")
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
     given = str(config.get("_class_name"))
     name = ALIASES.get(given.removeprefix("Flax"), given.removeprefix("Flax"))
     if name not in CLASSES:
         close = difflib.get_close_matches(name, CLASSES, n=3, cutoff=0.0)
         raise InputError(f"scheduler class {given!r} is not known; the nearest are {', '.join(close)}.")
-    return name, CLASSES[name]
+    return name
 
 
 def _schedule(name: str, config: Mapping[str, Any]) -> NoiseSchedule:

@@ -18,9 +18,9 @@ from unnoise.schedulers.presets.sigma_rules import Moves
 class DDIMRule(Noisy):
     """x' = sqrt(abar') x0 + sqrt(1 - abar' - fresh^2) eps + fresh z.
 
-    strides: diffusers leads each step to t - steps // count of a table, which is not the next time of its own
-    grid where count does not divide the table or the spacing is linspace; (k-th level below) by `below`.
-    one: whether "before the first entry" is clean data (set_alpha_to_one), or the first entry again.
+    diffusers leads each step to t - steps // count of a table, which is not the next time of its own grid where count
+    does not divide the table or the spacing is linspace. one: whether "before the first entry" is clean data
+    (set_alpha_to_one), or the first entry again.
     """
 
     one: bool = True
@@ -60,7 +60,7 @@ class DDPMRule(Rule):
         now, to = path.levels[i], path.levels[i + 1]
         assert path.abar is not None
         product = path.abar[int(number(now.time))]
-        before = path.abar[int(number(to.time))] if to.sigma != 0.0 else torch.ones(())
+        before = path.abar[int(number(to.time))] if to.sigma != 0.0 else torch.ones_like(product)
         kept = product / before
         beta, left = 1 - kept, (1 - before) / (1 - product)
         of_x, of_x0 = number(kept**0.5 * left), number(before**0.5 * beta / (1 - product))

@@ -112,8 +112,13 @@ class FromGrid(Rungs):
         inner = grid.levels(schedule, steps)
         end = schedule.cleanest if self.to_first else schedule.level(schedule.clean_time)
         levels = (*inner, Level(end.time, end.alpha, self.rest) if self.rest else end)
+
+        def time_of(level: Level) -> float:
+            return number(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
+
+        told = [replace(level, time=time_of(level)) for level in levels]
         path = of_levels(
-            levels, lambda ratio: number(schedule.at_ratio(ratio).time), torch.float64, process(schedule)
+            told, lambda ratio: time_of(schedule.at_ratio(ratio)), torch.float64, process(schedule)
         )
         return replace(path, pure=self.pure)
 

@@ -79,7 +79,7 @@ class PNDMRule(Rule):
         """The DDIM step by a weighted noise (Liu et al. 2022, eq. 9)."""
         assert path.abar is not None
         product = path.abar[int(number(now.time))]
-        after = path.abar[int(number(to.time))] if number(to.time) >= 0.0 else torch.ones(())
+        after = path.abar[int(number(to.time))] if number(to.time) >= 0.0 else torch.ones_like(product)
         share = product * (1 - after) ** 0.5 + (product * (1 - product) * after) ** 0.5
         kept, of_noise = number((after / product) ** 0.5), -number(after - product) / number(share)
         unknown: Unknown = "noise"

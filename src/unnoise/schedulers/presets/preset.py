@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass, field
 
+import torch
+
+from unnoise.errors import InputError
 from unnoise.process import Flow, Level, NoiseSchedule, Scalar
 from unnoise.schedulers.grids import Karras
 from unnoise.schedulers.moves import Look, Move, PlannedStep
@@ -73,16 +77,33 @@ class Preset(Scheduler):
         return self.rule.stochastic
 
     def plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
-        """As `Scheduler.plan`; the number of steps may differ where the program's does."""
+        """As `Scheduler.plan`; the number of steps may differ where the program's does.
+
+        Raises InputError where the program's own formulas give no numbers.
+        """
         steps = check_steps(steps, schedule)
-        path = self.rungs.path(schedule, steps)
-        begin = min(self.start, path.steps - 1)
-        planned = tuple(
-            PlannedStep(path.levels[i], self.rule.to(path, i, i - begin), self.rule.moves(path, i, i - begin))
-            for i in range(begin, path.steps)
-        )
+        with torch.device("cpu"):  # whatever torch's default is
+            path = self.rungs.path(schedule, steps)
+            begin = min(self.start, path.steps - 1)
+            try:
+                planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # torch leaves it out of __all__
+                raise self._no_numbers(steps) from error
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
+        if not all(
+            math.isfinite(number) for move in every for number in (move.of_x, *move.of_estimates, move.noise)
+        ):
+            raise self._no_numbers(steps)
         memory = max(1, *(len(move.of_estimates) for move in every))
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
         stochastic = any(move.noise != 0.0 for move in every)
         return Plan(told, planned, memory, stochastic, pure=path.pure and begin == 0)
+
+    def _no_numbers(self, steps: int) -> InputError:
+        return InputError(
+            f"{self.program}'s formulas give no finite numbers for {steps} steps on this noise schedule (levels that "
+            "repeat, or a start without signal); give fewer steps, or leave compat out."
+        )
+
+    def _step(self, path: Path, i: int, known: int) -> PlannedStep:
+        return PlannedStep(path.levels[i], self.rule.to(path, i, known), self.rule.moves(path, i, known))

@@ -88,7 +88,8 @@ class DPMRungs(Rungs):
 
     final: "zero"; "sigma_min", the table's first sigma; "last", the grid's own last one again where it is not a
     time grid (DEIS, and UniPC with sigma_min). shift: of "flow". clipped: the smallest ln(alpha / sigma).
-    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6).
+    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6). cosine: whether the betas are
+    squaredcos_cap_v2, on which times are cut and not rounded.
     """
 
     spacing: str = "linspace"
@@ -178,26 +179,29 @@ def abar_level(known: Table, time: int) -> Level:
     return Level(float(time), float(abar**0.5), float((1 - abar) ** 0.5))
 
 
+def _ramp(start: float, end: float, count: int) -> Tensor:
+    """Equal steps in float32, whatever torch's default is."""
+    return torch.linspace(start, end, count, dtype=torch.float32)
+
+
 @dataclass(frozen=True)
 class FlowRungs(Rungs):
-    """FlowMatchEulerDiscreteScheduler: the shift is applied to the table and again to the grid.
+    """FlowMatchEuler's and FlowMatchHeun's levels: the shift is applied to the table and again to the grid.
 
-    heun: FlowMatchHeun's, which shifts the table only.
+    table_steps: entries of the table, whose last is the lowest level.
     """
 
     shift: float = 1.0
     sigmas: Sigmas = "own"
     table_steps: int = 1000
-    once: bool = False
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
         total = self.table_steps
-        whole = torch.linspace(total, 1, total, dtype=torch.float32) / total
+        whole = _ramp(total, 1.0, total) / total
         whole = self.shift * whole / (1 + (self.shift - 1) * whole)
         sigmas = np.linspace(float(whole[0]) * total, float(whole[-1]) * total, steps) / total
-        if not self.once:
-            sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
+        sigmas = self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
         if self.sigmas != "own":
             sigmas = respaced(self.sigmas, float(sigmas[0]), float(sigmas[-1]), steps)
         sigmas = sigmas.astype(np.float32)
@@ -210,7 +214,7 @@ class IPNDMRungs(Rungs):
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32; times are angles, as shares of a quarter turn."""
-        u = torch.cat([torch.linspace(1, 0, steps + 1)[:-1], torch.zeros(1)])
+        u = _ramp(1.0, 0.0, steps + 1)
         sigma = torch.sin(u * np.pi / 2) ** 2
         alpha = (1.0 - sigma**2) ** 0.5
         return _on_cosine(schedule, torch.atan2(sigma, alpha) / np.pi * 2, alpha, sigma)
@@ -222,7 +226,8 @@ class AngleRungs(Rungs):
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32."""
-        angles = torch.tensor([1.5708, 1.3, 0.0]) if steps == 2 else torch.linspace(1.5708, 0, steps + 1)
+        two = torch.tensor([1.5708, 1.3, 0.0], dtype=torch.float32)
+        angles = two if steps == 2 else _ramp(1.5708, 0.0, steps + 1)
         return _on_cosine(schedule, angles / np.pi * 2, torch.cos(angles), torch.sin(angles))
 
 
@@ -272,9 +277,9 @@ class EDMRungs(Rungs):
         low, high = _edm_ends(schedule)
         if self.sigmas == "karras":
             top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
-            sigmas = (top + torch.linspace(0, 1, steps) * (bottom - top)) ** 7.0
+            sigmas = (top + _ramp(0.0, 1.0, steps) * (bottom - top)) ** 7.0
         else:
-            sigmas = torch.linspace(np.log(low), np.log(high), steps).exp().flip(0)
+            sigmas = _ramp(np.log(low), np.log(high), steps).exp().flip(0)
         last = low if self.final == "sigma_min" else 0.0
         values = sigmas.double().numpy()
         return along(np.append(values, last), values, "ve")

@@ -99,7 +99,7 @@ class SARule(Rule):
         return self.tau(math.trunc(time * 1000 + 0.5) if path.kind == "flow" else time)
 
 
-_ZERO = torch.zeros(())
+_ZERO = torch.zeros((), device="cpu")
 
 
 def _integrals(nodes: list[Tensor], begin: Tensor, end: Tensor, kernel: float, data: bool) -> list[Tensor]:
@@ -109,7 +109,7 @@ def _integrals(nodes: list[Tensor], begin: Tensor, end: Tensor, kernel: float, d
     found = []
     for k, node in enumerate(nodes):
         others = [*nodes[:k], *nodes[k + 1 :]]
-        below = reduce(mul, [node - other for other in others], torch.ones(()))
+        below = reduce(mul, [node - other for other in others], torch.ones_like(node))
         signs = [
             (-1) ** j * sum((reduce(mul, c) for c in combinations(others, j)), 0.0 * node)
             for j in range(1, order)

@@ -21,10 +21,9 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """abar: (steps,) float32, the signal's share of the variance. floor: what stands for a last entry of 0."""
+    """abar: (steps,) float32, the signal's share of the variance, cleanest first."""
 
     abar: Tensor
-    betas: Tensor
 
     @property
     def steps(self) -> int:
@@ -33,7 +32,7 @@ class Table:
 
     @property
     def sigmas(self) -> NDArray[np.float32]:
-        """sqrt((1 - abar) / abar), float32: cleanest first."""
+        """sqrt((1 - abar) / abar), float32."""
         ratios: NDArray[np.float32] = (((1 - self.abar) / self.abar) ** 0.5).numpy()
         return ratios
 
@@ -70,7 +69,7 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
     abar = torch.cumprod(1.0 - betas, 0)
     if schedule.zero_terminal and not infinite:
         abar[-1] = 2**-24
-    return Table(abar, betas)
+    return Table(abar)
 
 
 def _betas(schedule: DiscreteVP) -> Tensor:
@@ -80,7 +79,7 @@ def _betas(schedule: DiscreteVP) -> Tensor:
     if schedule.curve == "scaled_linear":
         return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float32) ** 2
     if schedule.curve == "sigmoid":
-        return torch.sigmoid(torch.linspace(-6, 6, steps)) * (end - start) + start
+        return torch.sigmoid(torch.linspace(-6, 6, steps, dtype=torch.float32)) * (end - start) + start
     if schedule.curve == "cosine":
         signal = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
         return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)

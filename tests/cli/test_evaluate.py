@@ -1,0 +1,20 @@
+"""`unnoise evaluate` with what a shell leaves to it."""
+
+import json
+
+from PIL import Image
+
+
+def test_captions_are_heeded_wherever_the_home_stands_for_the_folder(run, tiny, tmp_path, monkeypatch):
+    """The table of captions is looked up by the folder's path: of "~/data" none was found, and nothing said so."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "metadata.jsonl").open("w", encoding="utf-8") as table:
+        for place in range(3):
+            Image.new("L", (8, 8), 80 * place).save(tmp_path / "data" / f"{place}.png")
+            table.write(json.dumps({"file_name": f"{place}.png", "text": "a red apple"}) + "\n")
+    words = ("evaluate", "likelihood", tiny, "--method", "vdm", "--calls", 2, "--json")
+    told = run(*words, "~/data")
+    assert told[0] == 0
+    assert told == run(*words, "data")
+    assert told != run(*words, "data", "--no-captions")

@@ -1,0 +1,78 @@
+"""diffusers' scheduler_config.json: what is not known is said, nothing is read as something else."""
+
+import pytest
+
+from unnoise.errors import InputError
+from unnoise.schedulers import names, solvers
+from unnoise.schedulers.solvers import Adams
+
+
+def read(name, compat=None, **settings):
+    return names.from_config({"_class_name": f"{name}Scheduler", **settings}, compat)
+
+
+@pytest.mark.parametrize("compat", [None, "diffusers"])
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("EulerDiscrete", {"timestep_type": "continuous"}, "timestep_type is 'continuous'"),
+        (
+            "EulerDiscrete",
+            {"interpolation_type": "log_linear"},
+            "known for EulerDiscreteScheduler are linear",
+        ),
+        ("EulerDiscrete", {"timestep_spacing": "even"}, "linspace, leading, trailing"),
+        ("DPMSolverSinglestep", {"algorithm_type": "sde-dpmsolver++"}, "dpmsolver++, dpmsolver"),
+        ("DPMSolverMultistep", {"solver_order": 2.5}, "solver_order is 2.5"),
+        ("SASolver", {"algorithm_type": "dpmsolver++"}, "data_prediction, noise_prediction"),
+        ("DDPM", {"variance_type": "learned"}, "variance_type is 'learned'"),
+        ("DDIM", {"num_train_timesteps": "1000"}, "num_train_timesteps is '1000'"),
+        ("DDIM", {"num_train_timesteps": True}, "num_train_timesteps is True"),
+        ("DDIM", {"beta_start": "0.1"}, "beta_start is '0.1'"),
+        ("DDIM", {"beta_schedule": 3}, "beta_schedule is 3"),
+        ("DDIM", {"set_alpha_to_one": "no"}, "set_alpha_to_one is 'no'"),
+    ],
+)
+def test_a_value_that_is_not_known_is_refused_by_name(name, settings, says, compat):
+    with pytest.raises(InputError) as caught:
+        read(name, compat, **settings)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("compat", [None, "diffusers"])
+@pytest.mark.parametrize(
+    ("name", "key", "words", "meant"),
+    [
+        ("DPMSolverMultistep", "solver_type", ("logrho", "bh1", "bh2"), "midpoint"),
+        ("DPMSolverMultistep", "algorithm_type", ("deis",), "dpmsolver++"),
+        ("UniPCMultistep", "solver_type", ("midpoint", "heun", "logrho"), "bh2"),
+    ],
+)
+def test_a_sibling_class_s_word_is_taken_as_diffusers_takes_it(name, key, words, meant, compat):
+    for word in words:
+        assert read(name, compat, **{key: word}) == read(name, compat, **{key: meant})
+
+
+@pytest.mark.parametrize("compat", [None, "diffusers"])
+@pytest.mark.parametrize("key", ["algorithm_type", "solver_order", "timestep_spacing", "final_sigmas_type"])
+def test_a_value_that_is_null_is_the_default(key, compat):
+    assert read("DPMSolverMultistep", compat, **{key: None}) == read("DPMSolverMultistep", compat)
+
+
+@pytest.mark.parametrize(
+    ("settings", "solver"),
+    [
+        ({"solver_order": 1}, Adams(1)),
+        ({"solver_order": 2}, solvers.TwoStage()),
+        ({"solver_order": 3}, solvers.ThreeStageX0()),
+        ({"solver_order": 2, "algorithm_type": "dpmsolver"}, solvers.Midpoint()),
+        ({"solver_order": 3, "algorithm_type": "dpmsolver"}, solvers.ThreeStage()),
+    ],
+)
+def test_single_step_solvers_have_the_order_and_the_unknown_of_the_configuration(settings, solver):
+    assert read("DPMSolverSinglestep", **settings).scheduler.solver == solver
+
+
+def test_a_single_step_solver_of_another_order_is_refused():
+    with pytest.raises(InputError, match="order is 4"):
+        read("DPMSolverSinglestep", solver_order=4)

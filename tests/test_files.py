@@ -1,0 +1,67 @@
+"""Files appear whole or not at all, under any system's habits and whoever else writes beside."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from unnoise import files
+from unnoise.errors import FileError
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL])
+def test_a_system_that_syncs_no_folders_can_be_written_to(tmp_path, monkeypatch, code):
+    """As Windows refuses to open one, and some network mounts to sync it."""
+    really = os.open
+
+    def opened(path, *rest, **options):
+        if Path(path).is_dir():
+            raise OSError(code, "no folders")
+        return really(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+    files.write_text(tmp_path / "a.txt", "whole")
+    with files.building_folder(tmp_path / "b") as folder:
+        (folder / "in").mkdir()
+        (folder / "in" / "c.txt").write_text("whole")
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "b" / "in" / "c.txt").read_text() == "whole"
+
+
+def test_a_full_disk_told_while_a_file_is_synced_is_an_error(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match=r"a\.txt': No space left"):
+        files.write_text(tmp_path / "a.txt", "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_who_write_one_name_at_once_never_mix(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.replacing(path) as first:
+        with files.replacing(path) as second:
+            first.write_text("first")
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+
+
+def test_weights_can_be_read_by_whom_other_new_files_can(tmp_path):
+    """safetensors makes files that nobody but their owner reads."""
+    (tmp_path / "plain").touch()
+    with files.replacing(tmp_path / "alone") as path:
+        save_file({"x": torch.zeros(1)}, path)
+    with files.building_folder(tmp_path / "folder") as folder:
+        save_file({"x": torch.zeros(1)}, folder / "inside")
+    names = ("plain", "alone", "folder/inside")
+    assert len({stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names}) == 1
+
+
+def test_a_folder_is_no_name_for_a_file():
+    with pytest.raises(FileError, match=r"'\.' names a folder that is there; give a name"):
+        files.write_text(Path(), "x")

@@ -1,0 +1,30 @@
+"""Keyed draws: a function of seed, purpose and place alone."""
+
+import numpy as np
+import torch
+
+from unnoise import randomness
+from unnoise.randomness import BrownianSource, NoiseSource
+
+
+def test_neither_the_default_device_nor_the_default_type_changes_a_draw(far_defaults):
+    like = torch.zeros(2, 3)
+
+    def drawn():
+        return (
+            randomness.normal(7, "start", shape=(3,)),
+            NoiseSource((1, 2))("step", 0, like=like),
+            BrownianSource((1, 2)).increment(0.3, 1.7, like),
+        )
+
+    plain = drawn()
+    with far_defaults():
+        far = drawn()
+    for one, other in zip(plain, far, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+def test_integers_of_numpy_are_integers():
+    for draw in (randomness.key, randomness.uniform):
+        assert draw(np.int64(3), "time", np.int64(5)) == draw(3, "time", 5)
