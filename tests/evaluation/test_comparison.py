@@ -117,6 +117,14 @@ def test_the_pictures_to_compare_with_are_made_as_many_at_once_as_a_cell_has_and
     assert [texts.count(each) for each in prompts] == [22] * 3
 
 
+def test_prompts_that_no_picture_asks_for_are_asked_of_none():
+    pipe, asked = Exact(), set()
+    denoise = pipe.denoise
+    pipe.denoise = lambda texts, **more: asked.update(texts) or denoise(texts, **more)
+    found = compare(pipe, tuple("abcdef"), schedulers="DDIM", steps=(3,), count=4)
+    assert asked == {*found.prompts} == {*"abcd"}
+
+
 def test_runs_are_kept_for_a_model_whose_weights_are_known_and_for_no_other(tmp_path):
     def kept(pipe):
         compare(pipe, "", schedulers="DDIM", steps=(3,), count=4, cache=tmp_path)
