@@ -20,6 +20,7 @@ from typing import Any
 import make_data
 
 from unnoise.cli import main as unnoise
+from unnoise.files import building_folder
 
 CONFIG = Path(__file__).with_name("digits.toml")
 MEASURE = (
@@ -42,10 +43,10 @@ def split(folder: Path) -> tuple[Path, Path]:
     train, held = folder / "train", folder / "held-out"
     if not held.is_dir():
         make_data.main(train)
-        held.mkdir()
-        for path in sorted(train.iterdir()):
-            if int(path.stem) % 5 == 4:
-                shutil.move(path, held / path.name)
+        with building_folder(held) as made:  # whole or absent: pictures left behind would be trained on
+            for path in sorted(train.iterdir()):
+                if int(path.stem) % 5 == 4:
+                    shutil.move(path, made / path.name)
     return train, held
 
 

@@ -19,6 +19,7 @@ from evaluate import Real, prompt_of, read
 
 from unnoise import checkpoints, images
 from unnoise.cli import main as unnoise
+from unnoise.files import building_folder
 
 MEASURE = (
     "--method", "all", "--steps", "1000", "--calls", "32", "--tolerance", "1e-3", "--fit-variance", "24", "--json"
@@ -29,11 +30,11 @@ def write(real: Real, places: list[int], folder: Path) -> None:
     """PNGs beside captions, where the folder is new."""
     if folder.is_dir():
         return
-    folder.mkdir(parents=True)
-    for place in places:
-        stem = folder / f"{place:04d}"
-        images.to_pil(real.pixels[place][None])[0].save(stem.with_suffix(".png"))
-        stem.with_suffix(".txt").write_text(f"{prompt_of(real, place)}\n", encoding="utf-8")
+    with building_folder(folder) as made:
+        for place in places:
+            stem = made / f"{place:04d}"
+            images.to_pil(real.pixels[place][None])[0].save(stem.with_suffix(".png"))
+            stem.with_suffix(".txt").write_text(f"{prompt_of(real, place)}\n", encoding="utf-8")
 
 
 def main() -> None:

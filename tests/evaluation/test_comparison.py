@@ -102,6 +102,29 @@ def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
     assert told[-1][1] == told[-1][2] or told[-1][1] > 2
 
 
+def test_the_pictures_to_compare_with_are_made_as_many_at_once_as_a_cell_has_and_ask_for_all_alike():
+    pipe, prompts = Exact(), ("a", "b", "c")
+    asked, denoise = [], pipe.denoise
+    pipe.denoise = lambda texts, **more: asked.append(texts) or denoise(texts, **more)
+    compare(pipe, prompts, schedulers="DDIM", steps=(3,), count=8)
+    made = [(texts, run) for texts, run in zip(asked, pipe.runs, strict=True) if run[2][0] >= 1_000_000]
+    assert {len(texts) for texts, _ in made} == {6}
+    texts, seeds = (
+        [one for part in parts for one in part]
+        for parts in zip(*((a, run[2]) for a, run in made), strict=True)
+    )
+    assert seeds == list(range(1_000_000, 1_000_066))
+    assert [texts.count(each) for each in prompts] == [22] * 3
+
+
+def test_prompts_that_no_picture_asks_for_are_asked_of_none():
+    pipe, asked = Exact(), set()
+    denoise = pipe.denoise
+    pipe.denoise = lambda texts, **more: asked.update(texts) or denoise(texts, **more)
+    found = compare(pipe, tuple("abcdef"), schedulers="DDIM", steps=(3,), count=4)
+    assert asked == {*found.prompts} == {*"abcd"}
+
+
 def test_runs_are_kept_for_a_model_whose_weights_are_known_and_for_no_other(tmp_path):
     def kept(pipe):
         compare(pipe, "", schedulers="DDIM", steps=(3,), count=4, cache=tmp_path)

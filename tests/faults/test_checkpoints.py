@@ -76,7 +76,11 @@ def test_hidden_files_that_systems_leave_are_no_damage_and_what_a_kill_left_is_s
     folder = saved(tmp_path, 1).folder
     (folder / "model" / ".DS_Store").write_bytes(b"where the window was")
     (folder / "._weights.safetensors").write_bytes(b"")
-    torn = [tmp_path / ".model.tmp-12", tmp_path / ".model.tmp-12-old", folder.parent / ".step-000002.tmp-12"]
+    torn = [
+        tmp_path / ".model.tmp-12ab34ef",
+        tmp_path / ".model.tmp-12-old",
+        folder.parent / ".step-000002.tmp-12",
+    ]
     for left in torn:
         left.mkdir()
     (tmp_path / ".config.toml.tmp-12").write_text("")
@@ -173,7 +177,8 @@ def test_killed_again_and_again_it_always_goes_on_from_a_whole_one(tmp_path):
         assert (found.folder / "a").read_bytes() == bytes([found.step % 251]) * 300_000
         last = found.step
     checkpoints.swept(run)
-    assert all(entry.name.startswith("step-") for entry in (run / "checkpoints").iterdir())
+    left = [entry.name for entry in (run / "checkpoints").iterdir()]
+    assert all(name.startswith("step-") for name in left), left
     assert len(checkpoints.checkpoints(run)) <= 3
 
 

@@ -88,7 +88,8 @@ def test_of_many_held_out_pictures_those_that_are_measured_are_of_all_folders(tm
     shown = torch.cat([part.x0 for band, part in held_out.batches(config(), many, schedule) if band == 0])
     pixels = unseen.read(range(8)).float() / 127.5 - 1
     counts = [(shown == picture).flatten(1).all(1).sum().item() for picture in pixels]
-    assert counts == [32] * 8
+    assert sum(counts) == 256
+    assert all(31 <= count <= 33 for count in counts)
 
 
 def test_fixed_batches_do_not_depend_on_the_parts_they_are_computed_in(tmp_path):

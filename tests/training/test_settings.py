@@ -1,7 +1,9 @@
+import os
+
 import pytest
 
 from unnoise.errors import FileError, InputError
-from unnoise.training import RunConfig, TrainConfig, settings
+from unnoise.training import RunConfig, TrainConfig, run_folder, settings
 
 
 def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
@@ -11,6 +13,14 @@ def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
     assert settings.read(path) == config
     assert config.model.network == {"widths": [64, 128]}
     assert config.run.sample_prompts == ("a, b",)
+
+
+@pytest.mark.parametrize("name", ["data.held_out_from", "run.sample_prompts"])
+def test_a_name_that_is_no_text_is_refused_before_it_would_be_written(tmp_path, name):
+    config = settings.override(TrainConfig(), [f"{name}={os.fsdecode(b'caf' + bytes([233]))}"])
+    with pytest.raises(InputError, match=rf"^{name} is .*caf.udce9'.* which is not UTF-8"):
+        run_folder.agree(tmp_path / "run", config, resume=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_may_begin_with_the_mark_that_editors_put_first(tmp_path):

@@ -6,15 +6,15 @@ import shlex
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
 import miniature_sd
 import unnoise
-from unnoise import checkpoints, randomness, training
+from unnoise import checkpoints, images, pipelines, randomness, training
 from unnoise.cli import main
 from unnoise.errors import CheckpointError, DataError, InputError
-from unnoise.training import Finished, Progress, Saved, TrainConfig, batches, order, settings
+from unnoise.training import Finished, Progress, Saved, TrainConfig, batches, order, samples, settings
 from unnoise.training.encoded import Store
 from unnoise.training.trainer import Trainer
 
@@ -275,6 +275,24 @@ def test_the_class_is_every_other_picture_of_a_batch_and_weighs_as_asked(data, m
     shown = [batches._shown(trainer.config, trainer.pictures, step, range(4)).places for step in range(3)]
     ours = [index for places in shown for _, index in places[::2]]
     assert sorted(ours) == list(range(6))  # three batches show every picture of the thing once
+
+
+def test_a_sheet_of_latents_is_drawn_few_at_a_time_and_is_the_same(models, tmp_path, monkeypatch):
+    pipe = unnoise.load(models("sd1"), dtype=torch.float32)
+    model = dataclasses.replace(pipe.model, shape=(4, 16, 16), defaults={"steps": 2, "guidance": 2.0})
+    prompts = ["a toy", "blue", "", "a toy", "yellow", "a toy on blue"]
+    whole = pipelines.TextToImage(model)(prompts, seeds=range(6)).images
+    together, call = [], pipelines.TextToImage.__call__
+    monkeypatch.setattr(
+        pipelines.TextToImage,
+        "__call__",
+        lambda self, asked, **more: together.append(len(asked)) or call(self, asked, **more),
+    )
+    samples.write_grid(model, prompts, tmp_path / "sheet.png")
+    assert together == [4, 2]
+    sheet, wanted = Image.open(tmp_path / "sheet.png"), images.grid(whole, 6)
+    assert sheet.size == wanted.size
+    assert max(high for _, high in ImageChops.difference(sheet, wanted).getextrema()) <= 1
 
 
 def test_what_was_encoded_once_is_taken_from_the_folder_and_damage_is_made_good(

@@ -14,6 +14,7 @@ from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.decoder import Cdf, discretised_log_likelihood
 from unnoise.evaluation.ends import ends
+from unnoise.evaluation.pictures import spread
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.process import EDM, Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
@@ -228,12 +229,11 @@ def _drawn_steps(subject: Subject, chain: Chain, calls: int, seed: int) -> tuple
 def _density(subject: Subject, chain: Chain) -> tuple[Tensor, int]:
     """Chances of the steps 1 .., near sqrt(E[cost^2]), the best there is (Nichol & Dhariwal 2021, sec. 3.3)."""
     inner = len(chain) - 1
-    looks = np.unique(np.linspace(0, inner - 1, min(inner, _PILOT)).round().astype(int))
-    pictures = np.unique(np.linspace(0, len(subject) - 1, min(len(subject), 4)).round().astype(int))
-    which = torch.from_numpy(np.repeat(pictures, len(looks)))
-    index = torch.from_numpy(np.tile(looks, len(pictures)))
+    looks, pictures = spread(inner, _PILOT), spread(len(subject), 4)
+    which = torch.tensor(pictures).repeat_interleave(len(looks))
+    index = torch.tensor(looks).repeat(len(pictures))
     costs = _costs(subject, chain, which, index + 1, None, "exact").reshape(len(pictures), len(looks))
     moment = costs.square().mean(0).sqrt().clamp(min=1e-300)
-    spread = np.exp(np.interp(np.arange(inner), looks, moment.log().numpy()))
-    density = torch.from_numpy(spread / spread.sum())
+    cost = np.exp(np.interp(np.arange(inner), looks, moment.log().numpy()))
+    density = torch.from_numpy(cost / cost.sum())
     return 0.8 * density + 0.2 / inner, len(which)

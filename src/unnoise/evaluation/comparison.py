@@ -62,16 +62,17 @@ def compare(
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     schedulers = (schedulers,) if isinstance(schedulers, str) else schedulers
     _check(texts, schedulers, steps, count)
-    wanted = sorted(set(steps))
+    wanted, texts = (
+        sorted(set(steps)),
+        texts[:count],
+    )  # no picture asks for more: neither do those compared with
     runner, seeds = Runner(pipe, texts, guidance, cache), tuple(range(seed, seed + count))
     progress = _Progress(told, 4 + len(schedulers) * len(wanted))
     measure = _Measure(features, named, pipe.model.shape[0])
     goal = None if real is None else measure.of(_checked(real, pipe.model.shape))
     converged, reference, gap = _converged(runner, seeds, progress)
     if goal is None:
-        rounds = -(-max(count, 64) // len(texts))  # every prompt equally often
-        others = tuple(range(seed + 1_000_000, seed + 1_000_000 + rounds * len(texts)))
-        goal = measure.of(runner.run(REFERENCE, min(reference, 100), others).pictures.clamp(-1.0, 1.0))
+        goal = measure.of(_others(runner, min(reference, 100), seed + 1_000_000, count))
     progress.made("pictures to compare with")
     cells, pictures = [], {}
     for name in schedulers:
@@ -163,6 +164,18 @@ def _converged(runner: Runner, seeds: tuple[int, ...], progress: _Progress) -> t
             break
         before = now
     return now, steps, gap
+
+
+def _others(runner: Runner, steps: int, seed: int, count: int) -> Tensor:
+    """Converged pictures of other seeds, at least 64, every prompt equally often; about `count` are made at once."""
+    words = len(runner.prompts)
+    together, whole = max(1, count // words) * words, -(-max(count, 64) // words) * words
+    starts = range(0, whole, together)
+    runs = [
+        runner.run(REFERENCE, steps, range(seed + start, seed + min(start + together, whole)))
+        for start in starts
+    ]
+    return torch.cat([run.pictures for run in runs]).clamp(-1.0, 1.0)
 
 
 def _cells(

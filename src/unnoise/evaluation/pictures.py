@@ -32,7 +32,7 @@ class Folder:
 
     def spread(self, most: int) -> Folder:
         """At most so many of the pictures, evenly over the names."""
-        places = _spread(len(self.paths), most)
+        places = spread(len(self.paths), most)
         return Folder(tuple(self.paths[place] for place in places), self.pixels[places])
 
 
@@ -47,7 +47,7 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
     if limit is not None:
-        paths = [paths[place] for place in _spread(len(paths), limit)]
+        paths = [paths[place] for place in spread(len(paths), limit)]
     rows = []
     for path in paths:
         picture = images.open_picture(path)
@@ -67,7 +67,8 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     return Folder(tuple(paths), torch.stack(rows))
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
+    """At most so many places of `count`, evenly over them."""
     if most >= count:
         return list(range(count))
     places: list[int] = np.linspace(0, count - 1, most).round().astype(int).tolist()

@@ -30,7 +30,7 @@ from unnoise.errors import CheckpointError, FileError
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d{6,})")
-_TORN = re.compile(r"\..+\.tmp-\d+(-old)?")  # as `files` and `discard` call what is not whole
+_TORN = re.compile(r"\..+\.tmp-[0-9a-f]+(-old)?")  # as `files` and `discard` call what is not whole
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation import bits_per_dim
+from unnoise.evaluation.pictures import spread
 from unnoise.evaluation.subject import Draw, keyed
 from unnoise.process import NoiseSchedule
 from unnoise.training import times
@@ -123,8 +124,7 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
 
 def _shown(pictures: PictureSet) -> PictureSet:
     """At most 256 of them, evenly over the names: the first would often be of one folder, of one kind."""
-    count = min(len(pictures), _MOST)
-    return pictures.select([place * len(pictures) // count for place in range(count)])
+    return pictures.select(spread(len(pictures), _MOST))
 
 
 def _parts(config: TrainConfig, pictures: PictureSet) -> Iterator[Sequence[int]]:

@@ -30,6 +30,7 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     """
     if not resume:
         _refuse_existing(run)
+        settings.dumps(config or TrainConfig())  # or it could not be written later
         return config or TrainConfig()
     if not (run / CONFIG).is_file():
         raise InputError(

@@ -13,6 +13,7 @@ from unnoise.training.data import PictureSet
 
 _LEAST = 64  # pixels a side of a shown picture: smaller ones are enlarged by whole factors
 _COLUMNS = 8
+_TOGETHER = 4  # pictures of latents drawn at once: there is little room for them beside what trains
 
 
 def prompts_for(config: RunConfig, pictures: PictureSet, model: Model) -> list[str]:
@@ -41,7 +42,11 @@ def write_grid(model: Model, prompts: Sequence[str], path: Path) -> None:
     """Draw one picture a prompt, seeds 0, 1, 2, ..., and write them as one PNG."""
     from unnoise.pipelines import TextToImage
 
-    drawn = TextToImage(model)(list(prompts), seeds=list(range(len(prompts)))).images
+    pipe, drawn = TextToImage(model), []
+    together = len(prompts) if model.autoencoder is None else _TOGETHER
+    for start in range(0, len(prompts), together):
+        asked = list(prompts[start : start + together])
+        drawn += pipe(asked, seeds=list(range(start, start + len(asked)))).images
     factor = max(1, -(-_LEAST // max(drawn[0].size)))
     sheet = images.grid([images.enlarge(picture, factor) for picture in drawn], min(_COLUMNS, len(drawn)))
     images.write_png(path, sheet)

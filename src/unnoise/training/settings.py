@@ -71,10 +71,21 @@ def read(path: str | Path) -> TrainConfig:
 
 
 def dumps(config: TrainConfig) -> str:
-    """The configuration as TOML text; `read` of it gives an equal configuration."""
+    """The configuration as TOML text; `read` of it gives an equal configuration.
+
+    Raises InputError, naming the setting, for the name of a file that is no text: TOML has no other bytes.
+    """
     import tomli_w
 
-    return tomli_w.dumps(to_dict(config))
+    tables = to_dict(config)
+    for name, value in _flat(tables).items():
+        try:
+            tomli_w.dumps({name: value}).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name} is {value!a}, which is not UTF-8; write it so, or rename that file."
+            ) from error
+    return tomli_w.dumps(tables)
 
 
 def override(config: TrainConfig, assignments: Iterable[str]) -> TrainConfig:
