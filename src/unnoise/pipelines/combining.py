@@ -192,11 +192,6 @@ class Interval(Guidance):
         return (*self.inner.words(), f"interval {self.low} {self.high}")
 
 
-def as_guidance(guidance: float | Guidance) -> Guidance:
-    """A number as plain guidance of that scale."""
-    return guidance if isinstance(guidance, Guidance) else Scale(guidance)
-
-
 def to_text(guidance: Guidance) -> str:
     """What lies around the plain scale, for a recipe: "projected 0.0 15.0 -0.5, rescale 0.7"; "" for none."""
     return ", ".join(guidance.words())
