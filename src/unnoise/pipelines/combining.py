@@ -148,7 +148,7 @@ class Rescaled(Guidance):
         made = self.inner.combine(without, heeding, asked, memory)
         spread, wanted = (answer.float().std(dim=(1, 2, 3), keepdim=True) for answer in (made, heeding))
         factor = self.share * wanted / spread.clamp(min=1e-12) + (1.0 - self.share)
-        return made * factor.to(made.dtype)
+        return (made * factor).to(made.dtype)
 
     def words(self) -> tuple[str, ...]:
         """The inner ones, and the share."""
