@@ -116,6 +116,10 @@ VALUES = [
         "--features is .x; give pixels, an encoder's file",
     ),
     (("evaluate", "likelihood", "none", "none", "--fit-variance"), "--fit-variance needs training pictures"),
+    (
+        ("evaluate", "likelihood", "none", "none", "--fit-variance", "--train", "x", "--method", "ode"),
+        "--fit-variance is for the discrete bound, not --method ode; give vlb or all.",
+    ),
     (("generate", "x", "-m", "digitz"), "there is no model 'digitz'; "),
     (("generat", "x"), "'generat' is not a command; did you mean generate"),
     (("train", "pictures"), "-o/--out is missing"),
