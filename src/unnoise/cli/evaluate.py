@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import features, parser, values
-from unnoise.cli.telling import Telling
+from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
@@ -159,8 +159,8 @@ def _measured(
     """The likelihood by one method, its progress shown."""
     from unnoise import evaluation
 
-    with Telling(_METHODS[method], quiet) as telling:
-        return evaluation.bits_per_dim(diffuser, images, method, told=telling.reach, **options)
+    with Progress(None, _METHODS[method], quiet) as progress:
+        return evaluation.bits_per_dim(diffuser, images, method, told=progress.told, **options)
 
 
 def _seen(model: Model) -> tuple[tuple[int, int, int], Space]:
@@ -224,7 +224,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
 
     encoding = features.encoding(arguments.features)
     (real, names, name), (made, own, _) = (_features(path, encoding, limit, arguments.json) for path in pair)
-    with Telling("intervals", arguments.json) as telling:
+    with Progress(None, "intervals", arguments.json) as progress:
         found = evaluation.distance(
             real,
             made,
@@ -233,7 +233,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
             resamples=resamples,
             force=arguments.force,
             seed=seed,
-            told=telling.reach,
+            told=progress.told,
         )
     close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
@@ -272,6 +272,6 @@ def _features(
         array = evaluation.read_array(path)[:limit]
         return array, [str(place) for place in range(len(array))], "given"
     folder = evaluation.read_folder(path, None, limit)
-    with Telling(f"features of {path.name}", quiet) as telling:
-        made = encoding.encode(folder.pixels, telling.reach)
+    with Progress(None, f"features of {path.name}", quiet) as progress:
+        made = encoding.encode(folder.pixels, progress.told)
     return made, [str(file) for file in folder.paths], encoding.named(folder.pixels.shape)
