@@ -103,6 +103,8 @@ VALUES = [
     (("generate", "a", "seven"), "'seven' is one word too many; put a prompt of several words in quotes."),
     (("generate", "x", "--stesp", "3"), "--stesp is not an option here; did you mean --steps"),
     (("generate", "x", "--steps"), "--steps needs a value after it"),
+    (("generate", "x", "\u2014steps", "3"), "begins with a dash that is no hyphen; type it as --steps."),
+    (("--nope",), "--nope is not an option here; `unnoise --help` shows what it takes."),
     (("generate", "x", "-m", ""), "--model is empty; give a word, a name or a path."),
     ((*G, "-o", ""), "--output is empty; give"),
     ((*G, "--frames", ""), "--frames is empty; give"),
