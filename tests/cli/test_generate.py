@@ -253,6 +253,14 @@ def test_threads_do_not_change_the_picture(run, tiny, tmp_path, threads):
     assert abs(made - wanted).max() <= 1  # a last digit of float32 may round to the next of 256 greys
 
 
+def test_texts_that_begin_with_a_hyphen(run, tiny, tmp_path):
+    status, _, err = run("generate", "a seven", "-m", tiny, "-n", "-two")
+    assert (status, "-n=VALUE" in err) == (2, True)
+    assert run("generate", "-m", tiny, "-n=-two", "-o", "x.png", "--", "-seven")[0] == 0
+    recipe = Recipe.from_png(tmp_path / "x.png")
+    assert (recipe.prompt, recipe.negative) == ("-seven", "-two")
+
+
 @pytest.mark.parametrize("card", [True, False])
 def test_without_memory_it_is_a_sentence(run, tiny, monkeypatch, card):
     import torch

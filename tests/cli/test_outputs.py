@@ -101,6 +101,14 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys)
     assert told.out == ""
 
 
+def test_a_work_may_say_how_long_it_is_once_it_runs(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    with progress.Progress(None, "reading") as bar:
+        assert capsys.readouterr().err == ""
+        bar.told(1, 2, "a.png")
+    assert capsys.readouterr().err == "reading: step 1 of 2 a.png\n"
+
+
 def test_quiet_progress_says_nothing(monkeypatch, capsys):
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     with progress.Progress(2, "x", quiet=True) as bar:

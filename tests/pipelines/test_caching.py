@@ -9,10 +9,11 @@ import torch
 
 import unnoise
 from tiny_model import tiny_model
+from unnoise import images
 from unnoise.errors import InputError
 from unnoise.evaluation.similarity import structural_similarity
 from unnoise.networks.unet import ControlNet, ControlNetConfig, Guide, Reusing, Steered
-from unnoise.pipelines import FeatureCache, Interval, Projected, Recipe, Scale, TextToImage
+from unnoise.pipelines import FeatureCache, Interval, Projected, Recipe, Repeat, Scale, TextToImage
 from unnoise.randomness import normal
 
 OPTIONS = {"prompt": "a seven", "steps": 8, "seed": 7}
@@ -194,3 +195,12 @@ def test_what_makes_no_sense_is_refused(pipe, cache, words):
 def test_a_cache_that_would_never_look_again_is_refused():
     with pytest.raises(InputError, match="never look again"):
         FeatureCache(None)
+
+
+def test_the_text_alone_repeats_the_cache(pipe, tmp_path):
+    made = pipe(**OPTIONS, scheduler="DPM++ 2M", cache="every=3")
+    text = {"parameters": made.recipes[0].to_parameters()}
+    images.write_png(tmp_path / "a.png", made.images[0], text)
+    repeat = Repeat.of(tmp_path / "a.png", pipe.model)
+    assert not any("cache" in note for note in repeat.notes)
+    assert np.array_equal(repeat.denoise(pipe).result().arrays[0], made.arrays[0])

@@ -1,6 +1,7 @@
 """Guidance: each kind against its formula, and where it must be the plain one to the bit."""
 
 import math
+import types
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 
 from tiny_model import tiny_model
 from unnoise.errors import InputError
-from unnoise.pipelines import Guidance, Interval, Projected, Rescaled, Scale
+from unnoise.pipelines import Condition, Guidance, Interval, Projected, Rescaled, Scale
 from unnoise.pipelines.combining import Asked, from_text, to_text
+from unnoise.pipelines.composing import Mix
+from unnoise.pipelines.edit import TwiceGuided
 from unnoise.process import DiscreteVP
 from unnoise.process.prediction import get as get_prediction
 from unnoise.randomness import normal
+from unnoise.text import Phrase
 
 SCHEDULE = DiscreteVP.scaled_linear()
 SHAPE = (2, 4, 8, 8)
@@ -148,6 +152,26 @@ def test_the_recipe_tells_the_guidance(pipe):
     assert from_text(recipe.guidance, recipe.guidance_rule) == rule
     assert type(recipe).from_parameters(recipe.to_parameters()).guidance_rule == recipe.guidance_rule
     assert pipe("a seven", seed=1).recipes[0].guidance_rule == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_answers_are_joined_in_float32_and_rounded_once(dtype):
+    """Each way to join answers, beside the same of the same numbers in float32."""
+    answers = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    phrases = [tuple(Phrase(((),), weight) for weight in (0.9, 0.4))]
+
+    def edited(rows):
+        network = lambda x, time, text, pooled: types.SimpleNamespace(sample=rows)
+        x, beside = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+        return TwiceGuided(network, Condition(None, None), 7.5, 1.5, beside)(x, torch.zeros(1))
+
+    for join in (
+        Mix.of(1, phrases).join,
+        edited,
+        lambda rows: Scale(7.5).combine(rows[:1], rows[1:2], None, []),
+        lambda rows: Rescaled(Scale(0.0), 0.7).combine(rows[:1], rows[1:2], None, []),
+    ):
+        assert torch.equal(join(answers), join(answers.float()).to(dtype))
 
 
 @pytest.mark.parametrize(

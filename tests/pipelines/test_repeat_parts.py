@@ -97,7 +97,7 @@ def test_what_is_not_found_is_said_and_the_rest_is_made(made, tmp_path):
     path = folder / "made.png"
     found = verify(pipe, path)
     assert found.verdict == "different"
-    assert "the word 'inkstyle', of the embedding 'inkstyle.safetensors' (hash" in found.reasons[0]
+    assert "the word 'inkstyle' of the embedding 'inkstyle.safetensors' (hash" in found.reasons[0]
     assert found.reasons[0].endswith("is not applied; its folder is not given (--embedding-dir)")
     assert "ControlNet 'edges.safetensors'" in found.reasons[1]
     assert found.reasons[1].endswith("is not applied; its folder is not given (--control-dir)")
@@ -192,7 +192,7 @@ def test_a1111_s_hashes_are_heeded(tiny, tmp_path):
     assert [(one.file, one.name, one.weight) for one in repeat.loras] == [(path, "ink", 0.8)]
     assert any(
         note
-        == "the word 'wash', of the embedding 'wash' (hash 0123456789ab), is not applied; its folder is not given "
+        == "the word 'wash' of the embedding 'wash' (hash 0123456789ab) is not applied; its folder is not given "
         "(--embedding-dir)"
         for note in repeat.notes
     )
@@ -201,7 +201,8 @@ def test_a1111_s_hashes_are_heeded(tiny, tmp_path):
     images.write_png(tmp_path / "b.png", Image.new("L", (8, 8)), {"parameters": wrong})
     said = Repeat.of(tmp_path / "b.png", tiny.model, tmp_path).notes
     assert any(
-        "LoRA 'ink' had the hash ba9876543210; the file 'ink.safetensors' is another" in n for n in said
+        "LoRA 'ink' at 0.8 had the hash ba9876543210; the file 'ink.safetensors' is another" in n
+        for n in said
     )
 
 
@@ -216,7 +217,7 @@ def test_an_embedding_that_comfyui_s_prompt_names_is_looked_up(made, tmp_path):
     assert picture.tobytes() == found.adapted(pipe)("a house in inkstyle", **options).images[0].tobytes()
     assert picture.tobytes() != pipe("a house in embedding:styles/inkstyle.pt", **options).images[0].tobytes()
     notes = Repeat.of(tmp_path / "a.png", pipe.model).notes
-    assert any(note.startswith("the word 'inkstyle', of the embedding 'inkstyle', is not") for note in notes)
+    assert any(note.startswith("the word 'inkstyle' of the embedding 'inkstyle' is not") for note in notes)
 
 
 @pytest.mark.parametrize("chunk", ["unnoise", "parameters"])

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 from unnoise.cli import card, features, outputs, parser, values
-from unnoise.cli.telling import Telling
+from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         real = evaluation.read_folder(data, pipe.model.shape).pixels
     encoding = None if arguments.features is None else features.encoding(arguments.features)
     encoder = arguments.encoder or pipe.model.card.get("encoder")
-    with Telling("comparing", arguments.json) as telling:
+    with Progress(None, "comparing", arguments.json) as progress:
         report = evaluation.compare(
             pipe,
             card.prompts(pipe.model, arguments.prompt),
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             named="" if encoding is None else encoding.named((1, *pipe.model.shape)),
             judge=None if encoder is None else evaluation.Alignment.load(encoder),
             cache=out / "runs",
-            told=lambda what, done, whole: telling.reach(done, whole, what),
+            told=lambda what, done, whole: progress.told(done, whole, what),
         )
     page = evaluation.write_comparison(report, out)
     if arguments.json:

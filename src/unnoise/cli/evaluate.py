@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import features, parser, values
-from unnoise.cli.telling import Telling
+from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from unnoise.checkpoints import Model
     from unnoise.cli.features import Encoding
     from unnoise.evaluation import Likelihood, Nearest, SetDistance
-    from unnoise.evaluation.likelihood import Space
+    from unnoise.evaluation.likelihood import Method, Space
     from unnoise.evaluation.pictures import Folder, Numbers
+    from unnoise.process import Diffuser
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -123,6 +124,8 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     if fitted and source is None:
         raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
+    if fitted and "vlb" not in methods:
+        raise InputError(f"--fit-variance is for the discrete bound, not --method {method}; give vlb or all.")
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
@@ -130,34 +133,34 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
     heard = _conditioning(model, found.paths, data, not arguments.no_captions)
-    flow = evaluation.Flow(tolerance=tolerance, probes=probes)
     train = None if source is None else evaluation.read_folder(source, shape)
     diffuser = model.diffuser
     if fitted and source is not None and train is not None:
         sample = train.spread(fitted)
         told = _conditioning(model, sample.paths, source, not arguments.no_captions)
         diffuser.variance = evaluation.fitted_variance(diffuser, _floats(model, sample), conditioning=told)
+    options |= {
+        "space": space,
+        "conditioning": heard,
+        "flow": evaluation.Flow(tolerance=tolerance, probes=probes),
+    }
     images = found.pixels if space == "pixels" else _floats(model, found)
-    results = []
-    for method in methods:
-        with Telling(_METHODS[method], arguments.json) as telling:
-            results.append(
-                evaluation.bits_per_dim(
-                    diffuser,
-                    images,
-                    method,
-                    space=space,
-                    flow=flow,
-                    conditioning=heard,
-                    told=telling.reach,
-                    **options,
-                )
-            )
+    results = [_measured(diffuser, images, method, arguments.json, options) for method in methods]
     if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
     _tell_likelihoods(results, bool(heard), arguments.json)
     return 0
+
+
+def _measured(
+    diffuser: Diffuser, images: Tensor, method: Method, quiet: bool, options: dict[str, Any]
+) -> Likelihood:
+    """The likelihood by one method, its progress shown."""
+    from unnoise import evaluation
+
+    with Progress(None, _METHODS[method], quiet) as progress:
+        return evaluation.bits_per_dim(diffuser, images, method, told=progress.told, **options)
 
 
 def _seen(model: Model) -> tuple[tuple[int, int, int], Space]:
@@ -221,7 +224,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
 
     encoding = features.encoding(arguments.features)
     (real, names, name), (made, own, _) = (_features(path, encoding, limit, arguments.json) for path in pair)
-    with Telling("intervals", arguments.json) as telling:
+    with Progress(None, "intervals", arguments.json) as progress:
         found = evaluation.distance(
             real,
             made,
@@ -230,7 +233,7 @@ def run_distance(arguments: argparse.Namespace) -> int:
             resamples=resamples,
             force=arguments.force,
             seed=seed,
-            told=telling.reach,
+            told=progress.told,
         )
     close = evaluation.nearest(made.astype(float), real.astype(float)) if arguments.nearest else None
     told: dict[str, Any] = found.to_dict()
@@ -269,6 +272,6 @@ def _features(
         array = evaluation.read_array(path)[:limit]
         return array, [str(place) for place in range(len(array))], "given"
     folder = evaluation.read_folder(path, None, limit)
-    with Telling(f"features of {path.name}", quiet) as telling:
-        made = encoding.encode(folder.pixels, telling.reach)
+    with Progress(None, f"features of {path.name}", quiet) as progress:
+        made = encoding.encode(folder.pixels, progress.told)
     return made, [str(file) for file in folder.paths], encoding.named(folder.pixels.shape)

@@ -15,6 +15,9 @@ EXAMPLES = """examples:
   unnoise generate "my prompt" -m run/
   unnoise inspect outputs/00001-7.png"""
 
+_DASHES = re.compile("[\u2010-\u2015\u2212]+")
+"""What web pages and word processors make of hyphens."""
+
 
 class Refused(Exception):  # noqa: N818 - argparse's part in what the errors module calls InputError
     """Words on the command line that make no sense."""
@@ -32,7 +35,9 @@ class Parser(argparse.ArgumentParser):
         """Raise Refused, argparse's words made plain."""
         usage = f"`{self.prog} --help` shows what it takes."
         if found := re.match(r"argument (\S+?)(?:/\S+)*: expected (one|at least one) argument", message):
-            raise Refused(f"{found[1]} needs a value after it; {usage}")
+            raise Refused(
+                f"{found[1]} needs a value after it, {found[1]}=VALUE for one that begins with a hyphen; {usage}"
+            )
         if found := re.match(r"the following arguments are required: (.*)", message):
             raise Refused(f"{found[1]} {'are' if ', ' in found[1] else 'is'} missing; {usage}")
         if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
@@ -115,12 +120,12 @@ def _words(text: str) -> list[str]:
 
 
 def _left_over(arguments: argparse.Namespace, left: Sequence[str]) -> str:
-    word = left[0].partition("=")[0]
-    usage = f"`unnoise {arguments.command} --help` shows what it takes." if "command" in arguments else ""
+    word, command = left[0].partition("=")[0], getattr(arguments, "command", "")
+    usage = f"`{f'unnoise {command}'.strip()} --help` shows what it takes."
+    if dash := _DASHES.match(word):
+        return f"'{word}' begins with a dash that is no hyphen; type it as --{word[dash.end() :]}."
     if not word.startswith("-"):
-        quote = (
-            "put a prompt of several words in quotes." if usage and arguments.command == "generate" else usage
-        )
+        quote = "put a prompt of several words in quotes." if command == "generate" else usage
         return f"'{word}' is one word too many; {quote}"
     options = [flag for flag in getattr(arguments, "options", ()) if flag.startswith("--")]
-    return f"{word} is not an option here; {near(word, options) if options else ''} {usage}"
+    return f"{word} is not an option here; {f'{near(word, options)} ' if options else ''}{usage}"

@@ -12,18 +12,24 @@ _EVERY = 10.0  # seconds between two lines where there is no terminal
 class Progress:
     """A bar on standard error, or lines when that is no terminal; nothing when `quiet`.
 
-    total: steps in all. what: the word before them. start: steps already done.
+    total: steps in all; None where the work says so only once it runs, by `told`. what: the word before them. start:
+    steps already done.
     """
 
-    def __init__(self, total: int, what: str, quiet: bool = False, start: int = 0) -> None:
+    def __init__(self, total: int | None, what: str, quiet: bool = False, start: int = 0) -> None:
         self._total, self._what, self._done, self._quiet = total, what, start, quiet
         self._bar: Any = None
         self._said = time.monotonic()
-        if not quiet and sys.stderr.isatty():
+        if total is not None:
+            self._open(total)
+
+    def _open(self, total: int) -> None:
+        self._total = total
+        if not self._quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, initial=start, desc=what, unit="step", leave=False, dynamic_ncols=True
+                total=total, initial=self._done, desc=self._what, unit="step", leave=False, dynamic_ncols=True
             )
 
     def __enter__(self) -> Progress:
@@ -32,6 +38,12 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def told(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` are done. note: what was the last."""
+        if self._total is None:
+            self._open(total)
+        self.reach(done, note)
 
     def reach(self, step: int, note: str = "") -> None:
         """`step` steps are done. note: figures to show beside."""

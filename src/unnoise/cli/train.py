@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.progress import Progress
-from unnoise.cli.telling import Telling
 from unnoise.errors import InputError
 from unnoise.files import check_folder
 
@@ -175,10 +174,10 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise.training import train
 
     first = os.environ.get("RANK", "0") == "0"  # of processes that train as one, the one that tells
-    with Telling("reading pictures", quiet=arguments.json or not first) as reading:
+    with Progress(None, "reading pictures", quiet=arguments.json or not first) as reading:
         if arguments.plan:
-            return _tell_plan(data, out, asked, reading.reach, arguments.json)
-        events = train(data, out, asked, arguments.resume, reading.reach)
+            return _tell_plan(data, out, asked, reading.told, arguments.json)
+        events = train(data, out, asked, arguments.resume, reading.told)
     if first and not arguments.json:
         return _tell(events, out, asked)
     return _tell_json(events, quiet=not first)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import card, outputs, parser, values
-from unnoise.cli.telling import Telling
+from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = tuned.read(out) if arguments.resume else None
     pipe = pipelines.load(arguments.model)
     fit_threads(pipe.model)
-    with Telling("tuning", arguments.json) as telling:
+    with Progress(None, "tuning", arguments.json) as progress:
         made = evaluation.tune(
             pipe,
             card.prompts(pipe.model, arguments.prompt),
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             looks=0 if arguments.levels_only else 3,
             rounds=rounds,
             start=start,
-            told=telling.reach,
+            told=progress.told,
         )
         for each in made:  # kept round by round: a fit that is stopped is shorter, not lost
             each.tuned.write(out)

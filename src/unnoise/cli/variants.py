@@ -140,21 +140,21 @@ def again(asked: Asked, repeat: Repeat) -> Asked:
     Raises InputError where a picture of ours was begun from another that is not given, and for options of a second
     pass where there is none.
     """
+    from unnoise.pipelines.repeat_variant import ENTRY, SECOND
+
     arguments: dict[str, Any] = {}
-    variant = "second pass" if asked.hires else ""
-    if not variant and not (repeat.variant == "second pass" and asked.pictures):
+    variant = SECOND if asked.hires else ""
+    if not variant and not (repeat.variant == SECOND and asked.pictures):
         variant, arguments = repeat.begun("init" in asked.pictures, "mask" in asked.pictures)
     elif variant == repeat.variant:
         arguments = dict(repeat.arguments)
-    hires = variant == "second pass"
+    hires = variant == SECOND
     if hires and "strength" in arguments:
         arguments["second_strength"] = arguments.pop("strength")
     if not hires and {"second_steps", "second_strength", "enlarge"} & set(asked.arguments):
         raise InputError("this picture has no second pass; give --hires-scale beside --hires options.")
-    if {"strength", "noise_level"} & set(asked.arguments):  # one says where the run is entered
-        arguments = {
-            name: value for name, value in arguments.items() if name not in ("strength", "noise_level")
-        }
+    if set(ENTRY) & set(asked.arguments):
+        arguments = {name: value for name, value in arguments.items() if name not in ENTRY}
     return replace(asked, arguments=arguments | dict(asked.arguments), hires=hires)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -15,25 +15,24 @@ from unnoise.checkpoints.controlnet import with_control
 from unnoise.checkpoints.model import Model
 from unnoise.pipelines.engines import with_engine
 
-Pipeline = TypeVar("Pipeline", bound="Adaptable")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Adaptable:
     """A pipeline over one model, whose adapters can be changed."""
 
-    model: Model
-
     def __init__(self, model: Model) -> None:
         self.model = model
 
     def with_lora(
-        self: Pipeline,
+        self,
         file: str | Path,
         weight: float = 1.0,
         *,
         blocks: Mapping[str, float] | Sequence[float] = (),
         live: bool = False,
-    ) -> Pipeline:
+    ) -> Self:
         """A pipeline with one more LoRA, LoHa or LoKr, with DoRA or without; this one stays as it is.
 
         file: in the names of kohya's tools, LyCORIS, PEFT or diffusers, or a PEFT folder. weight: 0 changes nothing, 1
@@ -44,27 +43,27 @@ class Adaptable:
         return self.with_loras([Lora(file, weight, blocks)], live=live)
 
     def with_loras(
-        self: Pipeline,
+        self,
         loras: Sequence[Lora | tuple[str | Path, float]],
         folder: str | Path | None = None,
         live: bool = False,
-    ) -> Pipeline:
+    ) -> Self:
         """A pipeline with several more: `Lora`s, or pairs of a file (or its name in `folder`) and a weight."""
         return type(self)(adapters.adapt(self.model, loras, folder, live))
 
-    def without_loras(self: Pipeline) -> Pipeline:
+    def without_loras(self) -> Self:
         """The pipeline of the base weights, which no adapter ever changed."""
         return type(self)(self.model.base or self.model)
 
     def with_control(
-        self: Pipeline,
+        self,
         file: str | Path,
         picture: Image.Image | str | Path,
         strength: float = 1.0,
         *,
         start: float = 0.0,
         end: float = 1.0,
-    ) -> Pipeline:
+    ) -> Self:
         """A pipeline steered by one more ControlNet or T2I-Adapter.
 
         file: a diffusers folder, a single file in the original layout, or an address of the hub. picture: what it
@@ -74,7 +73,7 @@ class Adaptable:
         """
         return type(self)(with_control(self.model, file, picture, strength, start, end))
 
-    def with_refiner(self: Pipeline, refiner: str | Path | Model, start: float = refiners.START) -> Pipeline:
+    def with_refiner(self, refiner: str | Path | Model, start: float = refiners.START) -> Self:
         """A pipeline whose runs another model ends, as the refiner of Stable Diffusion XL does.
 
         refiner: a model, or where it is. start: share of the noise schedule's times after which it is asked (what
@@ -83,7 +82,7 @@ class Adaptable:
         """
         return type(self)(refiners.with_refiner(self.model, refiner, start))
 
-    def with_clip_skip(self: Pipeline, skip: int) -> Pipeline:
+    def with_clip_skip(self, skip: int) -> Self:
         """A pipeline that reads text after another layer of its encoder: 1 is the last, 2 the one before.
 
         That is A1111's count; diffusers' clip_skip=1 is 2 here. Pictures of many anime models are made with 2. Raises
@@ -91,7 +90,7 @@ class Adaptable:
         """
         return type(self)(self.model.with_clip_skip(skip))
 
-    def with_engine(self: Pipeline, engine: str) -> Pipeline:
+    def with_engine(self, engine: str) -> Self:
         """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by "openvino".
 
         OpenVINO runs on the processor. Its graph is exported when a network is first used and kept in the user's cache.
@@ -99,7 +98,7 @@ class Adaptable:
         """
         return type(self)(with_engine(self.model, engine))
 
-    def with_word(self: Pipeline, file: str | Path, word: str | None = None) -> Pipeline:
+    def with_word(self, file: str | Path, word: str | None = None) -> Self:
         """A pipeline whose text encoder knows one more word, from a textual inversion.
 
         file: an embedding of A1111 (.pt, .safetensors) or diffusers. word: what stands for it in a prompt; the file's

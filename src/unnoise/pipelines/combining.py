@@ -148,7 +148,7 @@ class Rescaled(Guidance):
         made = self.inner.combine(without, heeding, asked, memory)
         spread, wanted = (answer.float().std(dim=(1, 2, 3), keepdim=True) for answer in (made, heeding))
         factor = self.share * wanted / spread.clamp(min=1e-12) + (1.0 - self.share)
-        return made * factor.to(made.dtype)
+        return (made * factor).to(made.dtype)
 
     def words(self) -> tuple[str, ...]:
         """The inner ones, and the share."""
@@ -190,11 +190,6 @@ class Interval(Guidance):
     def words(self) -> tuple[str, ...]:
         """The inner ones, and the ends."""
         return (*self.inner.words(), f"interval {self.low} {self.high}")
-
-
-def as_guidance(guidance: float | Guidance) -> Guidance:
-    """A number as plain guidance of that scale."""
-    return guidance if isinstance(guidance, Guidance) else Scale(guidance)
 
 
 def to_text(guidance: Guidance) -> str:

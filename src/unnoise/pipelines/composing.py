@@ -51,8 +51,10 @@ class Mix:
         return x[list(self.pictures)]
 
     def join(self, answers: Tensor) -> Tensor:
-        """(answers in, ...) -> (answers out, ...)."""
-        return torch.einsum("on,n...->o...", self.shares.to(answers), answers)
+        """(answers in, ...) -> (answers out, ...), in float32 at least: rounded shares would not sum to 1."""
+        wide = torch.promote_types(answers.dtype, self.shares.dtype)
+        joined = torch.einsum("on,n...->o...", self.shares.to(answers.device, wide), answers.to(wide))
+        return joined.to(answers.dtype)
 
     def rows(self, places: Sequence[int]) -> tuple[Mix, list[int]]:
         """Of these answers alone: how they are made, and the phrases that are still to be asked."""

@@ -27,6 +27,7 @@ from unnoise.pipelines.options import (
     resize_notes,
 )
 from unnoise.pipelines.request import GUIDANCE, Request
+from unnoise.schedulers import Plan
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -55,9 +56,9 @@ class TwiceGuided:
         seen = torch.cat([torch.cat([x, x, x]), beside], dim=1)
         rows = self.condition.rows([*range(count), *range(count), *range(count, 2 * count)])
         answer = rows.ask(self.network, seen, time.repeat(3))
-        neither, picture, both = answer.chunk(3)
-        out: Tensor = neither + self.picture_guidance * (picture - neither) + self.guidance * (both - picture)
-        return out
+        neither, picture, both = (part.float() for part in answer.chunk(3))
+        out = neither + self.picture_guidance * (picture - neither) + self.guidance * (both - picture)
+        return out.to(answer.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +121,8 @@ class Edit:
         )
         sides = (pictures.shape[2], pictures.shape[3])
         request = requested(model, prompt, options, sides)
-        if not isinstance(request.rule, Scale):
-            raise InputError("an edit is guided twice, by plain numbers; give guidance and picture_guidance.")
-        if any(said.composed for said in request.said):
-            raise InputError(
-                "an edit heeds one instruction; AND joins prompts of text to image. Leave AND out."
-            )
+        plan = request.scheduler.plan(model.schedule, request.steps)
+        _check(request, plan)
         size = (request.height, request.width)
         with torch.inference_mode():
             # this family was trained on the autoencoder's own units, not on those of the diffusion
@@ -141,9 +138,16 @@ class Edit:
             notes=resize_notes(sides, size),
             picture_guidance=float(picture_guidance),
         )
-        plan = request.scheduler.plan(model.schedule, request.steps)
-        if plan.halves:
-            raise InputError(
-                f"{request.scheduler_name} needs plain guidance, and an edit is guided twice; give another."
-            )
         return Denoising(model, request, plan, given)
+
+
+def _check(request: Request, plan: Plan) -> None:
+    """Raises InputError for ways to guide that are not twice."""
+    if not isinstance(request.rule, Scale):
+        raise InputError("an edit is guided twice, by plain numbers; give guidance and picture_guidance.")
+    if any(said.composed for said in request.said):
+        raise InputError("an edit heeds one instruction; AND joins prompts of text to image. Leave AND out.")
+    if plan.halves:
+        raise InputError(
+            f"{request.scheduler_name} needs plain guidance, and an edit is guided twice; give another."
+        )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.networks.unet import Reusing, TextMemory, UNet
-from unnoise.pipelines.combining import Asked, Guidance, as_guidance
+from unnoise.pipelines.combining import Asked, Guidance, Scale
 from unnoise.pipelines.composing import Mix
 from unnoise.pipelines.prompting import Embedder, Said, phrases_of, stacked
 
@@ -137,10 +137,12 @@ class Guided:
 
         asked: where the run stands, for guidance that depends on it.
         """
-        guidance, seen = as_guidance(self.guidance), self._with_beside(x)
+        guidance = self.guidance if isinstance(self.guidance, Guidance) else Scale(self.guidance)
+        seen = self._with_beside(x)
         guided = guidance.scale != 1.0
         if not (guided or self.both) or not guidance.heeds(asked):
-            out = self._ask(seen, time, self._prompts if guided or self.both else self.condition)
+            told = self._prompts if guided or self.both else self.condition
+            out = told.ask(self.network, seen, time)
             return Halves(out, out) if self.both else out
         without, out = self._halves(seen, time)
         if guided:
@@ -154,12 +156,11 @@ class Guided:
         reusing = self.network if isinstance(self.network, Reusing) else None
         if reusing is not None and reusing.change is not None and not reusing.whole:
             change = reusing.change
-            out = self._ask(x, time, self._prompts)
+            out = self._prompts.ask(self.network, x, time)
             return out - change, out
         if not self._spread:
             x, time = torch.cat([x, x]), torch.cat([time, time])
-        answers = self._ask(x, time, self.condition)
-        without, out = answers.chunk(2)
+        without, out = self.condition.ask(self.network, x, time).chunk(2)
         if reusing is not None:
             reusing.change = out - without
         return without, out
@@ -178,9 +179,6 @@ class Guided:
         return self.condition.rows(list(range(whole // 2, whole)))
 
     def _with_beside(self, x: Tensor) -> Tensor:
-        return (
-            x if self.beside is None else torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)
-        )
-
-    def _ask(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        return condition.ask(self.network, x, time)
+        if self.beside is None:
+            return x
+        return torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)

@@ -52,11 +52,10 @@ class ImageToImage:
         """Pictures made from `picture`, or from each of several.
 
         picture: PIL, one or one for each that is made, a tensor in [-1, 1], or latents, as `Denoising.samples` gives
-        them. strength: share of the steps that is
-        made, 0.75 when None; at 1 the picture is forgotten and this is text to image. noise_level: sigma / alpha up to
-        which the picture is noised instead, for all the steps. width, height: the picture's own, to the nearest that
-        the model makes; another aspect takes the picture's middle. Other arguments as of `TextToImage`.
-        Raises InputError.
+        them. strength: share of the steps that is made, 0.75 when None; at 1 the picture is forgotten and this is text
+        to image. noise_level: sigma / alpha up to which the picture is noised instead, for all the steps. width,
+        height: the picture's own, to the nearest that the model makes; another aspect takes the picture's middle.
+        Other arguments as of `TextToImage`. Raises InputError.
         """
         run = self.denoise(prompt, picture, strength=strength, noise_level=noise_level, **options)
         return finished(run, show_every)

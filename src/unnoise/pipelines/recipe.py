@@ -24,20 +24,20 @@ _GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=Tru
 class Recipe:
     """Everything that makes the same picture again.
 
-    prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance,
-    scheduler: of the sampling. compat: the program whose values the scheduler has, if not the right ones.
-    noise: the generator of the start, "torch" or "cuda", if not ours. width, height: in pixels. model,
-    model_hash: the model's name and the sha256 of its weights. own_noise: the
-    start was given by the caller (`latents`), so the seed alone does not make it again. adapters: LoRAs, words of
-    textual inversions and ControlNets, as `recipe_adapters` has it. clip_skip: where the text encoder was left,
-    as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written. version: of unnoise.
+    prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance, scheduler: of the
+    sampling. compat: the program whose values the scheduler has, if not the right ones. noise: the generator of the
+    start, "torch" or "cuda", if not ours. width, height: in pixels. model, model_hash: the model's name and the sha256
+    of its weights. own_noise: the start was given by the caller (`latents`), so the seed alone does not make it again.
+    adapters: LoRAs, words of textual inversions and ControlNets, as `recipe_adapters` has it. clip_skip: where the text
+    encoder was left, as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written.
+    version: of unnoise. guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of
+    deep features (`FeatureCache.from_text` reads it).
 
-    guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of deep features
-    (`FeatureCache.from_text` reads it). variant: "" for text to image,
-    else "image to image", "inpaint", "edit" or "second pass", and then: strength, noise_level: where it was entered
-    (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from. image_guidance: of an edit. feather:
-    in pixels. area: "masked" where only that was worked on, with padding. outpaint: pixels added left, top, right,
-    bottom. unpasted: known places are the model's too. hires_scale, hires_steps, hires_in: of a second pass.
+    variant: "" for text to image, else "image to image", "inpaint", "edit" or "second pass", and then: strength,
+    noise_level: where it was entered (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from.
+    image_guidance: of an edit. feather: in pixels. area: "masked" where only that was worked on, with padding.
+    outpaint: pixels added left, top, right, bottom. unpasted: known places are the model's too. hires_scale,
+    hires_steps, hires_in: of a second pass.
     """
 
     prompt: str

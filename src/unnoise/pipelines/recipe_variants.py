@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,55 +11,62 @@ if TYPE_CHECKING:
 _UPSCALERS = {"latents": "Latent", "pixels": "Lanczos"}
 
 
+def _number(value: float) -> str:
+    return f"{value:g}" if value else ""
+
+
+# Field -> its setting, by A1111's name if it has one; how the field is written ("": not at all), and read.
+_SETTINGS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+    "strength": ("Denoising strength", _number, float),
+    "noise_level": ("Noise level", _number, float),
+    "image_guidance": ("Image CFG scale", _number, float),
+    "feather": ("Mask blur", "{:g}".format, float),
+    "area": (
+        "Inpaint area",
+        lambda area: "Only masked" if area == "masked" else "",
+        lambda text: "masked" if text == "Only masked" else "",
+    ),
+    "padding": ("Masked area padding", str, int),
+    "outpaint": ("Outpaint", str, str),
+    "hires_scale": ("Hires upscale", _number, float),
+    "hires_steps": ("Hires steps", str, int),
+    "hires_in": (
+        "Hires upscaler",
+        lambda way: _UPSCALERS.get(way, ""),
+        lambda text: "latents" if text.startswith("Latent") else "pixels",
+    ),
+    "guidance_rule": ("Guidance", str, str),
+    "cache": ("Feature cache", str, str),
+    "init_hash": ("Init image hash", lambda digest: digest[:10], str),
+    "mask_hash": ("Mask hash", lambda digest: digest[:10], str),
+}
+NAMES = tuple(name for name, _, _ in _SETTINGS.values())
+
+
 def to_settings(recipe: Recipe) -> dict[str, str]:
-    """The settings of the variant that this recipe is of; empty for text to image. Names are A1111's if it has one."""
-    inpaint, hires = recipe.variant == "inpaint", recipe.variant == "second pass"
+    """The settings of the variant that this recipe is of; empty for text to image."""
+    spare = {
+        "feather": recipe.variant != "inpaint",
+        "padding": recipe.area != "masked",
+        "hires_steps": recipe.variant != "second pass",
+    }
     told = {
-        "Denoising strength": _number(recipe.strength),
-        "Noise level": _number(recipe.noise_level),
-        "Image CFG scale": _number(recipe.image_guidance),
-        "Mask blur": f"{recipe.feather:g}" if inpaint else "",
-        "Inpaint area": "Only masked" if recipe.area == "masked" else "",
-        "Masked area padding": str(recipe.padding) if recipe.area == "masked" else "",
-        "Outpaint": recipe.outpaint,
-        "Hires upscale": _number(recipe.hires_scale),
-        "Hires steps": str(recipe.hires_steps) if hires else "",
-        "Hires upscaler": _UPSCALERS.get(recipe.hires_in, ""),
-        "Guidance": recipe.guidance_rule,
-        "Feature cache": recipe.cache,
-        "Init image hash": recipe.init_hash[:10],
-        "Mask hash": recipe.mask_hash[:10],
+        name: write(getattr(recipe, field))
+        for field, (name, write, _) in _SETTINGS.items()
+        if not spare.get(field)
     }
     return {name: value for name, value in told.items() if value}
 
 
 def from_settings(found: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a recipe that such settings tell. Raises ValueError for numbers that are none."""
-    told: dict[str, Any] = {
-        name: kind(found[setting]) for name, (setting, kind) in _FIELDS.items() if found.get(setting)
-    }
-    if "Inpaint area" in found:
-        told["area"] = "masked" if found["Inpaint area"] == "Only masked" else ""
+    told = {field: read(found[name]) for field, (name, _, read) in _SETTINGS.items() if found.get(name)}
     if "hires_scale" in told:
-        latent = found.get("Hires upscaler", "Latent").startswith("Latent")
-        told["hires_in"] = "latents" if latent else "pixels"
-    return told | ({"variant": variant} if (variant := _variant(told)) else {})
-
-
-_FIELDS: dict[str, tuple[str, type]] = {
-    "strength": ("Denoising strength", float),
-    "noise_level": ("Noise level", float),
-    "image_guidance": ("Image CFG scale", float),
-    "feather": ("Mask blur", float),
-    "padding": ("Masked area padding", int),
-    "outpaint": ("Outpaint", str),
-    "hires_scale": ("Hires upscale", float),
-    "hires_steps": ("Hires steps", int),
-    "guidance_rule": ("Guidance", str),
-    "cache": ("Feature cache", str),
-    "init_hash": ("Init image hash", str),
-    "mask_hash": ("Mask hash", str),
-}
+        told.setdefault("hires_in", "latents")
+    else:
+        told.pop("hires_in", None)
+    variant = _variant(told)
+    return {**told, "variant": variant} if variant else told
 
 
 def _variant(told: Mapping[str, Any]) -> str:
@@ -74,7 +81,3 @@ def _variant(told: Mapping[str, Any]) -> str:
         if name in told:
             return variant
     return ""
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if value else ""

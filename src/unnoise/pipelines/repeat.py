@@ -16,7 +16,7 @@ from unnoise.pipelines import repeat_own as own
 from unnoise.pipelines.recipe import Recipe, written_in
 from unnoise.pipelines.recipe_adapters import asked_by, wanted_of
 from unnoise.pipelines.repeat_parts import Folders, Steering
-from unnoise.pipelines.repeat_variant import SECOND, arguments_of, begin, missing_picture
+from unnoise.pipelines.repeat_variant import ENTRY, SECOND, arguments_of, begin, missing_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -113,7 +113,7 @@ class Repeat:
                 f"this picture was made {what}, which its recipe does not hold (hash {digest or 'none'}); give that "
                 f"file with {_OPTIONS[lacking]} FILE."
             )
-        entry = {name: value for name, value in self.arguments.items() if name in ("strength", "noise_level")}
+        entry = {name: value for name, value in self.arguments.items() if name in ENTRY}
         return ("image to image", entry) if init else ("", {})
 
     def differences(self, made: Recipe) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
+from unnoise.pipelines.recipe_variants import NAMES
 from unnoise.pipelines.repeat_loras import look, without_tags
 from unnoise.pipelines.repeat_own import clip_skip_of, named, other_model, scheduler_of
 from unnoise.pipelines.repeat_parts import Folders, Parts
@@ -64,6 +65,7 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
         "width": found.width,
         "height": found.height,
         "noise": found.noise or None,
+        "cache": found.more.get("Feature cache"),
         **chosen,
     }
     notes += _model_notes(found, model)
@@ -265,9 +267,8 @@ def parts_of(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
 
 _HIRES = ("Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
 _TOLD = (
-    *("Denoising strength", "Further passes", "Init image", "Steps made", "Clip skip", "VAE", "ENSD"),
-    *("Prompt style", "Guidance", "Adapters", "Noise level", "Image CFG scale", "Mask blur", "Inpaint area"),
-    *("Masked area padding", "Outpaint"),
+    *("Further passes", "Init image", "Steps made", "Clip skip", "VAE", "ENSD", "Prompt style", "Adapters"),
+    *NAMES,
 )
 
 

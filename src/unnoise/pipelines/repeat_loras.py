@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unnoise.checkpoints.adapters import Applied, Lora
-from unnoise.checkpoints.adapters.asked import in_folder
-from unnoise.checkpoints.hashes import fits, weights_in
 from unnoise.checkpoints.model import Model
-from unnoise.files import expanded
 from unnoise.pipelines.recipe_adapters import Wanted, plain_name
+from unnoise.pipelines.repeat_parts import another, find
 from unnoise.text.prompts.compel import LORA
 
 _TAG = re.compile(r"<(?:lora|lyco):([^:<>]{1,300})(?::[^<>]{0,200})?>")
@@ -35,24 +33,15 @@ def look(wanted: Sequence[Wanted], model: Model, folder: str | Path | None) -> L
         if one.name in here:
             notes += _apart(one, here[one.name])
             continue
-        file = None if folder is None else _file(one, folder)
+        what = f"LoRA '{one.name}' at {one.lora.weight:g}"
+        file, said = find(what, one.name, one.digest, folder, "--lora-dir")
+        notes += said
         if file is None:
-            why = f"there is no such file in '{folder}'" if folder else "its folder is not given (--lora-dir)"
-            notes.append(f"LoRA '{one.name}' at {one.lora.weight:g} is not applied; {why}")
             missing |= {one.name, str(one.lora.file)}
-            continue
-        if not fits(file, one.digest):
-            notes.append(_another(one, file.name))
-        loras.append(replace(one.lora, file=file, name="" if plain_name(file.name) == one.name else one.name))
+        else:
+            name = "" if plain_name(file.name) == one.name else one.name
+            loras.append(replace(one.lora, file=file, name=name))
     return Looked(tuple(loras), frozenset(missing), tuple(notes))
-
-
-def _file(one: Wanted, folder: str | Path) -> Path | None:
-    """The file of its name; one of its hash where that is another or there is none."""
-    named = in_folder(one.name, folder)
-    if named is not None and fits(named, one.digest):
-        return named
-    return weights_in(expanded(folder), one.digest) or named
 
 
 def _apart(one: Wanted, here: Applied) -> Iterator[str]:
@@ -61,11 +50,7 @@ def _apart(one: Wanted, here: Applied) -> Iterator[str]:
     if not here.adapter.numbers_sha256.startswith(one.digest) and not here.adapter.sha256.startswith(
         one.digest
     ):
-        yield _another(one, here.adapter.name)
-
-
-def _another(one: Wanted, file: str) -> str:
-    return f"LoRA '{one.name}' had the hash {one.digest}; the file '{file}' is another"
+        yield another(f"LoRA '{one.name}'", one.digest, here.adapter.name)
 
 
 def without_tags(text: str, style: str, names: frozenset[str]) -> str:

@@ -75,10 +75,9 @@ def _word(
     here = next((one for one in model.taught if one.word.casefold() == part.word.casefold()), None)
     if here is not None:
         other = not here.sha256.startswith(part.digest)
-        return None, [_another(name, part.digest, here.name)] if other else []
-    file, notes = _file(
-        f"the {name}, of the embedding '{part.name}'", part.name, part.digest, folder, "--embedding-dir"
-    )
+        return None, [another(name, part.digest, here.name)] if other else []
+    what = f"the {name} of the embedding '{part.name}'"
+    file, notes = find(what, part.name, part.digest, folder, "--embedding-dir")
     return (None if file is None else (file, part.word)), notes
 
 
@@ -90,7 +89,7 @@ def _control(
     if here:
         same = any(one.told == told for one in here)
         return None, [] if same else list(_apart(name, part, here[0]))
-    file, notes = _file(f"its {name}", part.name, part.digest, folder, "--control-dir")
+    file, notes = find(f"its {name}", part.name, part.digest, folder, "--control-dir", folders=True)
     if file is None or folder is None:
         return None, notes
     picture = picture_in(expanded(folder), part.picture)
@@ -108,7 +107,7 @@ def _refiner(told: str, model: Model) -> list[str]:
 
 def _apart(name: str, part: WantedControl, here: Control) -> Iterator[str]:
     if part.digest and not here.sha256.startswith(part.digest):
-        yield _another(name, part.digest, here.name)
+        yield another(name, part.digest, here.name)
     if part.picture and not here.picture_sha256.startswith(part.picture):
         yield f"the picture of {name} had the hash {part.picture}; the one given is another"
     before, now = (f"{one.strength:g} in the steps {one.start:g} to {one.end:g}" for one in (part, here))
@@ -116,32 +115,38 @@ def _apart(name: str, part: WantedControl, here: Control) -> Iterator[str]:
         yield f"{name} is at {now} here and was at {before}"
 
 
-def _file(
-    what: str, name: str, digest: str, folder: str | Path | None, option: str
+def find(
+    what: str, name: str, digest: str, folder: str | Path | None, option: str, folders: bool = False
 ) -> tuple[Path | None, list[str]]:
-    """The file of this hash, else of this name, in the folder; and why there is none, or that it is another."""
+    """The file of this hash, else of this name, in the folder; and why there is none, or that it is another.
+
+    Nothing is looked for elsewhere: such names are what a stranger's picture gives. folders: whether it may be a
+    diffusers folder.
+    """
     known = f" (hash {digest})" if digest else ""
     if folder is None:
-        return None, [f"{what}{known}, is not applied; its folder is not given ({option})"]
+        return None, [f"{what}{known} is not applied; its folder is not given ({option})"]
     place = expanded(folder)
     if not place.is_dir():
         raise FileError(f"there is no folder '{folder}'; give one that exists with {option}.")
-    named = _named(place, name)
+    named = _named(place, name, folders)
     if named is not None and (named.is_dir() or fits(named, digest)):
         return named, []
     found = weights_in(place, digest)
     if found is not None:
         return found, []
     if named is not None:
-        return named, [_another(what, digest, named.name)]
-    return None, [f"{what}{known}, is not applied; no file in '{folder}' has its name or its hash"]
+        return named, [another(what, digest, named.name)]
+    return None, [f"{what}{known} is not applied; no file in '{folder}' has its name or its hash"]
 
 
-def _named(folder: Path, name: str) -> Path | None:
-    """The file of weights, or the folder of a ControlNet, of this name; with its ending or without."""
+def _named(folder: Path, name: str, folders: bool) -> Path | None:
+    """The file of weights, or the diffusers folder, of this name; with its ending or without."""
     each = (path for path in sorted(folder.rglob("*")) if name in (path.name, path.stem))
-    return next((path for path in each if path.suffix in WEIGHTS or (path / "config.json").is_file()), None)
+    fit = (path for path in each if path.suffix in WEIGHTS or (folders and (path / "config.json").is_file()))
+    return next(fit, None)
 
 
-def _another(what: str, digest: str, file: str) -> str:
+def another(what: str, digest: str, file: str) -> str:
+    """That a file has another hash than the one that was used."""
     return f"{what} had the hash {digest}; the file '{file}' is another"

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from unnoise.pipelines.text_to_image import TextToImage
 
 SECOND = "second pass"
-_ENTRY = ("strength", "noise_level")
+ENTRY = ("strength", "noise_level")
+"""The arguments that say where a run is entered which begins from a picture; one of them."""
 
 
 def arguments_of(recipe: Recipe) -> dict[str, Any]:
     """The arguments that its variant has beside those of every pipeline. Raises InputError for ones without sense."""
     if recipe.variant == "edit":  # begins with noise alone, whatever strength A1111 tells of it
         return {"picture_guidance": recipe.image_guidance}
-    told: dict[str, Any] = {name: getattr(recipe, name) for name in _ENTRY if getattr(recipe, name)}
+    told: dict[str, Any] = {name: getattr(recipe, name) for name in ENTRY if getattr(recipe, name)}
     if recipe.variant == SECOND:
         told |= {"scale": recipe.hires_scale, "enlarge": recipe.hires_in or "latents"}
         told |= {"second_steps": recipe.hires_steps} if recipe.hires_steps else {}

@@ -61,22 +61,17 @@ def entered(
     neither is given. second: whether this is a second pass. Raises InputError for values out of range, and where no
     step would be left.
     """
-    scheduler, steps = request.scheduler, request.steps
     if noise_level is not None:
         if strength is not None:
             raise InputError(
                 f"strength is {strength!r} and noise_level {noise_level!r}; give one of the two."
             )
         ratio = number("noise_level", noise_level, 0.0, math.inf, 2.0, "the sigma / alpha to begin at,")
-        if isinstance(scheduler, Preset):
-            raise InputError(
-                f"noise_level cannot be used with the values of {scheduler.program}; give a strength, or no compat."
-            )
-        drawn = replace(scheduler, grid=From(_still(scheduler), ratio))
-        return drawn.plan(schedule, steps), {"noise_level": ratio}
+        return _from_ratio(request, schedule, ratio), {"noise_level": ratio}
     share = (
         default if strength is None else number("strength", strength, 0.0, 1.0, 0.75, "a share of the steps")
     )
+    steps = request.steps
     planned, kept = _share(request, share, second)
     if kept == 0:
         raise InputError(
@@ -84,15 +79,30 @@ def entered(
             f"change. Give a strength of at least {math.ceil(1000 / steps) / 1000:g}"
             + (f", or at least {math.ceil(1 / share)} steps." if share * STEPS >= 1.0 else ".")
         )
-    told = {"strength": share}
+    return _last(request, schedule, planned, kept), {"strength": share}
+
+
+def _from_ratio(request: Request, schedule: NoiseSchedule, ratio: float) -> Plan:
+    """All the steps, from the level of this sigma / alpha."""
+    scheduler = request.scheduler
+    if isinstance(scheduler, Preset):
+        raise InputError(
+            f"noise_level cannot be used with the values of {scheduler.program}; give a strength, or no compat."
+        )
+    return replace(scheduler, grid=From(_still(scheduler), ratio)).plan(schedule, request.steps)
+
+
+def _last(request: Request, schedule: NoiseSchedule, planned: int, kept: int) -> Plan:
+    """The last `kept` of the steps that are planned."""
+    scheduler = request.scheduler
     if kept == planned:
-        return scheduler.plan(schedule, planned), told
+        return scheduler.plan(schedule, planned)
     if isinstance(scheduler, Preset):
         # of steps that are more than was asked for ComfyUI counts from the end, A1111 from the beginning
         many = len(scheduler.plan(schedule, planned)) if request.compat == "comfyui" else planned
-        return replace(scheduler, start=many - kept).plan(schedule, planned), told
+        return replace(scheduler, start=many - kept).plan(schedule, planned)
     total = planned if scheduler.final.appends_clean else planned + 1
-    return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept), told
+    return replace(scheduler, grid=Slice(_still(scheduler), total)).plan(schedule, kept)
 
 
 def _share(request: Request, share: float, second: bool) -> tuple[int, int]:

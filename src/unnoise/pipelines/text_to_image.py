@@ -58,16 +58,14 @@ class TextToImage(Adaptable):
         width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
         0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
         Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
-        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`.
-        latents: unit noise to start from instead of the seed's: (pictures, channels, height,
-        width), with an autoencoder of its latents.
-        prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of the
-        text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
-        that clip_skip=1); the model's own when None.
-        show_every: display the predicted picture after every so many steps and the last, in the notebook or
-        the terminal.
-        Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the
-        finite numbers.
+        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`. latents: unit
+        noise to start from instead of the seed's, (pictures, channels, height, width); with an autoencoder, of its
+        latents. prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of
+        the text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
+        that clip_skip=1); the model's own when None. show_every: display the predicted picture after every so many
+        steps and the last, in the notebook or the terminal.
+        Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the finite
+        numbers.
         """
         run = self.denoise(
             prompt,

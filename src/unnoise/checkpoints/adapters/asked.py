@@ -88,14 +88,6 @@ def of_tag(tag: LoraTag) -> Lora:
     return Lora(tag.name, tag.network, {"text_encoder": tag.text / tag.network})
 
 
-def in_folder(name: str, folder: str | Path) -> Path | None:
-    """The file of this name, with its ending or without, in a folder of LoRAs and nowhere else; None without one.
-
-    So are names looked up that a stranger's picture gives. Raises FileError for a folder that is not there.
-    """
-    return _named(name, _files(expanded(folder)))
-
-
 def _named(name: str, known: Sequence[Path]) -> Path | None:
     return next((place for place in known if name in (place.name, place.stem)), None)
 
