@@ -50,7 +50,8 @@ def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell
     learner, pictures, run = trainer.learner, trainer.pictures, trainer.config.run
     begun = memory.resident()
     reckoned, notes = memory.expected(learner), list(trainer.notes)
-    brought = memory.resident() - begun  # torch's fake tensors, which a run never loads
+    # torch's fake tensors, of which a run has no need unless it computes blocks twice
+    brought = 0 if run.recompute else memory.resident() - begun
     free, on_cpu = memory.free(learner.device), learner.device.type == "cpu"
     fits = free is None or reckoned - (begun if on_cpu else 0) <= free
     if fits:
