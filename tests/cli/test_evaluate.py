@@ -18,3 +18,8 @@ def test_captions_are_heeded_wherever_the_home_stands_for_the_folder(run, tiny, 
     assert told[0] == 0
     assert told == run(*words, "data")
     assert told != run(*words, "data", "--no-captions")
+    people = ("evaluate", "likelihood", tiny, "--method", "vdm", "--calls", 2, "data")
+    assert "; the model was told the captions; " in run(*people)[1]
+    assert "; no captions; " in run(*people, "--no-captions")[1]
+    (tmp_path / "data" / "metadata.jsonl").unlink()
+    assert "; no captions; " in run(*people)[1]

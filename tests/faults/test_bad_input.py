@@ -120,7 +120,15 @@ VALUES = [
     (("evaluate", "likelihood", "none", "none", "--fit-variance"), "--fit-variance needs training pictures"),
     (
         ("evaluate", "likelihood", "none", "none", "--fit-variance", "--train", "x", "--method", "ode"),
-        "--fit-variance is for the discrete bound, not --method ode; give vlb or all.",
+        "--fit-variance is for --method vlb, not ode; leave it out.",
+    ),
+    (
+        ("evaluate", "likelihood", "none", "none", "--method", "ode", "--calls", "3"),
+        "--calls is for --method vlb or vdm, not ode; leave it out.",
+    ),
+    (
+        ("evaluate", "likelihood", "none", "none", "--probes", "3"),
+        "--probes is for --method ode, not vlb; leave",
     ),
     (("generate", "x", "-m", "digitz"), "there is no model 'digitz'; "),
     (("generate", "x", "-m", "x" * 300), "there is no model 'xxx"),

@@ -169,6 +169,15 @@ def test_hashes_of_loras_are_a1111_s_and_find_a_renamed_file(tiny, tmp_path):
         ).images  # it is called as the prompt has it
 
 
+def test_weights_are_kept_to_the_last_digit(tiny, tmp_path):
+    path = adapter_files.kohya(tiny.model, tmp_path / "ink.safetensors")
+    adapted = tiny.with_lora(path, 1 / 3)
+    made = adapted("a seven", seed=3, steps=2)
+    images.write_png(tmp_path / "a.png", made.images[0], made.recipes[0].png_text())
+    assert [one.weight for one in Repeat.of(tmp_path / "a.png", tiny.model, tmp_path).loras] == [1 / 3]
+    assert Repeat.of(tmp_path / "a.png", adapted.model).notes == ()
+
+
 @pytest.mark.parametrize("name", ["word art", "control sliders", "refiner of skin"])
 def test_a_lora_may_be_called_as_another_kind_of_adapter(tiny, tmp_path, name):
     path = adapter_files.kohya(tiny.model, tmp_path / f"{name}.safetensors")

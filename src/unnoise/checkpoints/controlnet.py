@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unnoise import images
 from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
+from unnoise.checkpoints.adapters.asked import exact
 from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import unet_config
@@ -68,8 +69,9 @@ class Control:
     @property
     def told(self) -> str:
         """As recipes keep it: name, strength, the beginnings of two hashes, and the share of steps if not all."""
-        share = "" if (self.start, self.end) == (0.0, 1.0) else f":{self.start:g}-{self.end:g}"
-        return f"control {self.name}:{self.strength:g}:{self.sha256[:DIGITS]}:{self.picture_sha256[:DIGITS]}{share}"
+        share = "" if (self.start, self.end) == (0.0, 1.0) else f":{exact(self.start)}-{exact(self.end)}"
+        hashes = f"{self.sha256[:DIGITS]}:{self.picture_sha256[:DIGITS]}"
+        return f"control {self.name}:{exact(self.strength)}:{hashes}{share}"
 
     @property
     def sha256(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unnoise.checkpoints.adapters.asked import exact
 from unnoise.checkpoints.folder import load
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP
@@ -31,7 +32,7 @@ class Refiner:
     @property
     def told(self) -> str:
         """As recipes keep it."""
-        return f"refiner {self.model.name}:{self.start:g}"
+        return f"refiner {self.model.name}:{exact(self.start)}"
 
     def turn(self, plan: Plan) -> int:
         """The number of the first step that is the refiner's. Raises InputError where there is none."""

@@ -29,6 +29,14 @@ _METHODS = {
     "vdm": "the bound in continuous time",
     "ode": "the probability-flow ODE",
 }
+# Option -> the methods that heed it.
+_ONLY = {
+    "steps": ("vlb",),
+    "fit_variance": ("vlb",),
+    "calls": ("vlb", "vdm"),
+    "tolerance": ("ode",),
+    "probes": ("ode",),
+}
 _count = partial(values.whole, low=1, high=1_000_000, example=100)
 
 
@@ -53,10 +61,8 @@ def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         "--steps", metavar="N", help="steps of the chain (vlb); the model's own where it has one"
     )
     part.add_argument("--calls", metavar="N", help="network calls a picture (vlb, vdm); all steps, or 128")
-    part.add_argument("--tolerance", default="1e-4", metavar="X", help="of the ODE's solver (default 1e-4)")
-    part.add_argument(
-        "--probes", default="1", metavar="N", help="random probes of the ODE's trace (default 1)"
-    )
+    part.add_argument("--tolerance", metavar="X", help="of the ODE's solver (default 1e-4)")
+    part.add_argument("--probes", metavar="N", help="random probes of the ODE's trace (default 1)")
     part.add_argument(
         "--levels", default="256", metavar="N", help="grey levels of the pictures (default 256)"
     )
@@ -117,27 +123,29 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
         "bins": values.whole("--levels", arguments.levels, 2, 65_536, 256),
         "seed": values.whole("--seed", arguments.seed, 0, 2**63 - 1, 0),
     }
-    tolerance = values.number("--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4)
-    probes = values.whole("--probes", arguments.probes, 1, 10_000, 4)
+    tolerance = values.maybe(values.number, "--tolerance", arguments.tolerance, 1e-12, 1.0, 1e-4) or 1e-4
+    probes = values.maybe(values.whole, "--probes", arguments.probes, 1, 10_000, 4) or 1
     limit = values.maybe(_count, "--limit", arguments.limit)
     data, source = values.path("DATA", arguments.data), values.maybe(values.path, "--train", arguments.train)
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     if fitted and source is None:
         raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
-    if fitted and "vlb" not in methods:
-        raise InputError(f"--fit-variance is for the discrete bound, not --method {method}; give vlb or all.")
+    for name, heeding in _ONLY.items():
+        if getattr(arguments, name) is not None and not set(heeding) & set(methods):
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is for --method {' or '.join(heeding)}, not {method}; leave it out.")
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
     fit_threads(model)
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
-    heard = _conditioning(model, found.paths, data, not arguments.no_captions)
+    heard, captioned = _conditioning(model, found.paths, data, not arguments.no_captions)
     train = None if source is None else evaluation.read_folder(source, shape)
     diffuser = model.diffuser
     if fitted and source is not None and train is not None:
         sample = train.spread(fitted)
-        told = _conditioning(model, sample.paths, source, not arguments.no_captions)
+        told, _ = _conditioning(model, sample.paths, source, not arguments.no_captions)
         diffuser.variance = evaluation.fitted_variance(diffuser, _floats(model, sample), conditioning=told)
     options |= {
         "space": space,
@@ -149,7 +157,7 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
-    _tell_likelihoods(results, bool(heard), arguments.json)
+    _tell_likelihoods(results, captioned, arguments.json)
     return 0
 
 
@@ -186,10 +194,12 @@ def _floats(model: Model, folder: Folder) -> Tensor:
         return encode(model, folder.pixels.float() / 127.5 - 1.0).clone()
 
 
-def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool) -> dict[str, Tensor]:
-    """What the network is told of each picture: its first caption, or the empty prompt."""
+def _conditioning(
+    model: Model, paths: tuple[Path, ...], data: Path, heed: bool
+) -> tuple[dict[str, Tensor], bool]:
+    """What the network is told of each picture: its first caption, or the empty prompt; and whether any has one."""
     if not model.towers:
-        return {}
+        return {}, False
     import torch
 
     from unnoise.pipelines.prompting import embedded
@@ -197,7 +207,8 @@ def _conditioning(model: Model, paths: tuple[Path, ...], data: Path, heed: bool)
 
     captions = captions_of(list(paths), data, "auto" if heed else "none")
     with torch.no_grad():
-        return model.conditioning(embedded(model, [(words or ("",))[0] for words in captions]))
+        told = model.conditioning(embedded(model, [(words or ("",))[0] for words in captions]))
+    return told, any(captions)
 
 
 def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:

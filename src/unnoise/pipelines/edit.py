@@ -56,7 +56,8 @@ class TwiceGuided:
         seen = torch.cat([torch.cat([x, x, x]), beside], dim=1)
         rows = self.condition.rows([*range(count), *range(count), *range(count, 2 * count)])
         answer = rows.ask(self.network, seen, time.repeat(3))
-        neither, picture, both = (part.float() for part in answer.chunk(3))
+        wide = torch.promote_types(answer.dtype, torch.float32)  # rounded once, as plain guidance is
+        neither, picture, both = answer.to(wide).chunk(3)
         out = neither + self.picture_guidance * (picture - neither) + self.guidance * (both - picture)
         return out.to(answer.dtype)
 

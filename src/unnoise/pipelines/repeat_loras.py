@@ -45,8 +45,9 @@ def look(wanted: Sequence[Wanted], model: Model, folder: str | Path | None) -> L
 
 
 def _apart(one: Wanted, here: Applied) -> Iterator[str]:
-    if here.asked.weight != one.lora.weight:
-        yield f"LoRA '{one.name}' is at {here.asked.weight:g} here and was at {one.lora.weight:g}"
+    now, before = f"{here.asked.weight:g}", f"{one.lora.weight:g}"
+    if now != before:
+        yield f"LoRA '{one.name}' is at {now} here and was at {before}"
     if not here.adapter.numbers_sha256.startswith(one.digest) and not here.adapter.sha256.startswith(
         one.digest
     ):

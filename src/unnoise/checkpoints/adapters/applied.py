@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from unnoise.checkpoints.adapters import blocks
-from unnoise.checkpoints.adapters.asked import Asked, Lora, as_lora
+from unnoise.checkpoints.adapters.asked import Asked, Lora, as_lora, exact
 from unnoise.checkpoints.adapters.fitting import Fitted, fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
 from unnoise.checkpoints.adapters.places import parts_of, places
@@ -40,7 +40,7 @@ class Applied:
         """File, weight and the beginning of the numbers' hash, as recipes keep them; then factors of parts, if any."""
         blocks = self.asked.blocks
         shares = [f"{part}={x}" for part, x in blocks.items()] if isinstance(blocks, Mapping) else blocks
-        told = f"{self.adapter.name}:{self.asked.weight:g}:{self.adapter.numbers_sha256[:DIGITS]}"
+        told = f"{self.adapter.name}:{exact(self.asked.weight)}:{self.adapter.numbers_sha256[:DIGITS]}"
         return ":".join([told, *([",".join(map(str, shares))] if shares else [])])
 
 

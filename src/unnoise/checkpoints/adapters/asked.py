@@ -98,6 +98,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
+def exact(value: float) -> str:
+    """A number as recipes keep it: as short as it reads, and the same number again."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def number(name: str, value: object) -> None:
     """Refuse, with an InputError, what is no finite number of at most 100."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
