@@ -4,7 +4,7 @@ import pytest
 
 from unnoise.errors import InputError
 from unnoise.schedulers import names, solvers
-from unnoise.schedulers.noise import SDE
+from unnoise.schedulers.noise import SDE, Renoise, none
 from unnoise.schedulers.solvers import Adams
 
 
@@ -93,6 +93,11 @@ def test_a_value_that_is_null_is_the_default(key, compat):
 )
 def test_single_step_solvers_have_the_order_and_the_unknown_of_the_configuration(settings, solver):
     assert read("DPMSolverSinglestep", **settings).scheduler.solver == solver
+
+
+def test_stochastic_sampling_of_a_flow_model_is_renoising():
+    assert read("FlowMatchEulerDiscrete", stochastic_sampling=True).scheduler.noise == Renoise()
+    assert read("FlowMatchEulerDiscrete").scheduler.noise == none()
 
 
 def test_a_single_step_solver_of_another_order_is_refused():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process.level import Level, as_tensor, combine
+from unnoise.process.level import Level, combine
 
 Pair = tuple[float | Tensor, float | Tensor]
 
@@ -75,7 +75,8 @@ class Prediction(abc.ABC):
 
     def _numbers(self, x: Tensor, level: Level) -> Pair:
         """Alpha and sigma ready to multiply x, where x_0 can be known at all."""
-        if self.needs_signal and bool((as_tensor(level.alpha) == 0.0).any()):
+        lost = level.alpha == 0.0
+        if self.needs_signal and (bool(lost.any()) if isinstance(lost, Tensor) else lost):
             raise InputError(
                 f"{self.name} prediction says nothing of the picture where alpha is 0 "
                 "(zero terminal SNR, flow time 1); use velocity, flow or sample prediction, or start lower."

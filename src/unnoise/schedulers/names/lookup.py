@@ -14,7 +14,7 @@ from unnoise.schedulers.moves import Unknown
 from unnoise.schedulers.names import words
 from unnoise.schedulers.names.programs import preset
 from unnoise.schedulers.names.rows import TABLE, Named
-from unnoise.schedulers.noise import SDE, Ancestral, Posterior
+from unnoise.schedulers.noise import SDE, Ancestral, NoiseRule, Posterior, Renoise
 from unnoise.schedulers.presets.classes import ALIASES, CLASSES
 from unnoise.schedulers.presets.config import Resolved, completed, resolve
 from unnoise.schedulers.quadrature import Quadrature
@@ -97,11 +97,16 @@ def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Schedule
     if name == "DPMSolverSinglestepScheduler":
         data, sde = config["algorithm_type"].endswith("++"), config["algorithm_type"].startswith("sde")
         return replace(near, solver=_single(order, data), noise=SDE() if sde else near.noise)
+    return replace(near, noise=_noise(name, config, near.noise))
+
+
+def _noise(name: str, config: Mapping[str, Any], usual: NoiseRule) -> NoiseRule:
+    """The noise rule of a configuration of a class whose solver has no settings."""
     if name == "DDPMScheduler":
-        return replace(near, noise=Posterior(config["variance_type"].removesuffix("_log")))
+        return Posterior(config["variance_type"].removesuffix("_log"))
     if name == "DDIMScheduler" and config.get("eta"):
-        return replace(near, noise=Ancestral(config["eta"]))
-    return near
+        return Ancestral(config["eta"])
+    return Renoise() if config.get("stochastic_sampling") else usual
 
 
 def _single(order: int, data: bool) -> Solver:
