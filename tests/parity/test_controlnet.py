@@ -52,12 +52,14 @@ def saved(request, tmp_path_factory):
     return request.param, pipe, place, controls
 
 
-def test_what_it_adds_is_what_diffusers_adds(saved):
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9)])
+def test_what_it_adds_is_what_diffusers_adds(saved, height, width):
     family, _, folder, ((theirs, place), _) = saved
     model = controlnet.with_control(checkpoints.load(folder), place, picture())
     network = model.controls[0].network
     generator = torch.Generator().manual_seed(1)
-    x, hint = torch.randn(2, 4, 8, 8, generator=generator), torch.rand(2, 3, 32, 32, generator=generator)
+    x = torch.randn(2, 4, height, width, generator=generator)
+    hint = torch.rand(2, 3, 4 * height, 4 * width, generator=generator)
     text = torch.randn(2, 77, model.network.config.text_width, generator=generator)
     pooled, more = None, {}
     if family == "sdxl":

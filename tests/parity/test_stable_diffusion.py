@@ -71,6 +71,30 @@ def test_twenty_steps_make_diffusers_picture(saved, kind):
     assert worst <= 2e-5, (family, worst)
 
 
+def test_a_size_that_the_levels_cannot_halve_makes_diffusers_picture(saved):
+    """Latents of 18x14: 9x7 and 5x4 below."""
+    family, pipe, folder = saved
+    config = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}
+    scheduler = names.from_config(config, compat="diffusers").scheduler
+    start = torch.randn((1, 4, 14, 18), generator=torch.Generator().manual_seed(1))
+    options = {"steps": 4, "guidance": 5.0, "width": 72, "height": 56}
+    made = load(folder)(PROMPT, negative=NEGATIVE, latents=start, scheduler=scheduler, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = pipe(
+            PROMPT,
+            negative_prompt=NEGATIVE,
+            num_inference_steps=4,
+            guidance_scale=5.0,
+            latents=start,
+            width=72,
+            height=56,
+            output_type="np",
+        ).images
+    assert made.arrays[0].shape == (56, 72, 3)
+    assert np.abs(made.arrays[0] - wanted[0]).max() <= 2e-5, family
+
+
 def test_an_empty_negative_prompt_means_what_it_means_there(saved):
     _, pipe, folder = saved
     config = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}

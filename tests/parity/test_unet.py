@@ -161,6 +161,18 @@ def test_stable_diffusion_xl_in_miniature_computes_the_same():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("height", "width"), [(9, 16), (13, 22), (18, 21)])
+def test_sizes_that_cannot_be_halved_without_a_rest_compute_the_same(height, width):
+    theirs = build("UNet2DConditionModel", **SD, block_out_channels=(32, 32, 32, 32), cross_attention_dim=24)
+    config = UNetConfig(
+        in_channels=4, out_channels=4, widths=(32, 32, 32, 32), attention=(1, 1, 1, 0), heads=8, text_width=24
+    )
+    ours = with_weights_of(theirs, config)
+    x, text, time = noise(2, 4, height, width), noise(2, 7, 24), torch.tensor([3.0, 977.0])
+    assert_agree(ours(x, time, text).sample, theirs(x, time, text).sample)
+
+
+@torch.no_grad()
 def test_a_mask_over_the_text_means_the_same():
     theirs = build("UNet2DConditionModel", **SD, block_out_channels=(32, 32, 32, 32), cross_attention_dim=24)
     config = UNetConfig(

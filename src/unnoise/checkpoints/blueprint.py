@@ -112,7 +112,7 @@ class Blueprint:
     @property
     def factor(self) -> int:
         """Sides of its pictures are multiples of so many pixels."""
-        return self.unet.factor * self.autoencoder.factor
+        return self.unet.unit * self.autoencoder.factor
 
     def facts(self) -> dict[str, Any]:
         """What a person wants to know of it, as plain values."""

@@ -142,6 +142,12 @@ class Model:
         return next(self.network.parameters()).device
 
     @property
+    def unit(self) -> int:
+        """Height and width of its pictures are multiples of so many pixels; OpenVINO's graph halves without a rest."""
+        config = self.network.config
+        return self.factor * (config.factor if self.engine == "openvino" else config.unit)
+
+    @property
     def factor(self) -> int:
         """Pixels of a picture's side for one of `shape`."""
         return 1 if self.autoencoder is None else self.autoencoder.config.factor

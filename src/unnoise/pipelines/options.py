@@ -61,13 +61,12 @@ def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
 
 def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
     """The nearest height and width that the model makes, at least one unit each. Raises InputError for too large."""
-    factor = model.network.config.factor * model.factor
     if max(size) > SIDE:
         raise InputError(
             f"the picture is {size[1]}x{size[0]}, and at most {SIDE} pixels a side are made; give width and height "
             "(--size WxH), or a smaller picture."
         )
-    height, width = (max(1, math.floor(side / factor + 0.5)) * factor for side in size)
+    height, width = (max(1, math.floor(side / model.unit + 0.5)) * model.unit for side in size)
     return height, width
 
 

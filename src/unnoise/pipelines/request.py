@@ -205,7 +205,7 @@ def _guidance(model: Model, guidance: float | None) -> float:
 
 
 def _side(model: Model, name: str, value: int | None, default: int) -> int:
-    return default if value is None else side(name, value, model.network.config.factor * model.factor)
+    return default if value is None else side(name, value, model.unit)
 
 
 def side(name: str, value: int, factor: int) -> int:

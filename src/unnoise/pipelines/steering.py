@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.controlnet import Control
 from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
 from unnoise.networks.unet import Guide, PictureAdapter, Steered
 from unnoise.schedulers import Plan
 
@@ -20,11 +21,23 @@ def steered(model: Model, plan: Plan, width: int, height: int) -> Model:
     """The model whose network hears its ControlNets and T2I-Adapters. width, height: of the picture, in pixels."""
     if not model.controls:
         return model
+    for one in model.controls:
+        _check_size(one, width, height)
     guides = [
         Guide(one.network, hint(one, width, height).to(model.device), one.strength, *_times(one, plan))
         for one in model.controls
     ]
     return replace(model, network=Steered(model.network, guides))
+
+
+def _check_size(control: Control, width: int, height: int) -> None:
+    """Raises InputError where a T2I-Adapter, which folds squares of the picture into places, would leave a rest."""
+    fold = control.network.config.fold if isinstance(control.network, PictureAdapter) else 1
+    if width % fold or height % fold:
+        raise InputError(
+            f"the picture is {width}x{height}, and the adapter '{control.name}' reads squares of {fold} pixels; give a "
+            f"width and a height that are multiples of {fold}."
+        )
 
 
 def hint(control: Control, width: int, height: int) -> Tensor:

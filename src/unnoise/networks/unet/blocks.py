@@ -87,10 +87,17 @@ class UpBlock(nn.Module):
         self.upsample = None if level == 0 else upsampler(config, out, dropout)
 
     def forward(self, x: Tensor, skips: list[Tensor], emb: Tensor, memory: TextMemory | None) -> Tensor:
-        """x: (batch, width, h, w); takes its skips from the list's end. Returns the finer level's input."""
+        """x: (batch, width, h, w); takes its skips from the list's end. Returns the finer level's input.
+
+        That has the size of the skip which is read next: twice this level's, or less one where half was rounded up.
+        """
         for residual, attention in zip(self.residuals, self.attentions, strict=True):
             x = attention(residual(beside(x, skips.pop()), emb), memory)
-        return x if self.upsample is None else resample(self.upsample, x, emb)
+        if isinstance(self.upsample, Upsample):
+            x = self.upsample(x, tuple(skips[-1].shape[2:]))
+        elif self.upsample is not None:
+            x = resample(self.upsample, x, emb)
+        return x
 
 
 class NoAttention(nn.Module):

@@ -73,8 +73,16 @@ class UNetConfig(Settings):
 
     @property
     def factor(self) -> int:
-        """Height and width of a picture must be multiples of this number of pixels."""
+        """Height and width that are multiples of this number of pixels are halved without a rest at every level."""
         return int(self.patch * 2 ** (len(self.widths) - 1))
+
+    @property
+    def unit(self) -> int:
+        """Height and width of a picture must be multiples of this number of pixels.
+
+        Half of an odd size is rounded up by a convolution padded on both sides; other ways would lose the rest.
+        """
+        return self.patch if self.resample == "conv" else self.factor
 
     def blocks_at(self, level: int) -> int:
         """Residual blocks of one level on the way down."""

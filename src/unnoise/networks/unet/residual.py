@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
@@ -29,15 +30,21 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width: each pixel four times, then a 3x3 convolution."""
+    """Doubles height and width: each pixel four times, then a 3x3 convolution.
+
+    Where the finer level's size is odd, the last row or column is left out before the convolution.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = Convolution(width, width, 3, padding=1)
         self.phases = Phases()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, width, h, w) -> (batch, width, 2 h, 2 w)."""
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(batch, width, h, w) -> (batch, width, 2 h, 2 w), or of `size`, which is at most one less."""
+        if size is not None and size != (2 * x.shape[2], 2 * x.shape[3]):
+            cut: Tensor = self.conv(_cut(double(x), size))
+            return cut
         # an adapter or a packed layer may stand in the convolution's place
         if isinstance(self.conv, nn.Conv2d) and self.phases.are_faster(x, self.conv.weight):
             return self.phases(x, self.conv.weight, self.conv.bias)
@@ -78,6 +85,11 @@ class ResidualBlock(nn.Module):
             h = self.norm2.activated(h + time)
         h = self.conv2(self.dropout(h))
         return plus(h, self.shortcut(resized(x, self.resize)))
+
+
+def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The first rows and columns."""
+    return x[:, :, : size[0], : size[1]].contiguous(memory_format=torch.channels_last)
 
 
 def double(x: Tensor) -> Tensor:

@@ -209,7 +209,7 @@ class UNet(nn.Module):
             raise InputError(
                 f"x has shape {tuple(x.shape)}; give (batch, {config.in_channels}, height, width)."
             )
-        check_size(x.shape[2], x.shape[3], config.factor)
+        check_size(x.shape[2], x.shape[3], config.unit)
         for name, value, width in (
             ("text", text, config.text_width),
             ("pooled", pooled, config.pooled_width),
@@ -235,13 +235,13 @@ def prompts(text: Tensor | TextMemory | None) -> int | None:
     return None if text is None else text.shape[0]
 
 
-def check_size(height: int, width: int, factor: int) -> None:
+def check_size(height: int, width: int, factor: int, who: str = "this network") -> None:
     """Raises InputError, naming the nearest sizes, unless both are positive multiples of `factor`."""
     if height > 0 and width > 0 and height % factor == 0 and width % factor == 0:
         return
     below = [max(size // factor, 1) * factor for size in (height, width)]
     above = [max(-(-size // factor), 1) * factor for size in (height, width)]
     raise InputError(
-        f"the size is {width}x{height} (width x height), but this network needs multiples of {factor}; "
+        f"the size is {width}x{height} (width x height), but {who} needs multiples of {factor}; "
         f"the nearest sizes are {below[1]}x{below[0]} and {above[1]}x{above[0]}."
     )
