@@ -69,8 +69,11 @@ VALUES = [
         "--guidance is -inf; give",
     ),
     ((*G, "--guidance", "-2"), "--guidance is -2; give"),
-    ((*G, "--width", "33"), "width is 33; this model makes multiples of 2, the nearest are 32 and 34."),
-    ((*G, "--size", "8x33"), "height is 33; this model"),
+    (
+        ("generate", "x", "-m", "emoji", "--width", "33"),
+        "width is 33; this model makes multiples of 2, the nearest are 32 and 34.",
+    ),
+    (("generate", "x", "-m", "emoji", "--size", "8x33"), "height is 33; this model"),
     ((*G, "--size", "8"), "--size is 8; give width x height in pixels"),
     ((*G, "--size", "0x8"), "--size is 0; give"),
     ((*G, "--size", "8x8", "--width", "8"), "--size is 8x8 and --width 8; give one of the two."),

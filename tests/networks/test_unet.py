@@ -13,6 +13,7 @@ from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig
 from unnoise.networks.unet import published
 from unnoise.networks.unet.embedding import sinusoids
+from unnoise.networks.unet.residual import Upsample
 
 TEXT = UNetConfig(
     in_channels=1,
@@ -212,26 +213,37 @@ def test_activation_dropout_is_silent_at_evaluation():
 
 
 @pytest.mark.parametrize(("width", "height"), [(33, 32), (32, 31), (0, 32)])
-def test_a_size_that_cannot_be_folded_is_refused_with_the_nearest(width, height):
-    with pytest.raises(InputError, match="multiples of 2; the nearest sizes are") as error:
+def test_a_size_that_the_levels_cannot_halve_is_refused_with_the_nearest(width, height):
+    with pytest.raises(InputError, match="multiples of 4; the nearest sizes are") as error:
         awake(FOLDED)(torch.zeros(1, 3, height, width), 0)
     assert f"{width}x{height}" in str(error.value)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(10, 14), (9, 14), (10, 13), (9, 13)])
+def test_doubling_to_an_odd_size_is_that_of_nearest_pixels(size):
+    torch.manual_seed(0)
+    layer, x = Upsample(8), torch.randn(2, 8, 5, 7)
+    expected = layer.conv(torch.nn.functional.interpolate(x, size=size, mode="nearest"))
+    torch.testing.assert_close(layer(x, size), expected)
+
+
 def test_nearest_sizes_are_named():
-    with pytest.raises(InputError, match="nearest sizes are 32x28 and 34x28"):
+    with pytest.raises(InputError, match="nearest sizes are 32x28 and 36x28"):
         awake(FOLDED)(torch.zeros(1, 3, 28, 33), 0)
     with pytest.raises(InputError, match="multiples of 2; the nearest sizes are 32x28 and 34x28"):
-        awake(ADM)(torch.zeros(1, 3, 28, 33), 0)
+        awake(dataclasses.replace(FOLDED, resample="conv"))(torch.zeros(1, 3, 28, 33), 0)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("config", [PLAIN, FOLDED, TEXT], ids=["plain", "folded", "text"])
-def test_sizes_that_levels_cannot_halve_keep_their_shape_and_the_row_that_is_left_out_is_the_last(config):
-    """Far from the right edge a map of one more column is answered alike."""
+@pytest.mark.parametrize("plain", [PLAIN, FOLDED, TEXT], ids=["plain", "folded", "text"])
+def test_convolutions_halve_and_double_every_size(plain):
+    config = dataclasses.replace(plain, resample="conv")
     unet, given = awake(config), inputs(config)
     patch = config.patch
-    given["x"] = torch.randn(2, config.in_channels, 9 * patch, 15 * patch, generator=torch.Generator().manual_seed(4))
+    given["x"] = torch.randn(
+        2, config.in_channels, 9 * patch, 15 * patch, generator=torch.Generator().manual_seed(4)
+    )
     assert unet(**given).sample.shape == (2, config.out_channels, 9 * patch, 15 * patch)
 
 

@@ -12,7 +12,7 @@ import miniature_sd
 from unnoise import checkpoints
 from unnoise.checkpoints import controlnet, layouts
 from unnoise.cli import main
-from unnoise.errors import CheckpointError
+from unnoise.errors import CheckpointError, InputError
 from unnoise.networks.unet import PictureAdapter, PictureAdapterConfig
 from unnoise.pipelines import load
 from unnoise.schedulers import names
@@ -64,6 +64,20 @@ def test_the_maps_are_diffusers(tmp_path, kind, channels):
     with torch.inference_mode():
         for one, other in zip(ours(x), theirs(x), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_sizes_that_the_levels_cannot_halve_are_steered_unless_its_squares_leave_a_rest(saved):
+    family, _, folder, ((_, place), _) = saved
+    pipe = load(folder).with_control(place, picture())
+    if family == "sd1":
+        made = pipe(PROMPT, width=68, height=60, steps=2, seed=1).images[0]
+        assert made.size == (68, 60)
+        assert (
+            made.tobytes() != load(folder)(PROMPT, width=68, height=60, steps=2, seed=1).images[0].tobytes()
+        )
+        return
+    with pytest.raises(InputError, match=r"68x60, and the adapter .* multiples of 8"):
+        pipe(PROMPT, width=68, height=60, steps=2, seed=1)
 
 
 def test_two_at_once_with_strengths_make_diffusers_picture(saved):

@@ -22,10 +22,12 @@ def test_sizes_are_told_in_pixels_and_latents_in_their_own():
     assert made.images[0].size == (16, 16)
     assert made.recipes[0].width == 16
     assert pipe("a seven", seed=1, width=24, height=8).images[0].size == (24, 8)
+    assert pipe("a seven", seed=1, width=22, height=10).images[0].size == (22, 10)  # latents of 11x5
     with pytest.raises(
-        InputError, match="width is 10; this model makes multiples of 4, the nearest are 8 and 12"
+        InputError, match="width is 11; this model makes multiples of 2, the nearest are 10 and 12"
     ):
-        pipe("a seven", width=10)
+        pipe("a seven", width=11)
+    assert (pipe.model.unit, pipe.model.changed(engine="openvino").unit) == (2, 4)
     with pytest.raises(InputError, match=r"give unit noise of shape \[1, 4, 8, 8\]"):
         pipe("a seven", latents=noise(1, 4, 16, 16))
 
