@@ -388,3 +388,9 @@ def test_a_run_that_a_refiner_ends_draws_one_start(monkeypatch):
     ended = pipe.with_refiner(pipe.model, 0.5)("a seven", seed=1)
     assert drawn == ["start"]
     assert np.array_equal(ended.arrays[0], pipe("a seven", seed=1).arrays[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, "half"])
+def test_a_dtype_that_no_network_computes_in_is_refused(dtype):
+    with pytest.raises(InputError, match=r"dtype is .*; give one of torch\.float32"):
+        unnoise.load("digits", dtype=dtype)

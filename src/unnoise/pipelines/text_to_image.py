@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise import checkpoints
+from unnoise.checkpoints.building import check_dtype
 from unnoise.networks.hardware import SMALL, fast_dtype, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache
@@ -127,8 +128,10 @@ def load(
 def _suited(
     parameters: int, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> tuple[torch.device | str, torch.dtype]:
-    """Where a network of that many numbers runs best, and in what."""
+    """Where a network of that many numbers runs best, and in what. Raises InputError for what cannot be."""
     usable(device)
+    if dtype is not None:
+        check_dtype(dtype)
     small = parameters < SMALL
     if device is None:
         device = "cuda" if not small and torch.cuda.is_available() else "cpu"
