@@ -108,6 +108,15 @@ def test_variance_is_preserved(name):
     assert (level.alpha**2 + level.sigma**2 - 1.0).abs().max() < 1e-14
 
 
+@pytest.mark.parametrize("schedule", [DiscreteVP.scaled_linear(), DiscreteVP.cosine().zero_terminal_snr()])
+def test_levels_that_are_looked_up_are_those_of_their_times(schedule):
+    steps = torch.tensor([0, 999, 500, 0])
+    found, computed = schedule.at_step(steps), schedule.level(steps.double())
+    assert torch.equal(found.time, computed.time)
+    torch.testing.assert_close(found.alpha, computed.alpha, rtol=1e-15, atol=0)
+    torch.testing.assert_close(found.sigma, computed.sigma, rtol=1e-15, atol=0)
+
+
 def test_a_table_is_the_product_of_its_steps():
     schedule = DiscreteVP.linear()
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)

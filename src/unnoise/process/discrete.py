@@ -140,6 +140,16 @@ class DiscreteVP(NoiseSchedule):
         alpha, sigma = self._scaled(self._log_snr_table[1])
         return Level(0.0, float(alpha), float(sigma))
 
+    def at_step(self, step: Tensor) -> Level:
+        """The levels of whole times from 0 to steps - 1, (batch,) int64: as `level`, looked up."""
+        alpha, sigma = self._steps
+        return Level(step.double(), alpha[step], sigma[step])
+
+    @cached_property
+    def _steps(self) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma of each whole time, (steps,) float64."""
+        return self._signal_and_noise(as_tensor(range(self.steps)))
+
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         table = self._log_snr_table
         left = (time.floor() + 1).long().clamp(0, self.steps - 1)

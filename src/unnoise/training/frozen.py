@@ -6,6 +6,7 @@ Each picture and each caption goes through them once, alone, so that what they s
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ class Frozen:
             encoders = [fingerprint(tower.encoder) for tower in base.towers] if text else []
             how = [(tower.skip, tower.tokenizer.padding) for tower in base.towers]
             self._keys = (f"{on} {fingerprint(self._autoencoder)}", f"{on} {encoders} {how}")
+        self._key_of = functools.lru_cache(2**16)(self._key)  # the same captions come again and again
         self._lock = threading.RLock()
 
     @property
@@ -107,9 +109,12 @@ class Frozen:
             mask = {} if row.mask is None else {"mask": row.mask}
             return {"hidden": row.hidden, "pooled": row.pooled, **mask}
 
-        ids = [tower.tokenizer.encode(caption) for tower in self._base.towers]
-        tensors = self._kept(content_hash([], ids, self._keys[1]), made)
+        tensors = self._kept(self._key_of(caption), made)
         return Embedding(tensors["hidden"], tensors.get("mask"), tensors["pooled"], ("",), ((),))
+
+    def _key(self, caption: str) -> str:
+        ids = [tower.tokenizer.encode(caption) for tower in self._base.towers]
+        return content_hash([], ids, self._keys[1])
 
     def _kept(self, key: str, make: Callable[[], Tensors]) -> Tensors:
         with self._lock, torch.no_grad():

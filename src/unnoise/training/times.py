@@ -45,18 +45,18 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
         ratio = torch.exp(loss.mean + loss.std * torch.special.ndtri(fraction))
         ratio = ratio.clamp(float(schedule.cleanest.ratio), float(schedule.noisiest.ratio))
         level = schedule.at_ratio(ratio)
-        return schedule.level(_whole(level.time)) if isinstance(schedule, DiscreteVP) else level
+        return schedule.at_step(_whole(level.time)) if isinstance(schedule, DiscreteVP) else level
     if loss.times == "logit_normal":
         fraction = torch.sigmoid(loss.mean + loss.std * torch.special.ndtri(fraction))
     fraction = loss.shift * fraction / (1.0 + (loss.shift - 1.0) * fraction)
     if isinstance(schedule, DiscreteVP):
-        return schedule.level((fraction * schedule.steps).floor().clamp(max=schedule.steps - 1))
+        return schedule.at_step((fraction * schedule.steps).long().clamp(max=schedule.steps - 1))
     low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
     return schedule.level((low + fraction * (high - low)).clamp(low, high))
 
 
 def _whole(time: float | Tensor) -> Tensor:
-    return torch.as_tensor(time).round().clamp(min=0.0)
+    return torch.as_tensor(time).round().clamp(min=0.0).long()
 
 
 class SecondMoments:
