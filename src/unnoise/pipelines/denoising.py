@@ -108,7 +108,8 @@ class Denoising(Iterator[Step]):
             if request.noise:
                 noise = start_noise(request.noise, request.seeds, shape)
             else:
-                noise = self._given.source(request)("start", like=torch.empty(shape))
+                like = torch.empty(shape, dtype=torch.float32, device="cpu")
+                noise = self._given.source(request)("start", like=like)
         return noise.to(self._model.device, torch.float32)
 
     @cached_property

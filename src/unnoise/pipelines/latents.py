@@ -122,7 +122,7 @@ def _fit(autoencoder: AutoEncoder) -> Tensor:
     picture = F.avg_pool2d(_decoded(autoencoder, latent), autoencoder.config.factor)
     known, wanted = (t.double().cpu()[0].flatten(1).t() for t in (_with_one(latent), picture))
     # A trace of ridge: a decoder that ignores a channel must not make the map leave all bounds.
-    gram = known.t() @ known + 1e-3 * torch.eye(channels + 1, dtype=torch.float64)
+    gram = known.t() @ known + 1e-3 * torch.eye(channels + 1, dtype=torch.float64, device="cpu")
     fitted: Tensor = torch.linalg.solve(gram, known.t() @ wanted)
     return fitted.float().to(device)
 
