@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -96,13 +97,18 @@ def _finite(autoencoder: AutoEncoder, way: Callable[[AutoEncoder, Tensor], Tenso
 class Look:
     """A linear map from a latent to the mean colour of the pixels that it stands for.
 
-    Fitted once, by least squares, to what the model's own decoder makes of a small latent of 256 places: for Stable
-    Diffusion less than a sixteenth of the work of one 512x512 picture, once a run.
+    Fitted when first asked for, by least squares, to what the model's own decoder makes of a small latent of 256
+    places: for Stable Diffusion less than a sixteenth of the work of one 512x512 picture, once a run.
     """
 
     def __init__(self, model: Model) -> None:
         self.factor = model.factor
-        self.map: Tensor | None = None if model.autoencoder is None else _fit(model.autoencoder)
+        self._autoencoder = model.autoencoder
+
+    @cached_property
+    def map(self) -> Tensor | None:
+        """(latent channels + 1, channels) float32; None for pixels."""
+        return None if self._autoencoder is None else _fit(self._autoencoder)
 
     def __call__(self, x: Tensor) -> list[Image.Image]:
         """Pictures, in their full size, of latents or pixels (batch, channels, height, width)."""
