@@ -54,7 +54,7 @@ def main() -> None:
     )
     latent, text = torch.randn(1, 4, 64, 64), torch.randn(2, 77, 192)
     step = seconds(lambda: model.network(torch.cat([latent, latent]), time=500.0, text=text), 3)
-    fit, look = seconds(lambda: Look(model), 1), Look(model)
+    fit, look = seconds(lambda: Look(model).map, 1), Look(model)
     one = seconds(lambda: look(latent), 20)
     print(f"a step, both halves, of a quarter of SD 1.5's widths   {1e3 * step:8.1f} ms")
     print(

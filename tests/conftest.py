@@ -13,12 +13,12 @@ settings.load_profile("unnoise")
 
 @pytest.fixture
 def far_defaults():
-    """A block in which new tensors go elsewhere and are wider than usual, as a user's own settings may have it."""
+    """A block in which new tensors go elsewhere and are of another type, as a user's own settings may have it."""
 
     @contextmanager
-    def block():
+    def block(dtype=torch.float64):
         with torch.device("meta"):
-            torch.set_default_dtype(torch.float64)
+            torch.set_default_dtype(dtype)
             try:
                 yield
             finally:

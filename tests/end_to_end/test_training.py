@@ -120,6 +120,29 @@ def test_thirty_steps_equal_thirteen_and_seventeen_to_the_bit(folder, whole, tmp
     assert same(tensors(run, 30), tensors(whole[0], 30))
 
 
+@pytest.mark.parametrize(
+    "around",
+    [torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
+    ids=["inference", "autocast"],
+)
+def test_a_caller_in_another_mode_trains_the_same_model(folder, whole, tmp_path, around):
+    with around():
+        list(training.train(folder, tmp_path / "run", config("run.steps=30")))
+    assert same(tensors(tmp_path / "run", 30), tensors(whole[0], 30))
+
+
+def test_torch_s_default_type_and_device_change_no_training(folder, tmp_path, far_defaults):
+    asked = config(
+        "run.steps=6", "data.shift=0.1", "loss.times=importance", "loss.uncertainty=true", "loss.weight=min_snr",
+        "run.sample_every=6", "optimizer.profile_every=3",
+    )  # fmt: skip
+    near = list(training.train(folder, tmp_path / "near", asked))
+    with far_defaults(torch.bfloat16):
+        far = list(training.train(folder, tmp_path / "far", asked))
+    assert losses(near) == losses(far)
+    assert same(tensors(tmp_path / "near", 6), tensors(tmp_path / "far", 6))
+
+
 def test_what_a_run_learns_beside_the_model_is_resumed_too(folder, tmp_path):
     """Importance sampling's history, the learned uncertainty, more averages, both profiles, the held-out curve."""
     extra = ["loss.times=importance", "loss.uncertainty=true", "optimizer.more_ema=0.9", "run.steps=90"]

@@ -16,11 +16,12 @@ ASK = {"seed": 7, "steps": 3, "guidance": 2.0}
 
 def picture(model):
     side, channels = 8 * model.factor, 3 if model.autoencoder else model.shape[0]
-    return torch.rand((1, channels, side, side), generator=torch.Generator().manual_seed(2)) * 2 - 1
+    keyed = torch.Generator().manual_seed(2)
+    return torch.rand((1, channels, side, side), generator=keyed, dtype=torch.float32, device="cpu") * 2 - 1
 
 
 def half(model):
-    made = torch.zeros(1, 1, 8 * model.factor, 8 * model.factor)
+    made = torch.zeros(1, 1, 8 * model.factor, 8 * model.factor, dtype=torch.float32, device="cpu")
     made[..., : 4 * model.factor] = 1.0
     return made
 
@@ -35,6 +36,12 @@ WORKS = {
     "inpainted": lambda m: Inpaint(m)("a seven", picture(m), half(m), **ASK).arrays,
     "enlarged": lambda m: SecondPass(m)("a seven", scale=2.0, strength=0.7, **ASK).arrays,
     "previews": lambda m: [np.asarray(s.preview()) / 255 for s in TextToImage(m).denoise("a seven", **ASK)],
+}
+
+
+HERE = WORKS | {
+    "joined prompts": lambda m: TextToImage(m)("a seven AND a (red:1.3) apple :0.3", **ASK).arrays,
+    "compel": lambda m: TextToImage(m)("a (seven)0.3 apple", prompt_style="compel", **ASK).arrays,
 }
 
 
@@ -55,6 +62,17 @@ def same_there(make, work):
 @pytest.mark.parametrize("name", WORKS)
 def test_the_pictures_are_the_processor_s(make, name):
     same_there(make, WORKS[name])
+
+
+@pytest.mark.parametrize("make", [tiny_model, latent_model], ids=["pixels", "latents"])
+@pytest.mark.parametrize("name", HERE)
+def test_neither_the_default_device_nor_the_default_type_changes_a_picture(make, name, far_defaults):
+    model = make()
+    here = HERE[name](model)
+    with far_defaults(torch.bfloat16):
+        there = HERE[name](model)
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 NAMES = [row.name for row in schedulers.names.table() if row.name != "DPM adaptive"]  # it chooses by a hair

@@ -1,10 +1,13 @@
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 import unnoise
+from latent_model import latent_model
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.errors import InputError, NonFiniteError
@@ -146,6 +149,23 @@ def test_the_steps_can_be_seen_one_by_one(pipe):
 def test_a_batch_previews_as_one_sheet(pipe):
     step = next(pipe.denoise("a seven", count=4))
     assert step.preview().size == (18, 18)
+
+
+@pytest.mark.parametrize("made", [1, 4], ids=["left unfinished", "finished"])
+def test_a_run_that_is_let_go_frees_its_model_at_once(made):
+    pipe = TextToImage(latent_model())
+    gone = weakref.ref(pipe.model.network)
+    gc.disable()  # what circles hold waits for the collector, and that may be long: models of gigabytes, on a GPU
+    try:
+        run = pipe.denoise("a seven", steps=4, seed=7)
+        steps = [next(run) for _ in range(made)]
+        steps[-1].preview()
+        if made == 4:
+            run.result()
+        del pipe, run, steps
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_callers_code_between_steps_can_still_differentiate(pipe):

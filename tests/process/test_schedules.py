@@ -1,4 +1,7 @@
+import json
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -52,6 +55,22 @@ def test_one_number_and_a_batch_of_numbers_agree(schedule):
 @schedules
 def test_a_schedule_survives_being_written_down(schedule):
     assert schedule_from_config(schedule.config()) == schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "plain"),
+    [
+        (DiscreteVP.linear(np.float64(1e-4), Fraction(1, 50), np.int64(10)), DiscreteVP.linear(steps=10)),
+        (DiscreteVP.linear(beta_end=torch.tensor(0.02, dtype=torch.float64)), DiscreteVP.linear()),
+        (Cosine(start=np.array(0.25)), Cosine(start=0.25)),
+        (EDM(np.float32(0.5), Decimal(80)), EDM(0.5, 80.0)),
+        (Flow(shift=np.int32(3)), Flow(shift=3.0)),
+    ],
+)
+def test_numbers_of_other_kinds_make_the_same_schedule_and_the_same_file(schedule, plain):
+    assert schedule == plain
+    assert hash(schedule) == hash(plain)
+    assert json.dumps(schedule.config()) == json.dumps(plain.config())
 
 
 def test_a_written_schedule_that_cannot_be_is_refused_as_the_same_schedule_in_python_is():
@@ -183,6 +202,13 @@ def test_any_finite_log_snr_is_met_exactly(log_snr):
         lambda: DiscreteVP("lineal", 10, 1e-4, 0.02),
         lambda: DiscreteVP("table", 5, table=(0.1,)),
         lambda: DiscreteVP.linear(steps=True),
+        lambda: DiscreteVP.cosine(steps=10**400),
+        lambda: DiscreteVP.linear(beta_end="0.02"),
+        lambda: DiscreteVP.linear(beta_end=torch.tensor([0.01, 0.02])),
+        lambda: EDM(sigma_max=10**400),
+        lambda: Flow(shift=True),
+        lambda: Flow().level("0.5"),
+        lambda: Flow().at_ratio(10**400),
     ],
 )
 def test_values_out_of_range_are_refused(make):

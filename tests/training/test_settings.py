@@ -1,9 +1,19 @@
 import os
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from unnoise.errors import FileError, InputError
-from unnoise.training import RunConfig, TrainConfig, run_folder, settings
+from unnoise.training import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    run_folder,
+    settings,
+)
 
 
 def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
@@ -33,6 +43,26 @@ def test_a_file_may_begin_with_the_mark_that_editors_put_first(tmp_path):
 def test_what_python_gives_is_checked_as_what_a_file_says(steps):
     with pytest.raises(InputError, match=r"^run\.steps is .*; give a"):
         RunConfig(steps=steps)
+
+
+def test_numbers_lists_and_paths_of_other_kinds_are_what_a_file_says_of_them(tmp_path):
+    given = TrainConfig(
+        model=ModelConfig(network={"widths": np.array([64, 128])}),
+        data=DataConfig(encoded_folder=tmp_path, mirror_guard=["left"], mirror=np.True_),
+        optimizer=OptimizerConfig(lr=np.float32(0.5), ema=Fraction(1, 2), betas=np.array([0.5, 0.75])),
+        run=RunConfig(steps=np.int64(5), seed=np.uint8(7)),
+    )
+    plain = TrainConfig(
+        model=ModelConfig(network={"widths": [64, 128]}),
+        data=DataConfig(encoded_folder=str(tmp_path), mirror_guard=("left",), mirror=True),
+        optimizer=OptimizerConfig(lr=0.5, ema=0.5, betas=(0.5, 0.75)),
+        run=RunConfig(steps=5, seed=7),
+    )
+    agreed = run_folder.agree(tmp_path / "run", given, resume=False)
+    assert agreed == plain
+    assert settings.dumps(given) == settings.dumps(agreed) == settings.dumps(plain)
+    with pytest.raises(InputError, match=r"^run\.sample_prompts is 'a cat'; give a list"):
+        run_folder.agree(tmp_path / "run", TrainConfig(run=RunConfig(sample_prompts="a cat")), resume=False)
 
 
 def test_a_number_beyond_all_floats_is_a_number_still():

@@ -104,7 +104,8 @@ def _joined(strips: Iterator[tuple[int, Tensor]]) -> Tensor:
 
 def _statistics(norm: GroupNorm, strips: Iterator[tuple[int, Tensor]]) -> Statistics:
     """Of each group, over all strips: sums of float32 numbers, added up in float64."""
-    count, total, square = 0, torch.zeros(()), torch.zeros(())
+    none = torch.zeros((), dtype=torch.float64, device="cpu")
+    count, total, square = 0, none, none
     for _, part in strips:
         groups = part.float().reshape(part.shape[0], norm.num_groups, -1)
         variance, mean = torch.var_mean(groups, dim=2, correction=0)

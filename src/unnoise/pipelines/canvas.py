@@ -116,7 +116,7 @@ def feathered(mask: Tensor, radius: float) -> Tensor:
     if radius == 0.0:
         return mask
     reach = math.ceil(3.0 * radius)
-    places = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    places = torch.arange(-reach, reach + 1, dtype=torch.float32, device=mask.device)
     kernel = torch.exp(-0.5 * (places / radius) ** 2)
     kernel = (kernel / kernel.sum()).reshape(1, 1, -1, 1)
     blurred = F.conv2d(F.pad(mask, (0, 0, reach, reach), mode="replicate"), kernel)
@@ -188,7 +188,7 @@ def outpainted(picture: Tensor, sides: Box) -> tuple[Tensor, Tensor]:
     """
     left, top, right, bottom = sides
     around = (left, right, top, bottom)
-    mask = F.pad(torch.zeros(1, 1, *picture.shape[2:]), around, value=1.0)
+    mask = F.pad(torch.zeros_like(picture[:1, :1]), around, value=1.0)
     return F.pad(picture, around, mode="replicate"), mask
 
 

@@ -34,11 +34,12 @@ class Mix:
         """
         if all(len(phrases) == 1 and phrases[0].weight == 1.0 for phrases in prompts):
             return None
-        shares = torch.zeros(negatives + len(prompts), negatives + sum(map(len, prompts)))
-        shares[:negatives, :negatives] = torch.eye(negatives)
+        size = negatives + len(prompts), negatives + sum(map(len, prompts))
+        shares = torch.zeros(size, dtype=torch.float32, device="cpu")
+        shares[:negatives, :negatives].fill_diagonal_(1.0)
         pictures, column = list(range(negatives)), negatives
         for place, phrases in enumerate(prompts):
-            weights = torch.tensor([phrase.weight for phrase in phrases])
+            weights = shares.new_tensor([phrase.weight for phrase in phrases])
             shares[negatives + place, column : column + len(phrases)] = weights
             if negatives:
                 shares[negatives + place, place] = 1.0 - weights.sum()

@@ -34,16 +34,17 @@ from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
 from unnoise.schedulers import Plan
 from unnoise.schedulers import Step as SchedulerStep
+from unnoise.schedulers.plan import Walk, next_step
 
 
 class Step(SchedulerStep):
     """A step that can be looked at; see `schedulers.Step`."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("_look",)
 
-    def __init__(self, made: SchedulerStep, run: Denoising) -> None:
+    def __init__(self, made: SchedulerStep, look: Look) -> None:
         super().__init__(made.index, made.start, made.estimate, made.level, made.x)
-        self._run = run
+        self._look = look
 
     def preview(self) -> Image.Image:
         """The picture as the network predicts it now (x0), not the noisy sample; a batch as one sheet.
@@ -51,7 +52,7 @@ class Step(SchedulerStep):
         Of latents a linear look at their colours, in the picture's size but not its detail.
         """
         with torch.inference_mode():
-            return images.grid(self._run.look(self.x0))
+            return images.grid(self._look(self.x0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,7 @@ class Denoising(Iterator[Step]):
         self._given = given
         if large_on_cpu(self._model.network):
             heap.keep_freed()
+        self._look = Look(self._model)
         self._last: Step | None = None
         self._made = 0  # not asked of the last step, whose index is its holder's: a second pass counts on
         self._calls = 0
@@ -108,24 +110,21 @@ class Denoising(Iterator[Step]):
             if request.noise:
                 noise = start_noise(request.noise, request.seeds, shape)
             else:
-                noise = self._given.source(request)("start", like=torch.empty(shape))
+                like = torch.empty(shape, dtype=torch.float32, device="cpu")
+                noise = self._given.source(request)("start", like=like)
         return noise.to(self._model.device, torch.float32)
 
     @cached_property
-    def _steps(self) -> Iterator[SchedulerStep]:
+    def _walk(self) -> Walk:
+        # answered by `__next__`: a generator that asked this run would keep it, and so the model, in a circle
         begun = self._given.begin(self._plan, self.noise)
-        return self._plan.run(self._ask, begun, self._given.source(self.request))
+        return self._plan.walk(begun, self._given.source(self.request))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
         """What makes each picture again."""
         plain = self.request.recipes(self._model, version("unnoise"))
         return tuple(replace(recipe, **self._given.record) for recipe in plain)
-
-    @cached_property
-    def look(self) -> Look:
-        """What makes a quick picture of a sample; see `Step.preview`."""
-        return Look(self._model)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,8 +138,10 @@ class Denoising(Iterator[Step]):
     def __next__(self) -> Step:
         # here, not around the whole run: between two steps the caller's own code must not run in this mode
         with torch.inference_mode():
-            made = next(self._steps)
-            step = Step(made, self)
+            made = next_step(self._walk, self._ask)
+            if made is None:
+                raise StopIteration
+            step = Step(made, self._look)
             if step.index + 1 == len(self):
                 step.x = self._given.end(step.x)
             self._check(step)

@@ -102,7 +102,8 @@ def _sizes(model: Model, size: tuple[int, int], unsaid: int, rows: int) -> Tenso
     """
     ugly, beautiful = SCORES
     last = [size, size] if model.more_text else [(ugly,), (beautiful,)]
-    return torch.tensor([[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)])
+    told = [[*size, 0.0, 0.0, *last[row >= unsaid]] for row in range(rows)]
+    return torch.tensor(told, dtype=torch.float32, device="cpu")
 
 
 class Halves(NamedTuple):

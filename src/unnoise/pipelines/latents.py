@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -96,13 +97,18 @@ def _finite(autoencoder: AutoEncoder, way: Callable[[AutoEncoder, Tensor], Tenso
 class Look:
     """A linear map from a latent to the mean colour of the pixels that it stands for.
 
-    Fitted once, by least squares, to what the model's own decoder makes of a small latent of 256 places: for Stable
-    Diffusion less than a sixteenth of the work of one 512x512 picture, once a run.
+    Fitted when first asked for, by least squares, to what the model's own decoder makes of a small latent of 256
+    places: for Stable Diffusion less than a sixteenth of the work of one 512x512 picture, once a run.
     """
 
     def __init__(self, model: Model) -> None:
         self.factor = model.factor
-        self.map: Tensor | None = None if model.autoencoder is None else _fit(model.autoencoder)
+        self._autoencoder = model.autoencoder
+
+    @cached_property
+    def map(self) -> Tensor | None:
+        """(latent channels + 1, channels) float32; None for pixels."""
+        return None if self._autoencoder is None else _fit(self._autoencoder)
 
     def __call__(self, x: Tensor) -> list[Image.Image]:
         """Pictures, in their full size, of latents or pixels (batch, channels, height, width)."""
@@ -122,7 +128,7 @@ def _fit(autoencoder: AutoEncoder) -> Tensor:
     picture = F.avg_pool2d(_decoded(autoencoder, latent), autoencoder.config.factor)
     known, wanted = (t.double().cpu()[0].flatten(1).t() for t in (_with_one(latent), picture))
     # A trace of ridge: a decoder that ignores a channel must not make the map leave all bounds.
-    gram = known.t() @ known + 1e-3 * torch.eye(channels + 1, dtype=torch.float64)
+    gram = known.t() @ known + 1e-3 * torch.eye(channels + 1, dtype=torch.float64, device="cpu")
     fitted: Tensor = torch.linalg.solve(gram, known.t() @ wanted)
     return fitted.float().to(device)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process.level import Level, Scalar, as_tensor, like
-from unnoise.process.schedule import NoiseSchedule, check_ends
+from unnoise.process.schedule import NoiseSchedule, check_ends, plain_numbers
 
 
 class Timed(NoiseSchedule):
@@ -48,6 +48,7 @@ class Cosine(Timed):
     end: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_numbers(self, "offset", "start", "end")
         check_ends("the cosine schedule", self.start, self.end, 1.0)
         if not 0.0 <= self.offset < 1.0:
             raise InputError(f"offset is {self.offset}; give a number from 0 to 1, for example 0.008.")
@@ -87,6 +88,7 @@ class EDM(NoiseSchedule):
     sigma_max: float = 80.0
 
     def __post_init__(self) -> None:
+        plain_numbers(self, "sigma_min", "sigma_max")
         check_ends("sigma", self.sigma_min, self.sigma_max, math.inf)
         if not math.isfinite(self.sigma_max):
             raise InputError(f"sigma_max is {self.sigma_max}; give a finite number, for example 80.")
@@ -137,6 +139,7 @@ class Flow(Timed):
     end: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_numbers(self, "shift", "start", "end")
         check_ends("the flow schedule", self.start, self.end, 1.0)
         if not (math.isfinite(self.shift) and self.shift > 0.0):
             raise InputError(f"shift is {self.shift}; give a positive number, for example 3.")

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process.level import Level, as_tensor
-from unnoise.process.schedule import NoiseSchedule
+from unnoise.process.schedule import NoiseSchedule, plain_numbers
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
 CURVES: tuple[Curve, ...] = get_args(Curve)
+MOST = 1_000_000
+"""Steps that a table may have."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ class DiscreteVP(NoiseSchedule):
     def __post_init__(self) -> None:
         if self.curve not in CURVES:
             raise InputError(f"curve is {self.curve!r}; give one of {', '.join(CURVES)}.")
-        if isinstance(self.steps, bool) or not isinstance(self.steps, Integral) or self.steps < 1:
-            raise InputError(f"steps is {self.steps!r}; give a whole number from 1, usually 1000.")
+        whole = isinstance(self.steps, Integral) and not isinstance(self.steps, bool)
+        if not whole or not 1 <= self.steps <= MOST:
+            raise InputError(
+                f"steps is {repr(self.steps)[:80]}; give a whole number from 1 to {MOST:,}, usually 1000."
+            )
+        object.__setattr__(self, "steps", int(self.steps))  # NumPy's go into no file
+        plain_numbers(self, "beta_start", "beta_end")
         if self.curve == "table" and len(self.table) != self.steps:
             raise InputError(
                 f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."

@@ -10,13 +10,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unnoise.errors import InputError
+
 Scalar = float | Tensor
 """A host number, or a float64 tensor of shape (batch,) with one number a sample."""
 
 
 def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
-    """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done."""
-    return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done; InputError for no number."""
+    try:
+        return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{repr(value)[:80]} is given as a time or a noise level; give a number, or a tensor of numbers."
+        ) from error
 
 
 def like(value: Tensor, given: Scalar) -> Scalar:

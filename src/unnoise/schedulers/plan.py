@@ -36,15 +36,18 @@ def estimated(denoise: Denoise, x: Tensor, level: Level) -> Estimate:
     return Estimate.from_x0(x, level, answer)
 
 
+def next_step(walk: Walk, denoise: Denoise) -> Step | None:
+    """The next step of a walk, its questions answered by `denoise`; None after the last."""
+    event = next(walk, None)
+    while isinstance(event, Request):
+        event = walk.send(estimated(denoise, event.x, event.level))
+    return event
+
+
 def answered(walk: Walk, denoise: Denoise) -> Iterator[Step]:
     """The steps of a walk, its questions answered by `denoise`."""
-    event = next(walk, None)
-    while event is not None:
-        if isinstance(event, Request):
-            event = walk.send(estimated(denoise, event.x, event.level))
-            continue
-        yield event
-        event = next(walk, None)
+    while (step := next_step(walk, denoise)) is not None:
+        yield step
 
 
 @dataclass(frozen=True)

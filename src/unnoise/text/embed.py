@@ -108,9 +108,9 @@ def embed_phrase(
         return made[0].to(device), made[1].to(device)
 
     ids, mask = batch([chunk.ids for chunk in chunks])
-    weights = torch.ones(ids.shape, dtype=torch.float32)
+    weights = torch.ones(ids.shape, dtype=torch.float32, device="cpu")
     for row, chunk in enumerate(chunks):
-        weights[row, 1 : 1 + len(chunk)] = torch.tensor(chunk.weights)
+        weights[row, 1 : 1 + len(chunk)] = torch.tensor(chunk.weights, dtype=torch.float32, device="cpu")
     read = None if config.attend_padding else mask
     hidden, pooled = encoder(ids, read, skip)
     found = Encoded(

@@ -252,10 +252,10 @@ def rows_to_batch(
     room = room_for_text(length)
     whole = [[start, *(row if room is None else row[:room]), end] for row in rows]
     width = length or max(len(row) for row in whole)
-    ids = torch.full((len(rows), width), padding, dtype=torch.int64)
-    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    ids = torch.full((len(rows), width), padding, dtype=torch.int64, device="cpu")
+    mask = torch.zeros(len(rows), width, dtype=torch.bool, device="cpu")
     for place, row in enumerate(whole):
-        ids[place, : len(row)] = torch.tensor(row)
+        ids[place, : len(row)] = torch.tensor(row, device="cpu")
         mask[place, : len(row)] = True
     return ids, mask
 

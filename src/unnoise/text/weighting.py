@@ -83,8 +83,8 @@ def _faded(found: Encoded, strong: Tensor, place: int) -> Tensor:
     weak = {piece: weight for piece, weight in zip(chunk.pieces, chunk.weights, strict=True) if weight < 1}
     if not weak:
         return strong
-    ids, of = found.ids[place], torch.tensor([-1, *chunk.pieces])
-    seen = torch.ones(len(weak), len(ids), dtype=torch.bool)
+    ids, of = found.ids[place], torch.tensor([-1, *chunk.pieces], device="cpu")
+    seen = torch.ones(len(weak), len(ids), dtype=torch.bool, device="cpu")
     for row, piece in enumerate(weak):
         seen[row, : len(of)] = of != piece
     seen = seen.to(ids.device)

@@ -34,10 +34,12 @@ def augmented(
             for position, words in zip(positions, captions, strict=True)
         ]
         x0 = x0.clone()
-        x0[flips] = x0[flips].flip(-1)
+        chosen = torch.tensor(flips, device="cpu")
+        x0[chosen] = x0[chosen].flip(-1)
     if not config.shift and not config.scale:
         return x0
-    return _moved(x0, torch.tensor([_placed(config, seed, step, position) for position in positions]), config)
+    placed = [_placed(config, seed, step, position) for position in positions]
+    return _moved(x0, torch.tensor(placed, dtype=torch.float32, device="cpu"), config)
 
 
 def _says(captions: Sequence[str], guard: Sequence[str]) -> bool:
@@ -59,7 +61,7 @@ def _placed(config: DataConfig, seed: int, step: int, position: int) -> tuple[fl
 def _moved(x0: Tensor, placed: Tensor, config: DataConfig) -> Tensor:
     """Bilinear; what comes into the picture is white, or repeats its edge. placed: (positions, 3)."""
     size, right, down = placed.unbind(1)
-    matrix = torch.zeros(len(x0), 2, 3)
+    matrix = placed.new_zeros(len(x0), 2, 3)
     # The grid says where each point comes from, in halves of a side: the move backwards.
     matrix[:, 0, 0] = matrix[:, 1, 1] = 1.0 / size
     matrix[:, 0, 2], matrix[:, 1, 2] = -2.0 * right / size, -2.0 * down / size

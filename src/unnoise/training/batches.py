@@ -151,7 +151,9 @@ def _shown(config: TrainConfig, pictures: PictureSet, step: int, positions: Sequ
     asked = [(pool, other) if of_class else (pictures, own) for of_class, own, other in both]
     found = [(of, *of.take([index])) for of, index in asked]
     x0 = torch.cat([picture for _, picture, _ in found]).float() / 127.5 - 1.0
-    weight = torch.tensor([prior.weight if of_class else 1.0 for of_class in odd], dtype=torch.float64)
+    weight = torch.tensor(
+        [prior.weight if of_class else 1.0 for of_class in odd], dtype=torch.float64, device="cpu"
+    )
     return _Shown(x0, [(of, index) for of, _, (index,) in found], weight)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     """
     words = sorted(set(captions))
     schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), _default_type(torch.float32):
         torch.default_generator.manual_seed(
             randomness.key(seed, "weights")
         )  # a GPU's numbers stay as they were
@@ -57,6 +58,17 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     if config.start:
         begin_with(model, config.start)
     return model
+
+
+@contextlib.contextmanager
+def _default_type(dtype: torch.dtype) -> Iterator[None]:
+    """A block in which new weights, and their draws, have this type, whatever the process is set to."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _defaults(config: ModelConfig) -> Defaults:

@@ -99,7 +99,7 @@ class PictureSet:
         if self.cache is None:
             found = [self._decode(index) for index in indices]
             return torch.stack([picture for picture, _ in found]), [index for _, index in found]
-        places = torch.as_tensor(list(indices), dtype=torch.long)
+        places = torch.as_tensor(list(indices), dtype=torch.long, device="cpu")
         places = places if self.rows is None else self.rows[places]
         if isinstance(self.cache, Tensor):
             return self.cache[places], list(indices)
@@ -107,7 +107,7 @@ class PictureSet:
 
     def select(self, indices: Sequence[int]) -> PictureSet:
         """The pictures at these indices as a set of its own, on the same cache; an index may come several times."""
-        places = torch.as_tensor(list(indices), dtype=torch.long)
+        places = torch.as_tensor(list(indices), dtype=torch.long, device="cpu")
         return replace(
             self,
             paths=tuple(self.paths[i] for i in indices),
@@ -207,9 +207,9 @@ def _decode_all(
     alike = len(set(shapes)) == 1
     cache: list[Tensor] | Tensor
     if alike:
-        cache = torch.empty((len(found), *shapes[0]), dtype=torch.uint8)
+        cache = torch.empty((len(found), *shapes[0]), dtype=torch.uint8, device="cpu")
     else:
-        cache = [torch.empty(shape, dtype=torch.uint8) for shape in shapes]
+        cache = [torch.empty(shape, dtype=torch.uint8, device="cpu") for shape in shapes]
 
     def fill(place: int) -> str:
         try:

@@ -73,7 +73,9 @@ class Frozen:
         sizes = None
         if self.tells_sizes:
             shown = (pictures.shape[2], pictures.shape[3])
-            sizes = torch.tensor([of.told_sizes(index, shown) for of, index in places], dtype=torch.float32)
+            sizes = torch.tensor(
+                [of.told_sizes(index, shown) for of, index in places], dtype=torch.float32, device="cpu"
+            )
         return self.latents(pictures, seed, keys), self.told(captions), sizes
 
     def latents(self, pictures: Tensor, seed: int, keys: Sequence[tuple[str, int, int]]) -> Tensor:

@@ -101,7 +101,7 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
     for models of latents, whose bound is none of the picture's, and where it is not finite.
     """
     if objective.model.autoencoder is not None:
-        return torch.zeros(0)
+        return torch.zeros(0, dtype=torch.float32, device="cpu")
     shown, found = _shown(pictures), []
     for chosen in _parts(config, shown):
         batch = _fixed(config, shown, objective.model.schedule, 0, chosen).to(device)
@@ -117,7 +117,7 @@ def bound(objective: Objective, config: TrainConfig, pictures: PictureSet, devic
                 draw=_noise_of(config.run.seed, chosen, batch.x0.shape[1:]),
             )
         except NonFiniteError:
-            return torch.zeros(0)
+            return torch.zeros(0, dtype=torch.float32, device="cpu")
         found.append(likelihood.each)
     return torch.cat(found)
 
@@ -156,7 +156,9 @@ def _fixed(
         [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
     )
     inside = [randomness.uniform(seed, "held-out time", band, i) for i in chosen]
-    fraction = ((band + torch.tensor(inside, dtype=torch.float64)) / BANDS).clamp(1e-9, 1.0 - 1e-9)
+    fraction = ((band + torch.tensor(inside, dtype=torch.float64, device="cpu")) / BANDS).clamp(
+        1e-9, 1.0 - 1e-9
+    )
     level = times.levels(config.loss, schedule, fraction)
     return Batch(x0, noise, noise, level, captions, fraction, told=told, sizes=sizes)
 
@@ -189,7 +191,7 @@ class Curve:
         lowest = sum(self.best) / max(1, len(self.best))
         if len(self.best) != len(losses) or mean < lowest:
             return Curve(step, tuple(losses.tolist()))
-        above = losses - torch.tensor(self.best, dtype=losses.dtype)
+        above = losses - losses.new_tensor(self.best)
         sure = float(above.mean()) > 3.0 * standard_error(above)
         much = float(above.mean()) > 0.01 * lowest
         return Curve(self.step, self.best, self.rises + 1 if sure and much else 0)

@@ -168,7 +168,9 @@ class Learner:
         found = []
         for part in range(own):
             last = part == own - 1
-            with self._layer_noise(step, self.world.rank * own + part), self._alone(not last):
+            # the gradient too would be rounded to a caller's autocast; what run.precision asks for lies inside
+            plain = torch.autocast(self.device.type, enabled=False)
+            with plain, self._layer_noise(step, self.world.rank * own + part), self._alone(not last):
                 losses = self.shared(batch.part(part * width, (part + 1) * width))
                 (losses.sum() * factor).backward()
             found.append(losses.detach())

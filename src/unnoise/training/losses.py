@@ -32,7 +32,7 @@ def bound_term(diffuser: Diffuser, x0: Tensor, x: Tensor, estimate: Estimate, bi
     """
     schedule, level = diffuser.schedule, estimate.level
     chain_length(schedule)
-    times = torch.as_tensor(level.time, dtype=torch.float64).reshape(-1)
+    times = torch.as_tensor(level.time, dtype=torch.float64, device="cpu").reshape(-1)
     to = schedule.level(times - 1.0)
     variance = None if estimate.variance is None else estimate.variance.float()
     still = Estimate(x, level, estimate.output.detach().float(), diffuser.prediction, variance)

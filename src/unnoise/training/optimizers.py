@@ -115,7 +115,7 @@ class AdamW:
 def _still(weight: Tensor, steps: int = 0) -> dict[str, Tensor]:
     """Moments of zero after so many steps."""
     return {
-        "step": torch.full((), float(steps), device=weight.device),
+        "step": torch.full((), float(steps), dtype=torch.float32, device=weight.device),
         "exp_avg": torch.zeros_like(weight),
         "exp_avg_sq": torch.zeros_like(weight),
     }

@@ -102,8 +102,8 @@ def combination(have: Sequence[tuple[int, float]], want: tuple[int, float]) -> T
 
     Profiles are (updates T, gamma), densities (gamma + 1) t^gamma / T^(gamma + 1) on (0, T).
     """
-    gram = torch.tensor([[_overlap(a, b) for b in have] for a in have], dtype=torch.float64)
-    aim = torch.tensor([_overlap(a, want) for a in have], dtype=torch.float64)
+    gram = torch.tensor([[_overlap(a, b) for b in have] for a in have], dtype=torch.float64, device="cpu")
+    aim = torch.tensor([_overlap(a, want) for a in have], dtype=torch.float64, device="cpu")
     scale = gram.diagonal().rsqrt()
     inverse = torch.linalg.pinv(gram * scale[:, None] * scale, rtol=1e-13, hermitian=True)
     inverse = inverse * scale[:, None] * scale

@@ -28,6 +28,8 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     A resumed run takes the folder's own, and may change only what leaves finished steps as they are
     (`settings.FREE_ON_RESUME`). Raises InputError when the folder exists without `resume`, or is not a run.
     """
+    if config is not None:
+        config = settings.plain(config)
     if not resume:
         _refuse_existing(run)
         settings.dumps(config or TrainConfig())  # or it could not be written later

@@ -7,7 +7,8 @@ import difflib
 import sys
 import typing
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from numbers import Real
+from pathlib import Path, PurePath
 from typing import Any
 
 from unnoise.errors import FileError, InputError
@@ -50,6 +51,14 @@ def from_dict(tables: Mapping[str, Any]) -> TrainConfig:
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Nested plain values, as TOML holds them."""
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
+
+
+def plain(config: TrainConfig) -> TrainConfig:
+    """The same configuration in TOML's own kinds of values, where Python's had NumPy's numbers, lists or paths.
+
+    Raises InputError, naming the setting, for a value of another type.
+    """
+    return from_dict(to_dict(config))
 
 
 def read(path: str | Path) -> TrainConfig:
@@ -126,7 +135,11 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - TOML's own values
         return {key: _plain(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return value
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, which is not imported for them
+        return _plain(value.tolist())
+    if isinstance(value, PurePath):
+        return str(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, int) else value
 
 
 def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a dataclass and its TOML table

@@ -31,7 +31,7 @@ def fractions(seed: int, step: int, positions: Sequence[int], batch: int, strati
         drawn = [(start + position / batch) % 1.0 for position in positions]
     else:
         drawn = [randomness.uniform(seed, "time", step, position) for position in positions]
-    return torch.tensor(drawn, dtype=torch.float64).clamp(_EDGE, 1.0 - _EDGE)
+    return torch.tensor(drawn, dtype=torch.float64, device="cpu").clamp(_EDGE, 1.0 - _EDGE)
 
 
 def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level:
@@ -56,7 +56,7 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
 
 
 def _whole(time: float | Tensor) -> Tensor:
-    return torch.as_tensor(time).round().clamp(min=0.0).long()
+    return torch.as_tensor(time, device="cpu").round().clamp(min=0.0).long()
 
 
 class SecondMoments:
@@ -71,15 +71,15 @@ class SecondMoments:
 
     def __init__(self, bins: int = 50, kept: int = 10, floor: float = 0.001) -> None:
         self.floor = floor
-        self.losses = torch.zeros(bins, kept, dtype=torch.float64)
-        self.counts = torch.zeros(bins, dtype=torch.int64)
+        self.losses = torch.zeros(bins, kept, dtype=torch.float64, device="cpu")
+        self.counts = torch.zeros(bins, dtype=torch.int64, device="cpu")
 
     def probabilities(self) -> Tensor:
         """One a bin, float64, summing to 1."""
         bins, kept = self.losses.shape
         root = self.losses.square().mean(1).sqrt()
         if bool((self.counts < kept).any()) or float(root.sum()) == 0.0:
-            return torch.full((bins,), 1.0 / bins, dtype=torch.float64)
+            return torch.full((bins,), 1.0 / bins, dtype=torch.float64, device="cpu")
         return (1.0 - self.floor) * root / root.sum() + self.floor / bins
 
     def bend(self, fraction: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,8 +77,12 @@ def train(
 
 
 class Trainer:
-    """One run. Making it checks everything and reads the pictures; `run` writes and trains."""
+    """One run. Making it checks everything and reads the pictures; `run` writes and trains.
 
+    A caller that computes without gradients, as services of models do, need not say otherwise for it.
+    """
+
+    @torch.inference_mode(False)
     def __init__(
         self,
         data: Path,
@@ -115,6 +119,9 @@ class Trainer:
         self.curve = held_out.Curve()
         self.notes = _data_notes(seen, run.batch) + self._notes(words)
 
+    @torch.inference_mode(
+        False
+    )  # of a generator it holds while that runs, not for the caller between two events
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
         with contextlib.ExitStack() as open_until_the_end:

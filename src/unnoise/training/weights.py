@@ -7,6 +7,7 @@ weight c^2 w in the space of any prediction, and the loss does not depend on wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,15 +37,15 @@ def loss_weight(config: LossConfig, prediction: Prediction, level: Level) -> Ten
 
 def output_weight(prediction: Prediction, level: Level, rule: Callable[[Tensor], Tensor]) -> Tensor:
     """c^2 rule(SNR), float64, shape (batch,). Raises InputError as `loss_weight`."""
-    alpha = torch.as_tensor(level.alpha, dtype=torch.float64).reshape(-1)
-    sigma = torch.as_tensor(level.sigma, dtype=torch.float64).reshape(-1)
+    alpha = torch.as_tensor(level.alpha, dtype=torch.float64, device="cpu").reshape(-1)
+    sigma = torch.as_tensor(level.sigma, dtype=torch.float64, device="cpu").reshape(-1)
     if prediction.needs_signal and bool((alpha == 0).any()):
         raise InputError(
             f"this loss has no weight for {prediction.name} prediction at a level without signal; use velocity, "
             "or a schedule that ends earlier."
         )
     _, slope = prediction.of_sample(alpha, sigma)
-    return torch.as_tensor(slope, dtype=torch.float64).square() * rule((alpha / sigma).square())
+    return torch.as_tensor(slope, dtype=torch.float64, device="cpu").square() * rule((alpha / sigma).square())
 
 
 def min_snr(snr: Tensor, gamma: float = 5.0) -> Tensor:
@@ -79,10 +80,11 @@ class Uncertainty(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
+        plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
         # Fixed cosines of a few periods over the span; a keyed draw is not needed for so smooth a function.
-        self.register_buffer("rates", torch.linspace(0.0, 2.0 * torch.pi, width))
-        self.register_buffer("phases", torch.arange(width) * 2.399963)  # golden angle: no two alike
-        self.read = nn.Linear(width, 1)
+        self.register_buffer("rates", torch.linspace(0.0, 2.0 * torch.pi, width, **plain))
+        self.register_buffer("phases", torch.arange(width, **plain) * 2.399963)  # golden angle: no two alike
+        self.read = nn.Linear(width, 1, **plain)
         nn.init.zeros_(self.read.weight)
         nn.init.zeros_(self.read.bias)
 

@@ -72,7 +72,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
     m = k.shape[2]
     # contiguous, else each block is copied for its products; one prompt may serve a whole batch
     q, k, v = (one.expand(batch, -1, -1, -1).contiguous() for one in (q, k, v))
-    out = torch.empty(batch, n, heads * width, dtype=q.dtype)
+    out = torch.empty(batch, n, heads * width, dtype=q.dtype, device=q.device)
     rows = min(n, max(1, scores // m))
     some = min(heads, max(1, scores // (rows * m)))
     for sample in range(batch):

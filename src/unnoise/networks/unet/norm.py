@@ -157,7 +157,7 @@ def statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     batch, width, height, wide = x.shape
     shape = batch, groups, width // groups
     count = shape[2] * height * wide
-    sums = torch.zeros(2, *shape, dtype=torch.float64)
+    sums = torch.zeros(2, *shape, dtype=torch.float64, device=x.device)
     for rows in torch.split(x, max(1, _AT_ONCE // (width * wide)), dim=2):
         sums[0] += rows.sum((2, 3), dtype=torch.float64).view(shape)
         sums[1] += rows.square().sum((2, 3), dtype=torch.float64).view(shape)
