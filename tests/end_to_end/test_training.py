@@ -134,7 +134,7 @@ def test_a_caller_in_another_mode_trains_the_same_model(folder, whole, tmp_path,
 def test_torch_s_default_type_and_device_change_no_training(folder, tmp_path, far_defaults):
     asked = config(
         "run.steps=6", "data.shift=0.1", "loss.times=importance", "loss.uncertainty=true", "loss.weight=min_snr",
-        "run.sample_every=6", "optimizer.profile_every=3",
+        "data.held_out=0.4", "run.validate_every=3", "run.sample_every=6", "optimizer.profile_every=3",
     )  # fmt: skip
     near = list(training.train(folder, tmp_path / "near", asked))
     with far_defaults(torch.bfloat16):

@@ -1,6 +1,7 @@
 import gc
 import threading
 import weakref
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -238,11 +239,22 @@ def test_whole_numbers_may_be_numpy_s(pipe):
 def test_numbers_may_be_numpy_s_and_their_recipe_is_read_again(pipe):
     share, every = np.linspace(0.25, 0.75, 3)[1], np.arange(4)[3]
     rule = Interval(Rescaled(Scale(np.float32(3)), share), share, share + 4)
-    for options in ({"guidance": rule}, {"guidance": Projected(3.0, share)}, {"cache": share}):
+    half = Fraction(1, 2)
+    parts = Interval(Rescaled(Projected(Fraction(3), half), half), half, 5)
+    for options in (
+        {"guidance": rule},
+        {"guidance": Projected(3.0, share)},
+        {"cache": share},
+        {"guidance": parts},
+    ):
         recipe = pipe("a seven", seed=1, **options).recipes[0]
         assert Recipe.from_json(recipe.to_json()) == recipe
         assert "np." not in recipe.to_json()
     assert FeatureCache.from_text(FeatureCache(None, every).to_text()) == FeatureCache(None, 3)
+    assert FeatureCache.from_text(FeatureCache(Fraction(3, 20)).to_text()) == FeatureCache(0.15)
+    assert from_text(3.0, to_text(parts)) == parts == Interval(Rescaled(Projected(3.0, 0.5), 0.5), 0.5, 5.0)
+    with pytest.raises(InputError, match=r"^the guidance interval is 1 to 5"):
+        Interval(Scale(3.0), "1", 5)
     assert from_text(3.0, to_text(rule)) == Interval(Rescaled(Scale(3.0), 0.5), 0.5, 4.5)
 
 

@@ -19,10 +19,10 @@ def independent_pixels(train: Tensor, test: Tensor, bins: int = 256, prior: floa
     """
     seen, unseen = _levels(train, bins), _levels(test, bins)
     _check(seen, unseen)
-    table = torch.zeros(seen.shape[1], bins, dtype=torch.float64)
+    table = torch.zeros(seen.shape[1], bins, dtype=torch.float64, device="cpu")
     table.scatter_add_(1, seen.T, torch.ones_like(seen.T, dtype=torch.float64))
     log = ((table + prior) / (len(seen) + bins * prior)).log()
-    each = -log[torch.arange(seen.shape[1]), unseen].mean(1)
+    each = -log[torch.arange(seen.shape[1], device="cpu"), unseen].mean(1)
     told = (f"histograms of {len(seen)} pictures, {prior:g} added to each of {bins} counts",)
     return summarise(
         {"pixels": each}, calls=0, estimator="independent pixels", conventions=told, unit="bits/dim"
@@ -41,7 +41,7 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     places = unseen + torch.rand(unseen.shape, generator=source, dtype=torch.float64)
     mean = seen.mean(0) + 0.5
     covariance, shrunk = _shrunk(seen - seen.mean(0))
-    covariance += torch.eye(len(mean), dtype=torch.float64) / 12.0
+    covariance += torch.eye(len(mean), dtype=torch.float64, device="cpu") / 12.0
     root = torch.linalg.cholesky(covariance)
     white = torch.linalg.solve_triangular(root, (places - mean).T, upper=False)
     numbers = len(mean)

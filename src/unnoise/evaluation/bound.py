@@ -45,8 +45,8 @@ class Chain:
         Raises InputError where there is no such chain.
         """
         times = _times(schedule, steps, bins)
-        levels = schedule.level(torch.tensor(times, dtype=torch.float64))
-        pair = [levels.rows(torch.tensor(place)) for place in (1, 0)]
+        levels = schedule.level(torch.tensor(times, dtype=torch.float64, device="cpu"))
+        pair = [levels.rows(torch.tensor(place, device="cpu")) for place in (1, 0)]
         floor = float(transition(pair[0], pair[1]).small)
         return cls(levels, schedule.level(schedule.clean_time), floor)
 
@@ -62,7 +62,8 @@ class Chain:
 
 def _numbers(level: Level) -> tuple[Tensor, Tensor, Tensor]:
     time, alpha, sigma = (
-        torch.as_tensor(part, dtype=torch.float64) for part in (level.time, level.alpha, level.sigma)
+        torch.as_tensor(part, dtype=torch.float64, device="cpu")
+        for part in (level.time, level.alpha, level.sigma)
     )
     return time, alpha, sigma
 
@@ -78,8 +79,10 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
     _check_steps(steps, 1_000_000)
     cleanest, noisiest = ends(schedule, bins)[0], schedule.noisiest
     if isinstance(schedule, EDM):  # its time is sigma: even steps of that would all lie in the noise
-        share = torch.linspace(float(cleanest.log_snr), float(noisiest.log_snr), steps, dtype=torch.float64)
-        places: list[float] = torch.as_tensor(schedule.at_log_snr(share).time).tolist()
+        share = torch.linspace(
+            float(cleanest.log_snr), float(noisiest.log_snr), steps, dtype=torch.float64, device="cpu"
+        )
+        places: list[float] = torch.as_tensor(schedule.at_log_snr(share).time, device="cpu").tolist()
     else:
         first, last = float(cleanest.time), float(noisiest.time)
         places = [first + (last - first) * place / (steps - 1) for place in range(steps)]
@@ -119,7 +122,7 @@ def step_cost(
     x, level = estimate.x, estimate.level
     model = diffuser.posterior(x, estimate, level, to, floor)
     kl = diffuser.true_posterior(x, x0, level, to, floor).kl(model)
-    clean = torch.as_tensor(to.sigma) == 0.0  # asked where levels are: a GPU is not waited for
+    clean = torch.as_tensor(to.sigma, device="cpu") == 0.0  # asked where levels are: a GPU is not waited for
     if not bool(clean.any()):
         return kl
     log = model.log_prob(x0) if bins is None else discretised_log_likelihood(x0, model, bins, cdf)
@@ -149,8 +152,8 @@ def discrete_bound(
     count, steps = len(subject), len(chain)
     if calls is not None and calls < 2:
         raise InputError(f"calls is {calls}; give at least 2, one for the decoder and one for a step.")
-    last, _ = chain.pair(torch.tensor([steps - 1]))
-    every = torch.arange(count)
+    last, _ = chain.pair(torch.tensor([steps - 1], device="cpu"))
+    every = torch.arange(count, device="cpu")
     prior = prior_cost(subject.clean(every), last)
     profile: tuple[tuple[float, float], ...] = ()
     if calls is None or calls >= steps:
@@ -158,12 +161,12 @@ def discrete_bound(
             subject,
             chain,
             every.repeat_interleave(steps),
-            torch.arange(steps).repeat(count),
+            torch.arange(steps, device="cpu").repeat(count),
             bins,
             cdf,
         ).reshape(count, steps)
         decoder, inner, used = table[:, 0], table[:, 1:].sum(1), float(steps)
-        snr = torch.as_tensor(chain.levels.log_snr).tolist()
+        snr = torch.as_tensor(chain.levels.log_snr, device="cpu").tolist()
         profile = tuple(zip(snr, (table.mean(0) / math.log(2.0)).tolist(), strict=True))
     else:
         decoder = _costs(subject, chain, every, torch.zeros_like(every), bins, cdf)
@@ -216,12 +219,12 @@ def _drawn_steps(subject: Subject, chain: Chain, calls: int, seed: int) -> tuple
     count, inner = len(subject), len(chain) - 1
     density, pilot = _density(subject, chain)
     start = randomness.uniform(seed, "likelihood offset")
-    offset = (start + torch.arange(count, dtype=torch.float64) / count) % 1.0
-    quantile = (torch.arange(calls, dtype=torch.float64) + offset[:, None]) / calls
+    offset = (start + torch.arange(count, dtype=torch.float64, device="cpu") / count) % 1.0
+    quantile = (torch.arange(calls, dtype=torch.float64, device="cpu") + offset[:, None]) / calls
     edges = density.cumsum(0)
     index = torch.searchsorted(edges, quantile.flatten() * edges[-1]).clamp(max=inner - 1)
     draws = [1_000_000 + number for number in list(range(calls)) * count]  # apart from the pilot's
-    which = torch.arange(count).repeat_interleave(calls)
+    which = torch.arange(count, device="cpu").repeat_interleave(calls)
     costs = _costs(subject, chain, which, index + 1, None, "exact", draws)
     return (costs / (calls * density[index])).reshape(count, calls).sum(1), pilot
 
@@ -230,8 +233,8 @@ def _density(subject: Subject, chain: Chain) -> tuple[Tensor, int]:
     """Chances of the steps 1 .., near sqrt(E[cost^2]), the best there is (Nichol & Dhariwal 2021, sec. 3.3)."""
     inner = len(chain) - 1
     looks, pictures = spread(inner, _PILOT), spread(len(subject), 4)
-    which = torch.tensor(pictures).repeat_interleave(len(looks))
-    index = torch.tensor(looks).repeat(len(pictures))
+    which = torch.tensor(pictures, device="cpu").repeat_interleave(len(looks))
+    index = torch.tensor(looks, device="cpu").repeat(len(pictures))
     costs = _costs(subject, chain, which, index + 1, None, "exact").reshape(len(pictures), len(looks))
     moment = costs.square().mean(0).sqrt().clamp(min=1e-300)
     cost = np.exp(np.interp(np.arange(inner), looks, moment.log().numpy()))

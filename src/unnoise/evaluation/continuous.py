@@ -34,7 +34,7 @@ def continuous_bound(
         raise InputError(f"calls is {calls}; give a whole number from 1, for example 128.")
     schedule, count = subject.diffuser.schedule, len(subject)
     cleanest, noisiest = ends(schedule, bins)
-    every = torch.arange(count)
+    every = torch.arange(count, device="cpu")
     x0 = subject.clean(every)
     log_snr, width = _places(schedule, cleanest, noisiest, count, calls, strata, seed)
     squares = _squares(subject, log_snr)
@@ -66,27 +66,28 @@ def _places(
     """
     if strata == "time":
         first, last = float(cleanest.time), float(noisiest.time)
-        share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64)
+        share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64, device="cpu")
         times = (first + (last - first) * share).clamp(max=last)  # rounding may lead beyond the schedule
-        edges = torch.as_tensor(schedule.level(times).log_snr)
+        edges = torch.as_tensor(schedule.level(times).log_snr, device="cpu")
         edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
     else:
         edges = torch.linspace(
-            float(cleanest.log_snr), float(noisiest.log_snr), calls + 1, dtype=torch.float64
+            float(cleanest.log_snr), float(noisiest.log_snr), calls + 1, dtype=torch.float64, device="cpu"
         )
     width = edges[:-1] - edges[1:]
     start = torch.tensor(
         [randomness.uniform(seed, "likelihood time", stratum) for stratum in range(calls)],
         dtype=torch.float64,
+        device="cpu",
     )
-    offset = (start + torch.arange(count, dtype=torch.float64)[:, None] / count) % 1.0
+    offset = (start + torch.arange(count, dtype=torch.float64, device="cpu")[:, None] / count) % 1.0
     return edges[:-1] - offset * width, width
 
 
 def _squares(subject: Subject, log_snr: Tensor) -> Tensor:
     """Mean of (eps - eps_hat)^2 over the numbers of each picture at each look: (count, calls)."""
     count, calls = log_snr.shape
-    which = torch.arange(count).repeat_interleave(calls)
+    which = torch.arange(count, device="cpu").repeat_interleave(calls)
     numbers = list(range(calls)) * count
     squares = []
     for part in subject.chunks(count * calls):
@@ -101,7 +102,7 @@ def _squares(subject: Subject, log_snr: Tensor) -> Tensor:
 
 def _decoder(subject: Subject, x0: Tensor, level: Level, bins: int | None) -> Tensor:
     """-log p(x_0 | x at the cleanest level) of each picture, nats per number; no network is asked."""
-    eps = subject.noise("decoder", torch.arange(len(x0)), [0] * len(x0))
+    eps = subject.noise("decoder", torch.arange(len(x0), device="cpu"), [0] * len(x0))
     x = subject.diffuser.add_noise(x0, eps, level)
     if bins is not None:
         log = nearest_level_log_likelihood(x0, x, level, bins)

@@ -71,7 +71,9 @@ class Flow:
             velocity, trace = _velocity_and_trace(subject, which, place, angle, probes, self.trace == "exact")
             return torch.cat([velocity.flatten(1), trace / numbers], dim=1)
 
-        state = torch.cat([x.flatten(1), torch.zeros(len(x), self._sums, dtype=torch.float64)], dim=1)
+        state = torch.cat(
+            [x.flatten(1), torch.zeros(len(x), self._sums, dtype=torch.float64, device="cpu")], dim=1
+        )
         if self.steps is None:
             solution: Solution = adaptive(slope, state, start, end, self.tolerance, self.tolerance)
         else:
@@ -92,7 +94,7 @@ class Flow:
                     f"an exact trace asks for {subject.numbers} derivatives a call; give trace='rademacher', or "
                     f"data of at most {_EXACT_LIMIT} numbers."
                 )
-            units = torch.eye(subject.numbers, dtype=torch.float64).reshape(-1, 1, *shape)
+            units = torch.eye(subject.numbers, dtype=torch.float64, device="cpu").reshape(-1, 1, *shape)
             return units.expand(-1, len(which), *shape)
         drawn = torch.stack(
             [subject.noise("probe", which, [number] * len(which)) for number in range(self.probes)]
@@ -127,7 +129,7 @@ def flow_likelihood(subject: Subject, flow: Flow, bins: int | None, seed: int, u
     prior_variance = _variance(noisiest, flow.deviation)
     priors, traces, extras, calls = [], [], [], 0
     for part in subject.chunks(len(subject)):
-        which = torch.arange(len(subject))[part]
+        which = torch.arange(len(subject), device="cpu")[part]
         x, extra = _start(subject, flow, which, cleanest, bins, seed)
         end, integral, asked = flow.solve(subject, which, x, cleanest)
         density = Gaussian(torch.zeros_like(end), prior_variance)
@@ -165,7 +167,7 @@ def _start(
         # the draw's own log density, not its mean: it falls and rises with the density of the path's start
         given = Gaussian(x0 * float(cleanest.alpha), float(cleanest.sigma) ** 2)
         return x / radius, decoder + math.log(radius) + given.log_prob(x).flatten(1).mean(1)
-    extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64)
+    extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64, device="cpu")
     if bins is None:
         return x0 * cosine, extra
     rows = [_uniform(seed, int(place), x0.shape[1:]) for place in which]

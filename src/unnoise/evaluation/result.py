@@ -31,7 +31,7 @@ class Likelihood:
     estimator: str
     conventions: tuple[str, ...] = ()
     unit: str = "bits/dim"
-    each: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+    each: Tensor = field(default_factory=lambda: torch.zeros(0, device="cpu"), repr=False)
     profile: tuple[tuple[float, float], ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:

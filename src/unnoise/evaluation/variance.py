@@ -39,7 +39,9 @@ def fitted_variance(
     log_error = np.array([_log_error(subject, look, float(place)) for look, place in enumerate(places)])
 
     def x0_variance(x: Tensor, level: Level) -> Tensor:
-        log_snr = torch.as_tensor(level.log_snr, dtype=torch.float64).clamp(places[0], places[-1])
+        log_snr = torch.as_tensor(level.log_snr, dtype=torch.float64, device="cpu").clamp(
+            places[0], places[-1]
+        )
         error = np.exp(np.interp(log_snr.reshape(-1).numpy(), places, log_error))
         shape = (-1, *[1] * (x.dim() - 1))
         return torch.from_numpy(error).reshape(shape).to(device=x.device, dtype=x.dtype)
@@ -51,7 +53,7 @@ def _log_error(subject: Subject, look: int, log_snr: float) -> float:
     level = subject.diffuser.schedule.at_log_snr(log_snr)
     total = 0.0
     for part in subject.chunks(len(subject)):
-        which = torch.arange(len(subject))[part]
+        which = torch.arange(len(subject), device="cpu")[part]
         x0 = subject.clean(which)
         x = subject.diffuser.add_noise(x0, subject.noise("variance", which, [look] * len(which)), level)
         total += float((subject.estimate(which, x, level).x0 - x0).square().flatten(1).mean(1).sum())

@@ -34,7 +34,8 @@ class FeatureCache:
 
     def __post_init__(self) -> None:
         if self.turn is not None:
-            number("the cache's turn", self.turn, 0.0, math.pi / 2, 0.15, "radians")
+            turn = number("the cache's turn", self.turn, 0.0, math.pi / 2, 0.15, "radians")
+            object.__setattr__(self, "turn", turn)  # a fraction's text would not be read again
         whole("the cache's every", self.every, 0, MOST, 3)
         whole("the cache's blocks", self.blocks, 0, MOST, 1)
         if self.turn is None and not self.every:

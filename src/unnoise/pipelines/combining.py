@@ -12,6 +12,7 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -71,11 +72,15 @@ class Scale(Guidance):
 
     def combine(self, without: Tensor, heeding: Tensor, asked: Asked | None, memory: list[Tensor]) -> Tensor:
         """The line through both answers, at `scale`."""
-        return torch.lerp(without, heeding, self.scale)
+        return torch.lerp(without, heeding, float(self.scale))
 
     def words(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
+
+
+_PROJECTED = (("parallel", 0.0, 1.0, 0.0), ("limit", 0.0, 1e6, 15.0), ("momentum", -0.99, 0.99, -0.5))
+"""Names, limits and examples of its numbers."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,8 @@ class Projected(Guidance):
     momentum: float = -0.5
 
     def __post_init__(self) -> None:
-        number("parallel", self.parallel, 0.0, 1.0, 0.0)
-        number("limit", self.limit, 0.0, 1e6, 15.0)
-        number("momentum", self.momentum, -0.99, 0.99, -0.5)
+        for name, low, high, example in _PROJECTED:
+            object.__setattr__(self, name, number(name, getattr(self, name), low, high, example))
 
     def combine(self, without: Tensor, heeding: Tensor, asked: Asked | None, memory: list[Tensor]) -> Tensor:
         """The answer whose clean sample is as above."""
@@ -112,7 +116,7 @@ class Projected(Guidance):
             change = change * (self.limit / _length(change)).clamp(max=1.0)
         direction = clean / _length(clean)
         along = (change * direction).sum(dim=(1, 2, 3), keepdim=True) * direction
-        moved = (self.scale - 1.0) * (change - along + self.parallel * along)
+        moved = (float(self.scale) - 1.0) * (change - along + self.parallel * along)
         return heeding + asked.output_change(moved).to(heeding.dtype)
 
     def words(self) -> tuple[str, ...]:
@@ -132,7 +136,8 @@ class Rescaled(Guidance):
     share: float = 0.7
 
     def __post_init__(self) -> None:
-        number("the rescaled share", self.share, 0.0, 1.0, 0.7)
+        # a float: fractions cannot be multiplied with tensors, and their text is none that is read again
+        object.__setattr__(self, "share", number("the rescaled share", self.share, 0.0, 1.0, 0.7))
 
     @property
     def scale(self) -> float:  # type: ignore[override]
@@ -168,10 +173,13 @@ class Interval(Guidance):
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low < self.high:
+        plain = all(isinstance(end, Real) and not isinstance(end, bool) for end in (self.low, self.high))
+        if not plain or not 0.0 <= self.low < self.high:
             raise InputError(
                 f"the guidance interval is {self.low} to {self.high}; give 0 <= low < high, for example 0.28 to 5.42."
             )
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def scale(self) -> float:  # type: ignore[override]
