@@ -93,7 +93,7 @@ def test_text_csv_and_parquet_say_the_same_as_jsonl(run, tiny, file, tmp_path):
         ('{"prompt": "a", "cfg": 3}', (), "row 1 has the column 'cfg'"),
         ('{"prompt": "a"}\n{"prompt": "a", "steps": 0}', (), "row 2: steps is 0"),
         ('{"prompt": "a", "negative": 1}', (), "row 1: negative is 1"),
-        ('{"prompt": "a", "width": 7}', (), "the row with prompt 'a' and seed 0: width is 7"),
+        ('{"prompt": "a", "width": 7}', ("-m", "emoji"), "the row with prompt 'a' and seed 0: width is 7"),
         ("[1]", (), "line 1: give an object"),
         ("{", (), "line 1 is not JSON"),
         ("[" * 100_000, (), "line 1 is not JSON"),

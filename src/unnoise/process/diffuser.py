@@ -65,7 +65,9 @@ class Diffuser:
 
         Raises InputError where its answer is no Tensor, or of another shape than the variance asks for.
         """
-        time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32, device=x.device)
+        time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32, device="cpu").to(
+            x.device
+        )
         scale = expand(self.prediction.input_scale(level), x)
         scaled = x if isinstance(scale, float) and scale == 1.0 else x * scale
         output = self.network(scaled, time.expand(x.shape[0]), **conditioning)
