@@ -132,7 +132,7 @@ def test_a_torch_file_under_our_name(folder):
         ({"network": {"widths": "x"}}, "does not describe a model"),
         ({"network": {"widths": [[8]]}}, r"network\.widths"),
         ({"network": {"widths": [10**12]}}, r"network\.widths.*at most"),
-        ({"network": {"blocks": 10**9}}, r"network\.blocks.*at most 100"),
+        ({"network": {"blocks": 10**9}}, r"network\.blocks.*at most 200"),
         ({"network": {"blocks": []}}, "one a level"),
         ({"network": {"blocks": ""}}, "does not describe a model"),
         ({"network": []}, "'network' is"),

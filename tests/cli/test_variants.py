@@ -147,6 +147,10 @@ def test_a_model_that_edits_refuses_what_is_typed_and_passes_over_what_a_picture
         status, _, err = run(*painted, flag)
         assert (status, f"leave {flag} out" in err) == (2, True)
     run("generate", "a seven", "-m", tiny, "--init", "init.png", "--strength", 0.5, "-o", "x.png")
+    status, _, err = run(
+        "generate", "--from", "x.png", "-m", "edit", "--init", "init.png", "--hires-steps", 6
+    )
+    assert (status, "leave --hires-steps out" in err) == (2, True)
     run("generate", "a seven", "-m", "edit", "--init", "init.png", "--image-guidance", 1.2, "-o", "y.png")
     for picture, other in (("x.png", "edit"), ("y.png", tiny)):
         assert run("generate", "--from", picture, "-m", other, "--init", "init.png", "-o", "z.png")[0] == 0

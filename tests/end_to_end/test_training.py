@@ -18,7 +18,7 @@ from unnoise import checkpoints as models
 from unnoise import training
 from unnoise.cli import main
 from unnoise.errors import DataError, FileError, InputError, NonFiniteError
-from unnoise.training import Finished, Progress, Saved, Stopped, Validated, run_folder, settings
+from unnoise.training import Finished, Progress, Saved, Stopped, Validated, plan, run_folder, settings
 from unnoise.training.batches import ahead, draw
 from unnoise.training.data import open_pictures
 from unnoise.training.precision import LossScale
@@ -127,6 +127,7 @@ def test_thirty_steps_equal_thirteen_and_seventeen_to_the_bit(folder, whole, tmp
 )
 def test_a_caller_in_another_mode_trains_the_same_model(folder, whole, tmp_path, around):
     with around():
+        assert plan.plan(folder, tmp_path / "run", config("run.steps=30")).tried
         list(training.train(folder, tmp_path / "run", config("run.steps=30")))
     assert same(tensors(tmp_path / "run", 30), tensors(whole[0], 30))
 

@@ -76,17 +76,22 @@ def test_hidden_files_that_systems_leave_are_no_damage_and_what_a_kill_left_is_s
     folder = saved(tmp_path, 1).folder
     (folder / "model" / ".DS_Store").write_bytes(b"where the window was")
     (folder / "._weights.safetensors").write_bytes(b"")
+    (folder / ".AppleDouble").mkdir()
+    (folder / ".AppleDouble" / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "profiles").mkdir()
     torn = [
         tmp_path / ".model.tmp-12ab34ef",
         tmp_path / ".model.tmp-12-old",
         folder.parent / ".step-000002.tmp-12",
+        tmp_path / "profiles" / ".step-000002.tmp-12",
     ]
     for left in torn:
         left.mkdir()
     (tmp_path / ".config.toml.tmp-12").write_text("")
     (tmp_path / ".lock").write_text("")
     assert checkpoints.swept(tmp_path) == (checkpoints.Checkpoint(1, folder), [])
-    assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "checkpoints"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "checkpoints", "profiles"}
+    assert not any((tmp_path / "profiles").iterdir())
     assert [entry.name for entry in folder.parent.iterdir()] == ["step-000001"]
 
 

@@ -178,9 +178,11 @@ def test_weights_are_kept_to_the_last_digit(tiny, tmp_path):
     assert Repeat.of(tmp_path / "a.png", adapted.model).notes == ()
 
 
-@pytest.mark.parametrize("name", ["word art", "control sliders", "refiner of skin"])
+@pytest.mark.parametrize("name", ["word art", "control sliders", "refiner of skin", "INK.SAFETENSORS"])
 def test_a_lora_may_be_called_as_another_kind_of_adapter(tiny, tmp_path, name):
-    path = adapter_files.kohya(tiny.model, tmp_path / f"{name}.safetensors")
+    path = adapter_files.kohya(tiny.model, tmp_path / "made.safetensors")
+    path = path.rename(tmp_path / (name if name.isupper() else f"{name}.safetensors"))
+    name = name.removesuffix(".SAFETENSORS")
     made = tiny.with_lora(path, 0.8)("a seven", seed=3, steps=2)
     assert f"<lora:{name}:0.8>" in made.recipes[0].to_parameters()
     images.write_png(tmp_path / "a.png", made.images[0], made.recipes[0].png_text())

@@ -110,8 +110,8 @@ class Blueprint:
         }
 
     @property
-    def factor(self) -> int:
-        """Sides of its pictures are multiples of so many pixels."""
+    def unit(self) -> int:
+        """As the model's, run by torch: height and width of its pictures are multiples of so many pixels."""
         return self.unet.unit * self.autoencoder.factor
 
     def facts(self) -> dict[str, Any]:

@@ -172,11 +172,12 @@ def text_config(table: Table, end_token: int, projection: bool, normalize_skippe
 
 def _check(table: Table, fixed: Table, read: str) -> None:
     check_numbers(table)
+    known = read.split()
     for name, value in table.items():
         if name in fixed:
             if value != fixed[name]:
                 raise InputError(f"{name} is {value!r}; only {fixed[name]!r} is computed here.")
-        elif name not in read.split() and not name.startswith("_") and value not in (None, False):
+        elif name not in known and not name.startswith("_") and value not in (None, False):
             raise InputError(f"{name} is {str(value)[:80]!r}, a setting that is not known here.")
 
 

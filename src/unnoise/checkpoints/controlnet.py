@@ -193,14 +193,16 @@ def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> 
     try:
         widths = [shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
         text, hints = told.text_width(shapes), _hints([first, *between, last])
-    except IndexError as error:
+        config = (
+            None if unet is None else ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
+        )
+    except (InputError, IndexError) as error:
         raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
-    if unet is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
+    if unet is None or config is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
         raise CheckpointError(
             f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
             f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
         )
-    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
     layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
     return Part(config, layout, (path,), path)
 

@@ -47,25 +47,26 @@ def fits(file: Path, digest: str) -> bool:
 
 
 def weights_in(folder: Path, digest: str) -> Path | None:
-    """The first file of weights below `folder` whose hash begins so; every one may have to be read."""
-    return _first(folder, WEIGHTS, digest, lambda file: _both((_state(file),)))
+    """The first file of weights below `folder` whose hash begins so, None for no digest; every one may be read."""
+    return _first(folder, WEIGHTS, lambda file: fits(file, digest)) if digest else None
 
 
 def picture_in(folder: Path, digest: str) -> Path | None:
-    """The first picture below `folder` whose pixels have a hash that begins so."""
+    """The first picture below `folder` whose pixels have a hash that begins so; None for no digest."""
     from unnoise import images
 
-    return _first(folder, PICTURES, digest, lambda file: (picture_sha256(images.open_picture(file)),))
+    def same(file: Path) -> bool:
+        return picture_sha256(images.open_picture(file)).startswith(digest)
+
+    return _first(folder, PICTURES, same) if digest else None
 
 
-def _first(
-    folder: Path, endings: Sequence[str], digest: str, hashes: Callable[[Path], tuple[str, ...]]
-) -> Path | None:
-    """None also for an empty digest. What cannot be read is passed over."""
+def _first(folder: Path, endings: Sequence[str], wanted: Callable[[Path], bool]) -> Path | None:
+    """What cannot be read is passed over."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    for file in files if digest else ():
+    for file in files:
         with suppress(OSError, FileError):
-            if any(found.startswith(digest) for found in hashes(file)):
+            if wanted(file):
                 return file
     return None
 

@@ -18,11 +18,10 @@ FORMAT, VERSION = "unnoise", 1
 _SIZE_LIMIT = 4 * 2**20
 # A file, ours or another program's, must not make us build for minutes before its tensors are compared with what it
 # describes.
-_DEPTHS = {
-    *("blocks", "attention", "mid_attention", "layers"),
-    *("layers_per_block", "transformer_layers_per_block", "num_hidden_layers", "num_res_blocks"),
-}
-_DEEPEST, WIDEST = 100, 2**17
+_OURS = ("blocks", "attention", "mid_attention", "layers")
+_THEIRS = ("layers_per_block", "transformer_layers_per_block", "num_hidden_layers", "num_res_blocks")
+_DEEPEST = dict.fromkeys(_OURS, 200) | dict.fromkeys(_THEIRS, 100)  # ours: as many as a UNetConfig takes
+_LONGEST, WIDEST = 100, 2**17
 
 
 @dataclass(frozen=True)
@@ -160,10 +159,10 @@ def check_numbers(table: Mapping[str, Any], where: str = "") -> None:
     """Refuse numbers of no real network, and long lists. where: goes before the names. Raises InputError."""
     for name, value in table.items():
         values = value if isinstance(value, list) else [value]
-        limit = _DEEPEST if name in _DEPTHS else WIDEST
-        if len(values) > _DEEPEST or any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
+        limit = _DEEPEST.get(name, WIDEST)
+        if len(values) > _LONGEST or any(isinstance(v, int | float) and not abs(v) <= limit for v in values):
             raise InputError(
-                f"{where}{name} is {str(value)[:80]}; at most {limit:,} is read, and {_DEEPEST} in a list."
+                f"{where}{name} is {str(value)[:80]}; at most {limit:,} is read, and {_LONGEST} in a list."
             )
 
 

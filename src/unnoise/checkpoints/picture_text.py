@@ -50,7 +50,7 @@ def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dty
     Raises FileError when the folder exists or cannot be written, CheckpointError for weights that are not finite,
     InputError for a dtype in which no network computes.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if dtype is not None:
         check_dtype(dtype)
     check_new(folder, "an encoder")

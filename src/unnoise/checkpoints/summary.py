@@ -95,7 +95,7 @@ def _header(path: Path) -> Header:
     from unnoise.checkpoints.weights import open_weights
 
     found = open_weights([path])
-    return Header(found.infos, dict(found.metadata))
+    return Header(found.infos, found.metadata)
 
 
 def _begins(path: Path) -> bytes:
@@ -169,9 +169,8 @@ def _recognised(name: str | Path) -> tuple[Blueprint | None, dict[str, Any]]:
     try:
         found = recognise(name)
         if found is None:
-            return None, {
-                "problem": f"'{name}' is no model by its name's ending; let it end in .safetensors."
-            }
+            ending = ".ckpt" if Path(name).suffix.lower() in PICKLED else ".safetensors"
+            return None, {"problem": f"'{name}' is no model by its name's ending; let it end in {ending}."}
         found.check()
     except CheckpointError as error:
         return None, {"problem": str(error)}

@@ -114,10 +114,7 @@ def _advise(mapping: mmap.mmap, advice: str, begin: int, info: TensorInfo) -> No
 
 
 def _unpickled(path: Path) -> Weights:
-    table = unpickled(path)
-    if isinstance(table, Mapping):
-        # of a checkpoint, or of A1111's embedding
-        table = table.get("state_dict", table.get("string_to_param", table))
+    table = table_in(unpickled(path))
     if not isinstance(table, Mapping):
         raise CheckpointError(f"'{path}' holds no table of tensors; ask for it as .safetensors.")
     tensors = tensors_in(path, table)
@@ -127,6 +124,15 @@ def _unpickled(path: Path) -> Weights:
         for name, value in tensors.items()
     }
     return Weights(infos, tensors.__getitem__)
+
+
+def table_in(content: object) -> object:
+    """The tensors by name in what a pickle held: of a checkpoint, of A1111's embedding, or one without a name."""
+    if isinstance(content, Tensor):
+        return {"": content}
+    if not isinstance(content, Mapping):
+        return content
+    return content.get("state_dict", content.get("string_to_param", content))
 
 
 def unpickled(path: Path) -> object:

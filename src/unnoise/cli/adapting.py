@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import maybe, number, path
-from unnoise.errors import FileError, InputError
+from unnoise.cli.values import existing, maybe, number, path
+from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.adapters import Lora
@@ -128,7 +128,8 @@ def folders(arguments: argparse.Namespace) -> dict[str, Any]:
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
     """Files of embeddings, and the word that was chosen for each. Raises FileError for one that is not there."""
     pairs = [_file_and_word(text) for text in arguments.embedding]
-    _there("--embedding", [file for file, _ in pairs], "an embedding's file")
+    for name, _ in pairs:
+        existing("--embedding", name, "an embedding's file")
     return pairs
 
 
@@ -137,12 +138,6 @@ def _file_and_word(text: str) -> tuple[str, str | None]:
     if not sign or path("--embedding", text).is_file():  # a file's name may hold the sign
         return text, None
     return file, word or None
-
-
-def _there(flag: str, files: Sequence[str], wanted: str) -> None:
-    for file in files:
-        if not path(flag, file).is_file():
-            raise FileError(f"{flag} is '{file}', and there is no such file; give {wanted}.")
 
 
 def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
@@ -163,7 +158,8 @@ def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float
     strengths = [number("--control-strength", text, 0, 2, 0.8) for text in arguments.control_strength]
     ranges = [_range(text) for text in arguments.control_range]
     strengths, ranges = strengths or [1.0] * len(files), ranges or [(0.0, 1.0)] * len(files)
-    _there("--control-image", pictures, "a PNG, JPEG or WebP picture")
+    for picture in pictures:
+        existing("--control-image", picture)
     together = zip(files, pictures, strengths, ranges, strict=True)
     return [(file, picture, strength, *share) for file, picture, strength, share in together]
 

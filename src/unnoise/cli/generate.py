@@ -41,7 +41,7 @@ def _tags(asked: Request) -> tuple[LoraTag, ...]:
 
 
 def _check_known(asked: Request) -> None:
-    """Refuse what would be refused once a large model is loaded: what is no picture, scheduler, guidance or size."""
+    """Refuse what would be refused once a large model is loaded: what is no picture, scheduler or guidance."""
     from unnoise import images
 
     if asked.variant.guidance_rule:
@@ -54,11 +54,10 @@ def _check_known(asked: Request) -> None:
         from unnoise.schedulers import names
 
         names.get(asked.options["scheduler"], asked.options["compat"])
-    _check_size(asked)
 
 
 def _check_size(asked: Request) -> None:
-    """Of a model of another program, whose files are asked; ours is loaded as soon as that."""
+    """Refuse a size before a model of another program is loaded, whose files tell it; ours is loaded as soon."""
     sides = {name: asked.options[name] for name in ("width", "height") if asked.options[name] is not None}
     if not sides:
         return
@@ -68,7 +67,7 @@ def _check_size(asked: Request) -> None:
     blueprint = recognise(asked.model)
     if blueprint is not None:
         for name, value in sides.items():
-            side(name, value, blueprint.factor)
+            side(name, value, blueprint.unit)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,6 +137,7 @@ def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
+    _check_size(asked)
     pipe = load(asked.model, engine=asked.engine)
     variants.check_kind(pipe.model, asked.variant)
     return adapting.adapted(pipe, arguments, _tags(asked))

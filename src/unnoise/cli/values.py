@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from unnoise.errors import InputError
+from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
 
 Value = TypeVar("Value")
@@ -70,6 +70,14 @@ def word(flag: str, text: str) -> str:
 def path(flag: str, text: str) -> Path:
     """A path, its ~ put in full. One that is empty would be the folder that one stands in, and is refused."""
     return expanded(word(flag, text))
+
+
+def existing(flag: str, text: str, wanted: str = "a PNG, JPEG or WebP picture") -> Path:
+    """A path of a file that is there. Raises FileError where it is not."""
+    found = path(flag, text)
+    if not found.is_file():
+        raise FileError(f"{flag} is '{found}', and there is no such file; give {wanted}.")
+    return found
 
 
 def widths(flag: str, text: str) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import choice, maybe, number, path, whole
-from unnoise.errors import FileError, InputError
+from unnoise.cli.values import choice, existing, maybe, number, whole
+from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.checkpoints import Model
@@ -121,17 +121,11 @@ def read(arguments: argparse.Namespace) -> Asked:
 
 def pictures(arguments: argparse.Namespace) -> dict[str, Path]:
     """The files given by --init and --mask. Raises FileError for one that is not there."""
-    given = {
-        name: path(f"--{name}", getattr(arguments, name))
+    return {
+        name: existing(f"--{name}", getattr(arguments, name))
         for name in _PICTURES
         if getattr(arguments, name) is not None
     }
-    for name, file in given.items():
-        if not file.is_file():
-            raise FileError(
-                f"--{name} is '{file}', and there is no such file; give a PNG, JPEG or WebP picture."
-            )
-    return given
 
 
 def again(asked: Asked, repeat: Repeat) -> Asked:
@@ -218,6 +212,9 @@ _FLAGS = {
     "noise_level": "--noise-level",
     "area": "--masked-area",
     "paste": "--no-paste",
+    "second_steps": "--hires-steps",
+    "second_strength": "--hires-strength",
+    "enlarge": "--hires-in",
 }
 
 

@@ -38,7 +38,7 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     seen, unseen = (_levels(images, bins).double() for images in (train, test))
     _check(seen, unseen)
     source = torch.Generator().manual_seed(seed)
-    places = unseen + torch.rand(unseen.shape, generator=source, dtype=torch.float64)
+    places = unseen + torch.rand(unseen.shape, generator=source, dtype=torch.float64, device="cpu")
     mean = seen.mean(0) + 0.5
     covariance, shrunk = _shrunk(seen - seen.mean(0))
     covariance += torch.eye(len(mean), dtype=torch.float64, device="cpu") / 12.0

@@ -19,7 +19,6 @@ from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
 from unnoise.schedulers import ToTolerance, names
-from unnoise.schedulers.adaptive import check_alone
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
 STEPS = (5, 10, 20, 50)
@@ -248,7 +247,9 @@ def _check(prompts: tuple[str, ...], schedulers: Sequence[str], steps: Sequence[
         raise InputError(f"count is {count}; give 4 to 256 pictures, for example 16.")
     for name in schedulers:
         if isinstance(names.get(name), ToTolerance):
-            check_alone(count)
+            raise InputError(
+                f"{name} fits its steps to one picture, and {count} are compared; leave it out, or use DPM fast."
+            )
     for number in steps:
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1000:
             raise InputError(

@@ -178,7 +178,7 @@ def _start(
 
 def _uniform(seed: int, place: int, shape: torch.Size) -> Tensor:
     source = randomness.generator(seed, "likelihood uniform", place)
-    return torch.rand(shape, generator=source, dtype=torch.float64)
+    return torch.rand(shape, generator=source, dtype=torch.float64, device="cpu")
 
 
 def _conventions(flow: Flow, bins: int | None, trace: Tensor, unit: str) -> tuple[str, ...]:

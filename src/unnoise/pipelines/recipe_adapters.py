@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.adapters import Lora
-from unnoise.checkpoints.adapters.asked import SUFFIXES, blocks_of
+from unnoise.checkpoints.adapters.asked import blocks_of
+from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import InputError
 from unnoise.text.prompts import LoraTag, Prompt
 
@@ -78,7 +79,7 @@ class WantedControl:
 def plain_name(file: str) -> str:
     """A LoRA's name as tags have it: no folders, no ending of a file of weights."""
     path = PurePosixPath(file.replace("\\", "/"))
-    return path.stem if path.suffix in SUFFIXES else path.name
+    return path.stem if path.suffix.lower() in WEIGHTS else path.name
 
 
 def told_of(model: Model, text: str) -> str:
@@ -102,7 +103,7 @@ def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
 
 def _is_other(found: re.Match[str]) -> bool:
     """Whether it is another kind of adapter; a LoRA's file may be called "control sliders.safetensors" too."""
-    plain = not found["blocks"] and PurePosixPath(found["name"]).suffix in SUFFIXES
+    plain = not found["blocks"] and PurePosixPath(found["name"]).suffix.lower() in WEIGHTS
     return found[0].startswith(_OTHER) and not plain
 
 

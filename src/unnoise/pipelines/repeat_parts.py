@@ -143,8 +143,10 @@ def find(
 def _named(folder: Path, name: str, folders: bool) -> Path | None:
     """The file of weights, or the diffusers folder, of this name; with its ending or without."""
     each = (path for path in sorted(folder.rglob("*")) if name in (path.name, path.stem))
-    fit = (path for path in each if path.suffix in WEIGHTS or (folders and (path / "config.json").is_file()))
-    return next(fit, None)
+    for path in each:
+        if path.suffix.lower() in WEIGHTS or (folders and (path / "config.json").is_file()):
+            return path
+    return None
 
 
 def another(what: str, digest: str, file: str) -> str:

@@ -208,14 +208,14 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
     return default if value is None else side(name, value, model.unit)
 
 
-def side(name: str, value: int, factor: int) -> int:
-    """A width or a height, when a model makes it whose pictures have multiples of `factor` pixels; else InputError."""
+def side(name: str, value: int, unit: int) -> int:
+    """A width or a height, when a model makes it whose pictures have multiples of `unit` pixels; else InputError."""
     value = whole(name, value, 1, SIDE)
-    if value % factor:
-        below, above = value // factor * factor, -(-value // factor) * factor
+    if value % unit:
+        below, above = value // unit * unit, -(-value // unit) * unit
         nearest = f"{below} and {above}" if below else str(above)
         raise InputError(
-            f"{name} is {value}; this model makes multiples of {factor}, the nearest are {nearest}."
+            f"{name} is {value}; this model makes multiples of {unit}, the nearest are {nearest}."
         )
     return value
 

@@ -25,7 +25,7 @@ class Timed(NoiseSchedule):
     def noisiest(self) -> Level:
         """The level at time `end`."""
         alpha, sigma = self._signal_and_noise(as_tensor(self.end))
-        return Level(float(self.end), float(alpha), float(sigma))
+        return Level(self.end, float(alpha), float(sigma))
 
     @cached_property
     def cleanest(self) -> Level:
@@ -96,12 +96,12 @@ class EDM(NoiseSchedule):
     @property
     def noisiest(self) -> Level:
         """sigma_max."""
-        return Level(float(self.sigma_max), 1.0, float(self.sigma_max))
+        return Level(self.sigma_max, 1.0, self.sigma_max)
 
     @property
     def cleanest(self) -> Level:
         """sigma_min."""
-        return Level(float(self.sigma_min), 1.0, float(self.sigma_min))
+        return Level(self.sigma_min, 1.0, self.sigma_min)
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(time), time

@@ -56,8 +56,9 @@ def captions(path: Path) -> tuple[str, ...]:
     if archive.suffix.lower() == ".parquet":
         return _table(archive, _stamp(archive)).captions(int(path.name))
     stem = path.relative_to(archive).with_suffix("").as_posix()
+    index = _index(archive)
     for ending in (".txt", ".json"):
-        if f"{stem}{ending}" in _index(archive):
+        if f"{stem}{ending}" in index:
             text = _member(archive, f"{stem}{ending}").decode("utf-8-sig", "replace")
             return _lines(text if ending == ".txt" else _in_json(text, path))
     return ()

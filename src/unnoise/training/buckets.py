@@ -84,7 +84,9 @@ def _order(seed: int, epoch: int, batch: int, counts: Sequence[int]) -> list[int
     """The bucket of each batch of an epoch."""
     due = [_given(epoch + 1, count, batch) - _given(epoch, count, batch) for count in counts]
     buckets = [bucket for bucket, number in enumerate(due) for _ in range(number)]
-    shuffled = torch.randperm(len(buckets), generator=randomness.generator(seed, "buckets", epoch))
+    shuffled = torch.randperm(
+        len(buckets), generator=randomness.generator(seed, "buckets", epoch), device="cpu"
+    )
     return [buckets[place] for place in shuffled.tolist()]
 
 

@@ -114,7 +114,8 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def swept(run: Path) -> tuple[Checkpoint | None, list[str]]:
     """`newest`, after removing what a killed process left half-written. Only for the process that holds the run."""
-    for entry in (*_listed(run), *_listed(run / "checkpoints")):
+    folders = (run, *(entry for entry in _listed(run) if entry.is_dir()))
+    for entry in [entry for folder in folders for entry in _listed(folder)]:
         if not _TORN.fullmatch(entry.name):
             continue
         if entry.is_dir():
@@ -130,8 +131,9 @@ def _listed(folder: Path) -> list[Path]:
 
 def _names(folder: Path) -> list[str]:
     """What a checkpoint holds; hidden files are left by systems that show folders or share them."""
-    files = [entry for entry in folder.rglob("*") if entry.is_file() and not entry.name.startswith(".")]
-    return sorted({entry.relative_to(folder).as_posix() for entry in files} - {MANIFEST})
+    names = [entry.relative_to(folder) for entry in folder.rglob("*") if entry.is_file()]
+    shown = {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
+    return sorted(shown - {MANIFEST})
 
 
 def _measure(path: Path) -> dict[str, object]:

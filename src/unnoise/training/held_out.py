@@ -62,7 +62,7 @@ def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> PictureSet:
         )
     held = folder.resolve()
     parents = {path.parent for path in pictures.paths}
-    within = {parent: held in (parent.resolve(), *parent.resolve().parents) for parent in parents}
+    within = {parent: parent.resolve().is_relative_to(held) for parent in parents}
     rest = [index for index, path in enumerate(pictures.paths) if not within[path.parent]]
     if not rest:
         raise InputError(

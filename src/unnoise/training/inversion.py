@@ -87,7 +87,7 @@ def _start(tower: Tower, config: WordConfig) -> Tensor:
     ids = tower.tokenizer.encode(config.like)
     if not ids:
         raise InputError(f"word.like is {config.like!r}, which is no word; give one, for example 'toy'.")
-    chosen = torch.tensor([ids[place % len(ids)] for place in range(config.vectors)])
+    chosen = torch.tensor([ids[place % len(ids)] for place in range(config.vectors)], device="cpu")
     assert isinstance(tower.encoder.token_embedding, nn.Embedding)
     weight = tower.encoder.token_embedding.weight
     return weight[chosen.to(weight.device)].detach().to(torch.float32, copy=True)

@@ -166,10 +166,10 @@ class Learner:
         # Gradients are averaged over the processes and must be summed.
         factor = self.world.size / self.config.run.batch * (self.scale.value if self.scale else 1.0)
         found = []
+        # the gradient too would be rounded to a caller's autocast; what run.precision asks for lies inside
+        plain = torch.autocast(self.device.type, enabled=False)
         for part in range(own):
             last = part == own - 1
-            # the gradient too would be rounded to a caller's autocast; what run.precision asks for lies inside
-            plain = torch.autocast(self.device.type, enabled=False)
             with plain, self._layer_noise(step, self.world.rank * own + part), self._alone(not last):
                 losses = self.shared(batch.part(part * width, (part + 1) * width))
                 (losses.sum() * factor).backward()

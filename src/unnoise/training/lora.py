@@ -78,7 +78,7 @@ def begin(config: LoraConfig, base: Model, seed: int) -> LoraTuning:
         down = randomness.normal(seed, "lora", number, shape=(config.rank, *rest)) / math.sqrt(
             math.prod(rest)
         )
-        up = torch.zeros(rows, config.rank, *(1 for _ in rest[1:]))
+        up = torch.zeros(rows, config.rank, *(1 for _ in rest[1:]), dtype=torch.float32, device="cpu")
         magnitude = None
         if config.dora:
             rows_of_it = parts[place.part].get_parameter(place.name)[place.rows].float().flatten(1)

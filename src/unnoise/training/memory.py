@@ -130,11 +130,11 @@ def _batch(learner: Learner, mode: FakeTensorMode) -> Batch:
     size = learner.config.run.batch // learner.parts
     model, tuning = learner.model, learner.tuning
     with mode:
-        empty = torch.zeros(size, *model.shape, device=learner.device)
+        empty = torch.zeros(size, *model.shape, dtype=torch.float32, device=learner.device)
         known = model.autoencoder is not None and tuning is not None and not tuning.reads
         told = _told(model, size, learner.device) if known else None
-        sizes = torch.zeros(size, model.told) if model.size_ids else None
-    fraction = torch.full((size,), 0.5, dtype=torch.float64)
+        sizes = torch.zeros(size, model.told, dtype=torch.float32, device="cpu") if model.size_ids else None
+    fraction = torch.full((size,), 0.5, dtype=torch.float64, device="cpu")
     level = times.levels(learner.config.loss, model.schedule, fraction)
     words = tuple(f"{_WORDS} {place}" for place in range(size))
     return Batch(empty, empty, empty, level, words, fraction, told=told, sizes=sizes)

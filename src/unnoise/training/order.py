@@ -19,7 +19,7 @@ from unnoise import randomness
 @functools.lru_cache(maxsize=64)
 def permutation(seed: int, epoch: int, count: int, *bucket: int) -> Tensor:
     """The order of `count` pictures in this epoch, of a bucket where there are several: int64, shape (count,)."""
-    return torch.randperm(count, generator=randomness.generator(seed, "order", epoch, *bucket))
+    return torch.randperm(count, generator=randomness.generator(seed, "order", epoch, *bucket), device="cpu")
 
 
 def picture_at(seed: int, sample: int, count: int, *bucket: int) -> int:

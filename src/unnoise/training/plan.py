@@ -39,6 +39,7 @@ class RunPlan:
     notes: tuple[str, ...]
 
 
+@torch.inference_mode(False)  # whatever the caller's mode is: the steps have gradients
 def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell | None = None) -> RunPlan:
     """Check everything that a new run into `out` would check, and take two steps that are thrown away; writes nothing.
 

@@ -39,7 +39,7 @@ training does not see.</p>{_losses(steps, held)}</div>
 cleanest. The noise and the times are the same at every measurement.</p>{_bands(held)}</div>{_bound(held)}</div>
 {_numbers(held)}"""
     path = run / NAME
-    files.write_bytes(path, page(f"Training {name}", body).encode("utf-8", "replace"))  # names are any bytes
+    files.write_text(path, page(f"Training {name}", body))
     return path
 
 

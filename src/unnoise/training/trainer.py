@@ -119,9 +119,8 @@ class Trainer:
         self.curve = held_out.Curve()
         self.notes = _data_notes(seen, run.batch) + self._notes(words)
 
-    @torch.inference_mode(
-        False
-    )  # of a generator it holds while that runs, not for the caller between two events
+    # of a generator it holds while that runs, not for the caller between two events
+    @torch.inference_mode(False)
     def run(self) -> Iterator[Event]:
         """Train from the newest complete checkpoint, or from nothing, to the last step."""
         with contextlib.ExitStack() as open_until_the_end:

@@ -93,10 +93,13 @@ class World:
         if self.leads:
             try:
                 box[0] = work()
-            except UnnoiseError as error:
+            except (
+                UnnoiseError,
+                KeyboardInterrupt,
+            ) as error:  # the latter: asked to stop, which others must hear
                 box[1] = error
         dist.broadcast_object_list(box, src=0)
-        if isinstance(box[1], UnnoiseError):
+        if isinstance(box[1], UnnoiseError | KeyboardInterrupt):
             raise box[1]
         return box[0]  # type: ignore[return-value]
 

@@ -16,7 +16,6 @@ from unnoise.files import expanded
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
 
-SUFFIXES = WEIGHTS
 SETTINGS = "adapter_config.json"
 """What makes a folder one that PEFT wrote."""
 
@@ -95,7 +94,7 @@ def _named(name: str, known: Sequence[Path]) -> Path | None:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS)
 
 
 def exact(value: float) -> str:
@@ -119,7 +118,7 @@ def _parts(text: str) -> list[str]:
     if "=" in last or "," in last:
         file, weight = left.rpartition(":")[::2] if ":" in left else (left, "1")
         return [file, weight, last]
-    looks_like_path = "/" in last or "\\" in last or last.lower().endswith(SUFFIXES)
+    looks_like_path = "/" in last or "\\" in last or last.lower().endswith(WEIGHTS)
     return [text] if looks_like_path else [left, last]
 
 

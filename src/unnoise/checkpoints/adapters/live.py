@@ -110,7 +110,7 @@ def _side_by_side(ups: list[Tensor], shares: list[Share], rows: int) -> Tensor:
     """One matrix, (rows, ranks), of all `ups`, each in the rows that its share changes."""
     stops = [0, *(share.stop for share in shares)]
     gaps = [share.start - stop for share, stop in zip(shares, stops, strict=False)]
-    if min(gaps) < 0:  # rows that are changed twice
+    if min(gaps) < 0:  # rows that are changed twice, or not in their order
         padded = (
             F.pad(up, (0, 0, share.start, rows - share.stop)) for up, share in zip(ups, shares, strict=True)
         )

@@ -14,7 +14,7 @@ from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.model import Model, Tower
-from unnoise.checkpoints.weights import open_weights, tensors_in, unpickled, write_weights
+from unnoise.checkpoints.weights import open_weights, table_in, tensors_in, unpickled, write_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import check_new, expanded, replacing
 from unnoise.text import TaughtTokenizer, Tokenizer
@@ -169,13 +169,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         weights = open_weights([path])
         return {name: weights.take(name).clone() for name in list(weights.infos)[: 2 * _MOST]}
     content = unpickled(path)
-    if isinstance(content, Tensor):
-        return tensors_in(path, {"": content})
-    outer = content if isinstance(content, Mapping) else {}
-    table = outer.get("string_to_param", outer)
+    table, name = table_in(content), content.get("name") if isinstance(content, Mapping) else None
     tensors = tensors_in(path, table if isinstance(table, Mapping) else {})
-    if list(tensors) == ["*"] and isinstance(outer.get("name"), str):
-        return {outer["name"]: tensors["*"]}
+    if list(tensors) == ["*"] and isinstance(name, str):
+        return {name: tensors["*"]}
     return tensors
 
 

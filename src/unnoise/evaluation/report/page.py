@@ -47,13 +47,14 @@ svg .label { font-weight:600; }
 
 
 def page(title: str, body: str) -> str:
-    """A whole HTML document."""
-    return (
+    """A whole HTML document; what of a name cannot be written becomes a question mark."""
+    text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
+    return text.encode("utf-8", "replace").decode()  # names of files are any bytes
 
 
 def picture(tensor: Tensor, width: int, title: str = "") -> str:

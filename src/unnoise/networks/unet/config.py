@@ -19,7 +19,7 @@ class UNetConfig(Settings):
     """Settings of one UNet. Tuples have one entry per level, the finest level first.
 
     in_channels, out_channels: of the picture or latent; a learned variance takes twice the channels out.
-    widths: channels of each level; each level has half the height and width of the one before.
+    widths: channels of each level; each level has half the height and width of the one before, rounded up.
     blocks: residual blocks of a level on the way down (one more on the way up); one number, or one per level.
     attention: depth of attention at each level, 0 for none; () for none at any level.
         Without text (`text_width` 0) an attention is one self-attention (Ho et al. 2020), and the depth

@@ -25,7 +25,7 @@ from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
-from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, check_size
 
 _FORM = 2
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
@@ -74,12 +74,17 @@ class Compiled(UNet):
         labels: Tensor | None = None,
         residuals: Residuals | None = None,
     ) -> UNetOutput:
-        """As the UNet's. Raises InputError for labels and residuals, which the exported graph does not take."""
+        """As the UNet's.
+
+        Raises InputError for labels and residuals, which the exported graph does not take, and for a size that its
+        levels cannot halve.
+        """
         if labels is not None or residuals is not None:
             raise InputError(
                 "OpenVINO runs networks without class labels or ControlNets; use engine 'torch'."
             )
         self._check(x, text, pooled, labels)
+        check_size(x.shape[2], x.shape[3], self.config.factor, "OpenVINO's graph")
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
         sample, *self.seen[:] = self._infer(x, time, memory, pooled)
         return UNetOutput(sample.to(x.dtype))

@@ -24,7 +24,7 @@ class Downsample(nn.Module):
         self.conv = Convolution(width, width, 3, stride=2, padding=0 if same else 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, width, h, w) -> (batch, width, h / 2, w / 2)."""
+        """(batch, width, h, w) -> (batch, width, h / 2, w / 2), rounded up where `same` is false."""
         out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.same else x)
         return out
 
