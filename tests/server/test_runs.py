@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import adapter_files
 import unnoise
 from unnoise import images
 from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
 from unnoise.pipelines.combining import from_text
-from unnoise.server import Asked, Job, Settings
+from unnoise.server import Asked, Job, Limits, Settings
 from unnoise.server.answers import read
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
@@ -254,6 +255,15 @@ def test_pictures_that_cannot_be_read_are_told_by_their_field(made, pipe, field,
     problem = made(**given).problem
     assert (problem.code, problem.field) == ("bad_input", field)
     assert made.pictures()
+
+
+def test_a_picture_asks_for_no_more_than_a_request_may(tmp_path, held):
+    made = Made(tmp_path, held=held, limits=Limits(side_high=20, work=1000))
+    init = png(Image.new("L", (24, 8)))
+    assert made(init=init).problem.field == "init"
+    assert made(init=png(Image.new("L", (16, 8))), outpaint=(0, 0, 8, 0)).problem.field == "init"
+    assert made(init=init, width=8, strength=0.5).problem is None
+    assert made(init=init, width=16, height=16, strength=1.0).problem.field == "steps"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from unnoise.checkpoints import find, is_foreign
 from unnoise.checkpoints.adapters.asked import of_tag
 from unnoise.errors import FileError, InputError
 from unnoise.server.asked import Asked
@@ -29,6 +30,8 @@ from unnoise.text.prompts import Prompt
 _log = logging.getLogger("unnoise.server")
 
 _ATTEMPTS = 2
+_READING = 16
+_GRACE = 120.0  # seconds that a step may take once nobody wants it
 _LETTERS = string.ascii_letters + string.digits
 _PICTURE = re.compile(r"([A-Za-z0-9]{20})-\d{1,3}\.png")
 _LEFT_BEHIND = re.compile(r"\.[A-Za-z0-9]{20}-\d{1,3}\.png\.tmp-[0-9a-f]{8}")
@@ -49,6 +52,10 @@ class Desk:
         self._running: str | None = None  # what the worker is busy with, even where nobody wants it any more
         self._seen: Seen | None = None
         self._readers: dict[str, set[Reader]] = {}
+        self._reading = 0
+        self._named: set[tuple[str, str | None]] = (
+            set()
+        )  # schedulers that there are, with the programs that have them
         self._closing = False
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -57,8 +64,11 @@ class Desk:
     async def start(self) -> None:
         """Open the store and begin the worker; jobs that an earlier process left are run. Returns at once.
 
-        Raises FileError where the folder cannot be used.
+        Raises InputError and CheckpointError for models that are not there, FileError where the folder cannot be used.
         """
+        for source in self.settings.models:
+            if not is_foreign(source):
+                find(source)
         self._store = Store(self.settings.folder / "jobs.sqlite")
         for left in self._images.glob(".*.tmp-*") if self._images.is_dir() else ():
             if _LEFT_BEHIND.fullmatch(left.name):
@@ -118,14 +128,11 @@ class Desk:
         Raises Full, Closing, Loading, FieldError for a scheduler or a LoRA that is not there, and FileError where the
         job cannot be kept.
         """
-        self._check_open()
-        if key is None or (known := self._store.by_key(client, key)) is None:
-            asked = await self._sound(asked)
-            self._check_open()  # others came while the worker was asked
-            known = None if key is None else self._store.by_key(client, key)
-        if known is not None:
-            return self.job(known.id)
-        self._check_places(client)
+        if (known := self._taken(client, key)) is not None:
+            return known
+        asked = await self._sound(asked)
+        if (known := self._taken(client, key)) is not None:  # others came while the worker was asked
+            return known
         job = Job("".join(secrets.choice(_LETTERS) for _ in range(20)), asked, created=time.time())
         self._store.add(job, client, key)
         job = replace(job, asked=replace(asked, init=None, mask=None))
@@ -145,7 +152,10 @@ class Desk:
         """The latest jobs, newest first; those made before the job `before`. Raises Unknown."""
         if before is not None:
             self.job(before)
-        return [self.job(job.id) for job in self._store.latest(limit, before)]
+        return [
+            self.job(job.id) if job.id in self._live or job.id in self._unsaved else job
+            for job in self._store.latest(limit, before)
+        ]
 
     async def cancel(self, id: str) -> Job:
         """End a job: at once where it waits, within a step where it runs; one that has ended stays as it is.
@@ -156,6 +166,7 @@ class Desk:
         if not job.over:
             if id == self._running:
                 self._workshop.send(Cancel(id))
+                asyncio.get_running_loop().call_later(_GRACE, self._insist, id)
             self._end(replace(job, state="cancelled"))
         return self.job(id)
 
@@ -189,7 +200,13 @@ class Desk:
 
         Raises FieldError for a file that holds none, Full, and Loading before the worker has begun.
         """
-        answer = await self._workshop.ask(lambda number: Read(number, picture))
+        if self._reading >= _READING:
+            raise Full("many pictures are being read; ask again.", 2)
+        self._reading += 1
+        try:
+            answer = await self._workshop.ask(lambda number: Read(number, picture), 60.0)
+        finally:
+            self._reading -= 1
         if answer.problem is not None:
             raise FieldError("image", answer.problem.message)
         return answer.fields, answer.notes
@@ -211,6 +228,15 @@ class Desk:
             if not readers and self._readers.get(id) is readers:
                 del self._readers[id]
 
+    def _taken(self, client: str, key: str | None) -> Job | None:
+        """The job that the key gave already. Raises what `submit` raises where one more would not be taken."""
+        self._check_open()
+        known = None if key is None else self._store.by_key(client, key)
+        if known is None:
+            self._check_places(client)
+            return None
+        return self.job(known.id)
+
     def _check_open(self) -> None:
         if self._closing:
             raise Closing("the server is about to end; ask again when it is back.")
@@ -229,14 +255,20 @@ class Desk:
         """The same with its model's name and a seed, after what needs a look at files or at the worker's tables."""
         asked = replace(asked, model=asked.card(self.cards).name)
         self._check_loras(asked)
-        if asked.scheduler is not None:
-            with contextlib.suppress(Loading):  # then the job itself is refused
-                answer = await self._workshop.ask(lambda number: Check(number, asked.scheduler, asked.compat))
-                if answer.problem is not None:
-                    raise FieldError("scheduler", answer.problem.message)
+        await self._check_scheduler(asked.scheduler, asked.compat)
         if asked.seed in (None, -1):
             asked = replace(asked, seed=secrets.randbelow(2**32))
         return asked
+
+    async def _check_scheduler(self, name: str | None, compat: str | None) -> None:
+        if name is None or (name, compat) in self._named:
+            return
+        with contextlib.suppress(Loading):  # then the job itself is refused
+            answer = await self._workshop.ask(lambda number: Check(number, name, compat), 5.0)
+            if answer.problem is not None:
+                raise FieldError("scheduler", answer.problem.message)
+            if len(self._named) < 10_000:
+                self._named.add((name, compat))
 
     def _check_loras(self, asked: Asked) -> None:
         folder = self.settings.loras
@@ -316,6 +348,11 @@ class Desk:
                 f"the worker ended in the middle of this job {_ATTEMPTS} times; ask for less, or see the log."
             )
             self._end(replace(job, state="failed", problem=Problem("crashed", text)))
+
+    def _insist(self, id: str) -> None:
+        """A worker that does not leave a cancelled job is ended, and another begun."""
+        if self._running == id:
+            self._workshop.kill()
 
     def _refuse_unknown(self, names: set[str]) -> None:
         """Jobs of an earlier start, of models that are not served at this one."""
