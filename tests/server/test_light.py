@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 FRONT = """
-import sys, tempfile
+import asyncio, sys, tempfile
 from pathlib import Path
 from unnoise.server import Asked, Card, Desk, FieldError, Job, Limits, Settings
 from unnoise.server.store import Store
@@ -14,8 +14,9 @@ with tempfile.TemporaryDirectory() as folder:
     store.add(Job("a" * 20, asked), "", None)
     store.close()
     desk = Desk(Settings(folder=Path(folder), loras=Path(folder)))
+    desk._workshop.cards = (card,)
     try:
-        desk._check_loras(asked)
+        asyncio.run(desk._entrance.sound(asked))
     except FieldError as error:
         print(error)
 print([name for name in ("torch", "numpy", "starlette") if name in sys.modules])
