@@ -20,12 +20,12 @@ export function stepAt(share, total) {
   return Math.round(1 + Math.max(0, Math.min(1, inner)) * (total - 1));
 }
 
-/** sigma and alpha, scaled to a unit sum of squares, which is what they have in a variance-preserving process. */
+/** sigma and alpha scaled to a unit sum of squares, so that every kind of noise schedule fits one chart. */
 function levels(steps) {
   const scale = steps.map(({ sigma, alpha }) => Math.hypot(sigma, alpha) || 1);
   return [
-    { name: "σ", className: "noise", area: true, values: steps.map(({ sigma }, place) => sigma / scale[place]) },
-    { name: "α", className: "signal", values: steps.map(({ alpha }, place) => alpha / scale[place]) },
+    { name: "noise", className: "noise", area: true, values: steps.map(({ sigma }, place) => sigma / scale[place]) },
+    { name: "picture", className: "signal", values: steps.map(({ alpha }, place) => alpha / scale[place]) },
   ];
 }
 
