@@ -1,0 +1,189 @@
+"""What a request asks for: JSON fields -> values, each refusal naming its field. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unnoise.errors import InputError
+from unnoise.server.card import Card
+from unnoise.server.fields import READERS
+from unnoise.server.limits import Limits
+from unnoise.server.refusals import FieldError
+from unnoise.text.prompts import Prompt
+
+PICTURES = ("init", "mask")
+_TUPLES = ("outpaint", "guidance_interval", "show")
+_INPAINT_ONLY = ("feather", "padding", "masked_area")
+_INIT_ONLY = ("mask", "outpaint", "strength", "noise_level", "image_guidance")
+_HIRES_ONLY = ("hires_steps", "hires_strength", "hires_in")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for pictures. None leaves a choice to the model.
+
+    model: the name of its card. seed: of the first picture; picture i has seed + i. init, mask: PNG, JPEG or WebP
+    files. outpaint: pixels left, top, right, bottom. guidance_interval: lowest and highest sigma / alpha. show_every:
+    steps from one preview to the next, 0 for none. show: what previews show, of "x0", "sample" and "noise". The others
+    as the options of `unnoise generate` with these names.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    model: str | None = None
+    prompt_style: str = "a1111"
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    compat: str | None = None
+    seed: int | None = None
+    count: int = 1
+    width: int | None = None
+    height: int | None = None
+    clip_skip: int | None = None
+    noise: str | None = None
+    init: bytes | None = None
+    mask: bytes | None = None
+    strength: float | None = None
+    noise_level: float | None = None
+    feather: float | None = None
+    padding: int | None = None
+    masked_area: bool = False
+    outpaint: tuple[int, int, int, int] | None = None
+    image_guidance: float | None = None
+    guidance_rescale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
+    hires_scale: float | None = None
+    hires_steps: int | None = None
+    hires_strength: float | None = None
+    hires_in: str | None = None
+    show_every: int = 1
+    show: tuple[str, ...] = ("x0",)
+
+    @classmethod
+    def read(cls, given: Mapping[str, object], limits: Limits, cards: Sequence[Card]) -> Asked:
+        """The request that these fields of a JSON object make; null is as if a field were left out.
+
+        cards: of the models that are served, the first the default; where they are not known yet, what depends on the
+        model is left to it. Pictures are base64, or data: addresses. Raises FieldError.
+        """
+        for name in given:
+            if name not in READERS:
+                raise FieldError(str(name)[:80], _unknown(str(name)))
+        asked = cls(
+            **{name: READERS[name](name, value, limits) for name, value in given.items() if value is not None}
+        )
+        asked._check_together()
+        asked._check_prompts()
+        if cards:
+            asked._check_model(asked.card(cards), limits)
+        return asked
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], **pictures: bytes | None) -> Asked:
+        """The inverse of `to_dict`; fields of a later version are passed over."""
+        known = {item.name for item in fields(cls)}
+        values: dict[str, Any] = {name: value for name, value in table.items() if name in known} | pictures
+        tuples = {name: tuple(values[name]) for name in _TUPLES if values.get(name) is not None}
+        return cls(**(values | tuples))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without the pictures."""
+        return {name: value for name, value in asdict(self).items() if name not in PICTURES}
+
+    def card(self, cards: Sequence[Card]) -> Card:
+        """The model's. Raises FieldError where it is not served."""
+        found = next((card for card in cards if self.model in (None, card.name)), None)
+        if found is None:
+            names = ", ".join(card.name for card in cards)
+            raise FieldError("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")
+        return found
+
+    def _check_together(self) -> None:
+        given = {item.name for item in fields(self) if getattr(self, item.name) not in (None, False)}
+        for names, needed in (
+            (_HIRES_ONLY, ("hires_scale",)),
+            (_INPAINT_ONLY, ("mask", "outpaint")),
+            (_INIT_ONLY, ("init",)),
+        ):
+            for name in names:
+                if name in given and not given & set(needed):
+                    raise FieldError(
+                        name, f"{name} is given without {' or '.join(needed)}; give both, or neither."
+                    )
+        for one, other in (("strength", "noise_level"), ("hires_scale", "init")):
+            if {one, other} <= given:
+                raise FieldError(one, f"{one} and {other} are given; give one of the two.")
+
+    def _check_prompts(self) -> None:
+        for name in ("negative", "prompt"):
+            try:
+                Prompt.read(getattr(self, name), self.prompt_style, negative=name == "negative")
+            except InputError as error:
+                raise FieldError(name, str(error)) from error
+
+    def _check_model(self, card: Card, limits: Limits) -> None:
+        self._check_text(card)
+        self._check_kind(card)
+        for name in ("width", "height"):
+            self._check_side(name, card, limits)
+        pixels = (self.width or card.width) * (self.height or card.height)
+        work = pixels * (self.steps or card.steps)
+        if self.hires_scale is not None:
+            work += int(pixels * self.hires_scale**2) * (self.hires_steps or self.steps or card.steps)
+        if work * self.count > limits.work:
+            raise FieldError(
+                "steps",
+                f"this is {work * self.count:,} pixels x steps x count, and {limits.work:,} are taken; ask for fewer "
+                "steps, fewer pictures or smaller ones.",
+            )
+
+    def _check_text(self, card: Card) -> None:
+        if card.heeds_prompt:
+            return
+        for name in ("prompt", "negative", "guidance", "clip_skip"):
+            if getattr(self, name) not in ("", None) and (name, self.guidance) != ("guidance", 1.0):
+                raise FieldError(name, f"model '{card.name}' heeds no prompt; leave {name} out.")
+
+    def _check_kind(self, card: Card) -> None:
+        if card.kind != "text" and self.init is None:
+            what = {"inpaint": "init and mask", "edit": "init"}[card.kind]
+            raise FieldError("init", f"model '{card.name}' works on a picture; give {what}.")
+        if card.kind == "inpaint" and self.mask is None and self.outpaint is None:
+            raise FieldError("mask", f"model '{card.name}' paints within a mask; give mask, or outpaint.")
+        for name in (
+            ("image_guidance",) if card.kind != "edit" else ("mask", "outpaint", "strength", "noise_level")
+        ):
+            if getattr(self, name) is not None:
+                wanted = (
+                    "is not one that edits by instruction" if card.kind != "edit" else "edits a whole picture"
+                )
+                raise FieldError(name, f"model '{card.name}' {wanted}; leave {name} out.")
+
+    def _check_side(self, name: str, card: Card, limits: Limits) -> None:
+        value: int | None = getattr(self, name)
+        low = limits.lowest_side(card)
+        if value is not None and (value < low or value % card.unit):
+            below = max(value // card.unit * card.unit, low)
+            raise FieldError(
+                name,
+                f"{name} is {value}; give a multiple of {card.unit} from {low} to {limits.side_high}, for example "
+                f"{below}.",
+            )
+        side = getattr(card, name) if value is None else value
+        if self.hires_scale is not None and side * self.hires_scale > limits.side_high:
+            raise FieldError(
+                "hires_scale",
+                f"hires_scale is {self.hires_scale:g}, and a {name} of {side} becomes more than {limits.side_high}; "
+                f"give at most {limits.side_high / side:g}.",
+            )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name[:80], READERS, n=1)
+    return f"there is no field {name[:80]!r}; " + (
+        f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(READERS)}."
+    )
