@@ -1,38 +1,48 @@
 /** The chart of the noise level along the steps, with the place that is looked at. */
 
 const SPACE = "http://www.w3.org/2000/svg";
-const BOX = { left: 26, right: 386, top: 10, bottom: 108 };
+const EDGE = { left: 26, right: 10, top: 8, bottom: 22 }; // room for the numbers and the dots
+const HEIGHT = 130;
+
+/** How much of the sample is noise and how much picture: sigma and alpha, scaled to a unit sum of squares. */
+export function shares({ sigma, alpha }) {
+  const whole = Math.hypot(sigma, alpha) || 1;
+  return { noise: sigma / whole, picture: alpha / whole };
+}
 
 /** steps: those seen, in order; total: all of the run; at: the index that is looked at; kind: "sigma" or "log_snr". */
 export function drawChart(svg, steps, total, at, kind) {
+  const width = svg.clientWidth || 400;
+  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   const lines = kind === "sigma" ? levels(steps) : [signalToNoise(steps)];
   const [low, high] = kind === "sigma" ? [0, 1] : bounds(lines[0].values);
-  const x = (index) => BOX.left + ((index - 1) / Math.max(1, total - 1)) * (BOX.right - BOX.left);
-  const y = (value) => BOX.bottom - ((value - low) / (high - low)) * (BOX.bottom - BOX.top);
+  const span = width - EDGE.left - EDGE.right;
+  const tall = HEIGHT - EDGE.top - EDGE.bottom;
+  const x = (index) => EDGE.left + ((index - 1) / Math.max(1, total - 1)) * span;
+  const y = (value) => EDGE.top + ((high - value) / (high - low)) * tall;
   const parts = [...frame(x, y, [low, high], total), ...lines.flatMap((line) => curve(line, steps, x, y))];
-  svg.replaceChildren(...parts, ...place(lines, steps, at, x, y));
+  svg.replaceChildren(...parts, ...place(lines, steps, at, x, y, [low, high]));
   svg.setAttribute("aria-label", described(steps, total, at));
 }
 
-/** The step below a pointer, as a share of the chart's width from 0 to 1. */
-export function stepAt(share, total) {
-  const inner = (share * 400 - BOX.left) / (BOX.right - BOX.left);
-  return Math.round(1 + Math.max(0, Math.min(1, inner)) * (total - 1));
+/** The step below a pointer that is so many pixels into a chart of this width. */
+export function stepAt(offset, width, total) {
+  const share = (offset - EDGE.left) / (width - EDGE.left - EDGE.right);
+  return Math.round(1 + Math.max(0, Math.min(1, share)) * (total - 1));
 }
 
-/** sigma and alpha scaled to a unit sum of squares, so that every kind of noise schedule fits one chart. */
 function levels(steps) {
-  const scale = steps.map(({ sigma, alpha }) => Math.hypot(sigma, alpha) || 1);
+  const values = steps.map(shares);
   return [
-    { name: "noise", className: "noise", area: true, values: steps.map(({ sigma }, place) => sigma / scale[place]) },
-    { name: "picture", className: "signal", values: steps.map(({ alpha }, place) => alpha / scale[place]) },
+    { className: "noise", area: true, values: values.map(({ noise }) => noise) },
+    { className: "signal", values: values.map(({ picture }) => picture) },
   ];
 }
 
 /** Kept within what e^±12 says: the first level may hold no signal and the last no noise at all. */
 function signalToNoise(steps) {
   const values = steps.map(({ log_snr }) => Math.max(-12, Math.min(12, log_snr ?? 12)));
-  return { name: "log SNR", className: "ink", values };
+  return { className: "ink", values };
 }
 
 function bounds(values) {
@@ -43,31 +53,29 @@ function frame(x, y, [low, high], total) {
   const ticks = low < 0 ? [low, 0, high] : [low, high];
   return [
     ...ticks.flatMap((value) => [
-      shape("line", { class: "rule", x1: BOX.left, x2: BOX.right, y1: y(value), y2: y(value) }),
-      text(String(value).replace("-", "−"), { x: BOX.left - 6, y: y(value) + 4, "text-anchor": "end" }),
+      shape("line", { class: "rule", x1: x(1), x2: x(total), y1: y(value), y2: y(value) }),
+      text(String(value).replace("-", "−"), { x: x(1) - 6, y: y(value) + 4, "text-anchor": "end" }),
     ]),
-    text("step 1", { x: x(1), y: 126 }),
-    text(total > 1 ? String(total) : "", { x: x(total), y: 126, "text-anchor": "end" }),
+    text("step 1", { x: x(1), y: HEIGHT - 4 }),
+    text(total > 1 ? String(total) : "", { x: x(total), y: HEIGHT - 4, "text-anchor": "end" }),
   ];
 }
 
-function curve({ name, className, area, values }, steps, x, y) {
+function curve({ className, area, values }, steps, x, y) {
   const points = steps.map(({ index }, place) => `${x(index)},${y(values[place])}`);
   const [first, last] = [x(steps[0].index), x(steps.at(-1).index)];
   const under = `M${first},${y(0)}L${points.join("L")}L${last},${y(0)}Z`;
-  const [atX, atY] = [x(steps[0].index) + 6, y(values[0])];
   return [
     ...(area ? [shape("path", { class: `under ${className}`, d: under })] : []),
     shape("polyline", { class: `curve ${className}`, points: points.join(" ") }),
-    text(name, { class: `name ${className}`, x: atX, y: atY + (atY < 60 ? 14 : -6) }),
   ];
 }
 
-function place(lines, steps, at, x, y) {
+function place(lines, steps, at, x, y, [low, high]) {
   const here = steps.findIndex(({ index }) => index === at);
   if (here < 0) return [];
   return [
-    shape("line", { class: "here", x1: x(at), x2: x(at), y1: BOX.top, y2: BOX.bottom }),
+    shape("line", { class: "here", x1: x(at), x2: x(at), y1: y(high), y2: y(low) }),
     ...lines.map(({ className, values }) =>
       shape("circle", { class: `dot ${className}`, cx: x(at), cy: y(values[here]), r: 4.5 }),
     ),

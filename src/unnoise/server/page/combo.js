@@ -38,6 +38,7 @@ export class Combo {
     this.#input.setAttribute("aria-expanded", String(!this.#list.hidden));
     this.#input.removeAttribute("aria-activedescendant");
     this.#list.scrollTop = 0;
+    this.#list.scrollIntoView({ block: "nearest" });
   }
 
   #rows() {

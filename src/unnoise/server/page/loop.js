@@ -1,7 +1,7 @@
 /** The loop as one equation: the sample = alpha x the predicted picture + sigma x the noise residual, at one step. */
 
-import { drawChart } from "./chart.js";
-import { $ } from "./elements.js";
+import { drawChart, shares } from "./chart.js";
+import { $, make } from "./elements.js";
 import { shownAt } from "./kept.js";
 
 const panels = [...document.querySelectorAll(".panel")];
@@ -13,22 +13,30 @@ export function drawLoop(steps, index, small) {
   const here = steps.findLast((step) => step.index <= index) ?? steps[0];
   drawEquation(here, shownAt(steps, index), small);
   drawChart($("chart"), steps, here.steps, here.index, chartKind());
-  $("level").textContent =
-    chartKind() === "sigma" ? `σ = ${short(here.sigma)}` : `log SNR = ${short(here.log_snr ?? Infinity)}`;
+  $("level").replaceChildren(...legend(here));
   Object.assign($("step"), { max: here.steps, value: here.index });
   $("step").setAttribute("aria-valuetext", `step ${here.index} of ${here.steps}, noise level ${short(here.sigma)}`);
 }
 
-/** The factors are those of the step whose pictures are shown, so that the equation holds. */
+function legend({ sigma, alpha, log_snr }) {
+  if (chartKind() === "log_snr") return [`log SNR = ${short(log_snr ?? Infinity)}`];
+  const [noise, picture] = [`σ = ${short(sigma)}`, `α = ${short(alpha)}`];
+  return [make("span", { className: "noise" }, noise), " ", make("span", { className: "signal" }, picture)];
+}
+
+/**
+ * The factors belong to the step whose pictures are shown. The sample is shown divided by the root of α² + σ², which
+ * gives it a picture's spread at every level, so the factors of the pictures beside it are the shares.
+ */
 function drawEquation(here, shown, small) {
-  $("alpha").textContent = short((shown ?? here).alpha);
-  $("sigma").textContent = short((shown ?? here).sigma);
+  const { noise, picture } = shares(shown ?? here);
+  [$("alpha").textContent, $("sigma").textContent] = [short(picture), short(noise)];
   for (const panel of panels) {
-    const picture = shown?.previews[panel.dataset.of];
+    const address = shown?.previews[panel.dataset.of];
     const image = panel.querySelector("img");
-    panel.classList.toggle("blank", !picture);
+    panel.classList.toggle("blank", !address);
     image.classList.toggle("pixels", small);
-    if (picture) image.src = picture;
+    if (address) image.src = address;
   }
 }
 

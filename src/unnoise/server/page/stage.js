@@ -28,6 +28,7 @@ export class Stage {
     $("step").addEventListener("input", () => this.#look(Number($("step").value)));
     $("now").addEventListener("click", () => this.#look(null));
     $("play").addEventListener("click", () => this.#walk());
+    addEventListener("resize", () => this.draw());
     for (const name of ["pointerdown", "pointermove"]) $("chart").addEventListener(name, (event) => this.#point(event));
   }
 
@@ -82,7 +83,7 @@ export class Stage {
 
   #point({ type, buttons, offsetX, currentTarget }) {
     if (type === "pointermove" && !buttons) return;
-    this.#look(stepAt(offsetX / currentTarget.clientWidth, Number($("step").max)));
+    this.#look(stepAt(offsetX, currentTarget.clientWidth, Number($("step").max)));
   }
 
   /** From the first step, or on from the one that is looked at, to the end. */
