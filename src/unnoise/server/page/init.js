@@ -33,8 +33,8 @@ class Init extends EventTarget {
   #changed() {
     $("init").hidden = !this.picture;
     $("choose").hidden = Boolean(this.picture);
-    $("mask-picture").hidden = !this.mask;
-    if (this.mask) $("mask-picture").src = this.mask;
+    $("mask-shown").hidden = !this.mask;
+    if (this.mask) $("mask-shown").style.maskImage = `url("${this.mask}")`;
     if (this.picture) {
       $("init-picture").src = this.picture.data;
       $("init-picture").classList.toggle("pixels", this.picture.width <= 128);

@@ -5,8 +5,12 @@ const PARTS = /[\s,.;:()[\]|<>]/;
 
 // How a weight is written behind the bracket that opened before the words, by prompt style.
 const WRITTEN = {
-  a1111: { after: /^:(-?\d+(?:\.\d+)?)\)/, write: (weight) => `:${weight})` },
-  compel: { after: /^\)(\d+(?:\.\d+)?)/, write: (weight) => `)${weight}` },
+  a1111: {
+    group: /\(([^()]*):-?\d+(?:\.\d+)?\)/g,
+    after: /^:(-?\d+(?:\.\d+)?)\)/,
+    write: (weight) => `:${weight})`,
+  },
+  compel: { group: /\(([^()]*)\)\d+(?:\.\d+)?/g, after: /^\)(\d+(?:\.\d+)?)/, write: (weight) => `)${weight}` },
 };
 WRITTEN.comfyui = WRITTEN.a1111;
 
@@ -30,24 +34,18 @@ const round = (weight) => Math.max(0, Math.round(weight * 100) / 100);
 
 /** Which words are meant: without spaces at their ends; of a bracket with a weight what it holds. */
 function words(text, start, end, written) {
-  if (start === end) [start, end] = atCursor(text, start, written);
   while (start < end && /\s/.test(text[start])) start += 1;
   while (end > start && /\s/.test(text[end - 1])) end -= 1;
-  const whole = /^\(([^()]*)/.exec(text.slice(start, end));
-  if (whole && written.after.test(text.slice(start + whole[0].length))) {
-    return [start + 1, start + whole[0].length];
+  for (const { index, 0: whole, 1: inner } of text.matchAll(written.group)) {
+    const last = index + whole.length;
+    const meant = start === end ? index <= start && start <= last : index === start && last === end;
+    if (meant) return [index + 1, index + 1 + inner.length];
   }
-  return [start, end];
+  return start === end ? atCursor(text, start) : [start, end];
 }
 
-/** The weighed bracket around the cursor, or else the word at it. */
-function atCursor(text, place, written) {
-  const open = text.lastIndexOf("(", place - 1);
-  const close = open < 0 ? null : /^[^()]*/.exec(text.slice(open + 1))[0];
-  if (close !== null && open + 1 + close.length >= place) {
-    const colon = written === WRITTEN.compel ? close.length : close.lastIndexOf(":");
-    if (colon >= 0 && written.after.test(text.slice(open + 1 + colon))) return [open + 1, open + 1 + colon];
-  }
+/** The word around a place between two letters. */
+function atCursor(text, place) {
   let [start, end] = [place, place];
   while (start > 0 && !PARTS.test(text[start - 1])) start -= 1;
   while (end < text.length && !PARTS.test(text[end])) end += 1;

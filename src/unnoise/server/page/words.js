@@ -18,7 +18,7 @@ export function explainWords() {
   document.addEventListener("click", explainTapped);
   document.addEventListener("keydown", ({ key }) => {
     byKeyboard = true;
-    if (key === "Escape") hide();
+    if (key !== "Tab") hide(); // who types knows what it is
   });
   document.addEventListener("pointerdown", () => {
     byKeyboard = false;
@@ -57,12 +57,12 @@ function show(word) {
   place(tip, word.getBoundingClientRect());
 }
 
+/** Above the word, so that the field under a label stays in sight; below it where there is no room. */
 function place(tip, at) {
   const { width, height } = tip.getBoundingClientRect();
-  const below = at.bottom + 8;
   const room = document.documentElement.clientWidth - width - 12;
   tip.style.left = `${Math.max(12, Math.min(at.left, room))}px`;
-  tip.style.top = `${below + height > innerHeight ? at.top - height - 8 : below}px`;
+  tip.style.top = `${at.top - height - 8 > 8 ? at.top - height - 8 : at.bottom + 8}px`;
 }
 
 function hide() {
