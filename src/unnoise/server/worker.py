@@ -81,7 +81,7 @@ class Worker:
             case Read() if self._held is None or self._held.pipe is None:
                 self._jobs.put(message)
             case Read() | Check():
-                self._reading.submit(self._answer, message)
+                self._answers.submit(self._answer, message)
 
     def _answer(self, question: Read | Check, load: bool = False) -> None:
         """load: whether a model may be loaded for that: not beside a job, which may be about to load its own."""
