@@ -15,7 +15,7 @@ export async function listSchedulers() {
   $("compat").append(...told.compat.map((name) => make("option", {}, name)));
 }
 
-function option({ name, family, about, calls, stochastic, spellings }) {
+function option({ name, family = "", about = "", calls = 1, stochastic = false, spellings = [] }) {
   const facts = [about, calls > 1 && many(calls, "call"), stochastic && "draws noise"].filter(Boolean);
   return { value: name, group: family, about: facts.join(" · "), words: words(name, family, about, ...spellings) };
 }
