@@ -44,7 +44,9 @@ def application(desk: Desk, rules: Rules) -> ASGIApp:
         Exception: _fault,
     }
     routes = [*Api(desk).routes(), *openai.routes(desk), *a1111.routes(desk), *page()]
-    return Guard(Starlette(routes=routes, exception_handlers=faults), rules)
+    made = Starlette(routes=routes, exception_handlers=faults)
+    made.router.redirect_slashes = False  # an address is there or not
+    return Guard(made, rules)
 
 
 class Api:
