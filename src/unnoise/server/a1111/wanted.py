@@ -74,8 +74,7 @@ def wanted(
     settings = Settings.read(told.get("override_settings", {}), cards)
     sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= settings.asked | {"model": settings.model or model, "show_every": 1}
-    ours |= {"noise": settings.noise}
+    ours |= {**settings.asked, "model": settings.model or model, "noise": settings.noise, "show_every": 1}
     if sampler:
         ours["scheduler"], ours["compat"] = chosen(sampler, _word(told, "scheduler"))
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
