@@ -1,4 +1,5 @@
 import gc
+import math
 import threading
 import weakref
 from fractions import Fraction
@@ -150,6 +151,17 @@ def test_the_steps_can_be_seen_one_by_one(pipe):
 def test_a_batch_previews_as_one_sheet(pipe):
     step = next(pipe.denoise("a seven", count=4))
     assert step.preview().size == (18, 18)
+
+
+def test_previews_show_the_clean_picture_the_sample_and_the_residual(pipe):
+    first, *_, last = list(pipe.denoise("a seven", steps=4, seed=7))
+    spread = math.hypot(first.level.alpha, first.level.sigma)
+    assert first.preview() == first.preview("x0") == images.to_pil(first.x0)[0]
+    assert first.preview("sample") == images.to_pil(first.x / spread)[0]
+    assert first.preview("noise") == images.to_pil(first.noise)[0]
+    assert last.preview("sample") == images.to_pil(last.x)[0]  # without noise the sample is the picture
+    with pytest.raises(InputError, match="'x0', 'sample', 'noise'"):
+        first.preview("residual")
 
 
 @pytest.mark.parametrize("made", [1, 4], ids=["left unfinished", "finished"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from unnoise import images
 from unnoise.checkpoints.model import Model
-from unnoise.errors import NonFiniteError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.images import Array
 from unnoise.networks import heap
 from unnoise.networks.hardware import large_on_cpu
@@ -37,6 +38,9 @@ from unnoise.schedulers import Step as SchedulerStep
 from unnoise.schedulers.plan import Walk, next_step
 
 
+PREVIEWS = ("x0", "sample", "noise")
+
+
 class Step(SchedulerStep):
     """A step that can be looked at; see `schedulers.Step`."""
 
@@ -46,13 +50,26 @@ class Step(SchedulerStep):
         super().__init__(made.index, made.start, made.estimate, made.level, made.x)
         self._look = look
 
-    def preview(self) -> Image.Image:
-        """The picture as the network predicts it now (x0), not the noisy sample; a batch as one sheet.
+    def preview(self, of: str = "x0") -> Image.Image:
+        """A look at the step; a batch as one sheet.
 
-        Of latents a linear look at their colours, in the picture's size but not its detail.
+        of: "x0", the picture as the network predicts it now; "sample", where the noisy sample x stands after the step,
+        shown as x / sqrt(alpha^2 + sigma^2), whose spread is that of a picture at every level; "noise", the noise
+        residual. Of latents a linear look at their colours, in the picture's size but not its detail. Raises InputError
+        for another word.
         """
+        if of not in PREVIEWS:
+            raise InputError(f"of is {of!r}; give one of {', '.join(map(repr, PREVIEWS))}.")
         with torch.inference_mode():
-            return images.grid(self._look(self.x0))
+            return images.grid(self._look(self._seen(of)))
+
+    def _seen(self, of: str) -> Tensor:
+        if of == "x0":
+            return self.x0
+        if of == "noise":
+            return self.noise
+        alpha, sigma = self.level.alpha, self.level.sigma
+        return self.x / math.hypot(float(alpha), float(sigma))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,12 +19,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from unnoise.errors import InputError
-from unnoise.server import events
+from unnoise.server import a1111, bodies, events, openai
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
 from unnoise.server.guard import Guard, Rules
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
+from unnoise.server.waiting import client_of
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_JOBS, _KEY_LENGTH = 200, 200
@@ -42,7 +42,8 @@ def application(desk: Desk, rules: Rules) -> ASGIApp:
         Unknown: _unknown,
         Exception: _fault,
     }
-    return Guard(Starlette(routes=[*Api(desk).routes(), *page()], exception_handlers=faults), rules)
+    routes = [*Api(desk).routes(), *openai.routes(desk), *a1111.routes(desk), *page()]
+    return Guard(Starlette(routes=routes, exception_handlers=faults), rules)
 
 
 class Api:
@@ -69,13 +70,13 @@ class Api:
 
     async def submit(self, request: Request) -> Response:
         """A new job, or the one that its Idempotency-Key gave before."""
-        fields, limits = await _fields(request), self._desk.settings.limits
+        fields, limits = await bodies.fields(request), self._desk.settings.limits
         length = len(await request.body())
         if length > limits.body and not set(PICTURES) & set(fields):
             words = f"the body is longer than {limits.body:,} bytes, the most that is taken without pictures."
             return refusal(413, "too_large", words)
         asked = Asked.read(fields, limits, self._desk.cards)
-        job = await self._desk.submit(asked, client(request), _key(request))
+        job = await self._desk.submit(asked, client_of(request), _key(request))
         return answer(of_job(job), 202, {"Location": f"/api/jobs/{job.id}"})
 
     async def jobs(self, request: Request) -> Response:
@@ -114,7 +115,7 @@ class Api:
 
     async def read(self, request: Request) -> Response:
         """What a picture says of how it was made, as fields of a request."""
-        fields = await _fields(request)
+        fields = await bodies.fields(request)
         given = fields.get("image")
         if not isinstance(given, str):
             raise FieldError("image", 'image is missing; give {"image": a picture in base64}.')
@@ -161,27 +162,6 @@ def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]
         return Response(content, headers={"Cache-Control": "no-cache"}, media_type=kind)
 
     return send
-
-
-def client(request: Request) -> str:
-    """Whose part of the queue it is: the address that the connection, or the proxy on this machine, tells."""
-    return request.client.host if request.client else ""
-
-
-async def _fields(request: Request) -> Mapping[str, object]:
-    """The JSON object that is the body. Raises InputError."""
-    try:
-        fields = json.loads(await request.body(), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:120]
-        raise InputError(f"the body is not JSON ({reason}); send an object.") from error
-    if not isinstance(fields, dict):
-        raise InputError("the body is JSON, but no object; send an object with fields.")
-    return fields
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def _key(request: Request) -> str | None:
