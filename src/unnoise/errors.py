@@ -28,3 +28,14 @@ class DataError(FileError):
 
 class NonFiniteError(UnnoiseError):
     """A computation left the finite numbers; the message names the stage and the step."""
+
+
+_FULL = ("out of memory", "DefaultCPUAllocator")
+"""What torch says without memory: of cards it has a class for that, of the processor nothing but its words."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this error says that memory did not suffice."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
+    )

@@ -11,12 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from unnoise.cli.parser import Refused, parse
-from unnoise.errors import InputError, UnnoiseError
+from unnoise.errors import InputError, UnnoiseError, out_of_memory
 
 __all__ = ["main"]
-
-_FULL = ("out of memory", "DefaultCPUAllocator")
-"""What torch says without memory: of cards it has a class for that, of the processor nothing but its words."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,8 +46,8 @@ def _told(error: Exception) -> tuple[str, int] | None:
         case OSError():
             where = "" if error.filename is None else f"'{error.filename}': "
             return f"{where}{error.strerror or error}; choose another file or folder.", 1
-    full = isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
-    return ("out of memory; ask for fewer or smaller pictures at once.", 1) if full else None
+    full = "out of memory; ask for fewer or smaller pictures at once."
+    return (full, 1) if out_of_memory(error) else None
 
 
 def _make_writable() -> None:

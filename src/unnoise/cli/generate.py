@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
     from unnoise.text import LoraTag
 
-_LITTLE = 10_000_000  # numbers in the network times pictures
-
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
@@ -173,11 +171,11 @@ def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:
 
 
 def _threads(pipe: TextToImage, asked: Request) -> int:
-    """One where the work of a step is so small that threads wait for each other longer than they compute."""
     import torch
 
-    numbers = sum(tensor.numel() for tensor in pipe.model.network.parameters())
-    return 1 if numbers * asked.options["count"] < _LITTLE else torch.get_num_threads()
+    from unnoise.networks.hardware import worth_threads
+
+    return torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
 
 
 def _show_small(result: Result) -> None:

@@ -12,6 +12,17 @@ SMALL = 20_000_000
 """Networks with fewer numbers than this stay in float32 on the CPU: moving and rounding them gains nothing."""
 
 
+_LITTLE = 10_000_000  # numbers in the network times pictures
+
+
+def worth_threads(network: torch.nn.Module, pictures: int) -> bool:
+    """Whether threads gain anything.
+
+    Not where the work of a step is so small that they wait for each other longer than they compute.
+    """
+    return sum(tensor.numel() for tensor in network.parameters()) * pictures >= _LITTLE
+
+
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, else float32.
 

@@ -37,7 +37,6 @@ from unnoise.schedulers import Plan
 from unnoise.schedulers import Step as SchedulerStep
 from unnoise.schedulers.plan import Walk, next_step
 
-
 PREVIEWS = ("x0", "sample", "noise")
 
 

@@ -23,6 +23,7 @@ from unnoise.server import a1111, bodies, events, openai
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
+from unnoise.server.fields import PROGRAMS
 from unnoise.server.guard import Guard, Rules
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.waiting import client_of
@@ -128,14 +129,14 @@ class Api:
 
     async def models(self, _: Request) -> Response:
         """What is known of the models that are served; the first is the default."""
-        if not self._desk.cards:
-            raise Loading("the models are not read yet; ask again in a moment.")
-        cards = [asdict(card) for card in self._desk.cards]
+        cards = [asdict(card) for card in self._known().cards]
         return answer({"models": cards, "limits": asdict(self._desk.settings.limits)})
 
     async def schedulers(self, _: Request) -> Response:
-        """Schedulers by name."""
-        return answer(self._desk.schedulers)
+        """Schedulers by name, the grids that may follow one, and the programs whose values `compat` takes."""
+        desk = self._known()
+        names = [{"name": name} for name in desk.schedulers]
+        return answer({"schedulers": names, "grids": desk.grids, "compat": PROGRAMS})
 
     async def alive(self, _: Request) -> Response:
         """That this process answers."""
@@ -144,6 +145,11 @@ class Api:
     async def ready(self, _: Request) -> Response:
         """Whether a job would be taken now."""
         return answer({"ready": self._desk.ready}, 200 if self._desk.ready else 503)
+
+    def _known(self) -> Desk:
+        if not self._desk.cards:
+            raise Loading("the models are not known yet; ask again in a moment.")
+        return self._desk
 
 
 def page() -> list[Route]:

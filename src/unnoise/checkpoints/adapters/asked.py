@@ -54,6 +54,10 @@ class Lora:
         # another folder may have a LoRA's name; pathlib's own question raises for a name that is too long
         if os.path.isfile(path) or os.path.isfile(path / SETTINGS):
             return path
+        return self.within(folder)
+
+    def within(self, folder: str | Path | None) -> Path:
+        """The file of this name in the folder and nowhere else, for names that strangers give. Raises FileError."""
         known = [] if folder is None else _files(expanded(folder))
         found = _named(str(self.file), known)
         if found is not None:

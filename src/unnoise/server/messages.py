@@ -1,0 +1,97 @@
+"""What the front and the worker say to each other over their pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from unnoise.server.card import Card
+from unnoise.server.job import Job, Made, Problem, Seen
+
+
+@dataclass(frozen=True)
+class Run:
+    """To the worker: make this job's pictures."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """To the worker: leave this job, if it is the one that runs."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """To the worker: whether there is such a scheduler. number: of the question, which the answer repeats."""
+
+    number: int
+    scheduler: str | None
+    compat: str | None
+
+
+@dataclass(frozen=True)
+class Read:
+    """To the worker: what a picture says of itself."""
+
+    number: int
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Known:
+    """From the worker: the models that it can make pictures with, and the names of schedulers and of grids."""
+
+    cards: tuple[Card, ...]
+    schedulers: tuple[str, ...]
+    grids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """From the worker: the first model is in memory."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """From the worker, its last word: the models that it was started with cannot be served."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """From the worker: the job has so many steps, and its notes."""
+
+    id: str
+    steps: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Saw:
+    """From the worker: a step of the job was made."""
+
+    id: str
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From the worker: the job is done (`images`), failed (`problem`), or was left (neither)."""
+
+    id: str
+    images: tuple[Made, ...] = ()
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """From the worker: fields and notes for a `Read`, nothing for a `Check`, or what is wrong."""
+
+    number: int
+    fields: Mapping[str, object]
+    notes: tuple[str, ...] = ()
+    problem: Problem | None = None

@@ -1,0 +1,204 @@
+"""A job as a run of a pipeline: what was asked -> steps that are seen -> pictures with their recipes in files."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unnoise import images
+from unnoise.checkpoints.adapters.asked import of_tag
+from unnoise.errors import FileError, out_of_memory
+from unnoise.networks.hardware import worth_threads
+from unnoise.pipelines.combining import from_text
+from unnoise.pipelines.repeat_variant import begin
+from unnoise.server.asked import PICTURES, Asked
+from unnoise.server.held import Held, free
+from unnoise.server.job import Job, Made, Seen
+from unnoise.server.messages import Begun, Ended, Saw
+from unnoise.server.previews import Previews
+from unnoise.server.problems import problem_of
+from unnoise.server.refusals import FieldError
+from unnoise.server.settings import Settings
+from unnoise.text.prompts import Prompt
+
+if TYPE_CHECKING:
+    from unnoise.pipelines import Denoising, Result, Step, TextToImage, TwoPasses
+
+_ALL_THREADS = torch.get_num_threads()
+_PLAIN = (
+    "negative",
+    "steps",
+    "scheduler",
+    "compat",
+    "prompt_style",
+    "noise",
+    "clip_skip",
+    "seed",
+    "count",
+    "width",
+    "height",
+)
+_BEGUN = {
+    "strength": "strength",
+    "noise_level": "noise_level",
+    "outpaint": "outpaint",
+    "feather": "feather",
+    "padding": "padding",
+    "image_guidance": "picture_guidance",
+    "hires_scale": "scale",
+    "hires_steps": "second_steps",
+    "hires_strength": "strength",
+    "hires_in": "enlarge",
+}
+"""Field -> argument of the pipeline that begins from a picture, or has two passes."""
+
+
+_ONE_BY_ONE = "memory did not suffice for all at once; each picture was made alone and decoded in strips"
+
+
+class Left(Exception):  # noqa: N818 - no error: the job is no longer wanted
+    """The job was cancelled."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What jobs are made with. tell: takes messages for the front. left: whether this job is no longer wanted."""
+
+    settings: Settings
+    held: Held
+    tell: Callable[[object], None]
+    left: Callable[[str], bool]
+
+    def run(self, job: Job) -> Ended:
+        """Make the job's pictures. Whatever happens is told in what is returned, and leaves nothing behind."""
+        try:
+            return Ended(job.id, self._made(job))
+        except Left:
+            return Ended(job.id)
+        except Exception as error:
+            problem = problem_of(error, self.settings.folder, self.settings.loras)
+            if problem.code == "failed":  # without the message, which may hold a prompt
+                sys.stderr.write(
+                    "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__name__}\n"
+                )
+        free()  # only now, as the error held the run and its memory
+        return Ended(job.id, problem=problem)
+
+    def _made(self, job: Job) -> tuple[Made, ...]:
+        pipe = _with_loras(
+            self.held.pipeline(job.asked.model or self.held.cards[0].name), job.asked, self.settings
+        )
+        threads = self.settings.threads
+        worth = worth_threads(pipe.model.network, job.asked.count)
+        torch.set_num_threads(threads or (_ALL_THREADS if worth else 1))
+        try:
+            return self._pictures(job, pipe, [job.asked], None)
+        except Exception as error:
+            one_by_one = job.asked.count > 1 or pipe.model.autoencoder is not None
+            if not out_of_memory(error) or not one_by_one:
+                raise
+        free()
+        return self._pictures(job, pipe, list(_apart(job.asked)), True, (_ONE_BY_ONE,))
+
+    def _pictures(
+        self,
+        job: Job,
+        pipe: TextToImage,
+        parts: list[Asked],
+        tiled: bool | None,
+        notes: tuple[str, ...] = (),
+    ) -> tuple[Made, ...]:
+        """The pictures of these requests, one request after the other. tiled: as `Denoising.result`."""
+        begun, previews = time.monotonic(), None
+        results = []
+        for place, asked in enumerate(parts):
+            run = denoise(pipe, asked)
+            steps = len(run) * len(parts)
+            if previews is None:
+                previews = Previews(asked.show_every, asked.show, steps)
+                self.tell(Begun(job.id, steps, (*run.notes, *notes)))
+            for step in run:
+                index = place * len(run) + step.index + 1
+                self._look(job.id)
+                self.tell(Saw(job.id, _seen(step, index, steps, begun, previews)))
+            results.append(run.result(tiled))
+            self._look(job.id)
+        return tuple(self._save(job, results))
+
+    def _look(self, id: str) -> None:
+        if self.left(id):
+            raise Left
+
+    def _save(self, job: Job, results: list[Result]) -> Iterator[Made]:
+        pairs = [pair for result in results for pair in zip(result.images, result.recipes, strict=True)]
+        for place, (picture, recipe) in enumerate(pairs):
+            name = f"{job.id}-{place}.png"
+            images.write_png(self.settings.folder / "images" / name, picture, recipe.png_text())
+            yield Made(name, recipe.to_dict(), recipe.seed, picture.width, picture.height)
+
+
+def denoise(pipe: TextToImage, asked: Asked) -> Denoising | TwoPasses:
+    """The run that makes what is asked for. Raises InputError, FieldError for a picture that cannot be read."""
+    options: dict[str, Any] = {name: getattr(asked, name) for name in _PLAIN}
+    options["guidance"] = _guidance(pipe, asked)
+    more = {
+        argument: value for name, argument in _BEGUN.items() if (value := getattr(asked, name)) is not None
+    }
+    if asked.masked_area:
+        more["area"] = "masked"
+    opened = {
+        name: _opened(name, content) for name in PICTURES if (content := getattr(asked, name)) is not None
+    }
+    return begin(pipe, asked.prompt, options, more, second=asked.hires_scale is not None, **opened)
+
+
+def _guidance(pipe: TextToImage, asked: Asked) -> Any:  # noqa: ANN401 - a number, a rule, or None
+    rule = [] if asked.guidance_rescale is None else [f"rescale {asked.guidance_rescale}"]
+    if asked.guidance_interval is not None:
+        rule.append("interval {} {}".format(*asked.guidance_interval))
+    if not rule:
+        return asked.guidance
+    scale = pipe.model.defaults.guidance if asked.guidance is None else asked.guidance
+    return from_text(scale, ", ".join(rule))
+
+
+def _opened(name: str, content: bytes) -> Any:  # noqa: ANN401 - PIL's Image
+    try:
+        return images.open_picture(Path(name), content)
+    except FileError as error:
+        raise FieldError(name, str(error)) from error
+
+
+def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToImage:
+    """The pipeline with the LoRAs of the prompt's tags; the one given stays as it is."""
+    tags = Prompt.read(asked.prompt, asked.prompt_style).loras
+    if not tags or settings.loras is None:
+        return pipe
+    loras = [of_tag(tag) for tag in tags]
+    return pipe.with_loras([replace(lora, file=lora.within(settings.loras)) for lora in loras])
+
+
+def _apart(asked: Asked) -> Iterator[Asked]:
+    """Each picture as a request of its own: the same picture, in the memory of one."""
+    for place in range(asked.count):
+        yield replace(asked, count=1, seed=None if asked.seed is None else asked.seed + place)
+
+
+def _seen(step: Step, index: int, steps: int, begun: float, previews: Previews) -> Seen:
+    shown = previews.of(step, index)
+    return Seen(
+        index=index,
+        steps=steps,
+        sigma=float(step.level.sigma),
+        alpha=float(step.level.alpha),
+        log_snr=float(step.level.log_snr),
+        seconds=time.monotonic() - begun,
+        previews=shown,
+    )

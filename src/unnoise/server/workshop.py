@@ -1,0 +1,133 @@
+"""The workshop: a worker is always in it, another where one has died, and it answers questions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+
+from unnoise.errors import UnnoiseError
+from unnoise.server.card import Card
+from unnoise.server.keeper import Keeper
+from unnoise.server.messages import Answer, Known, Loaded, Refused
+from unnoise.server.refusals import Full, Loading
+from unnoise.server.settings import Settings
+
+_log = logging.getLogger("unnoise.server")
+
+_TRIES = 3  # workers that die before the first model is loaded
+_LONGEST = 60.0  # seconds between two workers, where one after the other dies at once
+_QUESTIONS = 16
+_PATIENCE = 60.0  # seconds for an answer
+
+
+class Workshop:
+    """The worker, whichever process it is now.
+
+    heard: takes its messages on jobs. lost: is told that it died in the middle of whatever it did, and how. cards,
+    schedulers, grids: what the first worker told. open: whether there is one that takes jobs.
+    """
+
+    def __init__(
+        self, settings: Settings, heard: Callable[[object], None], lost: Callable[[int | None], None]
+    ) -> None:
+        self._settings, self._heard, self._lost = settings, heard, lost
+        self.cards: tuple[Card, ...] = ()
+        self.schedulers: tuple[str, ...] = ()
+        self.grids: tuple[str, ...] = ()
+        self.open = False
+        self._keeper: Keeper | None = None
+        self._settled = asyncio.Event()
+        self._trouble: UnnoiseError | None = None
+        self._refused = ""
+        self._early = 0
+        self._closed = False
+        self._numbers = itertools.count()
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker's process."""
+        return None if self._keeper is None else self._keeper.pid
+
+    def start(self) -> None:
+        """Begin a worker."""
+        if not self._closed:
+            self._keeper = Keeper(self._settings, not self._settled.is_set(), self._hear, self._mourn)
+
+    async def stop(self) -> None:
+        """End it, and begin no other."""
+        self._closed, self.open = True, False
+        if self._keeper is not None:
+            self._keeper.kill()
+            await self._keeper.gone()
+
+    async def loaded(self) -> None:
+        """Wait for the first model. Raises the UnnoiseError that came instead."""
+        await self._settled.wait()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def send(self, message: object) -> None:
+        """Say something to the worker, where there is one."""
+        if self._keeper is not None:
+            self._keeper.send(message)
+
+    async def ask(self, question: Callable[[int], object]) -> Answer:
+        """What the worker answers. question: made with its number. Raises Full, and Loading where no answer comes."""
+        if len(self._asked) >= _QUESTIONS:
+            raise Full("too many pictures are being read; ask again.", 2)
+        if not self.open:
+            raise Loading("the models are being loaded; ask again.")
+        number = next(self._numbers)
+        self._asked[number] = asyncio.get_running_loop().create_future()
+        self.send(question(number))
+        try:
+            return await asyncio.wait_for(self._asked[number], _PATIENCE)
+        except (asyncio.TimeoutError, ConnectionError) as error:
+            raise Loading("the worker did not answer; ask again.") from error
+        finally:
+            del self._asked[number]
+
+    def _hear(self, message: object) -> None:
+        match message:
+            case Known(cards, schedulers, grids):
+                self.cards, self.schedulers, self.grids = cards, schedulers, grids
+                self.open = True
+                self._heard(message)
+            case Loaded():
+                self._settled.set()
+            case Refused(text):
+                self._refused = text
+            case Answer(number):
+                if (future := self._asked.get(number)) is not None and not future.done():
+                    future.set_result(message)
+            case _:
+                self._early = 0
+                self._heard(message)
+
+    def _mourn(self, status: int | None) -> None:
+        self.open = False
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(ConnectionError())
+        if self._closed:
+            return
+        self._early += 1
+        reason = self._refused or f"the worker ended ({_ending(status)})"
+        if not self._settled.is_set() and (self._refused or self._early >= _TRIES):
+            self._trouble = UnnoiseError(reason)
+            self._settled.set()
+            return
+        _log.error("%s", reason)
+        self._refused = ""
+        self._lost(status)
+        delay = 0.0 if self._early <= 1 else min(2.0**self._early, _LONGEST)
+        asyncio.get_running_loop().call_later(delay, self.start)
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"signal {-status}" + (", which the system sends when memory is short" if status == -9 else "")
+    return f"status {status}"
