@@ -83,7 +83,7 @@ def _check_scripts(scripts: object) -> None:
 
 
 def _off(script: object) -> bool:
-    """Whether a script is told to do nothing: by no arguments, a first one that is false, or tables all switched off."""
+    """Whether a script is told to do nothing: by no arguments, a first one that is false, or tables all off."""
     given = script.get("args", []) if isinstance(script, Mapping) else script
     if not isinstance(given, list) or not given:
         return given in ([], {}, None)

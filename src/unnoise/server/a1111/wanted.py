@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
@@ -45,7 +45,7 @@ class Wanted:
     """What is asked, and how it is to be answered.
 
     batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
-    asked for, "" for none. notes: what was not heeded, a sentence each.
+    asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
     """
 
     asked: Asked
@@ -53,6 +53,7 @@ class Wanted:
     send: bool
     task: str
     notes: tuple[str, ...]
+    theirs: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted(
@@ -98,6 +99,7 @@ def wanted(
         read.flag("send_images", told.get("send_images", True), limits),
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, sampler)),
+        theirs,
     )
 
 
