@@ -14,6 +14,7 @@ from PIL import Image
 
 import unnoise
 from served import Served
+from unnoise.schedulers import names
 from unnoise.server import events
 
 
@@ -255,8 +256,11 @@ def test_models_and_schedulers_are_told(served):
     told = served.ask("GET", "/api/models")[2]
     assert [(card["name"], card["width"]) for card in told["models"]] == [("digits", 8)]
     assert told["limits"]["steps"] == 1000
-    names = [row["name"] for row in served.ask("GET", "/api/schedulers")[2]["schedulers"]]
-    assert "DPM++ 2M Karras" in names or "DPM++ 2M" in names
+    told = served.ask("GET", "/api/schedulers")[2]
+    assert [row["name"] for row in told["schedulers"]] == [row.name for row in names.table()]
+    assert {row["calls"] for row in told["schedulers"]} >= {1, 2}
+    assert told["grids"] == list(names.grid_names())
+    assert told["compat"] == list(names.PROGRAMS)
 
 
 def test_the_page_is_served_from_a_fixed_list(served):

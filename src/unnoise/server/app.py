@@ -137,8 +137,8 @@ class Api:
     async def schedulers(self, _: Request) -> Response:
         """Schedulers by name, the grids that may follow one, and the programs whose values `compat` takes."""
         desk = self._known()
-        names = [{"name": name} for name in desk.schedulers]
-        return answer({"schedulers": names, "grids": desk.grids, "compat": PROGRAMS})
+        rows = [{"name": name, **facts} for name, facts in desk.schedulers.items()]
+        return answer({"schedulers": rows, "grids": desk.grids, "compat": PROGRAMS})
 
     async def alive(self, _: Request) -> Response:
         """That this process answers."""
