@@ -104,11 +104,12 @@ def refused(error: UnnoiseError) -> Response:
     return answer(_told("Failed", str(error)), 500)
 
 
-def failed(job: Job) -> Response:
-    """The answer for a job that failed."""
+def failed(job: Job, theirs: Mapping[str, str]) -> Response:
+    """The answer for a job that failed. theirs: field of ours -> their name."""
     problem = job.problem or Problem("failed", "the job failed.")
     kind = "OutOfMemoryError" if problem.code == "out_of_memory" else problem.code
-    return answer(_told(kind, problem.message, problem.field), 422 if problem.code == "bad_input" else 500)
+    field = theirs.get(problem.field or "", problem.field)
+    return answer(_told(kind, problem.message, field), 422 if problem.code == "bad_input" else 500)
 
 
 def _told(kind: str, message: str, field: str | None = None) -> Table:

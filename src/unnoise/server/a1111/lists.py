@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from unnoise.checkpoints.adapters.asked import WEIGHTS
+from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS
 from unnoise.server.a1111.settings import CHECKPOINT, CLIP_SKIP, NOISE, title
 

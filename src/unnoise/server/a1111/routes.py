@@ -19,6 +19,7 @@ from unnoise.server.a1111.tasks import Task, Tasks
 from unnoise.server.a1111.wanted import wanted
 from unnoise.server.answers import answer
 from unnoise.server.refusals import FieldError
+from unnoise.server.renamed import in_their_words
 from unnoise.server.waiting import client_of, outcome
 
 if TYPE_CHECKING:
@@ -70,14 +71,18 @@ class Api:
         desk, client, given = self._desk, client_of(request), await bodies.fields(request)
         limits, model = desk.settings.limits, self._models.get(client)
         want = await asyncio.to_thread(wanted, given, limits, desk.cards, picture, model)
-        task = Task(want.task, client, await desk.submit(want.asked, client))
+        try:
+            job = await desk.submit(want.asked, client)
+        except FieldError as error:
+            raise in_their_words(error, want.theirs) from error
+        task = Task(want.task, client, job)
         self._tasks.add(task)
         done = await outcome(desk, task.job, request.receive, task.see)
         if done is None:
             task.job = desk.job(task.job.id)
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done.state == "failed":
-            return answers.failed(done)
+            return answers.failed(done, want.theirs)
         return answer(await answers.of_job(desk, done, want, given))
 
     async def progress(self, request: Request) -> Response:

@@ -83,15 +83,13 @@ def _check_scripts(scripts: object) -> None:
 
 
 def _off(script: object) -> bool:
-    """Whether a script is told to do nothing: no arguments, or the first, by which many are switched on, is false."""
-    arguments = script.get("args", []) if isinstance(script, Mapping) else script
-    return arguments in ([], None) or (
-        isinstance(arguments, list) and arguments[0] is False and not any(map(_enabled, arguments))
+    """Whether a script is told to do nothing: by no arguments, a first one that is false, or tables all off."""
+    given = script.get("args", []) if isinstance(script, Mapping) else script
+    if not isinstance(given, list) or not given:
+        return given in ([], {}, None)
+    return given[0] is False or all(
+        isinstance(one, Mapping) and one.get("enabled", one.get("enable")) is False for one in given
     )
-
-
-def _enabled(argument: object) -> bool:
-    return isinstance(argument, Mapping) and argument.get("enabled") is not False
 
 
 def notes(given: Mapping[str, object], known: Collection[str], sampler: str) -> tuple[str, ...]:

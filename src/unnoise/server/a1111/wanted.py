@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
@@ -45,7 +45,7 @@ class Wanted:
     """What is asked, and how it is to be answered.
 
     batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
-    asked for, "" for none. notes: what was not heeded, a sentence each.
+    asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
     """
 
     asked: Asked
@@ -53,6 +53,7 @@ class Wanted:
     send: bool
     task: str
     notes: tuple[str, ...]
+    theirs: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted(
@@ -74,8 +75,7 @@ def wanted(
     settings = Settings.read(told.get("override_settings", {}), cards)
     sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= settings.asked | {"model": settings.model or model, "show_every": 1}
-    ours |= {"noise": settings.noise}
+    ours |= {**settings.asked, "model": settings.model or model, "noise": settings.noise, "show_every": 1}
     if sampler:
         ours["scheduler"], ours["compat"] = chosen(sampler, _word(told, "scheduler"))
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
@@ -99,6 +99,7 @@ def wanted(
         read.flag("send_images", told.get("send_images", True), limits),
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, sampler)),
+        theirs,
     )
 
 

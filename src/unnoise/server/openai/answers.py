@@ -67,7 +67,7 @@ class Answers:
             for made in job.images:
                 yield await self._completed(job, made)
         elif job.over:
-            yield _event("error", failures.ended(job)[1])
+            yield _event("error", failures.ended(job, self._wanted.theirs)[1])
 
     def _due(self, event: Event, sent: int) -> bool:
         """Whether this step is far enough for the next partial picture; the last step's is the picture itself."""

@@ -33,20 +33,20 @@ def refused(error: UnnoiseError) -> Response:
     return answer(_told(str(error), "server_error", code="failed"), 500, _FINAL)
 
 
-def ended(job: Job, theirs: Mapping[str, str] | None = None) -> tuple[int, Table]:
-    """Status and body for a job that is over without pictures."""
+def ended(job: Job, theirs: Mapping[str, str]) -> tuple[int, Table]:
+    """Status and body for a job that is over without pictures. theirs: field of ours -> their name."""
     if job.state != "failed":
         return 409, _told("the job was cancelled before it was done.", "cancelled", code="cancelled")
     problem = job.problem or Problem("failed", "the job failed.")
     bad = problem.code == "bad_input"
-    field = (theirs or {}).get(problem.field or "", problem.field)
+    field = theirs.get(problem.field or "", problem.field)
     kind = "invalid_request_error" if bad else "server_error"
     return (400 if bad else 500), _told(problem.message, kind, field, problem.code)
 
 
-def failed(job: Job) -> Response:
+def failed(job: Job, theirs: Mapping[str, str]) -> Response:
     """The answer to a request whose job is over without pictures."""
-    status, told = ended(job)
+    status, told = ended(job, theirs)
     return answer(told, status, _FINAL)
 
 

@@ -82,7 +82,7 @@ class Images:
         if done is None:
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done.state != "done":
-            return failures.failed(done)
+            return failures.failed(done, want.theirs)
         return answer(await answers.whole(done))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from unnoise.server import fields as read
 from unnoise.server.asked import Asked
@@ -50,6 +50,7 @@ class Wanted:
 
     as_url: addresses in place of base64. kind: of the files, one of FORMATS. quality: 0 to 100, of JPEG and WebP.
     stream: whether events are sent. partial: pictures on the way, at most. notes: what was not heeded.
+    theirs: field of ours -> their name.
     """
 
     asked: Asked
@@ -59,6 +60,7 @@ class Wanted:
     stream: bool
     partial: int
     notes: tuple[str, ...]
+    theirs: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted(given: Mapping[str, object], limits: Limits, cards: Sequence[Card]) -> Wanted:
@@ -76,12 +78,13 @@ def wanted(given: Mapping[str, object], limits: Limits, cards: Sequence[Card]) -
     stream = read.flag("stream", told.pop("stream", False), limits)
     partial = read.whole("partial_images", told.pop("partial_images", 0), 0, PARTIAL)
     notes = _notes(told)
-    asked = _asked(told, _take_size(told), limits, cards)
+    theirs = _take_size(told)
+    asked = _asked(told, theirs, limits, cards)
     if not stream and partial:
         raise FieldError("partial_images", "partial_images are sent as a stream; give stream too.")
     if partial and asked.count > 1:
         raise FieldError("n", f"n is {asked.count}; partial_images show one picture as it comes: give n 1.")
-    return Wanted(_shown(asked, partial, cards), as_url, kind, quality, stream, partial, notes)
+    return Wanted(_shown(asked, partial, cards), as_url, kind, quality, stream, partial, notes, theirs)
 
 
 def _shown(asked: Asked, partial: int, cards: Sequence[Card]) -> Asked:
@@ -127,7 +130,7 @@ def _take_size(told: dict[str, object]) -> dict[str, str]:
 def _asked(
     told: Mapping[str, object], theirs: dict[str, str], limits: Limits, cards: Sequence[Card]
 ) -> Asked:
-    """theirs: our field -> their name of it, for what was replaced already."""
+    """theirs: our field -> their name of it, for what was replaced already; the others are added."""
     ours: dict[str, object] = {}
     for name, value in told.items():
         own = _OURS.get(name, name)
