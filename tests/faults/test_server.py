@@ -222,8 +222,10 @@ def test_24_25_what_was_taken_outlives_the_process(tmp_path):
         assert {path.name for path in (folder / "images").iterdir()} == named
         runs = third.submit(**LONG)["id"]
         third.running(runs)
-        third.process.send_signal(signal.SIGINT)
+        os.killpg(third.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: the worker hears it too
         third.until(lambda: third.ask("POST", "/api/jobs", {"prompt": "a one"})[0] == 503)
+        job = third.job(runs)
+        assert third.running(runs, step=job["step"] + 2)["attempt"] == 1
         third.process.send_signal(signal.SIGTERM)  # the second one does not wait an hour
         assert third.process.wait(120) == 128 + signal.SIGTERM
     assert states(folder)[runs] == "running"
