@@ -241,13 +241,13 @@ def open_picture(path: Path, content: bytes | None = None) -> Image.Image:
             return picture.copy()
 
 
-def read_text(path: Path) -> dict[str, str]:
+def read_text(path: Path, content: bytes | None = None) -> dict[str, str]:
     """The texts in a picture by name: a PNG's chunks, and EXIF fields that hold text.
 
-    A PNG that has none before its pixels is decoded, for the chunks behind them. Raises FileError, also for texts of
-    more than TEXT_LIMIT characters.
+    content: its bytes, where they are known already. A PNG that has none before its pixels is decoded, for the chunks
+    behind them. Raises FileError, also for texts of more than TEXT_LIMIT characters.
     """
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         text = _info_text(picture)
         if not text and isinstance(picture, PngImageFile):
             picture.load()

@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "PIL", "safetensors", "tokenizers", "tqdm", "importlib.metadata")
+HEAVY = (
+    "torch",
+    "numpy",
+    "PIL",
+    "safetensors",
+    "tokenizers",
+    "tqdm",
+    "importlib.metadata",
+    "starlette",
+    "uvicorn",
+)
 
 PROBE = """
 import json, sys
@@ -53,6 +63,10 @@ def probe(*words, folder):
         (["tune", "digits", "--out", "levels.txt"], 2),
         (["inspect", "no-such-file"], 1),
         (["models"], 0),
+        (["serve", "--help"], 0),
+        (["serve", "--port", "70000"], 2),
+        (["serve", "--host", "0.0.0.0"], 2),
+        (["serve", "-m", "no-such-model"], 2),
     ],
 )
 def test_answered_without_torch(tmp_path, words, status):

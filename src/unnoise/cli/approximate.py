@@ -9,14 +9,19 @@ from unnoise.cli.values import choice, maybe, number, whole
 from unnoise.errors import InputError
 
 
-def add(command: argparse.ArgumentParser) -> None:
-    """The options of engines and of feature caching."""
+def add_engine(command: argparse.ArgumentParser) -> None:
+    """The option of engines."""
     command.add_argument(
         "--engine",
         default="torch",
         metavar="NAME",
         help="what computes the network: torch, or openvino where unnoise[openvino] is installed",
     )
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of engines and of feature caching."""
+    add_engine(command)
     group = command.add_argument_group("faster and approximate")
     group.add_argument(
         "--cache",

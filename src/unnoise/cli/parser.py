@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   unnoise generate "a red apple, 3d" --show-every 10
   unnoise train pictures/ --out run/ --steps 2000
   unnoise generate "my prompt" -m run/
+  unnoise serve --open
   unnoise inspect outputs/00001-7.png"""
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]+")
@@ -71,6 +72,7 @@ def build() -> Parser:
         inspect_run,
         models,
         schedulers,
+        serve,
         train,
         tune,
         verify,
@@ -81,7 +83,7 @@ def build() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     measuring = (evaluate, compare, tune)
     looking = (inspect_run, inspect, verify)
-    for command in (generate, train, *measuring, *looking, convert, models, schedulers):
+    for command in (generate, train, serve, *measuring, *looking, convert, models, schedulers):
         command.add(commands)
     return parser
 

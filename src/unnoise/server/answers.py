@@ -1,143 +1,77 @@
-"""What a picture says of itself, as fields of a request."""
+"""Jobs, steps and refusals as the JSON that our API answers with."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import base64
+import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
-from unnoise.checkpoints.model import Model
-from unnoise.errors import InputError, UnnoiseError
-from unnoise.pipelines import Guidance, Interval, Repeat, Rescaled, Scale
-from unnoise.pipelines.recipe import written_in
-from unnoise.pipelines.recipe_adapters import asked_by
-from unnoise.pipelines.repeat_own import other_model
-from unnoise.pipelines.repeat_variant import SECOND
-from unnoise.schedulers import names, tuned
-from unnoise.server.card import Card
+from starlette.responses import Response
 
-_SAME = (
-    "prompt",
-    "negative",
-    "seed",
-    "steps",
-    "compat",
-    "noise",
-    "width",
-    "height",
-    "prompt_style",
-    "scheduler",
-)
-_ARGUMENTS = {
-    "strength": "strength",
-    "noise_level": "noise_level",
-    "feather": "feather",
-    "padding": "padding",
-    "outpaint": "outpaint",
-    "picture_guidance": "image_guidance",
-    "scale": "hires_scale",
-    "second_steps": "hires_steps",
-    "enlarge": "hires_in",
-}
+from unnoise.server.job import Event, Job, Seen
 
 
-def read(
-    picture: bytes, model: Model, cards: tuple[Card, ...], loras: Path | None
-) -> tuple[dict[str, object], tuple[str, ...]]:
-    """The fields that ask for this picture again, and what of it cannot be honoured, a sentence each.
-
-    model: the one in memory. loras: the folder of LoRAs. Raises InputError for a picture that says nothing of itself,
-    or what makes no sense.
-    """
-    with tempfile.TemporaryDirectory() as nowhere:
-        path = Path(nowhere, "the picture")
-        path.write_bytes(picture)
-        empty = Path(nowhere, "empty")
-        empty.mkdir()
-        try:
-            found = written_in(path)
-            repeat = Repeat.of(path, model, loras or empty, embedding_dir=empty, control_dir=empty)
-        except UnnoiseError as error:
-            raise InputError(str(error).replace(f"{nowhere}{os.sep}", "")) from error
-    fields, notes = _fields(repeat)
-    card = _card_of(found.model, found.model_hash, cards)
-    if card is None:
-        return fields, notes
-    untrue = other_model(found.model, found.model_hash, model)
-    return fields | {"model": card.name}, tuple(note for note in notes if note != untrue)
+def answer(table: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII, so that half a letter in a prompt is no fault. Raises ValueError where JSON has no number."""
+    content = json.dumps(table, allow_nan=False).encode()
+    return Response(content, status, headers, "application/json")
 
 
-def check(scheduler: str | None, compat: str | None) -> None:
-    """Raises InputError for a scheduler that there is not, or not in that program."""
-    if scheduler is not None:
-        names.get(scheduler, compat)
+def refusal(
+    status: int, code: str, message: str, field: str | None = None, retry_after: int | None = None
+) -> Response:
+    """An error, told in one shape everywhere. retry_after: seconds."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return answer({"error": {"code": code, "message": message, "field": field}}, status, headers)
 
 
-def _card_of(name: str, digest: str, cards: tuple[Card, ...]) -> Card | None:
-    by_hash = (card for card in cards if digest and card.hash.startswith(digest))
-    by_name = (card for card in cards if not card.hash and card.name == name)
-    return next(by_hash, next(by_name, None))
+def of_job(job: Job) -> dict[str, Any]:
+    """Where a job stands; the pictures that it begins from are left out."""
+    problem = job.problem
+    return {
+        "id": job.id,
+        "state": job.state,
+        "place": job.place,
+        "created": job.created,
+        "begun": job.begun,
+        "ended": job.ended,
+        "attempt": job.attempt,
+        "step": job.step,
+        "steps": job.steps,
+        "asked": job.asked.to_dict(),
+        "images": [
+            {
+                "name": made.name,
+                "url": f"/api/images/{made.name}",
+                "seed": made.seed,
+                "width": made.width,
+                "height": made.height,
+                "recipe": dict(made.recipe),
+            }
+            for made in job.images
+        ],
+        "notes": list(job.notes),
+        "error": problem and {"code": problem.code, "message": problem.message, "field": problem.field},
+    }
 
 
-def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
-    options, notes = dict(repeat.options), list(repeat.notes)
-    if str(options.get("scheduler", "")).startswith(tuned.PREFIX):
-        notes.append("its scheduler is in a file of its own; the model's default is used")
-        del options["scheduler"]
-    if options.get("cache") is not None:
-        notes.append("it was made with a cache of deep features; none is used")
-    fields = {name: options[name] for name in _SAME if options.get(name) is not None}
-    fields |= _guidance(options.get("guidance"), notes)
-    fields |= dict(_begun(repeat, notes))
-    if repeat.clip_skip:
-        fields["clip_skip"] = repeat.clip_skip
-    fields["prompt"] = _with_tags(repeat, str(fields.get("prompt", "")), notes)
-    return fields, tuple(dict.fromkeys(notes))
+def of_event(event: Event) -> dict[str, Any]:
+    """What happened, and where the job stands since."""
+    return {"job": of_job(event.job), "seen": event.seen and _seen(event.seen)}
 
 
-def _guidance(rule: object, notes: list[str]) -> dict[str, object]:
-    fields: dict[str, object] = {}
-    while isinstance(rule, Guidance) and not isinstance(rule, Scale):
-        if isinstance(rule, Rescaled):
-            fields["guidance_rescale"] = rule.share
-        elif isinstance(rule, Interval):
-            fields["guidance_interval"] = [rule.low, rule.high]
-        else:
-            notes.append("its guidance was projected; plain guidance of the same scale is used")
-            return fields | {"guidance": rule.scale}
-        rule = rule.inner
-    scale = rule.scale if isinstance(rule, Scale) else rule
-    return fields if scale is None else fields | {"guidance": scale}
-
-
-def _begun(repeat: Repeat, notes: list[str]) -> Iterator[tuple[str, object]]:
-    arguments: Mapping[str, Any] = repeat.arguments
-    for name, field in _ARGUMENTS.items():
-        if arguments.get(name) is not None:
-            second = repeat.variant == SECOND and name == "strength"
-            value = arguments[name]
-            yield "hires_strength" if second else field, list(value) if isinstance(value, tuple) else value
-    if arguments.get("area") == "masked":
-        yield "masked_area", True
-    if arguments.get("paste") is False:
-        notes.append("known places were not pasted back; they are")
-    if repeat.variant not in ("", SECOND):
-        wanted = "init and mask" if repeat.variant == "inpaint" and "outpaint" not in arguments else "init"
-        notes.append(f"it was begun from another picture, which it does not hold; give {wanted}")
-
-
-def _with_tags(repeat: Repeat, prompt: str, notes: list[str]) -> str:
-    """The prompt with tags of the LoRAs that it does not ask for itself."""
-    style = str(repeat.options.get("prompt_style") or "a1111")
-    asked = asked_by(prompt, style)
-    for lora in repeat.loras:
-        name = lora.name or Path(lora.file).stem
-        if name in asked:
-            continue
-        if style == "a1111" and not lora.blocks:
-            prompt = f"{prompt} <lora:{name}:{lora.weight:g}>".strip()
-        else:
-            notes.append(f"LoRA '{name}' at {lora.weight:g} is not asked for")
-    return prompt
+def _seen(seen: Seen) -> dict[str, Any]:
+    levels = {"sigma": seen.sigma, "alpha": seen.alpha, "log_snr": seen.log_snr}
+    return {
+        "index": seen.index,
+        "steps": seen.steps,
+        # the ratio of a clean picture has no number in JSON
+        **{name: value if math.isfinite(value) else None for name, value in levels.items()},
+        "seconds": seen.seconds,
+        "previews": {
+            what: "data:image/png;base64," + base64.b64encode(png).decode()
+            for what, png in seen.previews.items()
+        },
+    }

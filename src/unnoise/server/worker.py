@@ -47,7 +47,9 @@ class Worker:
 
         try:
             self._held = held = Held(self._settings)
-            self._tell(Known(held.cards, tuple(row.name for row in names.table()), names.grid_names()))
+            self._tell(
+                Known(held.cards, {row.name: row.facts() for row in names.table()}, names.grid_names())
+            )
             if eager:
                 held.pipeline(held.cards[0].name)
                 self._tell(Loaded())
@@ -85,12 +87,12 @@ class Worker:
 
     def _answer(self, question: Read | Check, load: bool = False) -> None:
         """load: whether a model may be loaded for that: not beside a job, which may be about to load its own."""
-        from unnoise.server import answers
+        from unnoise.server import reading
         from unnoise.server.problems import problem_of
 
         try:
             if isinstance(question, Check):
-                answers.check(question.scheduler, question.compat)
+                reading.check(question.scheduler, question.compat)
                 self._tell(Answer(question.number, {}))
                 return
             assert self._held is not None
@@ -98,7 +100,7 @@ class Worker:
             if pipe is None:
                 self._jobs.put(question)
                 return
-            made = answers.read(question.picture, pipe.model, self._held.cards, self._settings.loras)
+            made = reading.read(question.picture, pipe.model, self._held.cards, self._settings.loras)
             self._tell(Answer(question.number, *made))
         except Exception as error:
             self._tell(Answer(question.number, {}, problem=problem_of(error, self._settings.loras)))

@@ -1,0 +1,175 @@
+"""`unnoise serve`: a page and an HTTP API, on this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unnoise.cli import approximate, outputs, parser
+from unnoise.cli.values import maybe, number, path, whole, word
+from unnoise.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from unnoise.server import Settings
+
+TOKEN = "UNNOISE_TOKEN"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+
+def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "serve", help="a page and an HTTP API to make pictures by", description=__doc__
+    )
+    command.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="as `generate` takes it (emoji); may be repeated, and only these can be asked for",
+    )
+    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (%(default)s)")
+    command.add_argument("--port", default="7860", metavar="N", help="(%(default)s; 0: any that is free)")
+    command.add_argument(
+        "--token",
+        metavar="WORD",
+        help=f"that requests must carry; needed when others can reach the host; or as {TOKEN}, which no list of "
+        "processes shows",
+    )
+    command.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name by which it may be asked, such as a proxy's; may be repeated",
+    )
+    command.add_argument(
+        "-o", "--output", default="outputs/served", metavar="FOLDER", help="jobs and pictures (%(default)s/)"
+    )
+    command.add_argument("--loras", metavar="FOLDER", help="where <lora:name:0.8> in a prompt is looked for")
+    command.add_argument("--queue", default="64", metavar="N", help="jobs that may wait (%(default)s)")
+    command.add_argument(
+        "--per-client", metavar="N", help="of them of one address (8; all where only this machine can ask)"
+    )
+    command.add_argument(
+        "--drain", default="30", metavar="SECONDS", help="that the running job has at the end (%(default)s)"
+    )
+    command.add_argument("-t", "--threads", metavar="N", help="processor cores to compute on")
+    approximate.add_engine(command)
+    command.add_argument("--log-prompts", action="store_true", help="write prompts to the log")
+    command.add_argument("--open", action="store_true", help="open the page in the browser")
+    for target, flags in {
+        "host": ("--listen-ip",),
+        "port": ("--listen-port",),
+        "output": ("--out", "--outdir"),
+        "loras": ("--lora-dir", "--lora-model-dir"),
+    }.items():
+        parser.hidden(command, target, *flags)
+    parser.finish(command, "serve", run)
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """What the server is started with. Raises InputError and FileError; needs neither torch nor an extra."""
+    from unnoise.server import Limits, Settings, address
+
+    queue = whole("--queue", arguments.queue, 1, 10_000, 64)
+    read = Settings(
+        models=_models(arguments.model or ["emoji"]),
+        folder=_folder(arguments.output),
+        loras=_loras(arguments.loras),
+        threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
+        engine=approximate.engine(arguments),
+        limits=Limits(queue=queue, each_client=_each(arguments, queue)),
+        host=word("--host", arguments.host).strip("[]"),
+        port=whole("--port", arguments.port, 0, 65_535, 7860),
+        token=_token(arguments.token),
+        hosts=tuple(map(_host, arguments.allow_host)),
+        drain=number("--drain", arguments.drain, 0, 86_400, 30),
+        log_prompts=arguments.log_prompts,
+    )
+    address.check(read)
+    return read
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    asked = settings(arguments)
+    try:
+        from unnoise.server.running import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise InputError(
+            "serve needs packages that are not installed; pip install 'unnoise[serve]'."
+        ) from None
+    names = ", ".join(Path(model).stem if Path(model).exists() else model for model in asked.models)
+
+    def told(url: str) -> None:
+        sys.stdout.write(f"unnoise serves {names} at {url} (Ctrl-C ends)\n")
+        sys.stdout.flush()
+        if arguments.open:
+            _open(url)
+
+    return serve(asked, told)
+
+
+def _models(names: list[str]) -> tuple[str, ...]:
+    """Refuses what is not there; what is in it, the worker finds out."""
+    from unnoise import checkpoints
+
+    for name in names:
+        if not checkpoints.is_foreign(word("--model", name)):
+            checkpoints.find(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _folder(text: str) -> Path:
+    folder = path("--output", text)
+    outputs.check_output("--output", folder, ())
+    return folder
+
+
+def _loras(text: str | None) -> Path | None:
+    folder = maybe(path, "--loras", text)
+    if folder is not None and not folder.is_dir():
+        raise FileError(f"--loras is '{folder}', and there is no such folder; give the one where LoRAs are.")
+    return folder
+
+
+def _each(arguments: argparse.Namespace, queue: int) -> int:
+    """Only its owner can ask a server that nobody else reaches: all of the queue is theirs."""
+    given = maybe(whole, "--per-client", arguments.per_client, 1, 10_000, 8)
+    alone = arguments.token is None and TOKEN not in os.environ
+    return given or (queue if alone else min(8, queue))
+
+
+def _token(typed: str | None) -> str:
+    token = os.environ.get(TOKEN, "") if typed is None else typed
+    fits = token.isascii() and token.isprintable() and " " not in token
+    if (typed is not None and not token) or not fits:
+        raise InputError(
+            "the token must be a word of plain characters; make one, for example with: python -c 'import secrets; "
+            "print(secrets.token_urlsafe())'."
+        )
+    return token
+
+
+def _host(name: str) -> str:
+    bare = name.strip("[]")
+    if not _NAME.fullmatch(bare) and not re.fullmatch(r"[0-9a-fA-F:.]+", bare):
+        raise InputError(
+            f"--allow-host is '{name[:80]}'; give a name alone, without http:// and port, for example paint.example."
+        )
+    return bare
+
+
+def _open(url: str) -> None:
+    import threading
+    import webbrowser
+
+    # beside the loop: some browsers return when they are closed
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -1,0 +1,116 @@
+"""What is answered to txt2img and img2img: pictures in base64, and `info`, a text that is JSON; and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from unnoise import images
+from unnoise.errors import InputError, UnnoiseError
+from unnoise.server.a1111.samplers import parted
+from unnoise.server.answers import answer
+from unnoise.server.job import Job, Problem
+from unnoise.server.pictures import base64_of
+from unnoise.server.refusals import Closing, FieldError, Full, Loading
+
+if TYPE_CHECKING:
+    from unnoise.server.a1111.wanted import Wanted
+    from unnoise.server.desk import Desk
+
+Table = dict[str, object]
+
+_PICTURES = ("init_images", "mask")
+_NOT_FOUND = ("sampler_name", "scheduler", "sd_model_checkpoint")
+
+
+async def of_job(desk: Desk, job: Job, wanted: Wanted, given: Mapping[str, object]) -> Table:
+    """The answer for a job that is over; a cancelled one has no pictures."""
+    paths = [desk.picture(made.name) for made in job.images] if job.state == "done" else []
+    contents = await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
+    texts = [_infotext(content) for content in contents]
+    return {
+        "images": [base64_of(content) for content in contents] if wanted.send else [],
+        "parameters": {name: None if name in _PICTURES else value for name, value in given.items()},
+        "info": json.dumps(_info(job, wanted, texts)),
+    }
+
+
+def _infotext(content: bytes) -> str:
+    return images.read_text(Path("picture"), content).get("parameters", "")
+
+
+def _info(job: Job, wanted: Wanted, texts: list[str]) -> Table:
+    recipes = [made.recipe for made in job.images] if texts else []
+    first: Mapping[str, object] = recipes[0] if recipes else {}
+    asked = job.asked
+    seeds = [made.seed for made in job.images] if texts else []
+    sampler, scheduler = parted(str(first.get("scheduler", "")))
+    return {
+        "prompt": asked.prompt,
+        "all_prompts": [asked.prompt for _ in seeds],
+        "negative_prompt": asked.negative,
+        "all_negative_prompts": [asked.negative for _ in seeds],
+        "seed": seeds[0] if seeds else -1,
+        "all_seeds": seeds,
+        "subseed": -1,
+        "all_subseeds": [-1 for _ in seeds],
+        "subseed_strength": 0,
+        "width": job.images[0].width if texts else 0,
+        "height": job.images[0].height if texts else 0,
+        "sampler_name": sampler,
+        "scheduler": scheduler,
+        "cfg_scale": first.get("guidance"),
+        "steps": first.get("steps"),
+        "batch_size": wanted.batch,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.get("model"),
+        "sd_model_hash": str(first.get("model_hash", ""))[:10],
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": first.get("strength") or None,
+        "extra_generation_params": {},
+        "index_of_first_image": 0,
+        "infotexts": texts,
+        "styles": [],
+        "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(job.begun or job.created)),
+        "clip_skip": first.get("clip_skip") or 1,
+        "is_using_inpainting_conditioning": False,
+        "version": f"unnoise {first.get('version', '')}".strip(),
+        "interrupted": job.state == "cancelled",
+        "job": job.id,
+        "notes": [*wanted.notes, *job.notes],
+    }
+
+
+def refused(error: UnnoiseError) -> Response:
+    """The answer to a request that was not taken."""
+    if isinstance(error, InputError):
+        field = error.field if isinstance(error, FieldError) else None
+        return answer(_told("HTTPException", str(error), field), 404 if field in _NOT_FOUND else 422)
+    if isinstance(error, Full | Loading | Closing):
+        headers = {"retry-after": str(error.retry_after)}
+        return answer(
+            _told(type(error).__name__, str(error)), 429 if isinstance(error, Full) else 503, headers
+        )
+    return answer(_told("Failed", str(error)), 500)
+
+
+def failed(job: Job, theirs: Mapping[str, str]) -> Response:
+    """The answer for a job that failed. theirs: field of ours -> their name."""
+    problem = job.problem or Problem("failed", "the job failed.")
+    kind = "OutOfMemoryError" if problem.code == "out_of_memory" else problem.code
+    field = theirs.get(problem.field or "", problem.field)
+    return answer(_told(kind, problem.message, field), 422 if problem.code == "bad_input" else 500)
+
+
+def _told(kind: str, message: str, field: str | None = None) -> Table:
+    return {"error": kind, "detail": message, "body": field or "", "errors": message}

@@ -1,0 +1,166 @@
+"""/sdapi/v1/... and /internal/progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from unnoise.errors import UnnoiseError
+from unnoise.server import bodies
+from unnoise.server.a1111 import answers, lists, png_info, tasks
+from unnoise.server.a1111.settings import CHECKPOINT, named
+from unnoise.server.a1111.tasks import Task, Tasks
+from unnoise.server.a1111.wanted import wanted
+from unnoise.server.answers import answer
+from unnoise.server.refusals import FieldError
+from unnoise.server.renamed import in_their_words
+from unnoise.server.waiting import client_of, outcome
+
+if TYPE_CHECKING:
+    from unnoise.server.desk import Desk
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_ROOT = "/sdapi/v1"
+_CLIENTS = 256
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    """The routes, over this desk."""
+    api = Api(desk)
+    posts: dict[str, Handler] = {
+        f"{_ROOT}/txt2img": api.txt2img,
+        f"{_ROOT}/img2img": api.img2img,
+        f"{_ROOT}/interrupt": api.interrupt,
+        f"{_ROOT}/skip": api.interrupt,
+        f"{_ROOT}/png-info": api.png_info,
+        f"{_ROOT}/options": api.choose,
+        f"{_ROOT}/refresh-checkpoints": api.nothing,
+        "/internal/progress": api.task,
+    }
+    gets: dict[str, Handler] = {f"{_ROOT}/progress": api.progress, f"{_ROOT}/options": api.options}
+    gets |= {f"{_ROOT}/{name}": api.listing(made) for name, made in lists.LISTS.items()}
+    return [
+        *(Route(path, _guarded(handler), methods=["POST"]) for path, handler in posts.items()),
+        *(Route(path, _guarded(handler), methods=["GET"]) for path, handler in gets.items()),
+    ]
+
+
+class Api:
+    """What answers each route. Tasks, and the model that a client has chosen, are known by its address."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._tasks = desk, Tasks()
+        self._models: OrderedDict[str, str] = OrderedDict()
+
+    async def txt2img(self, request: Request) -> Response:
+        """Pictures of a prompt."""
+        return await self._make(request, False)
+
+    async def img2img(self, request: Request) -> Response:
+        """Pictures from a picture."""
+        return await self._make(request, True)
+
+    async def _make(self, request: Request, picture: bool) -> Response:
+        desk, client, given = self._desk, client_of(request), await bodies.fields(request)
+        limits, model = desk.settings.limits, self._models.get(client)
+        want = await asyncio.to_thread(wanted, given, limits, desk.cards, picture, model)
+        try:
+            job = await desk.submit(want.asked, client)
+        except FieldError as error:
+            raise in_their_words(error, want.theirs) from error
+        task = Task(want.task, client, job)
+        self._tasks.add(task)
+        done = await outcome(desk, task.job, request.receive, task.see)
+        if done is None:
+            task.job = desk.job(task.job.id)
+            return Response(status_code=499)  # the client is gone, and nobody reads this
+        if done.state == "failed":
+            return answers.failed(done, want.theirs)
+        return answer(await answers.of_job(desk, done, want, given))
+
+    async def progress(self, request: Request) -> Response:
+        """How far this client's job is, or the one that id_task names; no other's."""
+        skip = request.query_params.get("skip_current_image", "").lower() in ("1", "true", "yes", "on")
+        return answer(tasks.of_client(self._own(request), not skip))
+
+    async def task(self, request: Request) -> Response:
+        """How far the job is that the client calls id_task (its force_task_id)."""
+        given = await bodies.fields(request)
+        id, last = given.get("id_task"), given.get("id_live_preview", -1)
+        return answer(
+            tasks.of_task(
+                self._tasks.named(id if isinstance(id, str) else ""), last if isinstance(last, int) else -1
+            )
+        )
+
+    async def interrupt(self, request: Request) -> Response:
+        """End this client's job, or the one that id_task names; no other's."""
+        task = self._own(request)
+        if task is not None and not task.job.over:
+            task.interrupted = True
+            await self._desk.cancel(task.job.id)
+        return answer({})
+
+    async def png_info(self, request: Request) -> Response:
+        """What a picture says of how it was made."""
+        given = await bodies.fields(request)
+        return answer(await asyncio.to_thread(png_info.read, given, self._desk.settings.limits))
+
+    async def options(self, request: Request) -> Response:
+        """The settings that requests may override, as they stand for this client."""
+        name = self._models.get(client_of(request))
+        cards = self._desk.cards
+        card = next((card for card in cards if name in (None, card.name)), None)
+        return answer(lists.options(card))
+
+    async def choose(self, request: Request) -> Response:
+        """Choose the model of this client's requests that name none."""
+        given = await bodies.fields(request)
+        for name in given:
+            if name != CHECKPOINT:
+                raise FieldError(
+                    name[:80],
+                    f"{name[:80]!r} cannot be set over HTTP; {CHECKPOINT} alone can, and overrides.",
+                )
+        if given:
+            client = client_of(request)
+            self._models[client] = named(given[CHECKPOINT], self._desk.cards)
+            self._models.move_to_end(client)
+            while len(self._models) > _CLIENTS:
+                self._models.popitem(last=False)
+        return answer(None)
+
+    async def nothing(self, request: Request) -> Response:
+        """What need not be done: the models are those of the start."""
+        return answer(None)
+
+    def listing(self, made: Callable[[Desk], object]) -> Handler:
+        """A route that answers with what `made` lists."""
+
+        async def listed(_: Request) -> Response:
+            return answer(await asyncio.to_thread(made, self._desk))
+
+        return listed
+
+    def _own(self, request: Request) -> Task | None:
+        id = request.query_params.get("id_task")
+        return self._tasks.of(client_of(request)) if id is None else self._tasks.named(id)
+
+
+def _guarded(handler: Handler) -> Handler:
+    """The same, with refusals in A1111's form."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except UnnoiseError as error:
+            return answers.refused(error)
+
+    return answered

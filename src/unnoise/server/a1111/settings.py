@@ -1,0 +1,73 @@
+"""The settings of the web UI that a request may override, and a client may set: the model, and how pictures start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unnoise.server import fields as read
+from unnoise.server.card import Card
+from unnoise.server.refusals import FieldError
+
+CHECKPOINT, CLIP_SKIP, NOISE = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "randn_source"
+_STARTS = {"GPU": "cuda", "NV": "cuda", "CPU": "torch"}
+_USUAL: Mapping[str, tuple[object, ...]] = {
+    "sd_vae": ("", "Automatic", "None", None),
+    "eta_noise_seed_delta": (0, None),
+    "samples_format": ("png", None),
+    "enable_pnginfo": (True, None),
+    "img2img_fix_steps": (False, None),
+    "emphasis": ("Original", None),
+}
+"""Other settings, and the values with which they ask for what is done anyway."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """model: the name of its card, None where it is not said. noise: generator of the start. asked: fields of ours."""
+
+    model: str | None = None
+    noise: str = "cuda"
+    asked: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, given: object, cards: Sequence[Card]) -> Settings:
+        """What override_settings says. Raises FieldError for a setting that is not done here."""
+        if not isinstance(given, Mapping):
+            raise FieldError("override_settings", "override_settings is no table of settings; leave it out.")
+        for name, value in given.items():
+            if name not in (CHECKPOINT, CLIP_SKIP, NOISE) and value not in _USUAL.get(name, ()):
+                raise FieldError(
+                    "override_settings",
+                    f"override_settings has {str(name)[:60]!r}, which cannot be set here; "
+                    f"{CHECKPOINT}, {CLIP_SKIP} and {NOISE} can.",
+                )
+        start = given.get(NOISE) or "GPU"
+        read.choice(NOISE, start, _STARTS)
+        skip = given.get(CLIP_SKIP)
+        return cls(
+            model=None if not given.get(CHECKPOINT) else named(given[CHECKPOINT], cards),
+            noise=_STARTS[start],
+            # 1 is what every model has there; here each has its own
+            asked={} if skip in (None, 1) else {"clip_skip": skip},
+        )
+
+
+def named(checkpoint: object, cards: Sequence[Card]) -> str:
+    """The card's name of a checkpoint told by title, name, file or hash. Raises FieldError where it is not served."""
+    told = read.text(CHECKPOINT, checkpoint, 300)
+    plain = told.partition(" [")[0]
+    for ending in (".safetensors", ".ckpt"):
+        plain = plain.removesuffix(ending)
+    for card in cards:
+        if plain in (card.name, card.hash[:10] or card.name, card.hash or card.name) or told == title(card):
+            return card.name
+    if not cards:
+        return plain
+    names = ", ".join(map(title, cards))
+    raise FieldError(CHECKPOINT, f"{CHECKPOINT} is {told[:80]!r}; this server has {names}.")
+
+
+def title(card: Card) -> str:
+    """As A1111 shows a model."""
+    return f"{card.name} [{card.hash[:10]}]" if card.hash else card.name

@@ -1,0 +1,163 @@
+"""What an A1111 request wants: its fields -> `Asked`, and the form of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unnoise.checkpoints.recipes import a1111 as text
+from unnoise.server import fields as read
+from unnoise.server.a1111 import begun, unheeded
+from unnoise.server.a1111.samplers import chosen
+from unnoise.server.a1111.settings import Settings
+from unnoise.server.asked import Asked
+from unnoise.server.card import Card
+from unnoise.server.limits import Limits
+from unnoise.server.refusals import FieldError
+from unnoise.server.renamed import in_their_words
+
+_PLAIN = {
+    "prompt": "prompt",
+    "negative_prompt": "negative",
+    "seed": "seed",
+    "steps": "steps",
+    "cfg_scale": "guidance",
+    "width": "width",
+    "height": "height",
+}
+"""Their name -> ours, where the value is the same."""
+
+_ANSWER = ("send_images", "force_task_id", "infotext")
+_COUNTS = ("batch_size", "n_iter")
+_SAMPLING = ("sampler_name", "scheduler", "override_settings")
+_HIRES = ("enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y")
+KNOWN = frozenset((*_PLAIN, *_ANSWER, *_COUNTS, *_SAMPLING, *_HIRES, "denoising_strength", *begun.KNOWN))
+
+_LATENT = ("Latent", "latent")
+_NEAR = ("Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)")
+_PIXELS = ("None", "Lanczos", "Nearest")
+_STRENGTH = 0.75
+_LONGEST_ID = 100
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked, and how it is to be answered.
+
+    batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
+    asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
+    """
+
+    asked: Asked
+    batch: int
+    send: bool
+    task: str
+    notes: tuple[str, ...]
+    theirs: Mapping[str, str] = field(default_factory=dict)
+
+
+def wanted(
+    given: Mapping[str, object],
+    limits: Limits,
+    cards: Sequence[Card],
+    picture: bool = False,
+    model: str | None = None,
+) -> Wanted:
+    """The request that these fields make. picture: whether it begins from one. model: where none is asked for.
+
+    Decodes pictures, so not for the event loop. Raises FieldError, with their name of the field.
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    notes: list[str] = []
+    if "infotext" in told:
+        told = _from_text(read.text("infotext", told["infotext"], limits.body), notes) | told
+    unheeded.check(told)
+    settings = Settings.read(told.get("override_settings", {}), cards)
+    sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
+    ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
+    ours |= {**settings.asked, "model": settings.model or model, "noise": settings.noise, "show_every": 1}
+    if sampler:
+        ours["scheduler"], ours["compat"] = chosen(sampler, _word(told, "scheduler"))
+    batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
+    ours["count"] = batch * runs
+    theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
+    theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
+    if picture:
+        ours |= begun.picture(told, limits, _card(ours["model"], cards), notes)
+        theirs |= begun.THEIRS
+    elif read.flag("enable_hr", told.get("enable_hr", False), limits):
+        ours |= _second(told, notes)
+        theirs |= {"hires_scale": "hr_scale", "hires_steps": "hr_second_pass_steps"}
+        theirs |= {"hires_strength": "denoising_strength", "hires_in": "hr_upscaler"}
+    try:
+        asked = Asked.read(ours, limits, cards)
+    except FieldError as error:
+        raise in_their_words(error, theirs) from error
+    return Wanted(
+        asked,
+        batch,
+        read.flag("send_images", told.get("send_images", True), limits),
+        read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
+        (*notes, *unheeded.notes(told, KNOWN, sampler)),
+        theirs,
+    )
+
+
+def _word(told: Mapping[str, object], name: str) -> str:
+    return read.text(name, told.get(name, ""), 200)
+
+
+def _card(name: object, cards: Sequence[Card]) -> Card | None:
+    return next((card for card in cards if name in (None, card.name)), None)
+
+
+def _second(told: Mapping[str, object], notes: list[str]) -> dict[str, object]:
+    """The fields of a second pass."""
+    upscaler = _word(told, "hr_upscaler") or "Latent"
+    if upscaler in _NEAR:
+        notes.append(f"hr_upscaler {upscaler!r} is not known here; latents are enlarged as by 'Latent'")
+    elif upscaler in _PIXELS:
+        notes.append(f"hr_upscaler {upscaler!r}: pixels are enlarged bicubically here")
+    elif upscaler not in _LATENT:
+        raise FieldError(
+            "hr_upscaler", f"hr_upscaler is {upscaler[:40]!r}; give 'Latent', or 'Lanczos' for pixels."
+        )
+    steps = read.whole("hr_second_pass_steps", told.get("hr_second_pass_steps", 0), 0, 1000)
+    return {
+        "hires_scale": _scale(told),
+        "hires_steps": steps or None,
+        "hires_strength": told.get("denoising_strength", _STRENGTH),
+        "hires_in": "pixels" if upscaler in _PIXELS else "latents",
+    }
+
+
+def _scale(told: Mapping[str, object]) -> object:
+    """How much larger the second pass is: told as such, or by the size that it is to have."""
+    scales = set()
+    for side, name in (("width", "hr_resize_x"), ("height", "hr_resize_y")):
+        wanted_side = read.whole(name, told.get(name, 0), 0, 2**20)
+        if wanted_side:
+            scales.add(wanted_side / read.whole(side, told.get(side, 512), 1, 2**20))
+    if len(scales) > 1:
+        raise FieldError(
+            "hr_resize_x", "hr_resize_x and hr_resize_y are of another aspect; give one of the two."
+        )
+    return scales.pop() if scales else told.get("hr_scale", 2.0)
+
+
+def _from_text(infotext: str, notes: list[str]) -> dict[str, object]:
+    """The fields that a text of generation parameters tells."""
+    found = text.read(infotext)
+    told: dict[str, object] = {
+        "prompt": found.prompt,
+        "negative_prompt": found.negative,
+        "seed": found.seed,
+        "steps": found.steps,
+        "cfg_scale": found.guidance,
+        "sampler_name": found.sampler or None,
+        "scheduler": found.grid or None,
+        "width": found.width,
+        "height": found.height,
+    }
+    notes += [f"infotext: {name} is not taken over" for name in found.more]
+    return {name: value for name, value in told.items() if value is not None}

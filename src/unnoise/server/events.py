@@ -1,0 +1,59 @@
+"""What happens to a job, as a stream of server-sent events (WHATWG HTML, "Server-sent events")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from unnoise.server.answers import of_event
+from unnoise.server.job import Event
+
+QUIET = 15.0
+"""Seconds without an event after which a comment is sent: proxies close what is silent for a minute."""
+
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""nginx hands each event on at once then."""
+
+
+def stream(request: Request, found: AsyncIterator[Event]) -> Response:
+    """The answer that tells these events while they come. A client that goes away ends the stream, and no job."""
+    if request.method == "HEAD":
+        return Response(headers=HEADERS, media_type="text/event-stream")
+    return StreamingResponse(_texts(found), headers=HEADERS, media_type="text/event-stream")
+
+
+def text(event: Event) -> str:
+    """One event as it goes over the line."""
+    return f"event: {event.name}\ndata: {json.dumps(of_event(event), allow_nan=False)}\n\n"
+
+
+async def _texts(found: AsyncIterator[Event]) -> AsyncIterator[str]:
+    yield "retry: 2000\n\n"  # milliseconds after which a browser asks again, when the server was away
+    async for event in heard(found, QUIET):
+        yield ": still here\n\n" if event is None else text(event)
+
+
+async def heard(found: AsyncIterator[Event], quiet: float) -> AsyncIterator[Event | None]:
+    """These events, and None whenever none came for `quiet` seconds."""
+    waiting = asyncio.ensure_future(anext(found))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=quiet)
+            if not done:
+                yield None
+                continue
+            try:
+                event = waiting.result()
+            except StopAsyncIteration:
+                return
+            yield event
+            waiting = asyncio.ensure_future(anext(found))
+    finally:
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+            await waiting

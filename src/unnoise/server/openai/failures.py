@@ -1,0 +1,54 @@
+"""What is answered when there is no picture, in OpenAI's form: {"error": {message, type, param, code}}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from unnoise.errors import InputError, UnnoiseError
+from unnoise.server.answers import answer
+from unnoise.server.job import Job, Problem
+from unnoise.server.refusals import Closing, FieldError, Full, Loading
+
+Table = dict[str, object]
+
+_FINAL = {"x-should-retry": "false"}
+"""The official client asks again after 409 and 5xx, which would have the job run again to fail again."""
+
+
+def refused(error: UnnoiseError) -> Response:
+    """The answer to a request that was not taken."""
+    if isinstance(error, FieldError):
+        model = error.field == "model"
+        told = _told(str(error), "invalid_request_error", error.field, "model_not_found" if model else None)
+        return answer(told, 404 if model else 400)
+    if isinstance(error, InputError):
+        return answer(_told(str(error), "invalid_request_error"), 400)
+    if isinstance(error, Full | Loading | Closing):
+        status = 429 if isinstance(error, Full) else 503
+        code = {Full: "full", Loading: "loading", Closing: "closing"}[type(error)]
+        kind = "rate_limit_error" if status == 429 else "server_error"
+        return answer(_told(str(error), kind, code=code), status, {"retry-after": str(error.retry_after)})
+    return answer(_told(str(error), "server_error", code="failed"), 500, _FINAL)
+
+
+def ended(job: Job, theirs: Mapping[str, str]) -> tuple[int, Table]:
+    """Status and body for a job that is over without pictures. theirs: field of ours -> their name."""
+    if job.state != "failed":
+        return 409, _told("the job was cancelled before it was done.", "cancelled", code="cancelled")
+    problem = job.problem or Problem("failed", "the job failed.")
+    bad = problem.code == "bad_input"
+    field = theirs.get(problem.field or "", problem.field)
+    kind = "invalid_request_error" if bad else "server_error"
+    return (400 if bad else 500), _told(problem.message, kind, field, problem.code)
+
+
+def failed(job: Job, theirs: Mapping[str, str]) -> Response:
+    """The answer to a request whose job is over without pictures."""
+    status, told = ended(job, theirs)
+    return answer(told, status, _FINAL)
+
+
+def _told(message: str, kind: str, param: str | None = None, code: str | None = None) -> Table:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

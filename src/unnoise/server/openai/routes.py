@@ -1,0 +1,90 @@
+"""/v1/models, /v1/images/generations and /v1/images/edits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from unnoise.errors import UnnoiseError
+from unnoise.server import bodies
+from unnoise.server.answers import answer
+from unnoise.server.events import HEADERS
+from unnoise.server.openai import failures, form
+from unnoise.server.openai.answers import Answers
+from unnoise.server.openai.wanted import wanted
+from unnoise.server.refusals import FieldError
+from unnoise.server.waiting import client_of, outcome
+
+if TYPE_CHECKING:
+    from unnoise.server.card import Card
+    from unnoise.server.desk import Desk
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    """The routes, over this desk."""
+    images = Images(desk)
+    return [
+        Route("/v1/models", images.models),
+        Route("/v1/models/{name:path}", images.model),
+        Route("/v1/images/generations", images.generate, methods=["POST"]),
+        Route("/v1/images/edits", images.edit, methods=["POST"]),
+    ]
+
+
+class Images:
+    """What answers each route."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def models(self, request: Request) -> Response:
+        """The models that are served."""
+        return answer({"object": "list", "data": [_model(card) for card in self._desk.cards]})
+
+    async def model(self, request: Request) -> Response:
+        """One of them."""
+        name = request.path_params["name"]
+        for card in self._desk.cards:
+            if card.name == name:
+                return answer(_model(card))
+        return failures.refused(FieldError("model", f"there is no model {name[:80]!r} here."))
+
+    async def generate(self, request: Request) -> Response:
+        """Pictures of a prompt."""
+        try:
+            return await self._make(request, await bodies.fields(request), "image_generation")
+        except UnnoiseError as error:
+            return failures.refused(error)
+
+    async def edit(self, request: Request) -> Response:
+        """Pictures from a picture, or with a mask anew where that is transparent."""
+        try:
+            kind = request.headers.get("content-type", "")
+            given = await asyncio.to_thread(form.fields, await request.body(), kind)
+            return await self._make(request, given, "image_edit")
+        except UnnoiseError as error:
+            return failures.refused(error)
+
+    async def _make(self, request: Request, given: dict[str, object], event: str) -> Response:
+        desk = self._desk
+        want = wanted(given, desk.settings.limits, desk.cards)
+        answers = Answers(desk, want, str(request.base_url), event)
+        job = await desk.submit(want.asked, client_of(request))
+        if want.stream:
+            return StreamingResponse(
+                answers.stream(job, request.receive), headers=HEADERS, media_type="text/event-stream"
+            )
+        done = await outcome(desk, job, request.receive)
+        if done is None:
+            return Response(status_code=499)  # the client is gone, and nobody reads this
+        if done.state != "done":
+            return failures.failed(done, want.theirs)
+        return answer(await answers.whole(done))
+
+
+def _model(card: Card) -> dict[str, object]:
+    return {"id": card.name, "object": "model", "created": 0, "owned_by": "unnoise"}

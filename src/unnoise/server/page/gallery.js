@@ -1,0 +1,40 @@
+/** The pictures of this session and of those before, newest first. */
+
+import { $, make, tell } from "./elements.js";
+import { isSmall, show } from "./pictures.js";
+
+export class Gallery {
+  #jobs;
+  #open;
+
+  /** open(job, made): what a click on a picture does. */
+  constructor(jobs, open) {
+    [this.#jobs, this.#open] = [jobs, open];
+    jobs.addEventListener("change", () => this.draw());
+    $("older").addEventListener("click", () =>
+      jobs.older().catch((error) => tell(`Older pictures did not come: ${error.message}`)),
+    );
+  }
+
+  /** All pictures in their order: [{job, made}, ...]. */
+  get pictures() {
+    return this.#jobs.list.flatMap((job) => job.images.map((made) => ({ job, made })));
+  }
+
+  draw() {
+    const known = new Map([...$("gallery").children].map((tile) => [tile.dataset.name, tile]));
+    const tiles = this.pictures.map(({ job, made }) => known.get(made.name) ?? this.#tile(job, made));
+    const changed = tiles.length !== known.size || tiles.some((tile, at) => tile !== $("gallery").children[at]);
+    if (changed) $("gallery").replaceChildren(...tiles);
+    $("gallery-part").hidden = !tiles.length;
+    $("older").hidden = this.#jobs.complete || !tiles.length;
+  }
+
+  #tile(job, made) {
+    const words = job.asked.prompt || "without a prompt";
+    const image = make("img", { alt: words, loading: "lazy", className: isSmall(made) ? "pixels" : "" });
+    show(image, made.url);
+    const open = make("button", { type: "button", title: words, onclick: () => this.#open(job, made) }, image);
+    return make("li", { data: { name: made.name } }, open);
+  }
+}

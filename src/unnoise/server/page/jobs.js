@@ -1,0 +1,143 @@
+/** The jobs of the server as this page knows them: asked for every few seconds, the one at work followed step by step. */
+
+import { Refused, call, json, newKey, pause } from "./api.js";
+import { ENDED, events } from "./events.js";
+import { Kept } from "./kept.js";
+
+const MINE = "unnoise-mine";
+const PAGE = 60;
+
+/** Tells "change" when a job changed, "seen" (detail: job, seen) after a step, "lost" and "reached" of the server. */
+export class Jobs extends EventTarget {
+  kept = new Kept();
+  begunFrom = new Map(); // id -> the picture and mask that it was asked with, which the server does not give back
+  complete = false;
+  #all = new Map();
+  #following = null; // {id, stop}
+  #mine = new Set(JSON.parse(localStorage.getItem(MINE) ?? "[]"));
+
+  /** Newest first. */
+  get list() {
+    return [...this.#all.values()].sort((one, other) => other.created - one.created);
+  }
+
+  /** Those that have not ended, the one at work first. */
+  get waiting() {
+    return this.list
+      .filter((job) => !ENDED.has(job.state))
+      .sort((one, other) => (one.place ?? -1) - (other.place ?? -1));
+  }
+
+  get(id) {
+    return this.#all.get(id);
+  }
+
+  /** Whether the job was asked for by this browser. */
+  owns(id) {
+    return this.#mine.has(id);
+  }
+
+  /** Ask for pictures. A request whose answer was lost is sent once more under the same key, and made once. */
+  async submit(fields) {
+    const request = { method: "POST", fields, key: newKey() };
+    const job = await json("/api/jobs", request).catch((error) => {
+      if (error instanceof Refused) throw error;
+      return json("/api/jobs", request);
+    });
+    this.#mine.add(job.id);
+    localStorage.setItem(MINE, JSON.stringify([...this.#mine].slice(-500)));
+    if (fields.init) this.begunFrom.set(job.id, { init: fields.init, mask: fields.mask });
+    this.#take([job]);
+    return job;
+  }
+
+  async cancel(id) {
+    this.#take([await json(`/api/jobs/${id}`, { method: "DELETE" })]);
+  }
+
+  /** Remove an ended job with its pictures from the server. */
+  async forget(id) {
+    await call(`/api/jobs/${id}`, { method: "DELETE" });
+    this.#all.delete(id);
+    this.kept.forget(id);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Ask for the jobs before the oldest that is known. */
+  async older() {
+    const { jobs } = await json(`/api/jobs?limit=${PAGE}&before=${this.list.at(-1).id}`);
+    this.complete = jobs.length < PAGE;
+    this.#take(jobs);
+  }
+
+  /** Look after the jobs for as long as the page is open. */
+  async keepUp() {
+    for (;;) {
+      await this.#refresh();
+      // Others may ask for pictures too, so an idle page looks now and then.
+      await pause(document.hidden ? 15000 : this.waiting.length ? 2000 : 8000);
+    }
+  }
+
+  async #refresh() {
+    try {
+      const { jobs } = await json(`/api/jobs?limit=${PAGE}`);
+      if (!this.#all.size) this.complete = jobs.length < PAGE;
+      this.#dropForgotten(jobs);
+      this.#take(jobs);
+      this.dispatchEvent(new Event("reached"));
+    } catch {
+      this.dispatchEvent(new Event("lost"));
+    }
+  }
+
+  /** What another page removed stands in the stretch of the list that came, and is not in it. */
+  #dropForgotten(jobs) {
+    const [there, since] = [new Set(jobs.map((job) => job.id)), jobs.at(-1)?.created ?? 0];
+    for (const job of this.list) {
+      if (job.created > since && ENDED.has(job.state) && !there.has(job.id)) this.#all.delete(job.id);
+    }
+  }
+
+  #take(jobs) {
+    for (const job of jobs) {
+      const known = this.#all.get(job.id);
+      if (!known || !isLater(known, job)) this.#all.set(job.id, job);
+    }
+    this.dispatchEvent(new Event("change"));
+    this.#endSilent();
+    this.#follow();
+  }
+
+  /** A stream that died without a word is ended once the list says that its job has. */
+  #endSilent() {
+    const followed = this.#following;
+    if (!followed || !ENDED.has(this.get(followed.id)?.state)) return;
+    setTimeout(() => followed.stop.abort(), 2000);
+  }
+
+  /** Follow the job at work, or the next; one stream at a time leaves the browser's connections to pictures. */
+  async #follow() {
+    const next = this.waiting[0];
+    if (!next || this.#following) return;
+    const stop = new AbortController();
+    this.#following = { id: next.id, stop };
+    try {
+      for await (const { job, seen } of events(next.id, stop.signal)) {
+        if (seen) this.kept.add(job, seen);
+        this.#all.set(job.id, job);
+        this.dispatchEvent(seen ? new CustomEvent("seen", { detail: { job, seen } }) : new Event("change"));
+      }
+    } catch {
+      this.#all.delete(next.id); // the server knows it no longer
+    }
+    this.#following = null;
+    await this.#refresh();
+  }
+}
+
+/** Whether what is known is later than an answer that was on its way meanwhile. */
+function isLater(known, job) {
+  if (ENDED.has(known.state)) return !ENDED.has(job.state);
+  return known.begun === job.begun && known.step > job.step;
+}

@@ -1,0 +1,151 @@
+/** The page: its parts, and who tells whom. */
+
+import { Refused } from "./api.js";
+import { receivePictures } from "./arrivals.js";
+import { $, many, tell } from "./elements.js";
+import { Unreadable, accept, draft, fill, keepDraft, read, refuse } from "./form.js";
+import { Gallery } from "./gallery.js";
+import { drawGrain } from "./grain.js";
+import { init } from "./init.js";
+import { Jobs } from "./jobs.js";
+import { card, listModels, suit } from "./models.js";
+import { setUpPainter } from "./painter.js";
+import { Queue } from "./queue.js";
+import { listSchedulers } from "./schedulers.js";
+import { Stage } from "./stage.js";
+import { Viewer } from "./viewer.js";
+import { weighByKeys } from "./weights.js";
+import { explainWords } from "./words.js";
+
+const SHOW = ["x0", "sample", "noise"];
+const jobs = new Jobs();
+const viewer = new Viewer(jobs, { use, start, watch });
+const stage = new Stage(jobs, (job, made) => viewer.open(job, made));
+const gallery = new Gallery(jobs, (job, made) => viewer.open(job, made));
+viewer.gallery = gallery;
+new Queue(jobs, watch);
+
+/** Take settings over into the form; a picture that they began from is there if this page sent it. */
+function use(fields, job = null) {
+  const from = job && jobs.begunFrom.get(job.id);
+  const variant = job?.images[0]?.recipe.variant;
+  fill(fields);
+  suit();
+  if (from) restart(from, fields);
+  else if (variant && !variant.includes("second")) tell("The picture that this one was begun from is not kept; add it again.");
+  $("prompt").focus();
+}
+
+async function restart({ init: data, mask }, { strength }) {
+  init.set(await sized(data), mask ?? null);
+  if (strength) $("strength").value = strength;
+  suit();
+}
+
+async function sized(data) {
+  const image = new Image();
+  image.src = data;
+  await image.decode();
+  return { data, width: image.naturalWidth, height: image.naturalHeight };
+}
+
+function start(data, { width, height }) {
+  init.set({ data, width, height });
+  $("from").scrollIntoView({ block: "nearest" });
+}
+
+function watch(id) {
+  stage.watch(id, jobs.kept.of(id)[0]?.index ?? null);
+  $("stage").scrollIntoView({ block: "start" });
+  $("stage").focus({ preventScroll: true });
+}
+
+async function submit() {
+  accept();
+  $("make").disabled = true;
+  try {
+    const job = await jobs.submit({ ...read(card()), ...init.fields(), show: SHOW });
+    if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
+    else if (job.place) tell(`In the queue, ${many(job.place, "job")} before it.`);
+    if (matchMedia("(max-width: 899px)").matches) $("stage").scrollIntoView();
+  } catch (error) {
+    fail(error);
+  } finally {
+    $("make").disabled = false;
+  }
+}
+
+function fail(error) {
+  if (error instanceof Unreadable || error instanceof Refused) refuse(error.field, error.message);
+  else refuse(null, "The server cannot be reached. Is it still running?");
+}
+
+function setUpForm() {
+  $("asked").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  $("asked").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    submit();
+  });
+  const style = () => $("prompt-style").value;
+  for (const name of ["prompt", "negative"]) weighByKeys($(name), style, tell);
+  $("defaults").addEventListener("click", () => {
+    const { prompt, negative, model } = read(card());
+    fill({ prompt, negative, model });
+    suit();
+  });
+  $("strength").addEventListener("input", tellStrength);
+  init.addEventListener("change", tellStrength);
+  $("asked").addEventListener("input", tellStrength);
+}
+
+function tellStrength() {
+  $("strength-told").textContent = Number($("strength").value).toFixed(2);
+}
+
+function setUpSeed() {
+  $("seed-random").addEventListener("click", () => setSeed(""));
+  $("seed-keep").addEventListener("click", () => setSeed(gallery.pictures[0].made.seed));
+  jobs.addEventListener("change", () => ($("seed-keep").disabled = !gallery.pictures.length));
+}
+
+function setSeed(seed) {
+  $("seed").value = seed;
+  $("seed").dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** One line at the top: whether the server is there. */
+function tellServer(state, words) {
+  $("server").dataset.state = state;
+  if ($("server").textContent !== words) $("server").textContent = words;
+}
+
+async function begin() {
+  drawGrain();
+  explainWords();
+  setUpForm();
+  setUpSeed();
+  setUpPainter();
+  receivePictures(use);
+  jobs.addEventListener("lost", () => tellServer("lost", "the server does not answer, trying again"));
+  $("make").disabled = true;
+  const isThere = (error) => error instanceof Refused;
+  await listModels((error) =>
+    isThere(error)
+      ? tellServer("loading", "the model is being loaded …")
+      : tellServer("lost", "the server does not answer, trying again"),
+  );
+  await listSchedulers();
+  fill({ model: card().name, ...draft() });
+  suit();
+  keepDraft(card);
+  $("make").disabled = false;
+  tellServer("ready", "ready");
+  jobs.addEventListener("reached", () => tellServer("ready", "ready"));
+  jobs.keepUp();
+}
+
+begin();

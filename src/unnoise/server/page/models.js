@@ -1,0 +1,94 @@
+/** The models that are served: their defaults stand in the empty fields, their kind decides which fields there are. */
+
+import { eventually } from "./api.js";
+import { $, make } from "./elements.js";
+import { init } from "./init.js";
+
+let cards = [];
+
+export const card = () => cards.find(({ name }) => name === $("model").value) ?? cards[0];
+
+/** The card of a job's model. */
+export const cardOf = (job) => cards.find(({ name }) => name === job.asked.model) ?? cards[0];
+
+/** Ask for the cards until the server has them. */
+export async function listModels(told) {
+  ({ models: cards } = await eventually("/api/models", told));
+  $("model").append(...cards.map(({ name }) => make("option", {}, name)));
+  $("model").addEventListener("change", () => {
+    for (const side of ["width", "height"]) $(side).value = ""; // those of another model would rarely fit
+    suit();
+  });
+  init.addEventListener("change", suit);
+  $("hires-scale").addEventListener("input", suit);
+  $("asked").addEventListener("input", tellCount);
+  suit();
+}
+
+/** Let the form suit the model that is chosen and what it begins from. */
+export function suit() {
+  const now = card();
+  $("model-summary").textContent = now.summary;
+  for (const name of ["steps", "guidance", "scheduler", "width", "height"]) $(name).placeholder = now[name];
+  for (const name of ["width", "height"]) Object.assign($(name), { step: now.unit, min: now.unit });
+  show(now.heeds_prompt, "prompt-field", "negative-field", "guidance-field");
+  suitPicture(now);
+  listExamples(now.prompts);
+  listShapes(now);
+  for (const name of ["hires-steps", "hires-strength", "hires-in"]) $(name).disabled = !$("hires-scale").value;
+  tellCount();
+}
+
+function suitPicture({ kind }) {
+  show(init.picture, "from-fields");
+  show(init.mask || outpaints(), "mask-fields");
+  show(!init.picture, "hires", "size-fields");
+  show(kind !== "edit", "strength-field", "outpaint-field", "paint");
+  show(kind === "edit", "image-guidance-field");
+  if (kind !== "text") $("from").open = true; // they work on a picture alone
+}
+
+/** Whether pixels are to be added at a side, which is inpainting too. */
+const outpaints = () => [...$("outpaint-field").querySelectorAll("input")].some((input) => Number(input.value) > 0);
+
+function show(whether, ...ids) {
+  for (const id of ids) $(id).hidden = !whether;
+}
+
+function listExamples(prompts) {
+  const chip = (prompt) =>
+    make("button", {
+      type: "button",
+      textContent: prompt,
+      onclick: () => {
+        $("prompt").value = prompt;
+        $("prompt").dispatchEvent(new Event("input", { bubbles: true }));
+        $("prompt").focus();
+      },
+    });
+  $("examples").replaceChildren(...prompts.map(chip));
+}
+
+const SHAPES = { square: [1, 1], "3:2": [3, 2], "2:3": [2, 3], "16:9": [16, 9], "9:16": [9, 16] };
+
+/** Shapes of about the model's own number of pixels; small pictures have too few pixels for that. */
+function listShapes({ unit, width, height }) {
+  const coarse = Math.max(unit, 64);
+  const side = (share) => Math.round((Math.sqrt(width * height) * Math.sqrt(share)) / coarse) * coarse;
+  const chip = ([name, [across, down]]) =>
+    make("button", {
+      type: "button",
+      textContent: name,
+      onclick: () => {
+        [$("width").value, $("height").value] = [side(across / down), side(down / across)];
+        $("width").dispatchEvent(new Event("input", { bubbles: true }));
+      },
+    });
+  $("shapes").replaceChildren(...(width < 256 ? [] : Object.entries(SHAPES).map(chip)));
+}
+
+function tellCount() {
+  const count = Number($("count").value);
+  $("make").textContent = count > 1 ? `Make ${count} pictures` : "Make the picture";
+  show(init.mask || outpaints(), "mask-fields");
+}

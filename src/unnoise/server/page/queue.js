@@ -1,0 +1,61 @@
+/** The queue: what waits and what is at work, each of this browser's own with a way to cancel it. */
+
+import { $, make, tell } from "./elements.js";
+
+export class Queue {
+  #jobs;
+  #watch;
+  #dismissed = new Set();
+
+  /** watch(id): what a click on a job does. */
+  constructor(jobs, watch) {
+    [this.#jobs, this.#watch] = [jobs, watch];
+    jobs.addEventListener("change", () => this.draw());
+    jobs.addEventListener("seen", () => this.draw());
+  }
+
+  draw() {
+    const failed = this.#jobs.list.filter(
+      ({ id, state }) => state === "failed" && this.#jobs.owns(id) && !this.#dismissed.has(id),
+    );
+    const rows = [...this.#jobs.waiting, ...failed];
+    $("queue-part").hidden = !rows.length;
+    // Rows are kept, since a button that is replaced between press and release is never clicked.
+    const known = new Map([...$("queue").children].map((row) => [row.dataset.id, row]));
+    $("queue").replaceChildren(...rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job)));
+  }
+
+  #row(job) {
+    const title = make("button", { type: "button", className: "title", onclick: () => this.#watch(job.id) });
+    title.textContent = job.asked.prompt || "Without a prompt";
+    const bar = make("progress", { max: 1, aria: { label: "Progress" } });
+    const end = make("button", { type: "button", className: "quiet", onclick: () => this.#end(job.id) });
+    return make("li", { data: { id: job.id } }, title, make("span", { className: "soft" }), bar, end);
+  }
+
+  #update(row, job) {
+    const [, told, bar, end] = row.children;
+    told.textContent = standing(job);
+    told.classList.toggle("bad", job.state === "failed");
+    bar.hidden = job.state !== "running";
+    bar.value = job.steps ? job.step / job.steps : 0;
+    end.hidden = !this.#jobs.owns(job.id);
+    end.textContent = job.state === "failed" ? "Dismiss" : "Cancel";
+    return row;
+  }
+
+  async #end(id) {
+    try {
+      if (this.#jobs.get(id).state === "failed") await this.#jobs.forget(id);
+      else await this.#jobs.cancel(id);
+    } catch (error) {
+      tell(`It could not be cancelled: ${error.message}`);
+    }
+  }
+}
+
+function standing(job) {
+  if (job.state === "failed") return job.error?.message ?? "It failed.";
+  if (job.state === "running") return job.steps ? `step ${job.step} of ${job.steps}` : "getting ready";
+  return job.place ? `${job.place} before it` : "next";
+}

@@ -1,0 +1,198 @@
+/** The stage: the picture in the making, large, beside the loop that makes it; afterwards one walks through its steps. */
+
+import { stepAt } from "./chart.js";
+import { $, make, many } from "./elements.js";
+import { ENDED } from "./events.js";
+import { secondsLeft, shownAt } from "./kept.js";
+import { choosePanels, drawLoop } from "./loop.js";
+import { cardOf } from "./models.js";
+import { isSmall, show } from "./pictures.js";
+
+const PACE = 140; // ms a step while walking
+
+export class Stage {
+  #jobs;
+  #open;
+  #id = null;
+  #at = null; // the step that is looked at; null: the latest, or the result
+  #large = "x0";
+  #walking = 0;
+
+  /** open(job, made): what a click on a finished picture does. */
+  constructor(jobs, open) {
+    [this.#jobs, this.#open] = [jobs, open];
+    jobs.addEventListener("change", () => this.#turn());
+    jobs.addEventListener("seen", ({ detail }) => this.#step(detail.job));
+    choosePanels((of) => this.#enlarge(of));
+    for (const choice of [$("chart-sigma"), $("chart-snr")]) choice.addEventListener("change", () => this.draw());
+    $("step").addEventListener("input", () => this.#look(Number($("step").value)));
+    $("now").addEventListener("click", () => this.#look(null));
+    $("play").addEventListener("click", () => this.#walk());
+    addEventListener("resize", () => this.draw());
+    for (const name of ["pointerdown", "pointermove"]) $("chart").addEventListener(name, (event) => this.#point(event));
+  }
+
+  /** Put a job on the stage; at: the step to look at. */
+  watch(id, at = null) {
+    this.#stop();
+    [this.#id, this.#at] = [id, at];
+    this.draw();
+  }
+
+  get watched() {
+    return this.#id;
+  }
+
+  draw() {
+    const job = this.#jobs.get(this.#id);
+    if (!job) return this.#clear();
+    const steps = this.#jobs.kept.of(job.id);
+    this.#drawHero(job, steps);
+    this.#drawHead(job, steps);
+    $("seen").hidden = !steps.length;
+    $("idle").hidden = Boolean(steps.length);
+    if (steps.length) drawLoop(steps, this.#at ?? Infinity, this.#small(job));
+    $("now").textContent = ENDED.has(job.state) ? "result" : "live";
+    $("now").setAttribute("aria-pressed", String(this.#at === null));
+  }
+
+  /** A job of this browser that begins to work comes on the stage, unless another is at work there. */
+  #turn() {
+    const now = this.#jobs.get(this.#id);
+    const next = this.#jobs.waiting.find((job) => job.state === "running" && this.#jobs.owns(job.id));
+    if (next && next.id !== this.#id && (!now || ENDED.has(now.state))) this.watch(next.id);
+    else this.draw();
+  }
+
+  #step(job) {
+    if (job.id === this.#id) this.draw();
+  }
+
+  #look(at) {
+    this.#stop();
+    this.#at = at;
+    this.draw();
+  }
+
+  #enlarge(of) {
+    this.#large = of;
+    const steps = this.#jobs.kept.of(this.#id);
+    if (this.#at === null && ENDED.has(this.#jobs.get(this.#id)?.state)) this.#at = steps.at(-1)?.index ?? null;
+    this.draw();
+  }
+
+  #point({ type, buttons, offsetX, currentTarget }) {
+    if (type === "pointermove" && !buttons) return;
+    this.#look(stepAt(offsetX, currentTarget.clientWidth, Number($("step").max)));
+  }
+
+  /** From the first step, or on from the one that is looked at, to the end. */
+  #walk() {
+    if (this.#walking) return this.#stop();
+    const steps = this.#jobs.kept.of(this.#id);
+    const last = steps.at(-1).index;
+    this.#at = this.#at === null || this.#at >= last ? steps[0].index : this.#at;
+    document.body.classList.add("walking");
+    this.#walking = setInterval(() => {
+      if (this.#at >= last) this.#look(null);
+      else this.#at += 1;
+      this.draw();
+    }, PACE);
+    this.draw();
+  }
+
+  #stop() {
+    clearInterval(this.#walking);
+    this.#walking = 0;
+    document.body.classList.remove("walking");
+  }
+
+  #small(job) {
+    const { width, height } = cardOf(job);
+    return isSmall({ width: job.asked.width ?? width, height: job.asked.height ?? height });
+  }
+
+  #clear() {
+    if (this.#id === null) return;
+    this.#id = null;
+    $("pictures").replaceChildren();
+    $("hero").classList.remove("filled");
+    $("hero-told").textContent = "Noise. Say what is hidden in it.";
+    [$("where").textContent, $("left").textContent] = ["The loop", ""];
+    [$("seen").hidden, $("idle").hidden] = [true, false];
+  }
+
+  #drawHero(job, steps) {
+    const done = this.#at === null && job.state === "done";
+    const shown = done ? null : shownAt(steps, this.#at ?? Infinity);
+    if (done) this.#drawResult(job);
+    else this.#drawPreview(shown?.previews[this.#large] ?? shown?.previews.x0, job);
+    $("hero").classList.toggle("filled", done || Boolean(shown));
+    $("hero-told").textContent = done ? result(job) : waiting(job, steps);
+  }
+
+  #drawResult(job) {
+    const names = job.images.map(({ name }) => name).join(" ");
+    if ($("pictures").dataset.shows === names) return;
+    $("pictures").dataset.shows = names;
+    const across = Math.ceil(Math.sqrt(job.images.length));
+    $("pictures").style.setProperty("--across", across);
+    $("pictures").replaceChildren(...job.images.map((made) => this.#opening(job, made)));
+  }
+
+  #opening(job, made) {
+    const image = make("img", { alt: job.asked.prompt || "The picture", className: isSmall(made) ? "pixels" : "" });
+    show(image, made.url);
+    const label = `Open picture with seed ${made.seed}`;
+    return make("button", { type: "button", aria: { label }, onclick: () => this.#open(job, made) }, image);
+  }
+
+  /** One image element, kept from step to step, does not flicker. */
+  #drawPreview(address, job) {
+    const box = $("pictures");
+    if (box.dataset.shows !== "preview") {
+      box.dataset.shows = "preview";
+      box.style.setProperty("--across", 1);
+      box.replaceChildren(make("img", { alt: "The picture as it is predicted now" }));
+    }
+    const image = box.firstElementChild;
+    image.hidden = !address;
+    image.classList.toggle("pixels", this.#small(job));
+    if (address) image.src = address;
+  }
+
+  #drawHead(job, steps) {
+    const last = steps.at(-1);
+    const index = this.#at ?? last?.index;
+    $("where").textContent = index ? `Step ${index} of ${last.steps}` : HEADS[job.state];
+    const left = job.state === "running" ? secondsLeft(steps) : null;
+    $("left").textContent = left === null ? "" : `${time(left)} left`;
+    document.title = job.state === "running" && last ? `${last.index}/${last.steps} · unnoise` : "unnoise";
+  }
+}
+
+const HEADS = {
+  queued: "In the queue",
+  running: "Getting ready",
+  done: "The loop",
+  failed: "It failed",
+  cancelled: "Cancelled",
+};
+
+function result(job) {
+  const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";
+  return `${job.asked.prompt || "Without a prompt"} · seed ${job.images[0].seed}${seconds}`;
+}
+
+function waiting(job, steps) {
+  if (job.error) return job.error.message;
+  if (job.state === "queued") return job.place ? `${many(job.place, "picture")} before this one` : "Next in the queue";
+  if (job.state === "running" && !steps.length) return "The model is being made ready";
+  return job.asked.prompt || "Without a prompt";
+}
+
+/** Seconds as people say them. */
+function time(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}

@@ -1,0 +1,125 @@
+/** One picture, large, with its recipe and what can be done with it. */
+
+import { $, make, tell } from "./elements.js";
+import { asData } from "./init.js";
+import { blobOf, download, isSmall, show } from "./pictures.js";
+
+const SURE = 4000; // ms in which the second click must come that forgets a picture
+
+export class Viewer {
+  #gallery;
+  #jobs;
+  #now = null;
+
+  /** use(fields, from): take settings over; start(data, made): begin from this picture; watch(id): walk its steps. */
+  constructor(jobs, { use, start, watch }) {
+    this.#jobs = jobs;
+    const close = (act) => async () => {
+      try {
+        await act(this.#now);
+        $("viewer").close();
+      } catch (error) {
+        tell(`That did not work: ${error.message}`);
+      }
+    };
+    $("viewer-close").addEventListener("click", () => $("viewer").close());
+    $("viewer-use").addEventListener("click", close(({ job, made }) => use(settings(job, made), job)));
+    $("viewer-start").addEventListener("click", close(async ({ made }) => start(await asData(await blobOf(made.url)), made)));
+    $("viewer-watch").addEventListener("click", close(({ job }) => watch(job.id)));
+    $("viewer-download").addEventListener("click", () => this.#download());
+    $("viewer-forget").addEventListener("click", () => this.#forget());
+    $("viewer-newer").addEventListener("click", () => this.#turn(-1));
+    $("viewer-older").addEventListener("click", () => this.#turn(1));
+    $("viewer").addEventListener("keydown", ({ key }) => {
+      const turn = { ArrowLeft: -1, ArrowRight: 1 }[key];
+      if (turn) this.#turn(turn);
+    });
+    $("viewer").addEventListener("click", ({ target }) => target === $("viewer") && $("viewer").close());
+  }
+
+  set gallery(gallery) {
+    this.#gallery = gallery;
+  }
+
+  open(job, made) {
+    this.#now = { job, made };
+    const image = $("viewer-picture");
+    image.alt = job.asked.prompt || "The picture";
+    image.classList.toggle("pixels", isSmall(made));
+    show(image, made.url);
+    $("recipe").replaceChildren(...facts(job, made).flatMap(line));
+    $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
+    $("viewer-watch").hidden = !this.#jobs.kept.of(job.id).length;
+    this.#unsure();
+    this.#limit();
+    if (!$("viewer").open) $("viewer").showModal();
+  }
+
+  get #place() {
+    return this.#gallery.pictures.findIndex(({ made }) => made.name === this.#now.made.name);
+  }
+
+  #turn(by) {
+    const next = this.#gallery.pictures[this.#place + by];
+    if (next) this.open(next.job, next.made);
+  }
+
+  #limit() {
+    $("viewer-newer").disabled = this.#place <= 0;
+    $("viewer-older").disabled = this.#place >= this.#gallery.pictures.length - 1;
+  }
+
+  async #download() {
+    const { job, made } = this.#now;
+    await download(made, job.asked.prompt).catch((error) => tell(`It could not be fetched: ${error.message}`));
+  }
+
+  /** The first click asks, the second does it. */
+  async #forget() {
+    const button = $("viewer-forget");
+    const count = this.#now.job.images.length;
+    if (!button.classList.contains("sure")) {
+      button.classList.add("sure");
+      button.textContent = count > 1 ? `Remove all ${count} for good?` : "Remove it for good?";
+      setTimeout(() => this.#unsure(), SURE);
+      return;
+    }
+    try {
+      await this.#jobs.forget(this.#now.job.id);
+      $("viewer").close();
+    } catch (error) {
+      tell(`It could not be removed: ${error.message}`);
+    }
+  }
+
+  #unsure() {
+    $("viewer-forget").classList.remove("sure");
+    $("viewer-forget").textContent = "Forget";
+  }
+}
+
+/** What makes this one picture again: a picture of several is made alone by its own seed. */
+function settings(job, made) {
+  return { ...job.asked, seed: made.seed, count: 1 };
+}
+
+/** The recipe in words that people look for; zeros and empty texts say nothing. */
+function facts(job, { recipe, seed, width, height }) {
+  const { begun, ended } = job;
+  return [
+    ["prompt", recipe.prompt],
+    ["negative", recipe.negative],
+    ["model", [recipe.model, recipe.model_hash?.slice(0, 10)].filter(Boolean).join(" · ")],
+    ["scheduler", [recipe.scheduler, recipe.compat && `as in ${recipe.compat}`].filter(Boolean).join(", ")],
+    ["steps", recipe.steps],
+    ["guidance", [recipe.guidance, recipe.guidance_rule].filter(Boolean).join(", ")],
+    ["seed", seed],
+    ["size", `${width} × ${height}`],
+    ["begun from", recipe.variant && `a picture (${recipe.variant})`],
+    ["strength", recipe.strength],
+    ["adapters", recipe.adapters],
+    ["made", begun && ended && `in ${(ended - begun).toFixed(1)} s, ${new Date(ended * 1000).toLocaleString()}`],
+  ].filter(([, value]) => value);
+}
+
+const line = ([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))];

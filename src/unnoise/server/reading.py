@@ -1,0 +1,143 @@
+"""What a picture says of itself, as fields of a request."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError, UnnoiseError
+from unnoise.pipelines import Guidance, Interval, Repeat, Rescaled, Scale
+from unnoise.pipelines.recipe import written_in
+from unnoise.pipelines.recipe_adapters import asked_by
+from unnoise.pipelines.repeat_own import other_model
+from unnoise.pipelines.repeat_variant import SECOND
+from unnoise.schedulers import names, tuned
+from unnoise.server.card import Card
+
+_SAME = (
+    "prompt",
+    "negative",
+    "seed",
+    "steps",
+    "compat",
+    "noise",
+    "width",
+    "height",
+    "prompt_style",
+    "scheduler",
+)
+_ARGUMENTS = {
+    "strength": "strength",
+    "noise_level": "noise_level",
+    "feather": "feather",
+    "padding": "padding",
+    "outpaint": "outpaint",
+    "picture_guidance": "image_guidance",
+    "scale": "hires_scale",
+    "second_steps": "hires_steps",
+    "enlarge": "hires_in",
+}
+
+
+def read(
+    picture: bytes, model: Model, cards: tuple[Card, ...], loras: Path | None
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The fields that ask for this picture again, and what of it cannot be honoured, a sentence each.
+
+    model: the one in memory. loras: the folder of LoRAs. Raises InputError for a picture that says nothing of itself,
+    or what makes no sense.
+    """
+    with tempfile.TemporaryDirectory() as nowhere:
+        path = Path(nowhere, "the picture")
+        path.write_bytes(picture)
+        empty = Path(nowhere, "empty")
+        empty.mkdir()
+        try:
+            found = written_in(path)
+            repeat = Repeat.of(path, model, loras or empty, embedding_dir=empty, control_dir=empty)
+        except UnnoiseError as error:
+            raise InputError(str(error).replace(f"{nowhere}{os.sep}", "")) from error
+    fields, notes = _fields(repeat)
+    card = _card_of(found.model, found.model_hash, cards)
+    if card is None:
+        return fields, notes
+    untrue = other_model(found.model, found.model_hash, model)
+    return fields | {"model": card.name}, tuple(note for note in notes if note != untrue)
+
+
+def check(scheduler: str | None, compat: str | None) -> None:
+    """Raises InputError for a scheduler that there is not, or not in that program."""
+    if scheduler is not None:
+        names.get(scheduler, compat)
+
+
+def _card_of(name: str, digest: str, cards: tuple[Card, ...]) -> Card | None:
+    by_hash = (card for card in cards if digest and card.hash.startswith(digest))
+    by_name = (card for card in cards if not card.hash and card.name == name)
+    return next(by_hash, next(by_name, None))
+
+
+def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
+    options, notes = dict(repeat.options), list(repeat.notes)
+    if str(options.get("scheduler", "")).startswith(tuned.PREFIX):
+        notes.append("its scheduler is in a file of its own; the model's default is used")
+        del options["scheduler"]
+    if options.get("cache") is not None:
+        notes.append("it was made with a cache of deep features; none is used")
+    fields = {name: options[name] for name in _SAME if options.get(name) is not None}
+    fields |= _guidance(options.get("guidance"), notes)
+    fields |= dict(_begun(repeat, notes))
+    if repeat.clip_skip:
+        fields["clip_skip"] = repeat.clip_skip
+    fields["prompt"] = _with_tags(repeat, str(fields.get("prompt", "")), notes)
+    return fields, tuple(dict.fromkeys(notes))
+
+
+def _guidance(rule: object, notes: list[str]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    while isinstance(rule, Guidance) and not isinstance(rule, Scale):
+        if isinstance(rule, Rescaled):
+            fields["guidance_rescale"] = rule.share
+        elif isinstance(rule, Interval):
+            fields["guidance_interval"] = [rule.low, rule.high]
+        else:
+            notes.append("its guidance was projected; plain guidance of the same scale is used")
+            return fields | {"guidance": rule.scale}
+        rule = rule.inner
+    scale = rule.scale if isinstance(rule, Scale) else rule
+    return fields if scale is None else fields | {"guidance": scale}
+
+
+def _begun(repeat: Repeat, notes: list[str]) -> Iterator[tuple[str, object]]:
+    arguments: Mapping[str, Any] = repeat.arguments
+    for name, field in _ARGUMENTS.items():
+        if arguments.get(name) is not None:
+            second = repeat.variant == SECOND and name == "strength"
+            value = arguments[name]
+            yield "hires_strength" if second else field, list(value) if isinstance(value, tuple) else value
+    if arguments.get("area") == "masked":
+        yield "masked_area", True
+    if arguments.get("paste") is False:
+        notes.append("known places were not pasted back; they are")
+    if repeat.variant not in ("", SECOND):
+        wanted = "init and mask" if repeat.variant == "inpaint" and "outpaint" not in arguments else "init"
+        notes.append(f"it was begun from another picture, which it does not hold; give {wanted}")
+
+
+def _with_tags(repeat: Repeat, prompt: str, notes: list[str]) -> str:
+    """The prompt with tags of the LoRAs that it does not ask for itself."""
+    style = str(repeat.options.get("prompt_style") or "a1111")
+    asked = asked_by(prompt, style)
+    for lora in repeat.loras:
+        name = lora.name or Path(lora.file).stem
+        if name in asked:
+            continue
+        if style == "a1111" and not lora.blocks:
+            prompt = f"{prompt} <lora:{name}:{lora.weight:g}>".strip()
+        else:
+            notes.append(f"LoRA '{name}' at {lora.weight:g} is not asked for")
+    return prompt

@@ -1,0 +1,18 @@
+"""Refusals in the words of the program whose API a client speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from unnoise.server.refusals import FieldError
+
+
+def in_their_words(error: FieldError, theirs: Mapping[str, str]) -> FieldError:
+    """The refusal under their name of the field, in its message too where that begins with ours.
+
+    theirs: our field -> their name.
+    """
+    name, message = theirs.get(error.field, error.field), str(error)
+    if message.startswith(f"{error.field} "):
+        message = name + message.removeprefix(error.field)
+    return FieldError(name, message)

@@ -1,0 +1,91 @@
+"""A request that lasts as long as its job: it hears what happens, and the client that goes away ends the job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Receive
+
+    from unnoise.server.desk import Desk
+    from unnoise.server.job import Event, Job
+
+_log = logging.getLogger("unnoise.server")
+QUIET = 15.0
+"""Seconds without an event after which a stream says that it is alive: proxies close what is silent for a minute."""
+
+_ENDING: set[asyncio.Task[None]] = set()
+"""What ends the jobs of clients that went away; a task that nobody holds may be collected in the middle."""
+
+
+async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event | None, None]:
+    """What happens to `job` until it has ended, or until its client goes away, which cancels it.
+
+    receive: of the request, whose body was read already. None where nothing has happened for QUIET seconds. The last
+    event is of a job that is over, unless the client went away or the server is closing.
+    """
+    left = asyncio.ensure_future(_left(receive))
+    events = desk.events(job.id)
+    coming: asyncio.Future[Any] | None = None
+    over = False
+    try:
+        while not over:
+            coming = coming or asyncio.ensure_future(anext(events, None))
+            done, _ = await asyncio.wait((coming, left), timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                yield None
+                continue
+            event = coming.result() if coming in done else None
+            if event is None:
+                return
+            coming, over = None, event.job.over
+            yield event
+    finally:
+        left.cancel()
+        if coming is not None:
+            coming.cancel()
+        if not over:
+            _end(desk, job.id)
+
+
+async def outcome(
+    desk: Desk, job: Job, receive: Receive, see: Callable[[Event], None] | None = None
+) -> Job | None:
+    """The job when it is over; None where its client went away first. see: is shown each event on the way."""
+    last = job
+    async with aclosing(follow(desk, job, receive)) as events:
+        async for event in events:
+            if event is not None:
+                last = event.job
+            if event is not None and see is not None:
+                see(event)
+    return last if last.over else None
+
+
+def client_of(request: Request) -> str:
+    """By what clients are told apart: the address that a request came from."""
+    return request.client.host if request.client else ""
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _end(desk: Desk, id: str) -> None:
+    """Cancel the job in a task of its own: the one that learns of it is often being cancelled itself."""
+
+    async def end() -> None:
+        try:
+            await desk.cancel(id)
+        except Exception as error:  # a closing desk, a forgotten job: there is nobody left to tell
+            _log.debug("job %s was not cancelled: %s", id, type(error).__name__)
+
+    task = asyncio.ensure_future(end())
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)

@@ -1,0 +1,325 @@
+"""A1111's fields -> what is asked here; no server needed."""
+
+import base64
+import dataclasses
+import inspect
+import io
+
+import pytest
+import webuiapi
+from PIL import Image
+
+from unnoise import images
+from unnoise.errors import InputError
+from unnoise.schedulers import names
+from unnoise.server.a1111 import begun, png_info, settings, unheeded
+from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS, THERE, chosen
+from unnoise.server.a1111.wanted import KNOWN, wanted
+from unnoise.server.card import Card
+from unnoise.server.limits import Limits
+from unnoise.server.refusals import FieldError
+
+CARDS = (
+    Card("small", "unnoise", "ab" * 32, "text", 8, 64, 64, 20, 3.0, "Euler", True),
+    Card("other", "unnoise", "", "text", 8, 64, 64, 20, 3.0, "Euler", True),
+    Card("editor", "sd1", "", "edit", 8, 64, 64, 20, 3.0, "Euler", True),
+)
+
+
+def base64_png(picture):
+    return base64.b64encode(images.png_bytes(picture)).decode()
+
+
+def noise(size, mode="RGB"):
+    return Image.effect_noise(size, 60).convert(mode)
+
+
+INIT, MASK = noise((64, 64)), Image.new("L", (64, 64))
+MASK.paste(255, (0, 0, 16, 64))
+
+
+def read(picture=False, **fields):
+    if picture:
+        fields = {"init_images": [base64_png(INIT)], **fields}
+    return wanted(fields, Limits(), CARDS, picture)
+
+
+def opened(content):
+    return Image.open(io.BytesIO(content))
+
+
+def test_what_is_left_out_is_left_to_the_model():
+    asked = read().asked
+    left = ("steps", "guidance", "scheduler", "compat", "width", "height", "seed", "clip_skip", "model")
+    assert {getattr(asked, name) for name in left} == {None}
+    assert (asked.prompt, asked.count, asked.show_every) == ("", 1, 1)
+    # but a start is drawn as by an NVIDIA card, as there
+    assert asked.noise == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ({"prompt": "a", "negative_prompt": "b"}, {"prompt": "a", "negative": "b", "prompt_style": "a1111"}),
+        ({"seed": -1, "steps": 30, "cfg_scale": 7}, {"seed": -1, "steps": 30, "guidance": 7.0}),
+        ({"width": 128, "height": 96}, {"width": 128, "height": 96}),
+        ({"batch_size": 2, "n_iter": 3}, {"count": 6}),
+        ({"sampler_name": "Euler a"}, {"scheduler": "Euler a", "compat": "a1111"}),
+        ({"sampler_index": "Heun"}, {"scheduler": "Heun", "compat": "a1111"}),
+        ({"sampler_name": "Euler", "sampler_index": "Heun"}, {"scheduler": "Euler"}),
+        ({"sampler_name": "DPM++ 2M", "scheduler": "karras"}, {"scheduler": "DPM++ 2M Karras"}),
+        ({"sampler_name": "DPM++ 2M", "scheduler": "Automatic"}, {"scheduler": "DPM++ 2M"}),
+        ({"sampler_name": "LCM", "scheduler": "automatic"}, {"scheduler": "LCM", "compat": None}),
+        ({"override_settings": {"sd_model_checkpoint": "other.safetensors"}}, {"model": "other"}),
+        ({"override_settings": {"sd_model_checkpoint": f"small [{'ab' * 5}]"}}, {"model": "small"}),
+        ({"override_settings": {"sd_model_checkpoint": "ab" * 5}}, {"model": "small"}),
+        ({"override_settings": {"CLIP_stop_at_last_layers": 2}}, {"clip_skip": 2}),
+        ({"override_settings": {"CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}}, {"clip_skip": None}),
+        ({"override_settings": {"randn_source": "CPU"}}, {"noise": "torch"}),
+        ({"enable_hr": False, "hr_scale": 3, "hr_upscaler": "R-ESRGAN 4x+"}, {"hires_scale": None}),
+        (
+            {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 9, "denoising_strength": 0.5},
+            {"hires_scale": 1.5, "hires_steps": 9, "hires_strength": 0.5, "hires_in": "latents"},
+        ),
+        ({"enable_hr": True, "hr_upscaler": "Lanczos"}, {"hires_in": "pixels", "hires_strength": 0.75}),
+        ({"enable_hr": True, "hr_second_pass_steps": 0}, {"hires_scale": 2.0, "hires_steps": None}),
+        ({"enable_hr": True, "hr_resize_x": 192, "width": 64, "height": 64}, {"hires_scale": 3.0}),
+        ({"denoising_strength": 0.4}, {"strength": None}),
+    ],
+)
+def test_their_fields_are_ours(given, ours):
+    asked = read(**given).asked
+    assert {name: getattr(asked, name) for name in ours} == ours
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ({"steps": 0}, "steps", "steps is 0"),
+        ({"cfg_scale": "high"}, "cfg_scale", "cfg_scale is 'high'"),
+        ({"width": 60}, "width", "multiple of 8"),
+        ({"n_iter": 17}, "n_iter", "1 to 16"),
+        ({"batch_size": 4, "n_iter": 8}, "batch_size", "batch_size is 32"),
+        ({"sampler_name": 3}, "sampler_name", "a text"),
+        ({"sampler_name": "Euler", "scheduler": "fast"}, "scheduler", "Karras"),
+        ({"script_name": "X/Y/Z plot"}, "script_name", "not found"),
+        ({"alwayson_scripts": {"ControlNet": {"args": [{"image": "a"}]}}}, "alwayson_scripts", "ControlNet"),
+        ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "alwayson_scripts", "ADetailer"),
+        ({"alwayson_scripts": [1]}, "alwayson_scripts", "no table"),
+        ({"subseed_strength": 0.1}, "subseed_strength", "not done here"),
+        ({"restore_faces": True}, "restore_faces", "not done here"),
+        ({"tiling": True}, "tiling", "not done here"),
+        ({"styles": ["x"]}, "styles", "not done here"),
+        ({"s_churn": 1}, "s_churn", "not done here"),
+        ({"refiner_checkpoint": "xl"}, "refiner_checkpoint", "not done here"),
+        ({"override_settings": {"sd_model_checkpoint": "none"}}, "sd_model_checkpoint", "this server has"),
+        ({"override_settings": {"token_merging_ratio": 0.5}}, "override_settings", "cannot be set"),
+        ({"override_settings": {"samples_format": "jpg"}}, "override_settings", "cannot be set"),
+        ({"override_settings": {"randn_source": "x"}}, "randn_source", "GPU"),
+        ({"override_settings": []}, "override_settings", "no table"),
+        ({"enable_hr": True, "hr_upscaler": "R-ESRGAN 4x+"}, "hr_upscaler", "Lanczos"),
+        ({"enable_hr": True, "hr_prompt": "other"}, "hr_prompt", "as the first"),
+        ({"enable_hr": True, "hr_resize_x": 128, "hr_resize_y": 96, "width": 64}, "hr_resize_x", "aspect"),
+        ({"enable_hr": True, "hr_scale": 9}, "hr_scale", "hr_scale is 9"),
+        ({"send_images": "no"}, "send_images", "true or false"),
+        ({"force_task_id": "x" * 101}, "force_task_id", "101"),
+    ],
+)
+def test_a_refusal_names_their_field(given, field, said):
+    with pytest.raises(FieldError, match=said) as refused:
+        read(**given)
+    assert refused.value.field == field
+
+
+def test_what_is_not_heeded_is_noted():
+    told = read(
+        sampler_name="DDIM", eta=1.0, stepss=3, distilled_cfg_scale=3.5, enable_hr=True, hr_upscaler="None"
+    )
+    assert [note.partition(";")[0].partition(":")[0] for note in told.notes] == [
+        "hr_upscaler 'None'",
+        "eta 1.0 is not heeded",
+        "there is no field 'stepss' here",
+        "there is no field 'distilled_cfg_scale' here",
+    ]
+    assert "did you mean steps?" in told.notes[2]
+
+
+def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monkeypatch):
+    """webuiapi sends every field with its default."""
+    sent = {}
+    client = webuiapi.WebUIApi(username="nobody", password="nothing", port=1)
+    monkeypatch.setattr(
+        webuiapi.WebUIApi,
+        "post_and_get_api_result",
+        lambda self, url, json, way: sent.update({url[-7:]: json}),
+    )
+    client.txt2img(prompt="a cat", width=64, height=64)
+    client.img2img([INIT], prompt="a cat", width=64, height=64)
+    told = wanted(sent["txt2img"], Limits(), CARDS)
+    assert (told.asked.scheduler, told.asked.steps, told.asked.guidance) == ("Euler a", 20, 7.0)
+    assert (told.asked.compat, told.notes) == ("a1111", ())
+    told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
+    assert (told.asked.strength, told.asked.mask, told.notes) == (0.75, None, ())
+    client.img2img([INIT], mask_image=MASK, prompt="a cat", width=64, height=64)
+    told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
+    assert (told.asked.masked_area, told.asked.padding, told.asked.feather) == (True, 0, 4.0)
+    assert [note.partition(" ")[0] for note in told.notes] == ["inpainting_fill"]
+
+
+def test_scripts_that_are_switched_off_change_nothing():
+    off = {
+        "ADetailer": {"args": [False]},
+        "animatediff": {"args": [{"enable": False}]},
+        "ControlNet": {"args": [{"enabled": False, "image": "a"}]},
+        "Never OOM": {"args": []},
+        "Seed": {},
+    }
+    assert read(alwayson_scripts=off) == read()
+
+
+def test_an_infotext_tells_what_is_left_out():
+    text = (
+        "a cat\nNegative prompt: fog\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4, Seed: 5, "
+        "Size: 64x128, Hires upscale: 2, Version: v1.10.0"
+    )
+    told = read(infotext=text, steps=9)
+    asked = told.asked
+    assert (asked.prompt, asked.negative, asked.steps, asked.seed) == ("a cat", "fog", 9, 5)
+    assert (asked.guidance, asked.width, asked.height) == (4.0, 64, 128)
+    assert (asked.scheduler, asked.compat) == ("DPM++ 2M Karras", "a1111")
+    assert told.notes == ("infotext: Hires upscale is not taken over",)
+
+
+def test_a_picture_is_begun_from():
+    asked = read(True).asked
+    assert (opened(asked.init).tobytes(), asked.strength, asked.mask) == (INIT.tobytes(), 0.75, None)
+    assert read(True, denoising_strength=0.3).asked.strength == 0.3
+    # stretched, or its middle: a picture whose halves differ tells them apart
+    halves = Image.new("L", (128, 64))
+    halves.paste(255, (0, 0, 32, 64))
+    sent = {"init_images": ["data:image/png;base64," + base64_png(halves)], "width": 64, "height": 64}
+    stretched = opened(read(True, **sent, resize_mode=0).asked.init)
+    cropped = opened(read(True, **sent, resize_mode=1).asked.init)
+    assert stretched.size == cropped.size == (64, 64)
+    assert (stretched.getpixel((4, 16)), cropped.getpixel((4, 16))) == (255, 0)
+
+
+@pytest.mark.parametrize("invert", [0, 1])
+@pytest.mark.parametrize("area", [True, False])
+def test_a_mask_is_of_the_pictures_size_and_may_be_inverted(invert, area):
+    mask = base64_png(MASK.resize((32, 32)))
+    asked = read(
+        True,
+        mask=mask,
+        inpainting_mask_invert=invert,
+        inpaint_full_res=area,
+        inpaint_full_res_padding=8,
+        inpainting_fill=1,
+        mask_blur=2,
+        width=128,
+        height=128,
+    ).asked
+    # where only the masked area is worked on, width and height are of that and not of the picture
+    size = (64, 64) if area else (128, 128)
+    assert opened(asked.init).size == opened(asked.mask).size == size
+    assert opened(asked.mask).getpixel((2, 20)) == (0 if invert else 255)
+    assert opened(asked.mask).getpixel((60, 20)) == (255 if invert else 0)
+    assert (asked.masked_area, asked.padding) == ((True, 8) if area else (False, None))
+    assert asked.feather == 2.0
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ({"init_images": []}, "init_images", "one picture"),
+        ({"init_images": [base64_png(INIT)] * 2}, "init_images", "one picture"),
+        ({"init_images": ["http://127.0.0.1/a.png"]}, "init_images", "base64"),
+        ({"init_images": ["R0lGODlh"]}, "init_images", "PNG, JPEG or WebP"),
+        ({"resize_mode": 2}, "resize_mode", "crop and resize"),
+        ({"mask": base64_png(MASK), "inpainting_fill": 2}, "inpainting_fill", "latent noise"),
+        ({"mask": base64_png(MASK), "inpaint_full_res": "yes"}, "inpaint_full_res", "true or false"),
+        ({"mask": base64_png(MASK), "mask_blur_x": 2, "mask_blur_y": 3}, "mask_blur_x", "differ"),
+        ({"mask": base64_png(MASK), "mask_blur": -1}, "mask_blur", "mask_blur is -1"),
+        ({"denoising_strength": 2}, "denoising_strength", "denoising_strength is 2"),
+        ({"mask": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}, "mask", "damaged"),
+    ],
+)
+def test_a_refusal_of_img2img_names_their_field(given, field, said):
+    with pytest.raises(FieldError, match=said) as refused:
+        read(True, **given)
+    assert refused.value.field == field
+
+
+def test_a_model_that_edits_is_told_how_strongly_it_keeps_to_the_picture():
+    chosen_model = {"override_settings": {"sd_model_checkpoint": "editor"}}
+    told = read(True, image_cfg_scale=1.2, denoising_strength=0.75, **chosen_model)
+    assert (told.asked.image_guidance, told.asked.strength) == (1.2, None)
+    assert told.notes[0].startswith("denoising_strength")
+    assert read(True, image_cfg_scale=1.2).asked.image_guidance is None
+
+
+def test_the_names_of_samplers_are_known_and_so_are_their_values_there():
+    known = set()
+    for name, others in SAMPLERS.items():
+        assert names.get(name) == names.get(others[0])
+        try:
+            names.get(name, compat="a1111")
+        except InputError:
+            continue
+        known.add(name)
+    assert known == THERE
+
+
+@pytest.mark.parametrize("label", [label for label, _ in SCHEDULERS.values() if label != "Automatic"])
+def test_every_schedule_type_may_follow_every_sampler(label):
+    for sampler in SAMPLERS.keys() - {"DPM adaptive"}:
+        whole, compat = chosen(sampler, label)
+        assert whole == f"{sampler} {label}"
+        names.get(whole, compat=compat)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "found"),
+    [
+        ("DPM++ 2M Karras", "", ("DPM++ 2M Karras", "a1111")),
+        ("DPM++ 2M Karras", "Automatic", ("DPM++ 2M Karras", "a1111")),
+        ("DPM++ 2M Karras", "Simple", ("DPM++ 2M Simple", "a1111")),
+        ("k_dpmpp_2m_sde_ka", "", ("DPM++ 2M SDE Karras", "a1111")),
+        ("DPM++ 2M SDE Exponential", "", ("DPM++ 2M SDE Exponential", "a1111")),
+        ("euler a", "sgm_uniform", ("Euler a SGM Uniform", "a1111")),
+        ("ddim", "", ("DDIM", "a1111")),
+        ("Adams-Moulton 2", "karras", ("Adams-Moulton 2 Karras", None)),
+    ],
+)
+def test_names_of_samplers_are_read_as_that_program_read_them(sampler, scheduler, found):
+    assert chosen(sampler, scheduler) == found
+
+
+def test_no_field_is_both_heeded_and_not():
+    assert not KNOWN & unheeded.USUAL.keys()
+    sent = {*inspect.signature(webuiapi.WebUIApi.txt2img).parameters} & KNOWN
+    assert {"prompt", "enable_hr", "override_settings", "sampler_name"} <= sent
+    assert set(begun.THEIRS.values()) <= KNOWN
+
+
+def test_the_title_of_a_model_finds_it_again():
+    for card in CARDS:
+        assert settings.named(settings.title(card), CARDS) == card.name
+    twin = dataclasses.replace(CARDS[0], name="small-2")
+    assert settings.named("small-2", (CARDS[0], twin)) == "small-2"
+
+
+def test_the_texts_of_a_picture_are_told():
+    text = {
+        "parameters": "a cat\nSteps: 7, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 64x128",
+        "other": "x",
+    }
+    sent = base64.b64encode(images.png_bytes(INIT, text)).decode()
+    told = png_info.read({"image": sent}, Limits())
+    assert (told["info"], told["items"]) == (text["parameters"], text)
+    read_back = told["parameters"]
+    assert (read_back["Prompt"], read_back["Sampler"], read_back["CFG scale"]) == ("a cat", "Euler a", "4")
+    assert (read_back["Size-1"], read_back["Size-2"], read_back["Seed"]) == ("64", "128", "5")
+    assert png_info.read({"image": base64_png(INIT)}, Limits()) == {"info": "", "items": {}, "parameters": {}}
+    with pytest.raises(FieldError, match="image"):
+        png_info.read({}, Limits())
