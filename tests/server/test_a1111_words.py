@@ -22,7 +22,8 @@ from unnoise.server.refusals import FieldError
 CARDS = (
     Card("small", "unnoise", "ab" * 32, "text", 8, 64, 64, 20, 3.0, "Euler", True),
     Card("other", "unnoise", "", "text", 8, 64, 64, 20, 3.0, "Euler", True),
-    Card("editor", "sd1", "", "edit", 8, 64, 64, 20, 3.0, "Euler", True),
+    Card("sd", "Stable Diffusion 1", "", "text", 8, 512, 512, 20, 7.5, "DPM++ 2M", True),
+    Card("editor", "Stable Diffusion 1, editing", "", "edit", 8, 64, 64, 20, 3.0, "Euler", True),
 )
 
 
@@ -50,11 +51,36 @@ def opened(content):
 
 def test_what_is_left_out_is_left_to_the_model():
     asked = read().asked
-    left = ("steps", "guidance", "scheduler", "compat", "width", "height", "seed", "clip_skip", "model")
+    left = (
+        "steps",
+        "guidance",
+        "scheduler",
+        "compat",
+        "noise",
+        "width",
+        "height",
+        "seed",
+        "clip_skip",
+        "model",
+    )
     assert {getattr(asked, name) for name in left} == {None}
     assert (asked.prompt, asked.count, asked.show_every) == ("", 1, 1)
-    # but a start is drawn as by an NVIDIA card, as there
-    assert asked.noise == "cuda"
+
+
+SD = {"sd_model_checkpoint": "sd"}
+
+
+def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not():
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras", override_settings=SD).asked
+    # its values of the sampler, and the noise of an NVIDIA card, which is where it draws by default
+    assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", "a1111", "cuda")
+    asked = read(override_settings={**SD, "randn_source": "CPU"}).asked
+    assert (asked.scheduler, asked.compat, asked.noise) == (None, None, "torch")
+    asked = read(sampler_name="LCM", override_settings=SD).asked
+    assert (asked.scheduler, asked.compat, asked.noise) == ("LCM", None, "cuda")
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras").asked
+    assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", None, None)
+    assert wanted({"sampler_name": "Euler"}, Limits(), CARDS, model="sd").asked.compat == "a1111"
 
 
 @pytest.mark.parametrize(
@@ -64,12 +90,12 @@ def test_what_is_left_out_is_left_to_the_model():
         ({"seed": -1, "steps": 30, "cfg_scale": 7}, {"seed": -1, "steps": 30, "guidance": 7.0}),
         ({"width": 128, "height": 96}, {"width": 128, "height": 96}),
         ({"batch_size": 2, "n_iter": 3}, {"count": 6}),
-        ({"sampler_name": "Euler a"}, {"scheduler": "Euler a", "compat": "a1111"}),
-        ({"sampler_index": "Heun"}, {"scheduler": "Heun", "compat": "a1111"}),
+        ({"sampler_name": "Euler a"}, {"scheduler": "Euler a"}),
+        ({"sampler_index": "Heun"}, {"scheduler": "Heun"}),
         ({"sampler_name": "Euler", "sampler_index": "Heun"}, {"scheduler": "Euler"}),
         ({"sampler_name": "DPM++ 2M", "scheduler": "karras"}, {"scheduler": "DPM++ 2M Karras"}),
         ({"sampler_name": "DPM++ 2M", "scheduler": "Automatic"}, {"scheduler": "DPM++ 2M"}),
-        ({"sampler_name": "LCM", "scheduler": "automatic"}, {"scheduler": "LCM", "compat": None}),
+        ({"sampler_name": "LCM", "scheduler": "automatic"}, {"scheduler": "LCM"}),
         ({"override_settings": {"sd_model_checkpoint": "other.safetensors"}}, {"model": "other"}),
         ({"override_settings": {"sd_model_checkpoint": f"small [{'ab' * 5}]"}}, {"model": "small"}),
         ({"override_settings": {"sd_model_checkpoint": "ab" * 5}}, {"model": "small"}),
@@ -157,7 +183,7 @@ def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monke
     client.img2img([INIT], prompt="a cat", width=64, height=64)
     told = wanted(sent["txt2img"], Limits(), CARDS)
     assert (told.asked.scheduler, told.asked.steps, told.asked.guidance) == ("Euler a", 20, 7.0)
-    assert (told.asked.compat, told.notes) == ("a1111", ())
+    assert told.notes == ()
     told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
     assert (told.asked.strength, told.asked.mask, told.notes) == (0.75, None, ())
     client.img2img([INIT], mask_image=MASK, prompt="a cat", width=64, height=64)
@@ -186,7 +212,7 @@ def test_an_infotext_tells_what_is_left_out():
     asked = told.asked
     assert (asked.prompt, asked.negative, asked.steps, asked.seed) == ("a cat", "fog", 9, 5)
     assert (asked.guidance, asked.width, asked.height) == (4.0, 64, 128)
-    assert (asked.scheduler, asked.compat) == ("DPM++ 2M Karras", "a1111")
+    assert asked.scheduler == "DPM++ 2M Karras"
     assert told.notes == ("infotext: Hires upscale is not taken over",)
 
 

@@ -33,6 +33,9 @@ _SAMPLING = ("sampler_name", "scheduler", "override_settings")
 _HIRES = ("enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y")
 KNOWN = frozenset((*_PLAIN, *_ANSWER, *_COUNTS, *_SAMPLING, *_HIRES, "denoising_strength", *begun.KNOWN))
 
+_FAMILIES = "Stable Diffusion"
+"""Models that the web UI makes pictures with too: those are made with its values (`compat`) and its start's noise."""
+
 _LATENT = ("Latent", "latent")
 _NEAR = ("Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)")
 _PIXELS = ("None", "Lanczos", "Nearest")
@@ -75,15 +78,19 @@ def wanted(
     settings = Settings.read(told.get("override_settings", {}), cards)
     sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= {**settings.asked, "model": settings.model or model, "noise": settings.noise, "show_every": 1}
+    ours |= {**settings.asked, "model": settings.model or model, "show_every": 1}
+    card = _card(ours["model"], cards)
+    there = card is not None and card.family.startswith(_FAMILIES)
+    ours["noise"] = settings.noise or ("cuda" if there else None)
     if sampler:
-        ours["scheduler"], ours["compat"] = chosen(sampler, _word(told, "scheduler"))
+        ours["scheduler"], compat = chosen(sampler, _word(told, "scheduler"))
+        ours["compat"] = compat if there else None
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
     ours["count"] = batch * runs
     theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
     theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
     if picture:
-        ours |= begun.picture(told, limits, _card(ours["model"], cards), notes)
+        ours |= begun.picture(told, limits, card, notes)
         theirs |= begun.THEIRS
     elif read.flag("enable_hr", told.get("enable_hr", False), limits):
         ours |= _second(told, notes)
