@@ -32,7 +32,9 @@ class Served:
             )
         self.line = self.process.stdout.readline()
         found = re.search(r"http://\S+", self.line)
-        assert found, self.log.read_text()
+        if not found:
+            self.kill()
+            pytest.fail(self.log.read_text())
         self.url = found[0]
 
     def __enter__(self):

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -230,7 +231,7 @@ def test_24_25_what_was_taken_outlives_the_process(tmp_path):
 
 def states(folder):
     """State by job, as the next process will find it."""
-    with sqlite3.connect(folder / "jobs.sqlite") as store:
+    with closing(sqlite3.connect(folder / "jobs.sqlite")) as store:
         return dict(store.execute("SELECT id, state FROM jobs"))
 
 

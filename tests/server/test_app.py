@@ -14,6 +14,7 @@ from PIL import Image
 
 import unnoise
 from served import Served
+from unnoise.schedulers import names
 from unnoise.server import events
 
 
@@ -81,7 +82,7 @@ def test_events_tell_every_step_with_its_pictures(served):
         for address in seen["previews"].values():
             head, _, content = address.partition(",")
             assert head == "data:image/png;base64"
-            assert Image.open(io.BytesIO(base64.b64decode(content))).size == (28, 28)
+            assert Image.open(io.BytesIO(base64.b64decode(content))).size == (8, 8)
     assert all(data["job"]["id"] == id for _, data in told)
     assert told[-1][1]["job"]["images"]
     # one who asks later hears how it ended
@@ -145,7 +146,7 @@ DEEP = "[" * 100_000
         ('{"steps": 0}', "steps", "1 to 1,000"),
         ('{"steps": 1.5}', "steps", "whole number"),
         ('{"count": 0}', "count", "1 to 16"),
-        ('{"width": 33}', "width", "multiple of"),
+        ('{"width": 4096}', "width", "to 2,048"),
         ('{"stesp": 5}', "stesp", "did you mean 'steps'"),
         ('{"model": "../digits"}', "model", "this server has digits"),
         ('{"init": "https://evil.example/a.png"}', "init", "base64"),
@@ -253,10 +254,13 @@ def test_what_a_picture_says_of_itself_makes_it_again(served, made):
 
 def test_models_and_schedulers_are_told(served):
     told = served.ask("GET", "/api/models")[2]
-    assert [(card["name"], card["width"]) for card in told["models"]] == [("digits", 28)]
+    assert [(card["name"], card["width"]) for card in told["models"]] == [("digits", 8)]
     assert told["limits"]["steps"] == 1000
-    names = [row["name"] for row in served.ask("GET", "/api/schedulers")[2]["schedulers"]]
-    assert "DPM++ 2M Karras" in names or "DPM++ 2M" in names
+    told = served.ask("GET", "/api/schedulers")[2]
+    assert [row["name"] for row in told["schedulers"]] == [row.name for row in names.table()]
+    assert {row["calls"] for row in told["schedulers"]} >= {1, 2}
+    assert told["grids"] == list(names.grid_names())
+    assert told["compat"] == list(names.PROGRAMS)
 
 
 def test_the_page_is_served_from_a_fixed_list(served):

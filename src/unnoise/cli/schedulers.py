@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = names.table()
     if arguments.json:
         told = {
-            "schedulers": [_plain(row) for row in rows],
+            "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
             "grids": list(names.grid_names()),
             "compat": list(names.PROGRAMS),
         }
@@ -41,19 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
         f'\nA grid may follow a name, as in "DPM++ 2M Karras": {", ".join(names.grid_names())}.\n'
     )
     return 0
-
-
-def _plain(row: Named) -> dict[str, object]:
-    return {
-        "name": row.name,
-        "family": row.family,
-        "order": row.order,
-        "calls": row.calls,
-        "stochastic": row.stochastic,
-        "spellings": list(row.spellings),
-        "about": row.about,
-        "parts": repr(row.scheduler),
-    }
 
 
 def _listing(rows: Sequence[Named]) -> list[str]:

@@ -44,7 +44,9 @@ def application(desk: Desk, rules: Rules) -> ASGIApp:
         Exception: _fault,
     }
     routes = [*Api(desk).routes(), *openai.routes(desk), *a1111.routes(desk), *page()]
-    return Guard(Starlette(routes=routes, exception_handlers=faults), rules)
+    made = Starlette(routes=routes, exception_handlers=faults)
+    made.router.redirect_slashes = False  # an address is there or not
+    return Guard(made, rules)
 
 
 class Api:
@@ -135,8 +137,8 @@ class Api:
     async def schedulers(self, _: Request) -> Response:
         """Schedulers by name, the grids that may follow one, and the programs whose values `compat` takes."""
         desk = self._known()
-        names = [{"name": name} for name in desk.schedulers]
-        return answer({"schedulers": names, "grids": desk.grids, "compat": PROGRAMS})
+        rows = [{"name": name, **facts} for name, facts in desk.schedulers.items()]
+        return answer({"schedulers": rows, "grids": desk.grids, "compat": PROGRAMS})
 
     async def alive(self, _: Request) -> Response:
         """That this process answers."""

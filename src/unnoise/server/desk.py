@@ -97,8 +97,8 @@ class Desk:
         return self._workshop.cards
 
     @property
-    def schedulers(self) -> tuple[str, ...]:
-        """Names of schedulers; a grid may follow each."""
+    def schedulers(self) -> Mapping[str, Mapping[str, object]]:
+        """By name, what `unnoise schedulers` tells of them; a grid may follow each name."""
         return self._workshop.schedulers
 
     @property

@@ -42,10 +42,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Known:
-    """From the worker: the models that it can make pictures with, and the names of schedulers and of grids."""
+    """From the worker: the models that it can make pictures with, and schedulers by name, and the names of grids."""
 
     cards: tuple[Card, ...]
-    schedulers: tuple[str, ...]
+    schedulers: Mapping[str, Mapping[str, object]]
     grids: tuple[str, ...]
 
 

@@ -47,7 +47,9 @@ class Worker:
 
         try:
             self._held = held = Held(self._settings)
-            self._tell(Known(held.cards, tuple(row.name for row in names.table()), names.grid_names()))
+            self._tell(
+                Known(held.cards, {row.name: row.facts() for row in names.table()}, names.grid_names())
+            )
             if eager:
                 held.pipeline(held.cards[0].name)
                 self._tell(Loaded())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from unnoise.errors import UnnoiseError
 from unnoise.server.card import Card
@@ -34,7 +34,7 @@ class Workshop:
     ) -> None:
         self._settings, self._heard, self._lost = settings, heard, lost
         self.cards: tuple[Card, ...] = ()
-        self.schedulers: tuple[str, ...] = ()
+        self.schedulers: Mapping[str, Mapping[str, object]] = {}
         self.grids: tuple[str, ...] = ()
         self.open = False
         self._keeper: Keeper | None = None

@@ -64,6 +64,17 @@ class Named:
         """Whether runs draw fresh noise."""
         return self.scheduler.stochastic
 
+    def facts(self) -> dict[str, object]:
+        """What is told of it beside its name, as plain values."""
+        return {
+            "family": self.family,
+            "order": self.order,
+            "calls": self.calls,
+            "stochastic": self.stochastic,
+            "spellings": list(self.spellings),
+            "about": self.about,
+        }
+
 
 def _family(family: str, *rows: tuple[str, str, Grid, Solver, NoiseRule, str]) -> tuple[Named, ...]:
     """Rows of (name, other spellings with spaces between, grid, solver, noise rule, about)."""
