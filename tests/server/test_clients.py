@@ -124,6 +124,12 @@ class TestOpenAI:
         whole = client.images.edit(image=files[0], prompt="a seven", extra_body={"steps": 4, "strength": 0.5})
         assert not same(opened(whole.data[0].b64_json), picture)
 
+    def test_a_mask_without_transparent_places_is_refused(self, client):
+        one = images.png_bytes(Image.new("L", (8, 8), 90))
+        with pytest.raises(openai.BadRequestError, match="transparent nowhere") as refused:
+            client.images.edit(image=one, mask=one, prompt="a one")
+        assert refused.value.param == "mask"
+
     def test_an_edit_is_streamed_too(self, client):
         file = ("a.png", images.png_bytes(Image.new("L", (8, 8), 90)), "image/png")
         events = client.images.edit(image=file, prompt="a one", stream=True, extra_body={"steps": 4})

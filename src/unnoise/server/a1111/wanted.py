@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
@@ -15,6 +15,7 @@ from unnoise.server.card import Card
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
+from unnoise.server.shaping import Shaping
 
 _PLAIN = {
     "prompt": "prompt",
@@ -49,6 +50,7 @@ class Wanted:
 
     batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
     asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
+    shaping: of the pictures that it begins from.
     """
 
     asked: Asked
@@ -56,7 +58,8 @@ class Wanted:
     send: bool
     task: str
     notes: tuple[str, ...]
-    theirs: Mapping[str, str] = field(default_factory=dict)
+    theirs: Mapping[str, str]
+    shaping: Shaping | None = None
 
 
 def wanted(
@@ -68,7 +71,7 @@ def wanted(
 ) -> Wanted:
     """The request that these fields make. picture: whether it begins from one. model: where none is asked for.
 
-    Decodes pictures, so not for the event loop. Raises FieldError, with their name of the field.
+    Raises FieldError, with their name of the field.
     """
     told = {name: value for name, value in given.items() if value is not None}
     notes: list[str] = []
@@ -89,8 +92,10 @@ def wanted(
     ours["count"] = batch * runs
     theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
     theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
+    shaping = None
     if picture:
-        ours |= begun.picture(told, limits, card, notes)
+        more, shaping = begun.begun(told, limits, card, notes)
+        ours |= more
         theirs |= begun.THEIRS
     elif read.flag("enable_hr", told.get("enable_hr", False), limits):
         ours |= _second(told, notes)
@@ -107,6 +112,7 @@ def wanted(
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, sampler)),
         theirs,
+        shaping,
     )
 
 

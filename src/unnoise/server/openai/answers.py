@@ -85,7 +85,7 @@ class Answers:
                 "partial_image_index": sent,
                 "b64_json": shown,
                 "created_at": int(event.job.begun or event.job.created),
-                "size": await asyncio.to_thread(_size, event.seen.previews["x0"]),
+                "size": _size(event.seen.previews["x0"]),
             },
         )
 
@@ -118,7 +118,7 @@ class Answers:
 
 
 def _size(content: bytes) -> str:
-    width, height = pictures.size_of("picture", content)
+    width, height = pictures.size_of(content)
     return f"{width}x{height}"
 
 
