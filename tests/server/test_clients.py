@@ -162,7 +162,7 @@ class TestOpenAI:
 
     def test_a_client_that_leaves_a_stream_ends_its_job(self, client, served):
         events = client.images.generate(
-            prompt="a two", stream=True, partial_images=8, extra_body={"steps": LONG}
+            prompt="a two", stream=True, partial_images=8, extra_body={"steps": LONG // 3}
         )
         assert next(iter(events)).type == "image_generation.partial_image"
         id = latest(served)

@@ -74,7 +74,7 @@ class Answers:
         seen = event.seen
         if seen is None or "x0" not in seen.previews or seen.index >= seen.steps:
             return False
-        return seen.index * (self._wanted.partial + 1) >= (sent + 1) * seen.steps
+        return seen.index >= (sent + 1) * (seen.steps // (self._wanted.partial + 1))
 
     async def _partial(self, event: Event, sent: int) -> str:
         assert event.seen is not None
