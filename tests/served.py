@@ -28,6 +28,7 @@ class Served:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **dict(environment)},
             )
         self.line = self.process.stdout.readline()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -18,15 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from unnoise.errors import InputError
-from unnoise.server import a1111, bodies, events, openai
+from unnoise.errors import FileError, InputError
+from unnoise.server import a1111, bodies, events, fields, openai
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
-from unnoise.server.fields import PROGRAMS
 from unnoise.server.guard import Guard, Rules
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.waiting import client_of
+
+_log = logging.getLogger("unnoise.server")
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_JOBS, _KEY_LENGTH = 200, 200
@@ -41,6 +41,7 @@ def application(desk: Desk, rules: Rules) -> ASGIApp:
         Loading: _busy,
         Closing: _busy,
         Unknown: _unknown,
+        FileError: _unwritable,
         Exception: _fault,
     }
     routes = [*Api(desk).routes(), *openai.routes(desk), *a1111.routes(desk), *page()]
@@ -73,12 +74,12 @@ class Api:
 
     async def submit(self, request: Request) -> Response:
         """A new job, or the one that its Idempotency-Key gave before."""
-        fields, limits = await bodies.fields(request), self._desk.settings.limits
+        given, limits = await bodies.fields(request), self._desk.settings.limits
         length = len(await request.body())
-        if length > limits.body and not set(PICTURES) & set(fields):
+        if length > limits.body and not set(PICTURES) & set(given):
             words = f"the body is longer than {limits.body:,} bytes, the most that is taken without pictures."
             return refusal(413, "too_large", words)
-        asked = Asked.read(fields, limits, self._desk.cards)
+        asked = Asked.read(given, limits, self._desk.cards)
         job = await self._desk.submit(asked, client_of(request), _key(request))
         return answer(of_job(job), 202, {"Location": f"/api/jobs/{job.id}"})
 
@@ -118,14 +119,8 @@ class Api:
 
     async def read(self, request: Request) -> Response:
         """What a picture says of how it was made, as fields of a request."""
-        fields = await bodies.fields(request)
-        given = fields.get("image")
-        if not isinstance(given, str):
-            raise FieldError("image", 'image is missing; give {"image": a picture in base64}.')
-        try:
-            content = base64.b64decode(given.rpartition(",")[2], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise FieldError("image", f"image is not base64 ({error}); give a picture in base64.") from error
+        given = await bodies.fields(request)
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
         asked, notes = await self._desk.read(content)
         return answer({"asked": dict(asked), "notes": list(notes)})
 
@@ -138,7 +133,7 @@ class Api:
         """Schedulers by name, the grids that may follow one, and the programs whose values `compat` takes."""
         desk = self._known()
         rows = [{"name": name, **facts} for name, facts in desk.schedulers.items()]
-        return answer({"schedulers": rows, "grids": desk.grids, "compat": PROGRAMS})
+        return answer({"schedulers": rows, "grids": desk.grids, "compat": fields.PROGRAMS})
 
     async def alive(self, _: Request) -> Response:
         """That this process answers."""
@@ -203,6 +198,11 @@ async def _busy(_: Request, error: Full | Loading | Closing) -> Response:
 
 async def _unknown(_: Request, error: Unknown) -> Response:
     return refusal(404, "not_found", str(error))
+
+
+async def _unwritable(_: Request, error: FileError) -> Response:
+    _log.error("%s", error)
+    return refusal(500, "failed", "the server cannot write to its folder; its log says why.")
 
 
 async def _fault(_: Request, __: Exception) -> Response:
