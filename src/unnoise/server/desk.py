@@ -9,9 +9,11 @@ import re
 import secrets
 import string
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from unnoise.checkpoints import find, is_foreign
 from unnoise.errors import FileError, InputError
@@ -20,10 +22,11 @@ from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
 from unnoise.server.job import Event, Job, Problem, Seen
 from unnoise.server.ledger import Ledger
-from unnoise.server.messages import Begun, Cancel, Ended, Known, Read, Run, Saw
+from unnoise.server.messages import Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.settings import Settings
+from unnoise.server.shaping import Shaping
 from unnoise.server.store import Store
 from unnoise.server.workshop import Workshop
 
@@ -190,6 +193,23 @@ class Desk:
         if answer.problem is not None:
             raise FieldError("image", answer.problem.message)
         return answer.fields, answer.notes
+
+    async def texts(self, picture: bytes) -> Mapping[str, str]:
+        """The texts in a picture by name. Raises FieldError for what is no picture, and as `read`."""
+        return {name: str(text) for name, text in (await self._fact(partial(Texts, picture=picture))).items()}
+
+    async def shaped(self, asked: Asked, how: Shaping) -> Asked:
+        """The request with its pictures in another shape. Raises FieldError for what is no picture, and as `read`."""
+        if asked.init is None:
+            return asked
+        question = partial(Shape, init=asked.init, mask=asked.mask, how=how)
+        return replace(asked, **await self._fact(question))
+
+    async def _fact(self, question: Callable[[int], object]) -> dict[str, Any]:
+        answer = await self._workshop.ask(question)
+        if answer.problem is not None:
+            raise FieldError(answer.problem.field or "image", answer.problem.message)
+        return dict(answer.fields)
 
     async def _follow(self, id: str) -> AsyncIterator[Event]:
         job, reader = self.job(id), Reader()

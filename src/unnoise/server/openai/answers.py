@@ -74,7 +74,7 @@ class Answers:
         seen = event.seen
         if seen is None or "x0" not in seen.previews or seen.index >= seen.steps:
             return False
-        return seen.index * (self._wanted.partial + 1) >= (sent + 1) * seen.steps
+        return seen.index >= (sent + 1) * (seen.steps // (self._wanted.partial + 1))
 
     async def _partial(self, event: Event, sent: int) -> str:
         assert event.seen is not None
@@ -85,7 +85,7 @@ class Answers:
                 "partial_image_index": sent,
                 "b64_json": shown,
                 "created_at": int(event.job.begun or event.job.created),
-                "size": await asyncio.to_thread(_size, event.seen.previews["x0"]),
+                "size": _size(event.seen.previews["x0"]),
             },
         )
 
@@ -118,7 +118,7 @@ class Answers:
 
 
 def _size(content: bytes) -> str:
-    width, height = pictures.size_of("picture", content)
+    width, height = pictures.size_of(content)
     return f"{width}x{height}"
 
 
