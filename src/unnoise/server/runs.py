@@ -219,9 +219,9 @@ def _seen(step: Step, index: int, steps: int, begun: float, previews: Previews) 
     return Seen(
         index=index,
         steps=steps,
-        sigma=float(step.level.sigma),
-        alpha=float(step.level.alpha),
-        log_snr=float(step.level.log_snr),
+        sigma=float(step.start.sigma),
+        alpha=float(step.start.alpha),
+        log_snr=float(step.start.log_snr),
         seconds=time.monotonic() - begun,
         previews=shown,
     )
