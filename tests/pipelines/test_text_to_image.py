@@ -154,12 +154,17 @@ def test_a_batch_previews_as_one_sheet(pipe):
 
 
 def test_previews_show_the_clean_picture_the_sample_and_the_residual(pipe):
-    first, *_, last = list(pipe.denoise("a seven", steps=4, seed=7))
-    spread = math.hypot(first.level.alpha, first.level.sigma)
-    assert first.preview() == first.preview("x0") == images.to_pil(first.x0)[0]
-    assert first.preview("sample") == images.to_pil(first.x / spread)[0]
-    assert first.preview("noise") == images.to_pil(first.noise)[0]
-    assert last.preview("sample") == images.to_pil(last.x)[0]  # without noise the sample is the picture
+    before = None
+    for step in (steps := list(pipe.denoise("a seven", steps=4, seed=7))):
+        spread = math.hypot(step.start.alpha, step.start.sigma)
+        sample = (step.start.alpha * step.x0 + step.start.sigma * step.noise) / spread
+        assert before is None or torch.equal(step.estimate.x, before)  # what is seen is what the step before left
+        assert step.preview() == step.preview("x0") == images.to_pil(step.x0)[0]
+        assert step.preview("noise") == images.to_pil(step.noise)[0]
+        shown = np.asarray(step.preview("sample")).astype(int)
+        assert np.abs(shown - np.asarray(images.to_pil(sample)[0])).max() <= 1  # of 255: sums are rounded
+        before = step.x
+    first = steps[0]
     with pytest.raises(InputError, match="'x0', 'sample', 'noise'"):
         first.preview("residual")
 

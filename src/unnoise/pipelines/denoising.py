@@ -52,10 +52,10 @@ class Step(SchedulerStep):
     def preview(self, of: str = "x0") -> Image.Image:
         """A look at the step; a batch as one sheet.
 
-        of: "x0", the picture as the network predicts it now; "sample", where the noisy sample x stands after the step,
-        shown as x / sqrt(alpha^2 + sigma^2), whose spread is that of a picture at every level; "noise", the noise
-        residual. Of latents a linear look at their colours, in the picture's size but not its detail. Raises InputError
-        for another word.
+        of: "x0", the picture as the network predicts it now; "noise", the noise residual; "sample", the noisy sample x
+        that the network saw at the level `start`, shown as x / sqrt(alpha^2 + sigma^2), whose spread is that of a
+        picture at every level. So the three make one equation, x = alpha x0 + sigma noise. Of latents a linear look at
+        their colours, in the picture's size but not its detail. Raises InputError for another word.
         """
         if of not in PREVIEWS:
             raise InputError(f"of is {of!r}; give one of {', '.join(map(repr, PREVIEWS))}.")
@@ -67,8 +67,7 @@ class Step(SchedulerStep):
             return self.x0
         if of == "noise":
             return self.noise
-        alpha, sigma = self.level.alpha, self.level.sigma
-        return self.x / math.hypot(float(alpha), float(sigma))
+        return self.estimate.x / math.hypot(float(self.start.alpha), float(self.start.sigma))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import { $ } from "./elements.js";
 
 const PLACE = "unnoise-token";
+const KEPT = "It was set where the server was started. It is kept until this tab is closed.";
 let answer = null; // one dialog serves all requests that were refused meanwhile
 
 export const token = () => sessionStorage.getItem(PLACE);
@@ -11,6 +12,7 @@ export const token = () => sessionStorage.getItem(PLACE);
 export function askForToken() {
   answer ??= new Promise((done) => {
     const gate = $("gate");
+    $("gate-told").textContent = token() === null ? KEPT : "This token is not the server's.";
     gate.addEventListener("cancel", (event) => event.preventDefault());
     gate.addEventListener(
       "close",

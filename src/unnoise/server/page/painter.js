@@ -3,7 +3,9 @@
 import { $ } from "./elements.js";
 import { init } from "./init.js";
 
-const COLOUR = "#ff6a1a"; // only its shape leaves the page
+const COLOUR = "#ff6a1a"; // only the shape leaves the page, as white on black
+const COLOURED = { inside: [255, 106, 26, 255], outside: [0, 0, 0, 0] };
+const MASK = { inside: [255, 255, 255, 255], outside: [0, 0, 0, 255] };
 const canvas = $("canvas");
 const pen = canvas.getContext("2d", { willReadFrequently: true });
 let strokes = []; // {points: [[x, y], ...], width, erase}, in pixels of the picture
@@ -35,7 +37,7 @@ function open() {
   $("easel").style.setProperty("--ratio", width / height);
   draw(strokes);
   $("painter").showModal();
-  moveTo([width / 2, height / 2]);
+  moveTo([Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5]); // the middle of a pixel
   canvas.focus();
 }
 
@@ -80,7 +82,10 @@ function stroke({ points, width, erase }) {
   pen.moveTo(...points[0]);
   for (const point of points) pen.lineTo(...point);
   pen.stroke();
+  if (small()) pen.putImageData(sharpened(COLOURED), 0, 0);
 }
+
+const small = () => Math.max(canvas.width, canvas.height) <= 128;
 
 const erases = () => $("erase").getAttribute("aria-pressed") === "true";
 
@@ -118,19 +123,24 @@ function showBrush() {
 }
 
 function finish() {
-  init.setMask(strokes.some((one) => !one.erase) ? blackAndWhite() : null);
+  const mask = sharpened(MASK);
+  const anything = mask.data.some((value, at) => at % 4 === 0 && value === 255);
+  init.setMask(anything ? asPng(mask) : null);
   $("painter").close();
 }
 
-/** White where it was painted, black elsewhere, nothing between: soft borders are what "feather" is for. */
-function blackAndWhite() {
-  const { width, height } = canvas;
-  const image = pen.getImageData(0, 0, width, height);
-  for (let at = 0; at < image.data.length; at += 4) {
-    const value = image.data[at + 3] > 127 ? 255 : 0;
-    image.data.set([value, value, value, 255], at);
-  }
-  const sheet = Object.assign(document.createElement("canvas"), { width, height });
+/**
+ * What is painted with nothing between inside and outside, in these colours (red, green, blue, alpha). Soft borders are
+ * what "feather" is for; and of a small picture one sees which pixels are meant.
+ */
+function sharpened({ inside, outside }) {
+  const image = pen.getImageData(0, 0, canvas.width, canvas.height);
+  for (let at = 0; at < image.data.length; at += 4) image.data.set(image.data[at + 3] > 127 ? inside : outside, at);
+  return image;
+}
+
+function asPng(image) {
+  const sheet = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
   sheet.getContext("2d").putImageData(image, 0, 0);
   return sheet.toDataURL("image/png");
 }
