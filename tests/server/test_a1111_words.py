@@ -79,7 +79,7 @@ def test_what_the_web_ui_makes_is_made():
     asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).asked
     size = {"width": 64, "height": 64}
     theirs = {"scheduler": "DPM++ 2M", "compat": "a1111", "noise": "cuda", "guidance": 4.0}
-    run = denoise(pipe, asked)
+    run = denoise(pipe, asked, Limits())
     alike = pipe.denoise("a (cat:1.2)", seed=5, steps=3, **theirs, **size)
     assert run.recipes == alike.recipes
     assert (run.result().arrays[0] == alike.result().arrays[0]).all()
