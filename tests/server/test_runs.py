@@ -15,10 +15,10 @@ from unnoise import images
 from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
-from unnoise.server.answers import read
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
+from unnoise.server.reading import read
 from unnoise.server.runs import Bench
 
 ID = "A" * 20
@@ -89,7 +89,8 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
     begun, *saws = made.told
     assert begun == Begun(ID, 4, ())
     assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
-    assert saws[-1].seen.sigma == 0.0
+    run = pipe.denoise("a seven", steps=4, scheduler="euler")
+    assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
 
 
 def test_guidance_is_shaped_as_asked(made, pipe):
