@@ -22,7 +22,7 @@ from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
 from unnoise.server.job import Event, Job, Problem, Seen
 from unnoise.server.ledger import Ledger
-from unnoise.server.messages import Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
+from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.settings import Settings
@@ -183,33 +183,34 @@ class Desk:
 
         Raises FieldError for a file that holds none, Full, and Loading before the worker has begun.
         """
-        if self._reading >= _READING:
-            raise Full("many pictures are being read; ask again.", 2)
-        self._reading += 1
-        try:
-            answer = await self._workshop.ask(lambda number: Read(number, picture), 60.0)
-        finally:
-            self._reading -= 1
-        if answer.problem is not None:
-            raise FieldError("image", answer.problem.message)
+        answer = await self._seen_by_worker(partial(Read, picture=picture))
         return answer.fields, answer.notes
 
     async def texts(self, picture: bytes) -> Mapping[str, str]:
         """The texts in a picture by name. Raises FieldError for what is no picture, and as `read`."""
-        return {name: str(text) for name, text in (await self._fact(partial(Texts, picture=picture))).items()}
+        answer = await self._seen_by_worker(partial(Texts, picture=picture))
+        return {name: str(text) for name, text in answer.fields.items()}
 
     async def shaped(self, asked: Asked, how: Shaping) -> Asked:
         """The request with its pictures in another shape. Raises FieldError for what is no picture, and as `read`."""
         if asked.init is None:
             return asked
-        question = partial(Shape, init=asked.init, mask=asked.mask, how=how)
-        return replace(asked, **await self._fact(question))
+        answer = await self._seen_by_worker(partial(Shape, init=asked.init, mask=asked.mask, how=how))
+        pictures: dict[str, Any] = dict(answer.fields)
+        return replace(asked, **pictures)
 
-    async def _fact(self, question: Callable[[int], object]) -> dict[str, Any]:
-        answer = await self._workshop.ask(question)
+    async def _seen_by_worker(self, question: Callable[[int], object]) -> Answer:
+        """What the worker finds in a picture. Raises as `read`."""
+        if self._reading >= _READING:
+            raise Full("many pictures are being read; ask again.", 2)
+        self._reading += 1
+        try:
+            answer = await self._workshop.ask(question, 60.0)
+        finally:
+            self._reading -= 1
         if answer.problem is not None:
             raise FieldError(answer.problem.field or "image", answer.problem.message)
-        return dict(answer.fields)
+        return answer
 
     async def _follow(self, id: str) -> AsyncIterator[Event]:
         job, reader = self.job(id), Reader()
