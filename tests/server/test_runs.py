@@ -15,10 +15,10 @@ from unnoise import images
 from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
-from unnoise.server.answers import read
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
+from unnoise.server.reading import read
 from unnoise.server.runs import Bench
 
 ID = "A" * 20
