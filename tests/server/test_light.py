@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as folder:
         asyncio.run(desk._entrance.sound(asked))
     except FieldError as error:
         print(error)
-print([name for name in ("torch", "numpy", "starlette") if name in sys.modules])
+print([name for name in ("torch", "starlette") if name in sys.modules])
 """
 
 

@@ -33,7 +33,8 @@ from unnoise.server.workshop import Workshop
 _log = logging.getLogger("unnoise.server")
 
 _ATTEMPTS = 2
-_READING = 16
+_READING = 16  # pictures at a time
+_PATIENCE = 60.0  # seconds for what they say
 _GRACE = 120.0  # seconds that a step may take once nobody wants it
 _LETTERS = string.ascii_letters + string.digits
 _PICTURE = re.compile(r"([A-Za-z0-9]{20})-\d{1,3}\.png")
@@ -183,29 +184,29 @@ class Desk:
 
         Raises FieldError for a file that holds none, Full, and Loading before the worker has begun.
         """
-        answer = await self._seen_by_worker(partial(Read, picture=picture))
+        answer = await self._asked(partial(Read, picture=picture))
         return answer.fields, answer.notes
 
     async def texts(self, picture: bytes) -> Mapping[str, str]:
         """The texts in a picture by name. Raises FieldError for what is no picture, and as `read`."""
-        answer = await self._seen_by_worker(partial(Texts, picture=picture))
+        answer = await self._asked(partial(Texts, picture=picture))
         return {name: str(text) for name, text in answer.fields.items()}
 
     async def shaped(self, asked: Asked, how: Shaping) -> Asked:
         """The request with its pictures in another shape. Raises FieldError for what is no picture, and as `read`."""
         if asked.init is None:
             return asked
-        answer = await self._seen_by_worker(partial(Shape, init=asked.init, mask=asked.mask, how=how))
-        pictures: dict[str, Any] = dict(answer.fields)
-        return replace(asked, **pictures)
+        answer = await self._asked(partial(Shape, init=asked.init, mask=asked.mask, how=how))
+        shaped: Mapping[str, Any] = answer.fields
+        return replace(asked, **shaped)
 
-    async def _seen_by_worker(self, question: Callable[[int], object]) -> Answer:
-        """What the worker finds in a picture. Raises as `read`."""
+    async def _asked(self, question: Callable[[int], object]) -> Answer:
+        """What the worker makes of a picture. Raises FieldError, Full, and Loading before the worker has begun."""
         if self._reading >= _READING:
             raise Full("many pictures are being read; ask again.", 2)
         self._reading += 1
         try:
-            answer = await self._workshop.ask(question, 60.0)
+            answer = await self._workshop.ask(question, _PATIENCE)
         finally:
             self._reading -= 1
         if answer.problem is not None:
