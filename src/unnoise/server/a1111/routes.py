@@ -78,9 +78,12 @@ class Api:
             raise in_their_words(error, want.theirs) from error
         task = Task(want.task, client, job)
         self._tasks.add(task)
-        done = await outcome(desk, task.job, request.receive, task.see)
+        try:
+            done = await outcome(desk, task.job, request.receive, task.see)
+        finally:
+            if not task.job.over:  # nobody tells it any more how its job goes on
+                self._tasks.drop(task)
         if done is None:
-            task.job = desk.job(task.job.id)
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done.state == "failed":
             return answers.failed(done, want.theirs)
