@@ -19,7 +19,7 @@ export function drawLoop(steps, index, small) {
 }
 
 function legend({ sigma, alpha, log_snr }) {
-  if (chartKind() === "log_snr") return [`log SNR = ${short(log_snr ?? Infinity)}`];
+  if (chartKind() === "log_snr") return [`log SNR = ${short(log_snr ?? -Infinity)}`];
   const [noise, picture] = [`σ = ${short(sigma)}`, `α = ${short(alpha)}`];
   return [make("span", { className: "noise" }, noise), " ", make("span", { className: "signal" }, picture)];
 }

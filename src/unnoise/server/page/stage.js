@@ -9,6 +9,7 @@ import { cardOf } from "./models.js";
 import { isSmall, show } from "./pictures.js";
 
 const PACE = 140; // ms a step while walking
+const FRAME = 30; // ms from one picture to the next
 
 export class Stage {
   #jobs;
@@ -17,6 +18,7 @@ export class Stage {
   #at = null; // the step that is looked at; null: the latest, or the result
   #large = "x0";
   #walking = 0;
+  #due = 0;
 
   /** open(job, made): what a click on a finished picture does. */
   constructor(jobs, open) {
@@ -64,8 +66,13 @@ export class Stage {
     else this.draw();
   }
 
+  /** Small models make hundreds of steps a second, more than one can see. */
   #step(job) {
-    if (job.id === this.#id) this.draw();
+    if (job.id !== this.#id || this.#due) return;
+    this.#due = setTimeout(() => {
+      this.#due = 0;
+      this.draw();
+    }, FRAME);
   }
 
   #look(at) {
