@@ -158,7 +158,9 @@ def test_previews_show_the_clean_picture_the_sample_and_the_residual(pipe):
     for step in (steps := list(pipe.denoise("a seven", steps=4, seed=7))):
         spread = math.hypot(step.start.alpha, step.start.sigma)
         sample = (step.start.alpha * step.x0 + step.start.sigma * step.noise) / spread
-        assert before is None or torch.equal(step.estimate.x, before)  # what is seen is what the step before left
+        assert before is None or torch.equal(
+            step.estimate.x, before
+        )  # what is seen is what the step before left
         assert step.preview() == step.preview("x0") == images.to_pil(step.x0)[0]
         assert step.preview("noise") == images.to_pil(step.noise)[0]
         shown = np.asarray(step.preview("sample")).astype(int)

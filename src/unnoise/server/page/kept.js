@@ -38,9 +38,20 @@ export class Kept {
   }
 }
 
-/** The latest step up to `index` that has pictures: the server leaves some out where they would cost time. */
+/** The steps that have pictures: the server leaves some out where they would cost time. */
+export function looks(steps) {
+  return steps.filter(({ previews }) => Object.keys(previews).length);
+}
+
+/** The latest step up to `index` that has pictures, or null. */
 export function shownAt(steps, index) {
-  return steps.findLast((step) => step.index <= index && Object.keys(step.previews).length) ?? null;
+  return looks(steps).findLast((step) => step.index <= index) ?? null;
+}
+
+/** The index of the step with pictures that is nearest to `index`. */
+export function nearest(steps, index) {
+  const far = (step) => Math.abs(step.index - index);
+  return looks(steps).reduce((best, step) => (far(step) < far(best) ? step : best)).index;
 }
 
 /** Seconds that the steps still to come will take, at the pace of those that were seen; null before the second. */
