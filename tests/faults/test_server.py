@@ -4,6 +4,7 @@ The numbers are those of the table of faults that the design keeps.
 """
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -99,14 +100,21 @@ def test_14_what_others_can_reach_needs_a_token(tmp_path):
     assert "--token" in done.stderr
     assert not done.stdout
     assert not list(tmp_path.iterdir())
-    with Served(
-        tmp_path / "out", "--host", "0.0.0.0", environment={"UNNOISE_TOKEN": "pine-needle"}
-    ) as server:
+    opened = tmp_path / "opened.txt"
+    browser = f'{sys.executable} -c \'import sys; open("{opened}", "w").write(sys.argv[1])\' %s'
+    told = {"UNNOISE_TOKEN": "pine-needle", "BROWSER": browser}
+    with Served(tmp_path / "out", "--host", "0.0.0.0", "--open", environment=told) as server:
         assert server.ask("GET", "/healthz")[0] == 200
         assert server.ask("GET", "/api/jobs")[0] == 401
         assert server.ask("GET", "/api/jobs", headers={"Authorization": "Bearer fir-cone"})[0] == 401
         assert server.ask("GET", "/api/jobs", headers={"Authorization": "Bearer pine-needle"})[0] == 200
         assert server.ask("GET", "/api/jobs", headers={"Host": "evil.example"})[0] == 403
+        assert server.until(lambda: opened.exists() and opened.read_text()) == server.url
+        assert server.end() == 0  # also before the model is loaded
+        log = server.log.read_text()
+        assert "refused 401" in log
+        assert "refused 403 from 127.0.0.1: the header Host is 'evil.example'" in log
+        assert not {"pine-needle", "fir-cone"} & set(re.findall(r"[a-z-]+", log))
 
 
 @pytest.mark.parametrize(
@@ -178,12 +186,31 @@ def test_23_a_full_queue_says_so_and_what_it_took_is_made(served):
     assert served.ready()
 
 
+def test_2_a_full_disk_is_told_and_passes(served):
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("this system has no way to bound the files of another process")
+    soft, hard = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        status, _, told = served.ask("POST", "/api/jobs", {"prompt": "a one", "steps": 1})
+        assert (status, told["error"]["code"]) == (500, "failed")
+        assert str(served.folder) not in told["error"]["message"]
+        assert served.ask("GET", "/healthz")[0] == 200
+    finally:
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    assert served.ended(served.submit(prompt="a one", steps=1)["id"])["state"] == "done"
+
+
 def test_24_25_what_was_taken_outlives_the_process(tmp_path):
     folder = tmp_path / "out"
     with Served(folder) as first:
         first.ready()
         runs = first.submit(prompt="a seven", steps=150, seed=1)["id"]
         waiting = [first.submit(prompt="a two", steps=2, seed=seed)["id"] for seed in range(3)]
+        listens = first.connect()
+        listens.request("GET", f"/api/jobs/{waiting[0]}/events")
+        events = listens.getresponse()
         first.running(runs)
         first.process.send_signal(signal.SIGTERM)
         status, headers, told = first.until(
@@ -196,6 +223,8 @@ def test_24_25_what_was_taken_outlives_the_process(tmp_path):
         assert int(headers["retry-after"]) >= 1
         assert first.ask("GET", "/healthz")[0] == 200
         assert first.process.wait(120) == 0
+        assert b"event: queued" in events.read()  # to its end: a stream that is cut raises here
+        listens.close()
     assert states(folder)[runs] == "done"
     assert [states(folder)[id] for id in waiting] == ["queued"] * 3
 

@@ -1,7 +1,6 @@
 """OpenAI's fields -> what is asked here, and the form of an edit; no server needed."""
 
 import base64
-import io
 
 import pytest
 from PIL import Image
@@ -116,12 +115,10 @@ PICTURE = png(Image.new("RGB", (8, 8), "red"))
 
 
 def test_a_form_gives_the_fields_of_json():
-    mask = Image.new("RGBA", (8, 8), (1, 2, 3, 255))
-    mask.paste((0, 0, 0, 0), (0, 0, 4, 8))
     given = form.fields(
         body(
             (b'name="image"; filename="a.png"', PICTURE),
-            (b'name="mask"; filename="m.png"', png(mask)),
+            (b'name="mask"; filename="m.png"', b"\x89PNG"),
             (b'name="prompt"', b"20"),
             (b'name="n"', b"2"),
             (b'name="stream"', b"true"),
@@ -131,8 +128,7 @@ def test_a_form_gives_the_fields_of_json():
         TYPE,
     )
     assert base64.b64decode(given.pop("image")) == PICTURE
-    made = Image.open(io.BytesIO(base64.b64decode(given.pop("mask"))))
-    assert (made.mode, made.getpixel((0, 0)), made.getpixel((7, 7))) == ("L", 255, 0)
+    assert base64.b64decode(given.pop("mask")) == b"\x89PNG"
     assert given == {"prompt": "20", "n": 2, "stream": True, "guidance_scale": 1.5, "size": "auto"}
 
 
@@ -144,8 +140,6 @@ def test_a_form_gives_the_fields_of_json():
         ([(b'name="image"; filename="a"', PICTURE)] * 2, "image", "twice"),
         ([(b'name="image[]"; filename="a"', PICTURE)] * 2, "image", "twice"),
         ([(b'name="n"; filename="n"', b"1")], "n", "not a file"),
-        ([(b'name="mask"; filename="m"', PICTURE)], "mask", "transparent nowhere"),
-        ([(b'name="mask"; filename="m"', b"GIF89a")], "mask", "give one of these"),
     ],
 )
 def test_a_form_that_makes_no_sense_is_refused_by_its_field(parts, field, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from unnoise.errors import InputError
+from unnoise.errors import FileError, InputError
 from unnoise.server import a1111, bodies, events, fields, openai
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
@@ -24,6 +25,8 @@ from unnoise.server.desk import Desk
 from unnoise.server.guard import Guard, Rules
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.waiting import client_of
+
+_log = logging.getLogger("unnoise.server")
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_JOBS, _KEY_LENGTH = 200, 200
@@ -38,6 +41,7 @@ def application(desk: Desk, rules: Rules) -> ASGIApp:
         Loading: _busy,
         Closing: _busy,
         Unknown: _unknown,
+        FileError: _unwritable,
         Exception: _fault,
     }
     routes = [*Api(desk).routes(), *openai.routes(desk), *a1111.routes(desk), *page()]
@@ -194,6 +198,11 @@ async def _busy(_: Request, error: Full | Loading | Closing) -> Response:
 
 async def _unknown(_: Request, error: Unknown) -> Response:
     return refusal(404, "not_found", str(error))
+
+
+async def _unwritable(_: Request, error: FileError) -> Response:
+    _log.error("%s", error)
+    return refusal(500, "failed", "the server cannot write to its folder; its log says why.")
 
 
 async def _fault(_: Request, __: Exception) -> Response:

@@ -135,11 +135,7 @@ class Asked:
         if self.hires_scale is not None:
             work += int(pixels * self.hires_scale**2) * (self.hires_steps or self.steps or card.steps)
         if work * self.count > limits.work:
-            raise FieldError(
-                "steps",
-                f"this is {work * self.count:,} pixels x steps x count, and {limits.work:,} are taken; ask for fewer "
-                "steps, fewer pictures or smaller ones.",
-            )
+            raise FieldError("steps", limits.too_much(work * self.count))
 
     def _check_text(self, card: Card) -> None:
         if card.heeds_prompt:

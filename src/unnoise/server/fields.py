@@ -140,6 +140,14 @@ def _prompt(name: str, value: object, limits: Limits) -> str:
     return text(name, value, limits.prompt)
 
 
+def _scheduler(name: str, value: object, limits: Limits) -> str:
+    """A name. What `unnoise tune` saved is asked for by its file, and no file is named over HTTP."""
+    word = text(name, value, 200)
+    if word.startswith("tuned:"):
+        raise refusal(name, word, "a name that the server lists")
+    return word
+
+
 def _word(name: str, value: object, limits: Limits) -> str:
     return text(name, value, 200)
 
@@ -151,7 +159,7 @@ READERS: Mapping[str, Reader] = {
     "prompt_style": _choice(STYLES),
     "steps": _steps,
     "guidance": _number(0, GUIDANCE),
-    "scheduler": _word,
+    "scheduler": _scheduler,
     "compat": _choice(PROGRAMS),
     "seed": _whole(-1, SEED),
     "count": lambda name, value, limits: whole(name, value, 1, limits.count),

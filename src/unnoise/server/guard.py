@@ -103,6 +103,9 @@ class Guard:
             await self._app(scope, _again(body, receive), answer)
         except _Refused as refused:
             await _drain(scope, receive, refused)
+            if refused.status in (401, 403):
+                client = (scope.get("client") or ("?",))[0]
+                _log.info("refused %d from %s: %s", refused.status, client, ascii(refused.message)[1:-1])
             close = {"connection": "close"}  # what was not read must not be taken for the next request
             await _tell(answer, refused.status, refused.code, refused.message, {**refused.headers, **close})
         except Exception as error:  # told without its words, in which a prompt may stand

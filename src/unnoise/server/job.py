@@ -69,8 +69,8 @@ class Job:
 class Seen:
     """A step as it was seen.
 
-    index: from 1. sigma, alpha, log_snr: of the level at which the network was asked, so that the sample which is
-    previewed is alpha x0 + sigma noise. seconds: since the run began. previews: PNG by what it shows, "x0", "sample" or
+    index: from 1. sigma, alpha, log_snr: of the level at which the network was asked, so that the sample of the
+    previews is alpha x0 + sigma noise. seconds: since the run began. previews: PNG by what it shows, "x0", "sample" or
     "noise".
     """
 

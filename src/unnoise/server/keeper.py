@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from unnoise.server import worker
 from unnoise.server.settings import Settings
 
 
@@ -29,8 +30,6 @@ class Keeper:
         heard: Callable[[object], None],
         lost: Callable[[int | None], None],
     ) -> None:
-        from unnoise.server import worker
-
         context = multiprocessing.get_context("spawn")
         self._loop = asyncio.get_running_loop()
         self._heard, self._lost = heard, lost

@@ -30,3 +30,10 @@ class Limits:
     def lowest_side(self, card: Card) -> int:
         """The least width and height that are asked of a model: a unit of one whose own pictures are smaller."""
         return card.unit if min(card.width, card.height) < self.side_low else self.side_low
+
+    def too_much(self, work: int) -> str:
+        """The sentence for a job of more work than is taken."""
+        return (
+            f"this is {work:,} pixels x steps x count, and {self.work:,} are taken; ask for fewer steps, fewer "
+            "pictures or smaller ones."
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from unnoise.server.card import Card
 from unnoise.server.job import Job, Made, Problem, Seen
+from unnoise.server.shaping import Shaping
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,24 @@ class Read:
 
     number: int
     picture: bytes
+
+
+@dataclass(frozen=True)
+class Texts:
+    """To the worker: the texts in a picture."""
+
+    number: int
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Shape:
+    """To the worker: a picture and its mask in another shape."""
+
+    number: int
+    init: bytes
+    mask: bytes | None
+    how: Shaping
 
 
 @dataclass(frozen=True)
@@ -89,7 +108,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Answer:
-    """From the worker: fields and notes for a `Read`, nothing for a `Check`, or what is wrong."""
+    """From the worker: fields and notes for a `Read`, names and values for others, or what is wrong."""
 
     number: int
     fields: Mapping[str, object]

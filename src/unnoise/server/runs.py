@@ -14,13 +14,14 @@ import torch
 
 from unnoise import images
 from unnoise.checkpoints.adapters.asked import of_tag
-from unnoise.errors import FileError, out_of_memory
+from unnoise.errors import FileError, UnnoiseError, out_of_memory
 from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.held import Held, free
 from unnoise.server.job import Job, Made, Seen
+from unnoise.server.limits import Limits
 from unnoise.server.messages import Begun, Ended, Saw
 from unnoise.server.previews import Previews
 from unnoise.server.problems import problem_of
@@ -84,7 +85,8 @@ class Bench:
             return Ended(job.id)
         except Exception as error:
             problem = problem_of(error, self.settings.folder, self.settings.loras)
-            if problem.code == "failed":  # without the message, which may hold a prompt
+            if not isinstance(error, UnnoiseError) and not out_of_memory(error):
+                # without the message, which may hold a prompt
                 sys.stderr.write(
                     "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__name__}\n"
                 )
@@ -119,7 +121,7 @@ class Bench:
         begun, previews = time.monotonic(), None
         results = []
         for place, asked in enumerate(parts):
-            run = denoise(pipe, asked)
+            run = denoise(pipe, asked, self.settings.limits)
             steps = len(run) * len(parts)
             if previews is None:
                 previews = Previews(asked.show_every, asked.show, steps)
@@ -144,8 +146,11 @@ class Bench:
             yield Made(name, recipe.to_dict(), recipe.seed, picture.width, picture.height)
 
 
-def denoise(pipe: TextToImage, asked: Asked) -> Denoising | TwoPasses:
-    """The run that makes what is asked for. Raises InputError, FieldError for a picture that cannot be read."""
+def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoPasses:
+    """The run that makes what is asked for.
+
+    Raises InputError, and FieldError for a picture that cannot be read or that asks for more than the limits.
+    """
     options: dict[str, Any] = {name: getattr(asked, name) for name in _PLAIN}
     options["guidance"] = _guidance(pipe, asked)
     more = {
@@ -156,7 +161,25 @@ def denoise(pipe: TextToImage, asked: Asked) -> Denoising | TwoPasses:
     opened = {
         name: _opened(name, content) for name in PICTURES if (content := getattr(asked, name)) is not None
     }
-    return begin(pipe, asked.prompt, options, more, second=asked.hires_scale is not None, **opened)
+    if "init" in opened:
+        _check_size(opened["init"].size, asked, limits)
+    run = begin(pipe, asked.prompt, options, more, second=asked.hires_scale is not None, **opened)
+    work = run.request.width * run.request.height * len(run) * asked.count
+    if work > limits.work:
+        raise FieldError("steps", limits.too_much(work))
+    return run
+
+
+def _check_size(size: tuple[int, int], asked: Asked, limits: Limits) -> None:
+    """A picture's own size is made where none is asked for."""
+    left, top, right, bottom = asked.outpaint or (0, 0, 0, 0)
+    width, height = asked.width or size[0] + left + right, asked.height or size[1] + top + bottom
+    if max(width, height) > limits.side_high:
+        raise FieldError(
+            "init",
+            f"init makes {width}x{height}, and {limits.side_high} pixels a side are taken; give width and height, or "
+            "a smaller picture.",
+        )
 
 
 def _guidance(pipe: TextToImage, asked: Asked) -> Any:  # noqa: ANN401 - a number, a rule, or None

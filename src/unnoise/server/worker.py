@@ -6,14 +6,16 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from unnoise.errors import UnnoiseError, out_of_memory
 from unnoise.server.job import Job
-from unnoise.server.messages import Answer, Cancel, Check, Known, Loaded, Read, Refused, Run
+from unnoise.server.messages import Answer, Cancel, Check, Known, Loaded, Read, Refused, Run, Shape, Texts
 from unnoise.server.settings import Settings
+from unnoise.server.shaping import texts
 
 if TYPE_CHECKING:
     from unnoise.server.held import Held
@@ -82,18 +84,17 @@ class Worker:
                 self._cancelled.add(id)
             case Read() if self._held is None or self._held.pipe is None:
                 self._jobs.put(message)
-            case Read() | Check():
+            case Read() | Check() | Texts() | Shape():
                 self._answers.submit(self._answer, message)
 
-    def _answer(self, question: Read | Check, load: bool = False) -> None:
+    def _answer(self, question: Read | Check | Texts | Shape, load: bool = False) -> None:
         """load: whether a model may be loaded for that: not beside a job, which may be about to load its own."""
         from unnoise.server import reading
         from unnoise.server.problems import problem_of
 
         try:
-            if isinstance(question, Check):
-                reading.check(question.scheduler, question.compat)
-                self._tell(Answer(question.number, {}))
+            if not isinstance(question, Read):
+                self._tell(Answer(question.number, _facts(question)))
                 return
             assert self._held is not None
             pipe = self._held.pipe or (self._held.pipeline(self._held.cards[0].name) if load else None)
@@ -111,3 +112,17 @@ class Worker:
                 self._connection.send(message)
             except OSError:
                 os._exit(0)
+
+
+def _facts(question: Check | Texts | Shape) -> Mapping[str, object]:
+    """What can be said without a model. Raises InputError."""
+    from unnoise.server import reading
+
+    match question:
+        case Texts(_, picture):
+            return texts(picture)
+        case Shape(_, init, mask, how):
+            return how.applied(init, mask)
+        case Check(_, scheduler, compat):
+            reading.check(scheduler, compat)
+    return {}

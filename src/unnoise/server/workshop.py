@@ -11,15 +11,13 @@ from unnoise.errors import UnnoiseError
 from unnoise.server.card import Card
 from unnoise.server.keeper import Keeper
 from unnoise.server.messages import Answer, Known, Loaded, Refused
-from unnoise.server.refusals import Full, Loading
+from unnoise.server.refusals import Loading
 from unnoise.server.settings import Settings
 
 _log = logging.getLogger("unnoise.server")
 
 _TRIES = 3  # workers that die before the first model is loaded
 _LONGEST = 60.0  # seconds between two workers, where one after the other dies at once
-_QUESTIONS = 16
-_PATIENCE = 60.0  # seconds for an answer
 
 
 class Workshop:
@@ -59,8 +57,8 @@ class Workshop:
     async def stop(self) -> None:
         """End it, and begin no other."""
         self._closed, self.open = True, False
+        self.kill()
         if self._keeper is not None:
-            self._keeper.kill()
             await self._keeper.gone()
 
     async def loaded(self) -> None:
@@ -74,17 +72,20 @@ class Workshop:
         if self._keeper is not None:
             self._keeper.send(message)
 
-    async def ask(self, question: Callable[[int], object]) -> Answer:
-        """What the worker answers. question: made with its number. Raises Full, and Loading where no answer comes."""
-        if len(self._asked) >= _QUESTIONS:
-            raise Full("too many pictures are being read; ask again.", 2)
+    def kill(self) -> None:
+        """End the worker as it is; another begins."""
+        if self._keeper is not None:
+            self._keeper.kill()
+
+    async def ask(self, question: Callable[[int], object], patience: float) -> Answer:
+        """What the worker answers. question: made with its number. Raises Loading where none comes in that time."""
         if not self.open:
             raise Loading("the models are being loaded; ask again.")
         number = next(self._numbers)
         self._asked[number] = asyncio.get_running_loop().create_future()
         self.send(question(number))
         try:
-            return await asyncio.wait_for(self._asked[number], _PATIENCE)
+            return await asyncio.wait_for(self._asked[number], patience)
         except (asyncio.TimeoutError, ConnectionError) as error:
             raise Loading("the worker did not answer; ask again.") from error
         finally:

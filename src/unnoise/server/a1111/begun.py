@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from unnoise.server import fields as read
-from unnoise.server import pictures
 from unnoise.server.card import Card
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
+from unnoise.server.shaping import Shaping
 
 KNOWN = (
     *("init_images", "resize_mode", "mask", "mask_blur", "mask_blur_x", "mask_blur_y", "inpainting_fill"),
@@ -16,6 +16,7 @@ KNOWN = (
 )
 THEIRS = {
     "init": "init_images",
+    "mask": "mask",
     "strength": "denoising_strength",
     "feather": "mask_blur",
     "padding": "inpaint_full_res_padding",
@@ -28,35 +29,39 @@ _ORIGINAL = 1
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
 
 
-def picture(
+def begun(
     told: Mapping[str, object], limits: Limits, card: Card | None, notes: list[str]
-) -> dict[str, object]:
-    """The fields of ours, the pictures in base64. card: of the model. Raises FieldError."""
+) -> tuple[dict[str, object], Shaping]:
+    """The fields of ours, and how the pictures are to be shaped. card: of the model. Raises FieldError."""
     given = told.get("init_images")
     if not isinstance(given, list) or len(given) != 1:
         raise FieldError("init_images", "init_images is to be a list of one picture in base64.")
-    init = read.picture("init_images", given[0], limits)
-    masked = told.get("mask") not in (None, "")
-    area = masked and _switch(told, "inpaint_full_res", True)
-    size = None if area else _size(told, limits)
-    init = _fitted("init_images", init, size, told)
-    made: dict[str, object] = {"init": pictures.base64_of(init)}
-    strength = told.get("denoising_strength", _STRENGTH)
+    made: dict[str, object] = {"init": given[0]}
     if card is None or card.kind != "edit":
-        made["strength"] = strength
+        made["strength"] = told.get("denoising_strength", _STRENGTH)
     else:
         made["image_guidance"] = told.get("image_cfg_scale")
         if "denoising_strength" in told:
             notes.append("denoising_strength is not heeded by a model that edits by instruction")
-    if masked:
-        made |= _mask(told, limits, size or pictures.size_of("init_images", init), notes)
-        made |= {"masked_area": True, "padding": told.get("inpaint_full_res_padding", 0)} if area else {}
-    return made
+    mode = read.whole("resize_mode", told.get("resize_mode", _STRETCH), 0, 3)
+    if mode > _CROP:
+        raise FieldError(
+            "resize_mode", f"resize_mode is {mode}; give 0 (just resize) or 1 (crop and resize)."
+        )
+    size, crop = _size(told, limits), mode == _CROP
+    if told.get("mask") in (None, ""):
+        return made, Shaping(size=size, crop=crop)
+    made |= {"mask": told["mask"], "feather": _blur(told)}
+    _check_fill(told, notes)
+    if _switch(told, "inpaint_full_res", True):
+        # width and height are then of the part that is worked on, and not of the picture
+        made |= {"masked_area": True, "padding": told.get("inpaint_full_res_padding", 0)}
+        size = None
+    dark = _switch(told, "inpainting_mask_invert", False)
+    return made, Shaping("dark" if dark else "light", size, crop)
 
 
-def _mask(
-    told: Mapping[str, object], limits: Limits, size: tuple[int, int], notes: list[str]
-) -> dict[str, object]:
+def _check_fill(told: Mapping[str, object], notes: list[str]) -> None:
     fill = read.whole("inpainting_fill", told.get("inpainting_fill", _ORIGINAL), 0, 3)
     if fill > _ORIGINAL:
         raise FieldError(
@@ -68,11 +73,6 @@ def _mask(
         notes.append(
             "inpainting_fill 0 (fill): what is painted begins from what was there, as with 1 (original)"
         )
-    mask = read.picture("mask", told["mask"], limits)
-    if _switch(told, "inpainting_mask_invert", False):
-        mask = pictures.inverted("mask", mask)
-    mask = _fitted("mask", mask, size, told)
-    return {"mask": pictures.base64_of(mask), "feather": _blur(told)}
 
 
 def _blur(told: Mapping[str, object]) -> object:
@@ -81,16 +81,6 @@ def _blur(told: Mapping[str, object]) -> object:
     if across != down:
         raise FieldError("mask_blur_x", "mask_blur_x and mask_blur_y differ; give mask_blur.")
     return across
-
-
-def _fitted(field: str, content: bytes, size: tuple[int, int] | None, told: Mapping[str, object]) -> bytes:
-    """The picture at the size that is made, as resize_mode says."""
-    mode = read.whole("resize_mode", told.get("resize_mode", _STRETCH), 0, 3)
-    if mode > _CROP:
-        raise FieldError(
-            "resize_mode", f"resize_mode is {mode}; give 0 (just resize) or 1 (crop and resize)."
-        )
-    return content if size is None else pictures.fitted(field, content, size, crop=mode == _CROP)
 
 
 def _size(told: Mapping[str, object], limits: Limits) -> tuple[int, int] | None:

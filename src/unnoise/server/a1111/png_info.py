@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from unnoise import images
 from unnoise.checkpoints.recipes import FoundRecipe, read_chunks
-from unnoise.errors import FileError
-from unnoise.server import fields
-from unnoise.server.limits import Limits
-from unnoise.server.refusals import FieldError
 
 Table = dict[str, object]
 
 
-def read(given: Mapping[str, object], limits: Limits) -> Table:
+def told(items: Mapping[str, str]) -> Table:
     """info: the text of generation parameters; items: all texts of the picture; parameters: the first, read.
 
     Other programs' recipes (ComfyUI, InvokeAI, ...) are read too, where A1111 has nothing to tell. Raises InputError.
     """
-    content = fields.picture("image", given.get("image"), limits)
-    try:
-        items = images.read_text(Path("image"), content)
-    except FileError as error:
-        raise FieldError("image", str(error)) from error
     found = read_chunks(items)
     info = items.get("parameters") or items.get("UserComment") or ""
-    return {"info": info, "items": items, "parameters": {} if found is None else _parameters(found)}
+    return {"info": info, "items": dict(items), "parameters": {} if found is None else _parameters(found)}
 
 
 def _parameters(found: FoundRecipe) -> Table:

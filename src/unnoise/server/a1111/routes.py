@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from unnoise.errors import UnnoiseError
-from unnoise.server import bodies
+from unnoise.server import bodies, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
 from unnoise.server.a1111.settings import CHECKPOINT, named
 from unnoise.server.a1111.tasks import Task, Tasks
@@ -70,16 +70,20 @@ class Api:
     async def _make(self, request: Request, picture: bool) -> Response:
         desk, client, given = self._desk, client_of(request), await bodies.fields(request)
         limits, model = desk.settings.limits, self._models.get(client)
-        want = await asyncio.to_thread(wanted, given, limits, desk.cards, picture, model)
+        want = wanted(given, limits, desk.cards, picture, model)
         try:
-            job = await desk.submit(want.asked, client)
+            asked = want.asked if want.shaping is None else await desk.shaped(want.asked, want.shaping)
+            job = await desk.submit(asked, client)
         except FieldError as error:
             raise in_their_words(error, want.theirs) from error
         task = Task(want.task, client, job)
         self._tasks.add(task)
-        done = await outcome(desk, task.job, request.receive, task.see)
+        try:
+            done = await outcome(desk, task.job, request.receive, task.see)
+        finally:
+            if not task.job.over:  # nobody tells it any more how its job goes on
+                self._tasks.drop(task)
         if done is None:
-            task.job = desk.job(task.job.id)
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done.state == "failed":
             return answers.failed(done, want.theirs)
@@ -111,7 +115,8 @@ class Api:
     async def png_info(self, request: Request) -> Response:
         """What a picture says of how it was made."""
         given = await bodies.fields(request)
-        return answer(await asyncio.to_thread(png_info.read, given, self._desk.settings.limits))
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
+        return answer(png_info.told(await self._desk.texts(content)))
 
     async def options(self, request: Request) -> Response:
         """The settings that requests may override, as they stand for this client."""

@@ -24,10 +24,13 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """model: the name of its card, None where it is not said. noise: generator of the start. asked: fields of ours."""
+    """What they are; None where it is not said.
+
+    model: the name of its card. noise: generator of the start. asked: other fields of ours.
+    """
 
     model: str | None = None
-    noise: str = "cuda"
+    noise: str | None = None
     asked: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -42,12 +45,10 @@ class Settings:
                     f"override_settings has {str(name)[:60]!r}, which cannot be set here; "
                     f"{CHECKPOINT}, {CLIP_SKIP} and {NOISE} can.",
                 )
-        start = given.get(NOISE) or "GPU"
-        read.choice(NOISE, start, _STARTS)
-        skip = given.get(CLIP_SKIP)
+        start, skip = given.get(NOISE), given.get(CLIP_SKIP)
         return cls(
             model=None if not given.get(CHECKPOINT) else named(given[CHECKPOINT], cards),
-            noise=_STARTS[start],
+            noise=None if start is None else _STARTS[read.choice(NOISE, start, _STARTS)],
             # 1 is what every model has there; here each has its own
             asked={} if skip in (None, 1) else {"clip_skip": skip},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
@@ -15,6 +15,7 @@ from unnoise.server.card import Card
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
+from unnoise.server.shaping import Shaping
 
 _PLAIN = {
     "prompt": "prompt",
@@ -33,6 +34,9 @@ _SAMPLING = ("sampler_name", "scheduler", "override_settings")
 _HIRES = ("enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y")
 KNOWN = frozenset((*_PLAIN, *_ANSWER, *_COUNTS, *_SAMPLING, *_HIRES, "denoising_strength", *begun.KNOWN))
 
+_FAMILIES = "Stable Diffusion"
+"""Models that the web UI makes pictures with too: those are made with its values (`compat`) and its start's noise."""
+
 _LATENT = ("Latent", "latent")
 _NEAR = ("Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)")
 _PIXELS = ("None", "Lanczos", "Nearest")
@@ -46,6 +50,7 @@ class Wanted:
 
     batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
     asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
+    shaping: of the pictures that it begins from.
     """
 
     asked: Asked
@@ -53,7 +58,8 @@ class Wanted:
     send: bool
     task: str
     notes: tuple[str, ...]
-    theirs: Mapping[str, str] = field(default_factory=dict)
+    theirs: Mapping[str, str]
+    shaping: Shaping | None = None
 
 
 def wanted(
@@ -65,7 +71,7 @@ def wanted(
 ) -> Wanted:
     """The request that these fields make. picture: whether it begins from one. model: where none is asked for.
 
-    Decodes pictures, so not for the event loop. Raises FieldError, with their name of the field.
+    Raises FieldError, with their name of the field.
     """
     told = {name: value for name, value in given.items() if value is not None}
     notes: list[str] = []
@@ -75,15 +81,21 @@ def wanted(
     settings = Settings.read(told.get("override_settings", {}), cards)
     sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= {**settings.asked, "model": settings.model or model, "noise": settings.noise, "show_every": 1}
+    ours |= {**settings.asked, "model": settings.model or model, "show_every": 1}
+    card = _card(ours["model"], cards)
+    there = card is not None and card.family.startswith(_FAMILIES)
+    ours["noise"] = settings.noise or ("cuda" if there else None)
     if sampler:
-        ours["scheduler"], ours["compat"] = chosen(sampler, _word(told, "scheduler"))
+        ours["scheduler"], compat = chosen(sampler, _word(told, "scheduler"))
+        ours["compat"] = compat if there else None
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
     ours["count"] = batch * runs
     theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
     theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
+    shaping = None
     if picture:
-        ours |= begun.picture(told, limits, _card(ours["model"], cards), notes)
+        more, shaping = begun.begun(told, limits, card, notes)
+        ours |= more
         theirs |= begun.THEIRS
     elif read.flag("enable_hr", told.get("enable_hr", False), limits):
         ours |= _second(told, notes)
@@ -100,6 +112,7 @@ def wanted(
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, sampler)),
         theirs,
+        shaping,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.server import pictures
 from unnoise.server.openai import failures
+from unnoise.server.refusals import Closing
 from unnoise.server.waiting import follow
 
 if TYPE_CHECKING:
@@ -53,16 +54,19 @@ class Answers:
 
     async def stream(self, job: Job, receive: Receive) -> AsyncIterator[str]:
         """The same as server-sent events, each picture an event, after the partial ones."""
-        sent = 0
-        async with aclosing(follow(self._desk, job, receive)) as events:
-            async for event in events:
-                if event is None:
-                    yield ": still here\n\n"
-                    continue
-                if sent < self._wanted.partial and self._due(event, sent):
-                    yield await self._partial(event, sent)
-                    sent += 1
-                job = event.job
+        try:
+            async with aclosing(follow(self._desk, job, receive)) as events:
+                sent = 0
+                async for event in events:
+                    if event is None:
+                        yield ": still here\n\n"
+                        continue
+                    if sent < self._wanted.partial and self._due(event, sent):
+                        yield await self._partial(event, sent)
+                        sent += 1
+                    job = event.job
+        except Closing as error:
+            yield _event("error", failures.told(error))
         if job.state == "done":
             for made in job.images:
                 yield await self._completed(job, made)
@@ -74,7 +78,7 @@ class Answers:
         seen = event.seen
         if seen is None or "x0" not in seen.previews or seen.index >= seen.steps:
             return False
-        return seen.index * (self._wanted.partial + 1) >= (sent + 1) * seen.steps
+        return seen.index >= (sent + 1) * (seen.steps // (self._wanted.partial + 1))
 
     async def _partial(self, event: Event, sent: int) -> str:
         assert event.seen is not None
@@ -85,7 +89,7 @@ class Answers:
                 "partial_image_index": sent,
                 "b64_json": shown,
                 "created_at": int(event.job.begun or event.job.created),
-                "size": await asyncio.to_thread(_size, event.seen.previews["x0"]),
+                "size": _size(event.seen.previews["x0"]),
             },
         )
 
@@ -118,7 +122,7 @@ class Answers:
 
 
 def _size(content: bytes) -> str:
-    width, height = pictures.size_of("picture", content)
+    width, height = pictures.size_of(content)
     return f"{width}x{height}"
 
 

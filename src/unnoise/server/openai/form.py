@@ -15,10 +15,7 @@ _WORDS = frozenset(
 
 
 def fields(body: bytes, content_type: str) -> dict[str, object]:
-    """The fields of a form, its picture and mask in base64; the mask is light where theirs is transparent.
-
-    Decodes a mask, so not for the event loop. Raises InputError; FieldError for a field.
-    """
+    """The fields of a form, its picture and mask in base64. Raises InputError; FieldError for a field."""
     found: dict[str, object] = {}
     for part in multipart.parts(body, content_type):
         name = part.name.removesuffix("[]")
@@ -28,19 +25,12 @@ def fields(body: bytes, content_type: str) -> dict[str, object]:
             wanted = "the file of a picture" if name in _FILES else "plain text, not a file"
             raise FieldError(name[:80], f"{name[:80]} is to be {wanted}.")
         if part.file:
-            found[name] = pictures.base64_of(part.content if name == "image" else _mask(part.content))
+            found[name] = pictures.base64_of(part.content)
         else:
             found[name] = _value(name, part.text())
     if "image" not in found:
         raise FieldError("image", "image is missing; give a PNG, JPEG or WebP file.")
     return found
-
-
-def _mask(content: bytes) -> bytes:
-    made = pictures.from_alpha("mask", content)
-    if made is None:
-        raise FieldError("mask", "mask is transparent nowhere; it is painted where a mask is transparent.")
-    return made
 
 
 def _value(name: str, text: str) -> object:

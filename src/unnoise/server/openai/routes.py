@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -15,13 +14,19 @@ from unnoise.server.answers import answer
 from unnoise.server.events import HEADERS
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
-from unnoise.server.openai.wanted import wanted
-from unnoise.server.refusals import FieldError
+from unnoise.server.openai.wanted import Wanted, wanted
+from unnoise.server.refusals import FieldError, Loading
+from unnoise.server.renamed import in_their_words
+from unnoise.server.shaping import Shaping
 from unnoise.server.waiting import client_of, outcome
 
 if TYPE_CHECKING:
+    from unnoise.server.asked import Asked
     from unnoise.server.card import Card
     from unnoise.server.desk import Desk
+
+
+_MASKS = Shaping(new="transparent")
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -43,6 +48,8 @@ class Images:
 
     async def models(self, request: Request) -> Response:
         """The models that are served."""
+        if not self._desk.cards:
+            return failures.refused(Loading("the models are being loaded; ask again in a moment."))
         return answer({"object": "list", "data": [_model(card) for card in self._desk.cards]})
 
     async def model(self, request: Request) -> Response:
@@ -64,7 +71,7 @@ class Images:
         """Pictures from a picture, or with a mask anew where that is transparent."""
         try:
             kind = request.headers.get("content-type", "")
-            given = await asyncio.to_thread(form.fields, await request.body(), kind)
+            given = form.fields(await request.body(), kind)
             return await self._make(request, given, "image_edit")
         except UnnoiseError as error:
             return failures.refused(error)
@@ -73,7 +80,7 @@ class Images:
         desk = self._desk
         want = wanted(given, desk.settings.limits, desk.cards)
         answers = Answers(desk, want, str(request.base_url), event)
-        job = await desk.submit(want.asked, client_of(request))
+        job = await desk.submit(await self._shaped(want), client_of(request))
         if want.stream:
             return StreamingResponse(
                 answers.stream(job, request.receive), headers=HEADERS, media_type="text/event-stream"
@@ -84,6 +91,15 @@ class Images:
         if done.state != "done":
             return failures.failed(done, want.theirs)
         return answer(await answers.whole(done))
+
+    async def _shaped(self, want: Wanted) -> Asked:
+        """What is asked, with a mask of ours for one of theirs."""
+        if want.asked.mask is None:
+            return want.asked
+        try:
+            return await self._desk.shaped(want.asked, _MASKS)
+        except FieldError as error:
+            raise in_their_words(error, want.theirs) from error
 
 
 def _model(card: Card) -> dict[str, object]:

@@ -1,0 +1,350 @@
+import gc
+import struct
+import weakref
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import adapter_files
+import unnoise
+from unnoise import images
+from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
+from unnoise.pipelines.combining import from_text
+from unnoise.server import Asked, Job, Limits, Settings
+from unnoise.server.held import Held
+from unnoise.server.messages import Begun, Saw
+from unnoise.server.problems import problem_of
+from unnoise.server.reading import read
+from unnoise.server.runs import Bench
+
+ID = "A" * 20
+
+
+def pixels(pictures):
+    return [(picture.mode, picture.size, picture.tobytes()) for picture in pictures]
+
+
+class Made:
+    """Runs jobs in this process, with what they told."""
+
+    def __init__(self, folder, left=lambda id: False, models=("digits",), held=None, **settings):
+        self.settings = Settings(models=models, folder=folder, **settings)
+        self.told = []
+        self.bench = Bench(self.settings, held or Held(self.settings), self.told.append, left)
+
+    def __call__(self, **asked):
+        self.ended = self.bench.run(
+            Job(ID, Asked(**{"model": "digits", "seed": 7, "steps": 4, "prompt": "a seven"} | asked))
+        )
+        return self.ended
+
+    def pictures(self, **asked):
+        ended = self(**asked)
+        assert ended.problem is None
+        return pixels(
+            images.open_picture(self.settings.folder / "images" / made.name) for made in ended.images
+        )
+
+    @property
+    def files(self):
+        return sorted(path.name for path in self.settings.folder.rglob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def held():
+    return Held(Settings(models=("digits",)))
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return unnoise.load("digits")
+
+
+@pytest.fixture
+def made(tmp_path, held):
+    return Made(tmp_path, held=held)
+
+
+def png(picture):
+    return images.png_bytes(picture)
+
+
+OPTIONS = {"prompt": "a seven", "seed": 7, "steps": 4}
+
+
+def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made, pipe):
+    wanted = pipe("a seven", seed=7, steps=4, count=2, scheduler="euler", guidance=2.0, negative="an eight")
+    assert made.pictures(count=2, scheduler="euler", guidance=2.0, negative="an eight") == pixels(
+        wanted.images
+    )
+    for each, recipe in zip(made.ended.images, wanted.recipes, strict=True):
+        file = made.settings.folder / "images" / each.name
+        assert Recipe.from_png(file) == recipe
+        assert (each.recipe, each.seed) == (recipe.to_dict(), recipe.seed)
+    assert made.files == [f"{ID}-0.png", f"{ID}-1.png"]
+    begun, *saws = made.told
+    assert begun == Begun(ID, 4, ())
+    assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
+    run = pipe.denoise("a seven", steps=4, scheduler="euler")
+    assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
+
+
+def test_guidance_is_shaped_as_asked(made, pipe):
+    rule = from_text(pipe.model.defaults.guidance, "rescale 0.7, interval 0.1 4.0")
+    asked = {"guidance_rescale": 0.7, "guidance_interval": (0.1, 4.0)}
+    assert made.pictures(**asked) == pixels(pipe(**OPTIONS, guidance=rule).images)
+
+
+def test_pictures_begin_from_pictures(made, pipe):
+    init = pipe("a three", seed=1).images[0]
+    wanted = ImageToImage(pipe.model)(OPTIONS["prompt"], init, seed=7, steps=4, strength=0.5)
+    assert made.pictures(init=png(init), strength=0.5) == pixels(wanted.images)
+    mask = images.array_to_pil(np.eye(8, dtype=np.float32)[..., None])
+    asked = {"feather": 1.0, "padding": 2, "area": "masked"}
+    wanted = Inpaint(pipe.model)(OPTIONS["prompt"], init, mask, seed=7, steps=4, **asked)
+    asked = {"feather": 1.0, "padding": 2, "masked_area": True}
+    assert made.pictures(init=png(init), mask=png(mask), **asked) == pixels(wanted.images)
+    wanted = Inpaint(pipe.model)(OPTIONS["prompt"], init, seed=7, steps=4, outpaint=(0, 0, 4, 0))
+    assert made.pictures(init=png(init), outpaint=(0, 0, 4, 0)) == pixels(wanted.images)
+    assert wanted.images[0].size == (12, 8)
+
+
+def test_a_second_pass_is_made_and_its_steps_count_on(made, pipe):
+    wanted = SecondPass(pipe.model)(**OPTIONS, scale=2.0, strength=0.5, second_steps=6, enlarge="pixels")
+    asked = {"hires_scale": 2.0, "hires_strength": 0.5, "hires_steps": 6, "hires_in": "pixels"}
+    assert made.pictures(**asked) == pixels(wanted.images)
+    indices = [told.seen.index for told in made.told if isinstance(told, Saw)]
+    assert indices == list(range(1, made.told[0].steps + 1))
+
+
+def test_previews_show_what_was_asked_and_never_miss_the_first_and_the_last(made, pipe):
+    made(show_every=3, show=("x0", "noise"), steps=20)
+    seen = {told.seen.index: told.seen.previews for told in made.told if isinstance(told, Saw)}
+    looked = [index for index, previews in seen.items() if previews]
+    assert (looked[0], looked[-1]) == (3, 20)
+    assert all(index % 3 == 0 for index in looked[:-1])
+    third = list(pipe.denoise("a seven", seed=7, steps=20))[2]
+    for what in ("x0", "noise"):
+        shown = images.open_picture(Path("a preview"), seen[3][what])
+        assert pixels([shown]) == pixels([third.preview(what)])
+    made.told.clear()
+    made(show_every=0)
+    assert not any(told.seen.previews for told in made.told if isinstance(told, Saw))
+
+
+def test_large_previews_are_made_small(made):
+    made(width=320, height=10, steps=1)
+    (saw,) = [told for told in made.told if isinstance(told, Saw)]
+    assert images.open_picture(Path("a preview"), saw.seen.previews["x0"]).size == (256, 8)
+
+
+def test_a_job_that_is_left_makes_no_picture(tmp_path, held):
+    made = Made(tmp_path, held=held, left=lambda id: len(made.told) > 3)
+    ended = made(steps=20)
+    assert (ended.images, ended.problem) == ((), None)
+    assert len(made.told) == 4  # its beginning and three steps
+    assert made.files == []
+
+
+def test_loras_in_a_prompt_are_merged_for_the_job_and_gone_after_it(tmp_path, held, pipe):
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    file = adapter_files.kohya(pipe.model, folder / "ink.safetensors")
+    made = Made(tmp_path, held=held, loras=folder)
+    plain = made.pictures()
+    prompt = "a seven <lora:ink:0.8>"
+    wanted = pipe.with_lora(file, 0.8)(prompt, seed=7, steps=4)
+    assert made.pictures(prompt=prompt) == pixels(wanted.images) != plain
+    assert made.ended.images[0].recipe == wanted.recipes[0].to_dict()
+    assert made.pictures() == plain
+    outside = adapter_files.kohya(pipe.model, tmp_path / "outside.safetensors")
+    problem = made(prompt=f"a seven <lora:{outside}:1>").problem
+    assert problem.message.startswith("there is no LoRA")
+    assert str(tmp_path / "loras") not in problem.message
+
+
+def test_numbers_that_are_not_finite_make_no_picture_and_the_next_job_is_as_ever(made, held):
+    before = made.pictures()
+    network = held.pipeline("digits").model.network
+
+    def broken(module, given, out):
+        out.sample.fill_(torch.nan)
+
+    with network.register_forward_hook(broken):
+        problem = made(count=2).problem
+    assert (problem.code, problem.field) == ("non_finite", None)
+    assert "at step 1 of 4" in problem.message
+    assert made.pictures() == before
+
+
+def test_without_memory_for_all_at_once_each_picture_is_made_alone(made, held, pipe):
+    def greedy(module, given):
+        if len(given[0]) > 2:  # both halves of one picture
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with held.pipeline("digits").model.network.register_forward_pre_hook(greedy):
+        pictures = made.pictures(count=3)
+    wanted = pipe("a seven", seed=7, steps=4, count=3)
+    ours, theirs = (
+        np.stack([np.frombuffer(data, np.uint8) for _, _, data in each]).astype(int)
+        for each in (pictures, pixels(wanted.images))
+    )
+    apart = np.abs(ours - theirs)
+    assert apart.max() <= 1  # another batch rounds otherwise
+    assert [each.recipe for each in made.ended.images] == [recipe.to_dict() for recipe in wanted.recipes]
+    begun = [told for told in made.told if isinstance(told, Begun)][-1]
+    assert begun.steps == 12
+    assert "memory did not suffice" in begun.notes[0]
+    assert made.told[-1].seen.index == 12
+
+
+def test_without_memory_at_all_the_job_fails_and_frees_what_it_had(made, held):
+    def greedy(module, given):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    before = made.pictures()
+    with held.pipeline("digits").model.network.register_forward_pre_hook(greedy):
+        assert made(count=2).problem.code == "out_of_memory"
+    assert made.pictures() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_does_not_suffice_is_known_by_its_words(error):
+    assert problem_of(error).code == "out_of_memory"
+
+
+def test_a_fault_of_ours_is_told_without_the_prompt(made, held, capfd):
+    def faulty(module, given):
+        raise TypeError("a secret prompt")
+
+    with held.pipeline("digits").model.network.register_forward_pre_hook(faulty):
+        problem = made(prompt="a secret prompt").problem
+    assert (problem.code, problem.message[:38]) == ("failed", "an error of the server's own (TypeErro")
+    logged = capfd.readouterr().err
+    assert "in faulty" in logged
+    # the line of the code is shown, the words that it was given are not
+    assert "secret" not in problem.message + logged.replace('raise TypeError("a secret prompt")', "")
+
+
+def bomb(side):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [("init", b"\x89PNG\r\n\x1a\n" + bytes(40)), ("init", bomb(13_000)), ("mask", b"RIFF")],
+    ids=["damaged", "a bomb", "cut short"],
+)
+def test_pictures_that_cannot_be_read_are_told_by_their_field(made, pipe, field, content):
+    given = {"init": png(pipe("a three", seed=1, steps=2).images[0]), field: content}
+    problem = made(**given).problem
+    assert (problem.code, problem.field) == ("bad_input", field)
+    assert made.pictures()
+
+
+def test_a_picture_asks_for_no_more_than_a_request_may(tmp_path, held):
+    made = Made(tmp_path, held=held, limits=Limits(side_high=20, work=1000))
+    init = png(Image.new("L", (24, 8)))
+    assert made(init=init).problem.field == "init"
+    assert made(init=png(Image.new("L", (16, 8))), outpaint=(0, 0, 8, 0)).problem.field == "init"
+    assert made(init=init, width=8, strength=0.5).problem is None
+    assert made(init=init, width=16, height=16, strength=1.0).problem.field == "steps"
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("scheduler", {"scheduler": "nonsuch"}),
+        ("width", {"width": 5000}),
+        ("steps", {"steps": 5000}),
+        (None, {"clip_skip": 90}),
+        (None, {"model": "gone"}),
+    ],
+)
+def test_what_the_model_refuses_is_bad_input(made, field, asked):
+    problem = made(**asked).problem
+    assert problem.code == "bad_input"
+    if field is not None:
+        assert problem.field == field
+
+
+def test_a_disk_that_is_full_fails_the_job_and_not_the_next(made):
+    resource = pytest.importorskip("resource")
+    before = made.pictures()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        problem = made().problem
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert problem.code == "failed"
+    assert problem.message.startswith(f"cannot write 'images/{ID}-0.png'")
+    assert made.pictures() == before
+
+
+def test_another_model_takes_the_place_of_the_first(tmp_path):
+    made = Made(tmp_path, models=("digits", "emoji"))
+    made()
+    first = weakref.ref(made.bench.held.pipe.model.network)
+    gc.disable()  # nothing may wait for the collector beside the one call that frees
+    try:
+        assert made.pictures(model="emoji", prompt="a red apple", steps=1)[0][1] == (64, 64)
+        assert first() is None
+    finally:
+        gc.enable()
+    assert [card.name for card in made.bench.held.cards] == ["digits", "emoji"]
+
+
+def test_models_of_one_name_are_told_apart(tmp_path):
+    held = Held(Settings(models=("digits", "digits"), folder=tmp_path))
+    assert [card.name for card in held.cards] == ["digits", "digits-2"]
+    assert held.pipeline("digits-2") is not held.pipeline("digits")
+
+
+def test_a_picture_is_read_as_the_fields_that_ask_for_it_again(made, held, pipe, tmp_path):
+    rule = {"guidance": 3.0, "guidance_rescale": 0.7, "guidance_interval": (0.1, 4.0)}
+    first = made.pictures(prompt="a (seven:1.2)", negative="an eight", scheduler="ddim", **rule)
+    file = (tmp_path / "images" / made.ended.images[0].name).read_bytes()
+    fields, notes = read(file, pipe.model, held.cards, None)
+    assert notes == ()
+    assert made.pictures(**Asked.read(fields, made.settings.limits, held.cards).to_dict()) == first
+    init = (tmp_path / "images" / made.ended.images[0].name).read_bytes()
+    made(init=init, strength=0.5)
+    file = (tmp_path / "images" / made.ended.images[0].name).read_bytes()
+    fields, notes = read(file, pipe.model, held.cards, None)
+    assert fields["strength"] == 0.5
+    assert notes == ("it was begun from another picture, which it does not hold; give init",)
+
+
+def test_what_a_picture_says_that_is_not_served_is_noted(held, pipe, tmp_path):
+    text = (
+        "a seven <lora:ink:0.8>\nSteps: 5, Sampler: Euler a, CFG scale: 3, Seed: 9, Size: 8x8, Model: other"
+    )
+    file = images.png_bytes(pipe("a seven", steps=1).images[0], {"parameters": text})
+    fields, notes = read(file, pipe.model, held.cards, None)
+    assert (fields["steps"], fields["scheduler"], fields["seed"], fields["guidance"]) == (
+        5,
+        "Euler a",
+        9,
+        3.0,
+    )
+    assert "model" not in fields
+    assert any("ink" in note for note in notes)
+    with pytest.raises(unnoise.errors.InputError, match="'the picture' holds no recipe"):
+        read(images.png_bytes(pipe("a seven", steps=1).images[0]), pipe.model, held.cards, None)
