@@ -1,5 +1,6 @@
 """A page as people see it: chromium without a window, driven over its debugging pipe; needs nothing but the browser."""
 
+import base64
 import fcntl
 import itertools
 import json
@@ -96,6 +97,15 @@ class Chromium:
         while not self.run(expression):
             assert time.monotonic() < latest, f"never: {expression}; {self.problems}"
             time.sleep(0.05)
+
+    def look(self, width, height, dark=False):
+        """A PNG of what is seen in a window of this size; a narrow one is a telephone's."""
+        window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.send("Emulation.setDeviceMetricsOverride", **window)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.run("new Promise(done => setTimeout(done, 400))")
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
     def write(self, text):
         """Type into what has the focus."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         process,
         randomness,
         schedulers,
+        server,
         text,
         training,
     )
@@ -60,6 +61,7 @@ __all__ = [
     "process",
     "randomness",
     "schedulers",
+    "server",
     "text",
     "training",
 ]

@@ -9,8 +9,10 @@ import pytest
 import webuiapi
 from PIL import Image
 
+from latent_model import latent_model
 from unnoise import images
 from unnoise.errors import InputError
+from unnoise.pipelines import TextToImage
 from unnoise.schedulers import names
 from unnoise.server.a1111 import begun, png_info, settings, unheeded
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS, THERE, chosen
@@ -18,6 +20,7 @@ from unnoise.server.a1111.wanted import KNOWN, wanted
 from unnoise.server.card import Card
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
+from unnoise.server.runs import denoise
 from unnoise.server.shaping import Shaping
 
 CARDS = (
@@ -66,6 +69,20 @@ def test_what_is_left_out_is_left_to_the_model():
     )
     assert {getattr(asked, name) for name in left} == {None}
     assert (asked.prompt, asked.count, asked.show_every) == ("", 1, 1)
+
+
+def test_what_the_web_ui_makes_is_made():
+    """The request and Python's own arguments give one picture, on a model with the web UI's table of betas."""
+    pipe = TextToImage(latent_model())
+    card = dataclasses.replace(CARDS[0], family="Stable Diffusion 1", unit=1, width=16, height=16)
+    fields = {"prompt": "a (cat:1.2)", "seed": 5, "steps": 3, "cfg_scale": 4, "sampler_name": "DPM++ 2M"}
+    asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).asked
+    size = {"width": 64, "height": 64}
+    theirs = {"scheduler": "DPM++ 2M", "compat": "a1111", "noise": "cuda", "guidance": 4.0}
+    run = denoise(pipe, asked, Limits())
+    alike = pipe.denoise("a (cat:1.2)", seed=5, steps=3, **theirs, **size)
+    assert run.recipes == alike.recipes
+    assert (run.result().arrays[0] == alike.result().arrays[0]).all()
 
 
 SD = {"sd_model_checkpoint": "sd"}
@@ -169,6 +186,17 @@ def test_what_is_not_heeded_is_noted():
         "there is no field 'distilled_cfg_scale' here",
     ]
     assert "did you mean steps?" in told.notes[2]
+
+
+def test_a_hundred_thousand_unknown_fields_are_not_looked_up_one_by_one(monkeypatch):
+    looked = []
+    near = unheeded.difflib.get_close_matches
+    monkeypatch.setattr(
+        unheeded.difflib, "get_close_matches", lambda *words, **n: looked.append(1) or near(*words, **n)
+    )
+    notes = read(**{f"x{number}": 0 for number in range(100_000)}).notes
+    assert len(looked) == len(notes) - 1 == 8
+    assert notes[-1] == "nor are there 99992 others that were given"
 
 
 def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monkeypatch):

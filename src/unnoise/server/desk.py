@@ -85,15 +85,20 @@ class Desk:
         What waits, and what did not end in time, stays on disk for the next start.
         """
         self._closing = True
+        self._hush([id for id in self._readers if id != self._running])  # nothing more happens to these here
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), drain)
         job = self._ledger.live(self._running)
         if job is not None:  # it did not crash: the attempt does not count
             self._ledger.put(replace(job, state="queued", attempt=job.attempt - 1, begun=None, step=0))
+        self._hush(list(self._readers))  # while the store is open: whoever waits for a job may cancel it now
         await self._workshop.stop()
-        for reader in [reader for readers in self._readers.values() for reader in readers]:
-            reader.close()
         self._ledger.close()
+
+    def _hush(self, ids: list[str]) -> None:
+        """End what those who follow these jobs hear."""
+        for reader in [reader for id in ids for reader in self._readers.get(id, ())]:
+            reader.close()
 
     @property
     def cards(self) -> tuple[Card, ...]:

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from unnoise.server.refusals import Closing
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive
@@ -27,7 +29,7 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
     """What happens to `job` until it has ended, or until its client goes away, which cancels it.
 
     receive: of the request, whose body was read already. None where nothing has happened for QUIET seconds. The last
-    event is of a job that is over, unless the client went away or the server is closing.
+    event is of a job that is over, unless the client went away. Raises Closing where the server ends before the job.
     """
     left = asyncio.ensure_future(_left(receive))
     events = desk.events(job.id)
@@ -40,9 +42,11 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
             if not done:
                 yield None
                 continue
-            event = coming.result() if coming in done else None
-            if event is None:
+            if coming not in done:
                 return
+            event = coming.result()
+            if event is None:
+                raise Closing("the server is about to end; ask again when it is back.")
             coming, over = None, event.job.over
             yield event
     finally:
@@ -56,7 +60,10 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
 async def outcome(
     desk: Desk, job: Job, receive: Receive, see: Callable[[Event], None] | None = None
 ) -> Job | None:
-    """The job when it is over; None where its client went away first. see: is shown each event on the way."""
+    """The job when it is over; None where its client went away first. see: is shown each event on the way.
+
+    Raises Closing as `follow`.
+    """
     last = job
     async with aclosing(follow(desk, job, receive)) as events:
         async for event in events:

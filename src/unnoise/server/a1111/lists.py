@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS
 from unnoise.server.a1111.settings import CHECKPOINT, CLIP_SKIP, NOISE, title
+from unnoise.server.refusals import Loading
 
 if TYPE_CHECKING:
     from unnoise.server.card import Card
@@ -31,7 +32,9 @@ def schedulers(_: Desk) -> list[Table]:
 
 
 def models(desk: Desk) -> list[Table]:
-    """The models that are served; where their files lie is nobody's business."""
+    """The models that are served; where their files lie is nobody's business. Raises Loading."""
+    if not desk.cards:
+        raise Loading("the models are being loaded; ask again in a moment.")
     return [
         {
             "title": title(card),

@@ -78,9 +78,12 @@ class Api:
             raise in_their_words(error, want.theirs) from error
         task = Task(want.task, client, job)
         self._tasks.add(task)
-        done = await outcome(desk, task.job, request.receive, task.see)
+        try:
+            done = await outcome(desk, task.job, request.receive, task.see)
+        finally:
+            if not task.job.over:  # nobody tells it any more how its job goes on
+                self._tasks.drop(task)
         if done is None:
-            task.job = desk.job(task.job.id)
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done.state == "failed":
             return answers.failed(done, want.theirs)
@@ -113,7 +116,7 @@ class Api:
         """What a picture says of how it was made."""
         given = await bodies.fields(request)
         content = fields.picture("image", given.get("image"), self._desk.settings.limits)
-        return answer(png_info.told(await self._desk.texts(content)))
+        return answer(await asyncio.to_thread(png_info.told, await self._desk.texts(content)))
 
     async def options(self, request: Request) -> Response:
         """The settings that requests may override, as they stand for this client."""

@@ -61,6 +61,10 @@ class Tasks:
         while len(self._tasks) > _MOST:
             self._tasks.popitem(last=False)
 
+    def drop(self, task: Task) -> None:
+        """Forget it."""
+        self._tasks.pop(task.job.id, None)
+
     def named(self, id: str) -> Task | None:
         """The latest with this id of its client."""
         return next((task for task in reversed(self._tasks.values()) if id and task.id == id), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.server import pictures
 from unnoise.server.openai import failures
+from unnoise.server.refusals import Closing
 from unnoise.server.waiting import follow
 
 if TYPE_CHECKING:
@@ -53,16 +54,19 @@ class Answers:
 
     async def stream(self, job: Job, receive: Receive) -> AsyncIterator[str]:
         """The same as server-sent events, each picture an event, after the partial ones."""
-        sent = 0
-        async with aclosing(follow(self._desk, job, receive)) as events:
-            async for event in events:
-                if event is None:
-                    yield ": still here\n\n"
-                    continue
-                if sent < self._wanted.partial and self._due(event, sent):
-                    yield await self._partial(event, sent)
-                    sent += 1
-                job = event.job
+        try:
+            async with aclosing(follow(self._desk, job, receive)) as events:
+                sent = 0
+                async for event in events:
+                    if event is None:
+                        yield ": still here\n\n"
+                        continue
+                    if sent < self._wanted.partial and self._due(event, sent):
+                        yield await self._partial(event, sent)
+                        sent += 1
+                    job = event.job
+        except Closing as error:
+            yield _event("error", failures.told(error))
         if job.state == "done":
             for made in job.images:
                 yield await self._completed(job, made)

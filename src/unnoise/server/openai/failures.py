@@ -19,18 +19,25 @@ _FINAL = {"x-should-retry": "false"}
 
 def refused(error: UnnoiseError) -> Response:
     """The answer to a request that was not taken."""
-    if isinstance(error, FieldError):
-        model = error.field == "model"
-        told = _told(str(error), "invalid_request_error", error.field, "model_not_found" if model else None)
-        return answer(told, 404 if model else 400)
-    if isinstance(error, InputError):
-        return answer(_told(str(error), "invalid_request_error"), 400)
     if isinstance(error, Full | Loading | Closing):
         status = 429 if isinstance(error, Full) else 503
-        code = {Full: "full", Loading: "loading", Closing: "closing"}[type(error)]
-        kind = "rate_limit_error" if status == 429 else "server_error"
-        return answer(_told(str(error), kind, code=code), status, {"retry-after": str(error.retry_after)})
-    return answer(_told(str(error), "server_error", code="failed"), 500, _FINAL)
+        return answer(told(error), status, {"retry-after": str(error.retry_after)})
+    if isinstance(error, FieldError) and error.field == "model":
+        return answer(told(error), 404)
+    return answer(told(error), 400) if isinstance(error, InputError) else answer(told(error), 500, _FINAL)
+
+
+def told(error: UnnoiseError) -> Table:
+    """What is said of it."""
+    message = str(error)
+    if isinstance(error, FieldError):
+        code = "model_not_found" if error.field == "model" else None
+        return _told(message, "invalid_request_error", error.field, code)
+    if isinstance(error, InputError):
+        return _told(message, "invalid_request_error")
+    if isinstance(error, Full):
+        return _told(message, "rate_limit_error", code="full")
+    return _told(message, "server_error", code=type(error).__name__.lower())
 
 
 def ended(job: Job, theirs: Mapping[str, str]) -> tuple[int, Table]:

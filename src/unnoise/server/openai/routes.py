@@ -15,7 +15,7 @@ from unnoise.server.events import HEADERS
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
 from unnoise.server.openai.wanted import Wanted, wanted
-from unnoise.server.refusals import FieldError
+from unnoise.server.refusals import FieldError, Loading
 from unnoise.server.renamed import in_their_words
 from unnoise.server.shaping import Shaping
 from unnoise.server.waiting import client_of, outcome
@@ -48,6 +48,8 @@ class Images:
 
     async def models(self, request: Request) -> Response:
         """The models that are served."""
+        if not self._desk.cards:
+            return failures.refused(Loading("the models are being loaded; ask again in a moment."))
         return answer({"object": "list", "data": [_model(card) for card in self._desk.cards]})
 
     async def model(self, request: Request) -> Response:

@@ -41,7 +41,7 @@ function levels(steps) {
 
 /** Kept within what e^±12 says: the first level may hold no signal and the last no noise at all. */
 function signalToNoise(steps) {
-  const values = steps.map(({ log_snr }) => Math.max(-12, Math.min(12, log_snr ?? 12)));
+  const values = steps.map(({ log_snr }) => Math.max(-12, Math.min(12, log_snr ?? -12)));
   return { className: "ink", values };
 }
 

@@ -2,7 +2,7 @@
 
 import { drawChart, shares } from "./chart.js";
 import { $, make } from "./elements.js";
-import { shownAt } from "./kept.js";
+import { looks, shownAt } from "./kept.js";
 
 const panels = [...document.querySelectorAll(".panel")];
 
@@ -14,12 +14,13 @@ export function drawLoop(steps, index, small) {
   drawEquation(here, shownAt(steps, index), small);
   drawChart($("chart"), steps, here.steps, here.index, chartKind());
   $("level").replaceChildren(...legend(here));
-  Object.assign($("step"), { max: here.steps, value: here.index });
+  const seen = looks(steps);
+  Object.assign($("step"), { max: seen.length, value: seen.filter((step) => step.index <= index).length });
   $("step").setAttribute("aria-valuetext", `step ${here.index} of ${here.steps}, noise level ${short(here.sigma)}`);
 }
 
 function legend({ sigma, alpha, log_snr }) {
-  if (chartKind() === "log_snr") return [`log SNR = ${short(log_snr ?? Infinity)}`];
+  if (chartKind() === "log_snr") return [`log SNR = ${short(log_snr ?? -Infinity)}`];
   const [noise, picture] = [`σ = ${short(sigma)}`, `α = ${short(alpha)}`];
   return [make("span", { className: "noise" }, noise), " ", make("span", { className: "signal" }, picture)];
 }

@@ -18,6 +18,7 @@ import { weighByKeys } from "./weights.js";
 import { explainWords } from "./words.js";
 
 const SHOW = ["x0", "sample", "noise"];
+const LOOKS = 60; // at most of one run, which is as many as one wants to walk through
 const jobs = new Jobs();
 const viewer = new Viewer(jobs, { use, start, watch });
 const stage = new Stage(jobs, (job, made) => viewer.open(job, made));
@@ -64,7 +65,9 @@ async function submit() {
   accept();
   $("make").disabled = true;
   try {
-    const job = await jobs.submit({ ...read(card()), ...init.fields(), show: SHOW });
+    const fields = read(card());
+    const looks = { show: SHOW, show_every: Math.ceil((fields.steps ?? card().steps) / LOOKS) || 1 };
+    const job = await jobs.submit({ ...fields, ...init.fields(), ...looks });
     if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
     else if (job.place) tell(`In the queue, ${many(job.place, "job")} before it.`);
     if (matchMedia("(max-width: 899px)").matches) $("stage").scrollIntoView();

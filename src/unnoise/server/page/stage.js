@@ -3,12 +3,13 @@
 import { stepAt } from "./chart.js";
 import { $, make, many } from "./elements.js";
 import { ENDED } from "./events.js";
-import { secondsLeft, shownAt } from "./kept.js";
+import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
 import { choosePanels, drawLoop } from "./loop.js";
 import { cardOf } from "./models.js";
 import { isSmall, show } from "./pictures.js";
 
 const PACE = 140; // ms a step while walking
+const FRAME = 30; // ms from one picture to the next
 
 export class Stage {
   #jobs;
@@ -17,6 +18,7 @@ export class Stage {
   #at = null; // the step that is looked at; null: the latest, or the result
   #large = "x0";
   #walking = 0;
+  #due = 0;
 
   /** open(job, made): what a click on a finished picture does. */
   constructor(jobs, open) {
@@ -25,7 +27,7 @@ export class Stage {
     jobs.addEventListener("seen", ({ detail }) => this.#step(detail.job));
     choosePanels((of) => this.#enlarge(of));
     for (const choice of [$("chart-sigma"), $("chart-snr")]) choice.addEventListener("change", () => this.draw());
-    $("step").addEventListener("input", () => this.#look(Number($("step").value)));
+    $("step").addEventListener("input", () => this.#look(looks(this.#steps)[Number($("step").value) - 1].index));
     $("now").addEventListener("click", () => this.#look(null));
     $("play").addEventListener("click", () => this.#walk());
     addEventListener("resize", () => this.draw());
@@ -39,6 +41,10 @@ export class Stage {
     this.draw();
   }
 
+  get #steps() {
+    return this.#jobs.kept.of(this.#id);
+  }
+
   get watched() {
     return this.#id;
   }
@@ -46,7 +52,7 @@ export class Stage {
   draw() {
     const job = this.#jobs.get(this.#id);
     if (!job) return this.#clear();
-    const steps = this.#jobs.kept.of(job.id);
+    const steps = this.#steps;
     this.#drawHero(job, steps);
     this.#drawHead(job, steps);
     $("seen").hidden = !steps.length;
@@ -64,8 +70,13 @@ export class Stage {
     else this.draw();
   }
 
+  /** Small models make hundreds of steps a second, more than one can see. */
   #step(job) {
-    if (job.id === this.#id) this.draw();
+    if (job.id !== this.#id || this.#due) return;
+    this.#due = setTimeout(() => {
+      this.#due = 0;
+      this.draw();
+    }, FRAME);
   }
 
   #look(at) {
@@ -76,29 +87,31 @@ export class Stage {
 
   #enlarge(of) {
     this.#large = of;
-    const steps = this.#jobs.kept.of(this.#id);
-    if (this.#at === null && ENDED.has(this.#jobs.get(this.#id)?.state)) this.#at = steps.at(-1)?.index ?? null;
+    const ended = ENDED.has(this.#jobs.get(this.#id)?.state);
+    if (this.#at === null && ended) this.#at = shownAt(this.#steps, Infinity)?.index ?? null;
     this.draw();
   }
 
   #point({ type, buttons, offsetX, currentTarget }) {
     if (type === "pointermove" && !buttons) return;
-    this.#look(stepAt(offsetX, currentTarget.clientWidth, Number($("step").max)));
+    const aimed = stepAt(offsetX, currentTarget.clientWidth, this.#steps[0].steps);
+    this.#look(nearest(this.#steps, aimed));
   }
 
   /** From the first step, or on from the one that is looked at, to the end. */
   #walk() {
     if (this.#walking) return this.#stop();
-    const steps = this.#jobs.kept.of(this.#id);
-    const last = steps.at(-1).index;
-    this.#at = this.#at === null || this.#at >= last ? steps[0].index : this.#at;
+    const way = looks(this.#steps).map(({ index }) => index);
+    let place = this.#at === null || this.#at >= way.at(-1) ? 0 : way.indexOf(this.#at);
     document.body.classList.add("walking");
-    this.#walking = setInterval(() => {
-      if (this.#at >= last) this.#look(null);
-      else this.#at += 1;
+    const step = () => {
+      this.#at = way[place] ?? null;
+      if (this.#at === null) this.#stop();
+      place += 1;
       this.draw();
-    }, PACE);
-    this.draw();
+    };
+    this.#walking = setInterval(step, PACE);
+    step();
   }
 
   #stop() {
@@ -128,7 +141,8 @@ export class Stage {
     if (done) this.#drawResult(job);
     else this.#drawPreview(shown?.previews[this.#large] ?? shown?.previews.x0, job);
     $("hero").classList.toggle("filled", done || Boolean(shown));
-    $("hero-told").textContent = done ? result(job) : waiting(job, steps);
+    const told = done ? result(job) : waiting(job, steps);
+    if ($("hero-told").textContent !== told) $("hero-told").textContent = told; // it is read out at each change
   }
 
   #drawResult(job) {
