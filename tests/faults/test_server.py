@@ -24,7 +24,9 @@ LONG = {"prompt": "a seven", "steps": 1000, "count": 16}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with Served(tmp_path_factory.mktemp("served") / "out", "--queue", "4") as server:
+    with Served(
+        tmp_path_factory.mktemp("served") / "out", "--queue", "4", "--allow-host", "paint.example"
+    ) as server:
         yield server.ready()
 
 
@@ -88,6 +90,11 @@ def test_12_no_name_leads_out_of_the_folder(served, name):
     assert tree(served.folder.parent).keys() >= before.keys()
     added = tree(served.folder.parent).keys() - before.keys()
     assert all(path.parent.name == "images" and path.suffix == ".png" for path in added)
+
+
+def test_14_a_name_that_others_know_is_noted(served):
+    assert served.ask("GET", "/healthz", headers={"Host": "paint.example"})[0] == 200
+    assert "whoever reaches paint.example can use this; a --token keeps others out" in served.log.read_text()
 
 
 def test_14_what_others_can_reach_needs_a_token(tmp_path):

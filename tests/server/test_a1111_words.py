@@ -188,6 +188,17 @@ def test_what_is_not_heeded_is_noted():
     assert "did you mean steps?" in told.notes[2]
 
 
+def test_a_hundred_thousand_unknown_fields_are_not_looked_up_one_by_one(monkeypatch):
+    looked = []
+    near = unheeded.difflib.get_close_matches
+    monkeypatch.setattr(
+        unheeded.difflib, "get_close_matches", lambda *words, **n: looked.append(1) or near(*words, **n)
+    )
+    notes = read(**{f"x{number}": 0 for number in range(100_000)}).notes
+    assert len(looked) == len(notes) - 1 == 8
+    assert notes[-1] == "nor are there 99992 others that were given"
+
+
 def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monkeypatch):
     """webuiapi sends every field with its default."""
     sent = {}

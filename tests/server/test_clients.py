@@ -2,9 +2,11 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
+import sqlite3
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -304,3 +306,27 @@ class TestA1111:
             webui.txt2img(**{"prompt": "a two", "width": 8, "height": 8, **given})
         assert refused.value.args[0] == status
         assert said in json.loads(refused.value.args[1])["detail"]
+
+
+def test_who_waits_is_told_when_the_server_ends_and_leaves_no_job_behind(client, served):
+    """Last in this file: it ends the server that the others share."""
+    ids = []
+
+    def ask(steps):
+        return client.images.generate(prompt="a two", size="8x8", extra_body={"steps": steps})
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = pool.submit(ask, 200)
+        ids.append(
+            served.until(lambda: (id := latest(served)) and served.job(id)["state"] == "running" and id)
+        )
+        waiting = pool.submit(ask, 2)
+        ids.append(served.until(lambda: (id := latest(served)) not in ids and id))
+        assert served.end() == 0
+        assert running.result(60).size == "8x8"
+        with pytest.raises(openai.InternalServerError, match="about to end") as refused:
+            waiting.result(60)
+    assert refused.value.code == "closing"
+    with contextlib.closing(sqlite3.connect(served.folder / "jobs.sqlite")) as store:
+        states = dict(store.execute("select id, state from jobs"))
+    assert [states[id] for id in ids] == ["done", "cancelled"]

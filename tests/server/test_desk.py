@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import os
 import signal
 import stat
@@ -13,9 +14,10 @@ import pytest
 import unnoise
 from running_desk import RunningDesk
 from unnoise import images
-from unnoise.errors import InputError, UnnoiseError
+from unnoise.errors import FileError, InputError, UnnoiseError
 from unnoise.pipelines import Recipe
 from unnoise.server import Asked, Closing, Desk, FieldError, Full, Job, Limits, Loading, Settings, Unknown
+from unnoise.server import desk as desks
 from unnoise.server.store import Store
 
 SEVEN = Asked(prompt="a seven", model="digits", seed=7, steps=4)
@@ -112,6 +114,46 @@ def test_jobs_wait_in_line_and_a_full_queue_refuses_more(running):
     running(running.desk.cancel(first.id))
     assert [running.ended(job.id).state for job in waiting] == ["cancelled", "done", "done"]
     assert running.desk.ready
+
+
+def test_a_hundred_at_once_are_taken_as_far_as_there_are_places(running):
+    async def at_once():
+        asked = (running.desk.submit(replace(SEVEN, seed=seed), "") for seed in range(100))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = running(at_once())
+    taken = [answer for answer in answers if isinstance(answer, Job)]
+    assert [job.state for job in taken] == ["running", "queued", "queued", "queued"]
+    assert sum(isinstance(answer, Full) for answer in answers) == 96
+    assert [running.ended(job.id).images[0].seed for job in taken] == [0, 1, 2, 3]
+
+
+def test_the_log_tells_of_jobs_and_not_of_prompts(running, caplog):
+    with caplog.at_level(logging.INFO, "unnoise.server"):
+        job = running.ended(running.submit(replace(SEVEN, prompt="a secret seven")).id)
+        assert f"job {job.id} done: 4 steps, 1 x 8x8, " in caplog.text
+        assert "secret" not in caplog.text
+        plain = running.desk.settings
+        running.desk.settings = replace(plain, log_prompts=True)
+        running.ended(running.submit(replace(SEVEN, prompt="a secret seven")).id)
+        running.desk.settings = plain
+    assert "prompt: 'a secret seven'" in caplog.text
+
+
+def test_with_a_full_disk_no_job_is_taken_and_the_one_that_runs_is_told_of(running):
+    resource = pytest.importorskip("resource")
+    job = running.submit(replace(SEVEN, steps=30))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(FileError, match="Look at its disk"):
+            running.submit(SEVEN)
+        assert running.ended(job.id).state == "done"
+        assert running.desk.jobs(1)[0].state == "done"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    running.ended(running.submit(SEVEN).id)
+    assert running.desk._ledger._store.get(job.id).state == "done"
 
 
 def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ever(running, pipe):
@@ -268,10 +310,17 @@ def test_a_job_that_takes_a_worker_with_it_is_made_again_once(running, pipe):
     done = running.ended(unlucky.id)
     assert (done.state, done.attempt) == ("done", 2)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=40).images[0].tobytes()]
-    zombies = subprocess.run(
-        ["ps", "-o", "stat=", "--ppid", str(os.getpid())], capture_output=True, text=True
-    )
-    assert not any(line.startswith("Z") for line in zombies.stdout.split())
+    assert [state_of(pid) for pid in dead] == ["", "", ""]  # no zombies
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process")
+def test_a_worker_that_does_not_leave_a_cancelled_job_is_replaced(running, monkeypatch):
+    monkeypatch.setattr(desks, "_GRACE", 0.01)
+    stuck, following = running.submit(LONG), running.submit(SEVEN)
+    running.first_step(stuck.id)
+    os.kill(running.desk._workshop.pid, signal.SIGSTOP)
+    assert running(running.desk.cancel(stuck.id)).state == "cancelled"
+    assert running.ended(following.id).state == "done"
 
 
 def test_a_server_that_ends_finishes_what_runs_and_keeps_what_waits(tmp_path):

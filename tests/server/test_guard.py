@@ -257,6 +257,23 @@ def test_a_client_that_asks_before_it_sends_is_answered_at_once():
     assert sent[0]["status"] == 413
 
 
+def test_a_closed_one_lets_nothing_through():
+    sent, application = [], Application()
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    for headers, status in ((OURS, 503), ({"host": "evil.example"}, 403)):
+        sent.clear()
+        closed = Guard(application, Rules())
+        closed.closed = True
+        scope = {"type": "http", "method": "GET", "path": "/api/jobs", "headers": encoded(headers)}
+        asyncio.run(closed(scope, receive, sender(sent)))
+        assert sent[0]["status"] == status
+        assert ((b"retry-after", b"10") in sent[0]["headers"]) == (status == 503)
+    assert not application.seen
+
+
 @pytest.mark.parametrize("status", [200, 403, 500])
 def test_every_answer_carries_the_headers(status):
     headers = {"host": "evil.example"} if status == 403 else OURS

@@ -1,18 +1,23 @@
 """OpenAI's fields -> what is asked here, and the form of an edit; no server needed."""
 
 import base64
+import contextlib
+import json
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from PIL import Image
 
 from unnoise import images
 from unnoise.errors import InputError
 from unnoise.server import multipart, pictures
+from unnoise.server.a1111 import answers as a1111_answers
 from unnoise.server.card import Card
 from unnoise.server.limits import Limits
-from unnoise.server.openai import form
+from unnoise.server.openai import failures, form
 from unnoise.server.openai.wanted import wanted
-from unnoise.server.refusals import FieldError
+from unnoise.server.refusals import Closing, FieldError, Full, Loading
 
 CARDS = (
     Card("small", "unnoise", "ab" * 32, "text", 8, 64, 64, 20, 3.0, "Euler", True),
@@ -181,6 +186,46 @@ ONE = (b'name="a"', b"1")
 def test_a_body_that_is_no_form_is_refused(content, kind):
     with pytest.raises(InputError):
         multipart.parts(content, kind)
+
+
+@hypothesis.given(
+    st.lists(
+        st.tuples(st.text("abc[]", min_size=1, max_size=9), st.binary(max_size=60), st.booleans()), max_size=6
+    )
+)
+def test_what_a_form_is_made_of_is_what_is_read(given):
+    boundary = b"a boundary that is in none of them"
+    rows = [
+        b'--%s\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+        % (boundary, name.encode(), b'; filename="f"' if file else b"", content)
+        for name, content, file in given
+    ]
+    found = multipart.parts(
+        b"".join(rows) + b"--%s--" % boundary, f'multipart/form-data; boundary="{boundary.decode()}"'
+    )
+    assert [(part.name, part.content, part.file) for part in found] == given
+
+
+@hypothesis.given(st.binary(max_size=200))
+def test_any_body_is_read_or_refused(content):
+    with contextlib.suppress(InputError):
+        multipart.parts(content.replace(b"X", b"--b--b").replace(b"Y", b"\r\n"), TYPE)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (Full("the queue is full.", 7), 429, "rate_limit_error"),
+        (Loading("loading."), 503, "server_error"),
+        (Closing("closing."), 503, "server_error"),
+    ],
+)
+def test_what_may_be_asked_again_says_when(error, status, kind):
+    for refused in (failures.refused(error), a1111_answers.refused(error)):
+        assert (refused.status_code, refused.headers["retry-after"]) == (status, str(error.retry_after))
+    told = json.loads(failures.refused(error).body)["error"]
+    assert (told["type"], told["code"]) == (kind, type(error).__name__.lower())
+    assert json.loads(a1111_answers.refused(error).body)["detail"] == str(error)
 
 
 def test_as_many_parts_as_are_taken_are_read():

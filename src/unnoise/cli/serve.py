@@ -106,6 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             "serve needs packages that are not installed; pip install 'unnoise[serve]'."
         ) from None
+    if asked.hosts and not asked.token:
+        sys.stderr.write(
+            f"unnoise: note: whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out.\n"
+        )
     names = ", ".join(Path(model).stem if Path(model).exists() else model for model in asked.models)
 
     def told(url: str) -> None:

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from unnoise.errors import FileError, InputError
 from unnoise.server import a1111, bodies, events, fields, openai
@@ -32,7 +31,7 @@ _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 _MOST_JOBS, _KEY_LENGTH = 200, 200
 
 
-def application(desk: Desk, rules: Rules) -> ASGIApp:
+def application(desk: Desk, rules: Rules) -> Guard:
     """Everything that is answered, behind the guard."""
     faults: Mapping[Any, Any] = {
         HTTPException: _http,

@@ -86,10 +86,13 @@ class _Refused(Exception):  # noqa: N818 - the answer to a request, not a fault
 
 
 class Guard:
-    """ASGI: the application behind these rules. It sees bodies whole, and its answers carry `HEADERS`."""
+    """ASGI: the application behind these rules. It sees bodies whole, and its answers carry `HEADERS`.
+
+    closed: set where there is no application any more, for the moment until the last connection has ended.
+    """
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self._app, self._rules = app, rules
+        self._app, self._rules, self.closed = app, rules, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; one that is refused never reaches the application."""
@@ -99,6 +102,10 @@ class Guard:
         answer = _Answer(send)
         try:
             check(scope, self._rules)
+            if self.closed:
+                raise _Refused(
+                    503, "closing", "the server ends; ask again when it is back.", {"retry-after": "10"}
+                )
             body = await _whole(receive, _limit(scope, self._rules))
             await self._app(scope, _again(body, receive), answer)
         except _Refused as refused:

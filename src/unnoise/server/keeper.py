@@ -15,6 +15,8 @@ from dataclasses import replace
 from unnoise.server import worker
 from unnoise.server.settings import Settings
 
+_FAREWELL = 10.0  # seconds to end once the pipe has
+
 
 class Keeper:
     """One process of the worker. `heard` is called in the event loop with each of its messages, `lost` when it is gone.
@@ -67,10 +69,12 @@ class Keeper:
         await self._gone.wait()
 
     def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(Exception):  # the end of the pipe, or what nobody can read
             while True:
                 self._tell(self._heard, self._ours.recv())
         self._said.put(None)
+        self._process.join(_FAREWELL)
+        self._process.kill()
         self._process.join()
         atexit.unregister(self.kill)
         self._tell(self._mourn, self._process.exitcode)

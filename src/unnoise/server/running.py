@@ -67,6 +67,7 @@ class _Running:
         self._settings, self._listens = settings, listens
         self._told = lambda: told(address.url(listens))
         self._desk, self._ending = Desk(settings), asyncio.Event()
+        self._guard = application(self._desk, address.rules(settings, listens))
 
     async def until_ended(self) -> int:
         loop = asyncio.get_running_loop()
@@ -88,13 +89,14 @@ class _Running:
                 for task in (loading, asked):
                     task.cancel()
                 await desk.stop(drain)
+                self._guard.closed = True
                 server.should_exit = True
                 await serving
         return 0
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
-            application(self._desk, address.rules(self._settings, self._listens)),
+            self._guard,
             loop="asyncio",
             http="h11",
             ws="none",

@@ -51,8 +51,13 @@ class Workshop:
 
     def start(self) -> None:
         """Begin a worker."""
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._keeper = Keeper(self._settings, not self._settled.is_set(), self._hear, self._mourn)
+        except OSError as error:
+            self._refused = f"the system begins no worker: {error.strerror}."
+            self._mourn(None)
 
     async def stop(self) -> None:
         """End it, and begin no other."""

@@ -116,7 +116,7 @@ class Api:
         """What a picture says of how it was made."""
         given = await bodies.fields(request)
         content = fields.picture("image", given.get("image"), self._desk.settings.limits)
-        return answer(png_info.told(await self._desk.texts(content)))
+        return answer(await asyncio.to_thread(png_info.told, await self._desk.texts(content)))
 
     async def options(self, request: Request) -> Response:
         """The settings that requests may override, as they stand for this client."""

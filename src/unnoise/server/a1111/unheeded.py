@@ -48,6 +48,9 @@ _IDLE = frozenset(
 )
 """Without meaning here, or beside what says the same."""
 
+_ANSWERED = _IDLE | USUAL.keys() | _SECOND.keys() | {"eta", "script_name", "alwayson_scripts"}
+_TOLD = 8
+
 
 def check(given: Mapping[str, object]) -> None:
     """Raises FieldError for what would change the picture and is not done here."""
@@ -97,14 +100,12 @@ def notes(given: Mapping[str, object], known: Collection[str], sampler: str) -> 
     made = []
     usual = 0 if sampler.startswith("DDIM") else 1
     if given.get("eta", usual) != usual:
-        made.append(f"eta {given['eta']} is not heeded: {sampler or 'the sampler'} runs at {usual}")
-    for name in given:
-        if name not in known and name not in _IDLE | USUAL.keys() | _SECOND.keys() | {
-            "eta",
-            "script_name",
-            "alwayson_scripts",
-        }:
-            near = difflib.get_close_matches(name[:80], known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            made.append(f"there is no field {name[:80]!r} here: it changes nothing{hint}")
+        made.append(f"eta {str(given['eta'])[:40]} is not heeded: {sampler or 'the sampler'} runs at {usual}")
+    unknown = [name for name in given if name not in _ANSWERED and name not in known]
+    for name in unknown[:_TOLD]:  # looking for what is near takes its time
+        near = difflib.get_close_matches(name[:80], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        made.append(f"there is no field {name[:80]!r} here: it changes nothing{hint}")
+    if len(unknown) > _TOLD:
+        made.append(f"nor are there {len(unknown) - _TOLD} others that were given")
     return tuple(made)

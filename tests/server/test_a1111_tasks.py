@@ -1,0 +1,67 @@
+"""Whose progress it is, and how far: what clients of A1111's API are told of their jobs."""
+
+from dataclasses import replace
+
+from unnoise.server.a1111 import tasks
+from unnoise.server.a1111.tasks import Task, Tasks
+from unnoise.server.asked import Asked
+from unnoise.server.job import Event, Job, Seen
+
+QUEUED = Job("a" * 20, Asked(), place=2, created=100.0)
+RUNNING = replace(QUEUED, state="running", place=None, begun=101.0, step=5, steps=20)
+
+
+def seen(index, **previews):
+    return Seen(index, 20, 1.0, 1.0, 0.0, 0.5 * index, previews)
+
+
+def test_a_job_that_waits_says_how_many_are_before_it():
+    task = Task("mine", "here", QUEUED)
+    told = tasks.of_task(task, -1)
+    assert (told["active"], told["queued"], told["completed"]) == (False, True, False)
+    assert (told["progress"], told["eta"], told["live_preview"]) == (0.0, None, None)
+    assert told["textinfo"] == "Queued: 2 before it"
+    own = tasks.of_client(task, True)
+    assert (own["progress"], own["state"]["job_count"]) == (0.0, 1)
+
+
+def test_a_job_that_runs_says_how_far_it_is_and_shows_each_picture_once():
+    task = Task("mine", "here", QUEUED)
+    task.see(Event("step", RUNNING, seen(5, x0=b"one")))
+    told = tasks.of_task(task, -1)
+    # a quarter, and the hundredth by which something that runs is told from something that does not
+    assert told["progress"] == 0.26
+    assert told["eta"] == 7.5  # fifteen steps at half a second
+    assert told["live_preview"] == "data:image/png;base64,b25l"
+    assert tasks.of_task(task, told["id_live_preview"])["live_preview"] is None
+    task.see(Event("step", replace(RUNNING, step=6), seen(6)))
+    assert tasks.of_task(task, told["id_live_preview"])["live_preview"] is None
+    task.see(Event("step", replace(RUNNING, step=7), seen(7, x0=b"two")))
+    assert tasks.of_task(task, told["id_live_preview"])["live_preview"] is not None
+    assert tasks.of_client(task, False)["current_image"] is None
+    assert tasks.of_client(task, True)["current_image"] == "dHdv"
+    task.see(Event("done", replace(RUNNING, state="done", step=20)))
+    ended = tasks.of_task(task, -1)
+    assert (ended["completed"], ended["progress"], ended["live_preview"]) == (True, 1.0, None)
+
+
+def test_a_client_has_its_own_task_the_running_one_first():
+    known = Tasks()
+    waits, runs = Task("a", "here", QUEUED), Task("b", "here", replace(RUNNING, id="b" * 20))
+    other = Task("c", "there", replace(RUNNING, id="c" * 20))
+    for task in (waits, runs, other):
+        known.add(task)
+    assert known.of("here") is runs
+    assert known.of("there") is other
+    assert known.of("elsewhere") is None
+    known.drop(runs)
+    assert known.of("here") is waits
+    assert (known.named("c"), known.named("b"), known.named("")) == (other, None, None)
+
+
+def test_the_oldest_tasks_are_forgotten():
+    known = Tasks()
+    for number in range(300):
+        known.add(Task(f"task {number}", "here", replace(QUEUED, id=f"{number:020}")))
+    assert known.named("task 0") is None
+    assert known.named("task 299") is not None
