@@ -44,8 +44,9 @@ export class Combo {
   #rows() {
     let group = null;
     return this.#shown.flatMap((option, place) => {
-      const head = option.group === group ? [] : [make("li", { className: "group", role: "presentation" }, option.group)];
+      const begins = option.group !== group;
       group = option.group;
+      const head = begins ? [make("li", { className: "group", role: "presentation" }, group)] : [];
       const about = make("small", {}, option.about);
       const row = { id: `${this.#list.id}-${place}`, role: "option", aria: { selected: "false" } };
       return [...head, make("li", row, make("span", {}, option.value), about)];

@@ -47,7 +47,7 @@ class Init extends EventTarget {
 
 export const init = new Init();
 
-/** A file as {data, width, height}; a larger one than the server takes is made smaller. Throws where it is no picture. */
+/** A file as {data, width, height}; one too large for the server is made smaller. Throws where it is no picture. */
 export async function readPicture(file) {
   const pixels = await createImageBitmap(file);
   const { width, height } = pixels;

@@ -1,4 +1,4 @@
-/** The jobs of the server as this page knows them: asked for every few seconds, the one at work followed step by step. */
+/** The jobs of the server as this page knows them: listed every few seconds, the one at work followed step by step. */
 
 import { Refused, call, json, newKey, pause } from "./api.js";
 import { ENDED, events } from "./events.js";

@@ -29,11 +29,11 @@ new Queue(jobs, watch);
 /** Take settings over into the form; a picture that they began from is there if this page sent it. */
 function use(fields, job = null) {
   const from = job && jobs.begunFrom.get(job.id);
-  const variant = job?.images[0]?.recipe.variant;
+  const variant = job?.images[0]?.recipe.variant ?? "";
   fill(fields);
   suit();
   if (from) restart(from, fields);
-  else if (variant && !variant.includes("second")) tell("The picture that this one was begun from is not kept; add it again.");
+  else if (!["", "second pass"].includes(variant)) tell("What this picture was begun from is not kept; add it again.");
   $("prompt").focus();
 }
 
@@ -126,6 +126,12 @@ function tellServer(state, words) {
   if ($("server").textContent !== words) $("server").textContent = words;
 }
 
+/** A server that refuses for now is there, one that throws anything else is not. */
+function tellWaiting(error) {
+  if (error instanceof Refused) tellServer("loading", "the model is being loaded …");
+  else tellServer("lost", "the server does not answer, trying again");
+}
+
 async function begin() {
   drawGrain();
   explainWords();
@@ -133,15 +139,10 @@ async function begin() {
   setUpSeed();
   setUpPainter();
   receivePictures(use);
-  jobs.addEventListener("lost", () => tellServer("lost", "the server does not answer, trying again"));
+  jobs.addEventListener("lost", tellWaiting);
   $("make").disabled = true;
-  const isThere = (error) => error instanceof Refused;
-  await listModels((error) =>
-    isThere(error)
-      ? tellServer("loading", "the model is being loaded …")
-      : tellServer("lost", "the server does not answer, trying again"),
-  );
-  await listSchedulers();
+  await listModels(tellWaiting);
+  await listSchedulers(tellWaiting);
   fill({ model: card().name, ...draft() });
   suit();
   keepDraft(card);

@@ -47,7 +47,7 @@ function place(x, y) {
   return [((x - box.left) / box.width) * canvas.width, ((y - box.top) / box.height) * canvas.height];
 }
 
-/** The brush's width in pixels of the picture: the slider counts in hundredths of its shorter side, squared to be fine. */
+/** The brush's width in pixels of the picture, up to its shorter side, and finely graded where it is small. */
 function brushWidth() {
   const share = Number($("brush-size").value) / 100;
   return Math.max(1, share ** 1.5 * Math.min(canvas.width, canvas.height));

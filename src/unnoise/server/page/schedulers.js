@@ -1,13 +1,13 @@
 /** The schedulers by name, and the grid that may follow a name: "DPM++ 2M Karras" is one field to the server. */
 
-import { json } from "./api.js";
+import { eventually } from "./api.js";
 import { Combo } from "./combo.js";
 import { $, make, many } from "./elements.js";
 
 let grids = [];
 
-export async function listSchedulers() {
-  const told = await json("/api/schedulers");
+export async function listSchedulers(waiting) {
+  const told = await eventually("/api/schedulers", waiting);
   // The longest first, so that "Align Your Steps XL" is not taken for a name that ends in "XL".
   grids = [...told.grids].sort((one, other) => other.length - one.length);
   new Combo($("scheduler"), $("schedulers")).options = told.schedulers.map(option);
@@ -15,7 +15,7 @@ export async function listSchedulers() {
   $("compat").append(...told.compat.map((name) => make("option", {}, name)));
 }
 
-function option({ name, family = "", about = "", calls = 1, stochastic = false, spellings = [] }) {
+function option({ name, family, about, calls, stochastic, spellings }) {
   const facts = [about, calls > 1 && many(calls, "call"), stochastic && "draws noise"].filter(Boolean);
   return { value: name, group: family, about: facts.join(" · "), words: words(name, family, about, ...spellings) };
 }

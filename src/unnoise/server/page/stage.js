@@ -1,4 +1,4 @@
-/** The stage: the picture in the making, large, beside the loop that makes it; afterwards one walks through its steps. */
+/** The stage: the picture in the making, large, beside the loop that makes it; afterwards a walk through its steps. */
 
 import { stepAt } from "./chart.js";
 import { $, make, many } from "./elements.js";

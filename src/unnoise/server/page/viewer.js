@@ -24,7 +24,8 @@ export class Viewer {
     };
     $("viewer-close").addEventListener("click", () => $("viewer").close());
     $("viewer-use").addEventListener("click", close(({ job, made }) => use(settings(job, made), job)));
-    $("viewer-start").addEventListener("click", close(async ({ made }) => start(await asData(await blobOf(made.url)), made)));
+    const begin = async ({ made }) => start(await asData(await blobOf(made.url)), made);
+    $("viewer-start").addEventListener("click", close(begin));
     $("viewer-watch").addEventListener("click", close(({ job }) => watch(job.id)));
     $("viewer-download").addEventListener("click", () => this.#download());
     $("viewer-forget").addEventListener("click", () => this.#forget());
