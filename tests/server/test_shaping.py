@@ -8,7 +8,8 @@ from PIL import Image
 
 from unnoise import images
 from unnoise.server.refusals import FieldError
-from unnoise.server.shaping import Shaping, texts
+from unnoise.server.reshaping import reshaped, texts
+from unnoise.server.shaping import Shaping
 
 PICTURE = images.png_bytes(Image.effect_noise((16, 8), 60), {"parameters": "a cat"})
 
@@ -19,15 +20,15 @@ def opened(content):
 
 def test_what_is_right_already_is_left_as_it_is():
     for how in (Shaping(), Shaping(size=(16, 8)), Shaping(size=(16, 8), crop=True)):
-        assert how.applied(PICTURE, None) == {"init": PICTURE, "mask": None}
+        assert reshaped(how, PICTURE, None) == {"init": PICTURE, "mask": None}
 
 
 def test_a_picture_of_another_aspect_is_stretched_or_gives_its_middle():
     halves = np.zeros((8, 16), np.uint8)
     halves[:, :4] = 255
     content = images.png_bytes(Image.fromarray(halves))
-    stretched = opened(Shaping(size=(8, 8)).applied(content, content)["mask"])
-    middle = opened(Shaping(size=(8, 8), crop=True).applied(content, content)["mask"])
+    stretched = opened(reshaped(Shaping(size=(8, 8)), content, content)["mask"])
+    middle = opened(reshaped(Shaping(size=(8, 8), crop=True), content, content)["mask"])
     assert stretched.shape == middle.shape == (8, 8)
     # the left quarter of sixteen columns is two of eight; it lies outside the middle eight
     assert (stretched[:, 0] > 200).all()
@@ -39,10 +40,10 @@ def test_a_mask_is_light_where_the_picture_is_to_be_new():
     mask[:4] = 255
     light = Image.fromarray(mask)
     for new, given in (("light", light), ("dark", Image.fromarray(255 - mask))):
-        assert (opened(Shaping(new).applied(PICTURE, images.png_bytes(given))["mask"]) == mask).all()
+        assert (opened(reshaped(Shaping(new), PICTURE, images.png_bytes(given))["mask"]) == mask).all()
     layer = Image.new("RGBA", light.size, "blue")
     layer.putalpha(Image.fromarray(255 - mask))
-    made = Shaping("transparent").applied(PICTURE, images.png_bytes(layer))["mask"]
+    made = reshaped(Shaping("transparent"), PICTURE, images.png_bytes(layer))["mask"]
     assert (opened(made) == mask).all()
 
 
@@ -57,7 +58,7 @@ def test_a_mask_is_light_where_the_picture_is_to_be_new():
 )
 def test_what_is_no_picture_or_no_mask_is_refused(init, mask, field):
     with pytest.raises(FieldError) as refused:
-        Shaping("transparent").applied(init, mask)
+        reshaped(Shaping("transparent"), init, mask)
     assert refused.value.field == field
 
 

@@ -15,7 +15,6 @@ from unnoise.errors import UnnoiseError, out_of_memory
 from unnoise.server.job import Job
 from unnoise.server.messages import Answer, Cancel, Check, Known, Loaded, Read, Refused, Run, Shape, Texts
 from unnoise.server.settings import Settings
-from unnoise.server.shaping import texts
 
 if TYPE_CHECKING:
     from unnoise.server.held import Held
@@ -116,13 +115,13 @@ class Worker:
 
 def _facts(question: Check | Texts | Shape) -> Mapping[str, object]:
     """What can be said without a model. Raises InputError."""
-    from unnoise.server import reading
+    from unnoise.server import reading, reshaping
 
     match question:
         case Texts(_, picture):
-            return texts(picture)
+            return reshaping.texts(picture)
         case Shape(_, init, mask, how):
-            return how.applied(init, mask)
+            return reshaping.reshaped(how, init, mask)
         case Check(_, scheduler, compat):
             reading.check(scheduler, compat)
     return {}
