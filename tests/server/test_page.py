@@ -325,3 +325,31 @@ def test_a_picture_that_is_dropped_gives_its_settings_back(page):
     page.run("document.getElementById('found-use').click()")
     found = page.run("['prompt', 'seed', 'steps'].map(field => document.getElementById(field).value)")
     assert found == ["a seven", "7", "20"]
+
+
+def test_where_no_mask_is_painted_every_pixel_is_kept(page):
+    """With the keyboard: one dab at the middle, so one pixel of the 64 is made anew."""
+    page.run(
+        "document.querySelector('#gallery button').click(), document.getElementById('viewer-start').click()"
+    )
+    page.until("!document.getElementById('init').hidden")
+    page.run("document.getElementById('paint').click()")
+    page.press(" ")
+    page.run("document.getElementById('painted').click()")
+    page.until("!document.getElementById('mask-shown').hidden")
+    write(page, "prompt", "a one")
+    page.press("Enter", control=True)
+    page.until(pictures(2))
+    made, before = (np.array(grey) for grey in page.run(PIXELS.replace(".panel img", "#gallery img")))
+    changed = np.flatnonzero(made != before)
+    assert set(changed) <= {4 * 8 + 4}
+    page.run("document.getElementById('init-remove').click()")
+
+
+def test_a_job_of_ones_own_is_cancelled_and_leaves_no_picture(page):
+    write(page, "steps", "1000")
+    page.press("Enter", control=True)
+    page.until("document.querySelector('#queue .quiet') !== null")
+    page.run("document.querySelector('#queue .quiet').click()")
+    page.until("document.getElementById('queue-part').hidden")
+    assert page.run(pictures(2))
