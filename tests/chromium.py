@@ -113,7 +113,7 @@ class Chromium:
 
     def press(self, key, control=False):
         """A key with or without Ctrl."""
-        code = {"Enter": 13, "ArrowUp": 38, "ArrowDown": 40, "Escape": 27}[key]
+        code = {"Enter": 13, " ": 32, "ArrowUp": 38, "ArrowDown": 40}[key]
         stroke = {
             "key": key,
             "code": key,

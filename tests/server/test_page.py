@@ -5,6 +5,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from importlib import resources
 
+import numpy as np
 import pytest
 
 from chromium import Chromium
@@ -198,6 +199,17 @@ def page(tmp_path_factory):
         assert browser.problems == []
 
 
+PIXELS = """
+Promise.all([...document.querySelectorAll(".panel img")].map(async image => {
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  return [...data].filter((_, place) => place % 4 === 0);
+}))"""
+
+
 def text(of):
     return f"document.getElementById('{of}').textContent"
 
@@ -228,14 +240,20 @@ def test_a_prompt_is_typed_and_its_picture_appears_with_the_loop_that_made_it(pa
     assert page.run("document.querySelectorAll('#chart circle').length") == 2
 
 
-def test_the_three_pictures_of_a_step_are_an_equation(page):
-    """The factors are shares of one whole, and fall and grow from one step to the next."""
-    found = page.run(
-        """import("/page/chart.js").then(({ shares }) => [0, 0.5, 1, 80].map(sigma => shares({ sigma, alpha: 1 })))"""
-    )
-    for sigma, share in zip((0, 0.5, 1, 80), found, strict=True):
-        assert share["noise"] ** 2 + share["picture"] ** 2 == pytest.approx(1)
-        assert share["noise"] == pytest.approx(sigma * share["picture"])
+def test_what_is_shown_of_a_step_is_the_equation_that_it_is_shown_as(page):
+    """Sample = factor x predicted picture + factor x residual, wherever no picture is at black or white.
+
+    Within 0.02 of a range of 2: the factors are read as they stand there, in two digits, and pixels have 255 values.
+    """
+    looks = page.run("Number(document.getElementById('step').max)")
+    for look in {1, (looks + 1) // 2}:
+        page.run(f"document.getElementById('step').value = {look}")
+        page.run("document.getElementById('step').dispatchEvent(new Event('input'))")
+        sample, predicted, residual = (np.array(grey) / 127.5 - 1 for grey in page.run(PIXELS))
+        alpha, sigma = (float(page.run(text(factor))) for factor in ("alpha", "sigma"))
+        inside = (np.abs([sample, predicted, residual]) < 0.99).all(0)
+        assert inside.sum() > 8
+        assert np.abs(sample - alpha * predicted - sigma * residual)[inside].max() < 0.02
 
 
 def test_a_refusal_stands_at_its_field(page):
@@ -307,3 +325,31 @@ def test_a_picture_that_is_dropped_gives_its_settings_back(page):
     page.run("document.getElementById('found-use').click()")
     found = page.run("['prompt', 'seed', 'steps'].map(field => document.getElementById(field).value)")
     assert found == ["a seven", "7", "20"]
+
+
+def test_where_no_mask_is_painted_every_pixel_is_kept(page):
+    """With the keyboard: one dab at the middle, so one pixel of the 64 is made anew."""
+    page.run(
+        "document.querySelector('#gallery button').click(), document.getElementById('viewer-start').click()"
+    )
+    page.until("!document.getElementById('init').hidden")
+    page.run("document.getElementById('paint').click()")
+    page.press(" ")
+    page.run("document.getElementById('painted').click()")
+    page.until("!document.getElementById('mask-shown').hidden")
+    write(page, "prompt", "a one")
+    page.press("Enter", control=True)
+    page.until(pictures(2))
+    made, before = (np.array(grey) for grey in page.run(PIXELS.replace(".panel img", "#gallery img")))
+    changed = np.flatnonzero(made != before)
+    assert set(changed) <= {4 * 8 + 4}
+    page.run("document.getElementById('init-remove').click()")
+
+
+def test_a_job_of_ones_own_is_cancelled_and_leaves_no_picture(page):
+    write(page, "steps", "1000")
+    page.press("Enter", control=True)
+    page.until("document.querySelector('#queue .quiet') !== null")
+    page.run("document.querySelector('#queue .quiet').click()")
+    page.until("document.getElementById('queue-part').hidden")
+    assert page.run(pictures(2))

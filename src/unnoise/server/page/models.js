@@ -21,7 +21,10 @@ export async function listModels(told) {
   });
   init.addEventListener("change", suit);
   $("hires-scale").addEventListener("input", suit);
-  $("asked").addEventListener("input", tellCount);
+  $("asked").addEventListener("input", () => {
+    tellCount();
+    suitMask();
+  });
   suit();
 }
 
@@ -41,15 +44,18 @@ export function suit() {
 
 function suitPicture({ kind }) {
   show(init.picture, "from-fields");
-  show(init.mask || outpaints(), "mask-fields");
+  suitMask();
   show(!init.picture, "hires", "size-fields");
   show(kind !== "edit", "strength-field", "outpaint-field", "paint");
   show(kind === "edit", "image-guidance-field");
   if (kind !== "text") $("from").open = true; // they work on a picture alone
 }
 
-/** Whether pixels are to be added at a side, which is inpainting too. */
-const outpaints = () => [...$("outpaint-field").querySelectorAll("input")].some((input) => Number(input.value) > 0);
+/** Adding pixels at a side is inpainting too. */
+function suitMask() {
+  const outpaints = [...$("outpaint-field").querySelectorAll("input")].some((input) => Number(input.value) > 0);
+  show(init.mask || outpaints, "mask-fields");
+}
 
 function show(whether, ...ids) {
   for (const id of ids) $(id).hidden = !whether;
@@ -90,5 +96,4 @@ function listShapes({ unit, width, height }) {
 function tellCount() {
   const count = Number($("count").value);
   $("make").textContent = count > 1 ? `Make ${count} pictures` : "Make the picture";
-  show(init.mask || outpaints(), "mask-fields");
 }
