@@ -26,7 +26,7 @@ CASES = {
     "yes as a number of steps": (lambda: Scheduler().plan(SD, True), "steps is True"),
     "a number of steps in words": (lambda: Scheduler().plan(SD, "20"), "steps is '20'"),
     "no number of steps": (lambda: Scheduler().plan(SD, None), "steps is None"),
-    "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1000"),
+    "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1,000"),
     "a grid that stands still": (
         lambda: Scheduler(grids.Ratios((3.0, 3.0, 1.0))).plan(SD, 3),
         "do not strictly decrease",

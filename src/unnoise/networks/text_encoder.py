@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.networks.settings import Settings
 
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -76,8 +77,7 @@ class TextEncoderConfig(Settings):
                 f"vectors is {self.vectors} and learned {self.learned}; give from 2 to {self.vocabulary} learned ids "
                 "with vectors."
             )
-        if not 0.0 <= self.token_dropout < 1.0:
-            raise InputError(f"token_dropout is {self.token_dropout}; give a number from 0 to below 1.")
+        number("token_dropout", self.token_dropout, 0.0, 0.9999, 0.1)
 
     @classmethod
     def clip_l(cls) -> TextEncoderConfig:

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import number, whole
 from unnoise.pipelines.canvas import (
     Box,
     Canvas,
@@ -26,7 +27,6 @@ from unnoise.pipelines.canvas import (
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import (
     Options,
     check_kind,

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.process.continuous import EDM, Cosine, Flow
 from unnoise.process.discrete import CURVES, DiscreteVP
 from unnoise.process.schedule import NoiseSchedule
 
 
 def _discrete(curve: str = "linear", zero_terminal: bool = False, **values: Any) -> DiscreteVP:  # noqa: ANN401 - checked by the constructors
-    if curve not in CURVES:
-        raise InputError(f"curve is {curve!r}; give one of {', '.join(CURVES)}.")
+    choice("curve", curve, CURVES)
     if not isinstance(zero_terminal, bool):
         raise InputError(f"zero_terminal is {zero_terminal!r}; give true or false.")
     plain = (_tabled if curve == "table" else getattr(DiscreteVP, curve))(**values)
