@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unnoise.limits import Positive, as_declared
+from unnoise.limits import Amount, Positive, as_declared
 from unnoise.process import Level, Prediction
 from unnoise.process.prediction import inverse
 
@@ -21,7 +21,7 @@ class Consistency(Prediction):
     """
 
     sigma_data: Positive = 0.5
-    sigma_min: Positive = 0.002
+    sigma_min: Amount = 0.002
     name = "consistency"
     needs_signal = True
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
 from unnoise.schedulers.solvers.base import (
     Leg,
     OneLook,
-    check_kind,
     check_order,
     check_x0_kernel,
     finite_unknown,
@@ -40,10 +38,8 @@ class Adams(OneLook):
     quadrature: Quadrature = "exact"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_order("Adams", self.order, 4)
-        check_kind(self.variable, self.unknown)
-        if self.quadrature not in rules:
-            raise InputError(f"quadrature is {self.quadrature!r}; give one of {', '.join(rules)}.")
 
     def move(self, leg: Leg) -> Move:
         """The step's move. Raises InputError for SDE noise with another unknown than x0."""
