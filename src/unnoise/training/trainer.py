@@ -34,7 +34,7 @@ from unnoise.training import (
     tensorboard,
     tuning,
 )
-from unnoise.training.build import build_model, check_step
+from unnoise.training.build import build_model, check_multiple
 from unnoise.training.config import ModelConfig, TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
@@ -111,7 +111,8 @@ class Trainer:
         self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
         self._freeze()
         self.unmade = self._unmade()
-        check_step(self.config.data.bucket_step, self.model.network.config.factor)
+        if self.base is None:
+            check_multiple("data.bucket_step", self.config.data.bucket_step, self.model.network.config.factor)
         if run.sample_every:
             samples.check(self.model, samples.prompts_for(run, self.pictures, self.model))
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
