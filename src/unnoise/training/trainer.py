@@ -113,8 +113,9 @@ class Trainer:
         self.unmade = self._unmade()
         if self.base is None:
             check_multiple("data.bucket_step", self.config.data.bucket_step, self.model.network.config.factor)
+        self.prompts = samples.prompts_for(run, self.pictures, self.model)
         if run.sample_every:
-            samples.check(self.model, samples.prompts_for(run, self.pictures, self.model))
+            samples.check(self.model, self.prompts)
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
@@ -289,9 +290,8 @@ class Trainer:
     def _sample(self, model: Model) -> Iterator[Sampled]:
         """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
         path = self.out / "samples" / f"step-{self.step:06d}.png"
-        prompts = samples.prompts_for(self.config.run, self.pictures, model)
         try:
-            samples.write_grid(model, prompts, path)
+            samples.write_grid(model, self.prompts, path)
         except NonFiniteError as error:
             self.log.write({"step": self.step, "samples": str(error)})
         else:
