@@ -101,11 +101,9 @@ CASES = {
         lambda: Scheduler(grids.Slice(grids.Trailing(), 3)).plan(SD, 4),
         "give total >= 4",
     ),
-    "two clean ends": (lambda: Scheduler(grids.AppendZero(grids.Trailing())).plan(SD, 4), "use final=Stop()"),
+    "two clean ends": (lambda: Scheduler(grids.Ratios((3.0, 1.0, 0.0))).plan(SD, 3), "use final=Stop()"),
     "inversion from clean data": (
-        lambda: Scheduler(grids.Reverse(grids.AppendZero(grids.Trailing())), final=finals.Stop()).plan(
-            EDM(), 4
-        ),
+        lambda: Scheduler(grids.Reverse(grids.Ratios((3.0, 1.0, 0.0))), final=finals.Stop()).plan(EDM(), 2),
         "cannot start at sigma 0",
     ),
     "an eta above one": (lambda: noise.Ancestral(1.2), "eta is 1.2"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.limits import Between, Count, Finite, Positive
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
-from unnoise.schedulers.grids.base import Grid, at_ratios, clean_level
+from unnoise.schedulers.grids.base import Grid, at_ratios
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,6 @@ class Slice(Grid):
         if not 1 <= count <= self.total:
             raise InputError(f"{count} steps cannot be the last of {self.total}; give total >= {count}.")
         return self.grid.levels(schedule, self.total)[-count:]
-
-
-@dataclass(frozen=True)
-class AppendZero(Grid):
-    """The inner grid, then the clean level: for a list that must hold its own end, with the final rule Stop."""
-
-    grid: Grid
-
-    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
-        """`count` - 1 levels of the inner grid, and sigma 0."""
-        if count < 2:
-            raise InputError("a grid with zero appended needs at least 2 levels.")
-        return (*self.grid.levels(schedule, count - 1), clean_level(schedule))
 
 
 @dataclass(frozen=True)

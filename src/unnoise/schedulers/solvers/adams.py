@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
@@ -68,7 +67,3 @@ def spread(places: Sequence[int], factors: Sequence[float]) -> list[float]:
     for place, factor in zip(places, factors, strict=True):
         line[place] = factor
     return line
-
-
-ExponentialAB2 = partial(Adams, 2, "lambda", "x0")
-"""DPM-Solver++ 2M with its "heun" integral, RES multistep, exp_heun without its second look: one rule, many names."""
