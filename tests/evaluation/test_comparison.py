@@ -209,7 +209,7 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": (0,)}, "steps holds 0"),
+        ({"steps": (0,)}, "steps is 0"),
         ({"steps": ()}, "at least one prompt"),
         ({"count": 2}, "count is 2"),
         ({"schedulers": ("DPM+ 2M",)}, "the nearest are"),

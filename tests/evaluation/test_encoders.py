@@ -194,5 +194,5 @@ def test_missing_and_damaged_parts_are_named(clip, tmp_path):
     with pytest.raises(FileError, match=r"there is no '.*config\.json'"):
         evaluation.load_encoder(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(FileError, match="is no table"):
+    with pytest.raises(FileError, match="holds no table"):
         evaluation.load_encoder(tmp_path)

@@ -1,12 +1,11 @@
 """The autoencoder lets go of what it has read: the memory of a decoding is that of its largest layer."""
 
-import math
 import weakref
 
 import torch
 
 from pretended_gpu import pretended_gpu
-from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig, LatentGaussian
+from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig
 
 CONFIG = AutoEncoderConfig(widths=(8, 16), blocks=2, norm_groups=4)
 
@@ -23,12 +22,6 @@ def held(half, given):
     given()
     assert len(made) == len(layers)
     return counts
-
-
-def test_the_divergence_of_latents_in_half_precision_is_finite():
-    """Of one number with mean 2 and log-variance 12: (4 + e^12 - 1 - 12) / 2 nats, which a half cannot hold."""
-    half = LatentGaussian(torch.full((1, 1, 1, 1), 2.0).half(), torch.full((1, 1, 1, 1), 12.0).half())
-    torch.testing.assert_close(half.kl(), torch.tensor([(4 + math.exp(12) - 1 - 12) / 2]))
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from unnoise import images
 from unnoise.errors import FileError, InputError
-from unnoise.pipelines import Recipe
+from unnoise.pipelines import Recipe, recipe_adapters
 from unnoise.schedulers import names
 
 FULL = Recipe(
@@ -120,3 +120,19 @@ def test_a_picture_without_a_recipe_says_so(tmp_path):
         Recipe.from_png(tmp_path / "a.png")
     images.write_png(tmp_path / "b.png", Image.new("L", (2, 2)), {"parameters": FULL.to_parameters()})
     assert Recipe.from_png(tmp_path / "b.png").prompt == FULL.prompt
+
+
+@given(st.lists(st.text("a, \\:", min_size=1)))
+def test_adapters_come_back_whatever_stands_in_their_names(told):
+    assert recipe_adapters.parted(recipe_adapters.joined(told)) == told
+
+
+def test_a_lora_whose_name_holds_the_parting_is_found_by_its_name():
+    told = ["a, b.safetensors:0.8:0123456789ab", "ink.safetensors:1:ba9876543210"]
+    kept = recipe_adapters.joined(told)
+    assert kept == r"a,\ b.safetensors:0.8:0123456789ab, ink.safetensors:1:ba9876543210"
+    loras, others = recipe_adapters.wanted_of(kept)
+    assert [(one.name, one.told) for one in loras] == [("a, b", told[0]), ("ink", told[1])]
+    assert others == []
+    # written before there were backslashes: the one that has no comma is read as ever
+    assert [one.name for one in recipe_adapters.wanted_of(", ".join(told))[0]] == ["b", "ink"]

@@ -337,7 +337,7 @@ def refusals(model):
         "strength 0.01 makes the last 20 of 2,000 steps": lambda: image(
             "", given, strength=0.01, steps=20, compat="comfyui"
         ),
-        "noise_level is 1000+; give": lambda: image("", given, noise_level=10**400),
+        r"noise_level is 1000+\.\.\.; give": lambda: image("", given, noise_level=10**400),
         "scale is 8, and 1024 pixels become more than 4096; give at most 4.": lambda: SecondPass(model)(
             "", scale=8, width=1024
         ),

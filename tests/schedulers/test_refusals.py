@@ -1,7 +1,10 @@
 """What cannot be is refused in one sentence, before a network is asked."""
 
+import dataclasses
+import inspect
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +12,7 @@ from closed_forms import MIXTURE
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
-from unnoise.schedulers import Scheduler, finals, grids, heuristics, names, noise, restart, solvers
+from unnoise.schedulers import Scheduler, adaptive, finals, grids, heuristics, names, noise, restart, solvers
 from unnoise.schedulers.solvers import Adams, RungeKutta, Stage, adams_moulton
 
 SD = DiscreteVP.scaled_linear()
@@ -26,7 +29,7 @@ CASES = {
     "yes as a number of steps": (lambda: Scheduler().plan(SD, True), "steps is True"),
     "a number of steps in words": (lambda: Scheduler().plan(SD, "20"), "steps is '20'"),
     "no number of steps": (lambda: Scheduler().plan(SD, None), "steps is None"),
-    "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1000"),
+    "more steps than levels": (lambda: Scheduler().plan(SD, 1001), "1 to 1,000"),
     "a grid that stands still": (
         lambda: Scheduler(grids.Ratios((3.0, 3.0, 1.0))).plan(SD, 3),
         "do not strictly decrease",
@@ -37,10 +40,10 @@ CASES = {
     ),
     "half a restart": (
         lambda: restart.Restart(grids.Karras(), steps=2.5),
-        "whole numbers of steps and times",
+        "steps is 2.5; give a whole number",
     ),
     "restarts of no length": (lambda: restart.Restart(grids.Karras(), times=2), "both or none"),
-    "half a jump": (lambda: restart.TimeTravel(grids.Karras(), jump=1.5), "give whole numbers from 1"),
+    "half a jump": (lambda: restart.TimeTravel(grids.Karras(), jump=1.5), "jump is 1.5; give a whole number"),
     "noise inside a block": (
         lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
         "has no noise rule",
@@ -73,7 +76,7 @@ CASES = {
         lambda: Scheduler(grids.Flux2Shift(grids.Trailing(), 0)).plan(SD, 7),
         "tokens is 0",
     ),
-    "a spread of nothing": (lambda: Scheduler(grids.LogitNormal(spread=0.0)).plan(SD, 7), "spread 0.0"),
+    "a spread of nothing": (lambda: Scheduler(grids.LogitNormal(spread=0.0)).plan(SD, 7), "spread is 0.0"),
     "levels above the noisiest": (
         lambda: Scheduler(grids.LogitNormal(mean=9.0)).plan(SD, 7),
         "do not fit below",
@@ -87,7 +90,7 @@ CASES = {
     ),
     "a shift below nothing": (
         lambda: Scheduler(grids.Shift(grids.Trailing(), -1.0)).plan(Flow(), 4),
-        "shift is -1.0",
+        "factor is -1.0",
     ),
     "times in the wrong order": (
         lambda: Scheduler(grids.Times((3.0, 900.0))).plan(SD, 2),
@@ -98,11 +101,9 @@ CASES = {
         lambda: Scheduler(grids.Slice(grids.Trailing(), 3)).plan(SD, 4),
         "give total >= 4",
     ),
-    "two clean ends": (lambda: Scheduler(grids.AppendZero(grids.Trailing())).plan(SD, 4), "use final=Stop()"),
+    "two clean ends": (lambda: Scheduler(grids.Ratios((3.0, 1.0, 0.0))).plan(SD, 3), "use final=Stop()"),
     "inversion from clean data": (
-        lambda: Scheduler(grids.Reverse(grids.AppendZero(grids.Trailing())), final=finals.Stop()).plan(
-            EDM(), 4
-        ),
+        lambda: Scheduler(grids.Reverse(grids.Ratios((3.0, 1.0, 0.0))), final=finals.Stop()).plan(EDM(), 2),
         "cannot start at sigma 0",
     ),
     "an eta above one": (lambda: noise.Ancestral(1.2), "eta is 1.2"),
@@ -216,3 +217,62 @@ def test_values_in_sigma_are_refused_where_the_schedule_begins_without_signal():
     for name in ("Euler", "DPM++ 2S"):
         with pytest.raises(InputError, match="infinite where this model's schedule begins; leave compat out"):
             names.get(name, "a1111").plan(Cosine(), 5)
+
+
+def _parts():
+    """Every number of every part: (class, what it needs, field, whether None is a value, its default)."""
+    needed = {
+        "grid": grids.Trailing(),
+        "predictor": Adams(2),
+        "order": 1,
+        "factor": 2.0,
+        "total": 9,
+        "tokens": 9,
+        "table": ((1.0,),),
+        "stages": (Stage(1.0, (0,)),),
+    }
+    for kind in {
+        each
+        for room in (grids, noise, restart, solvers, heuristics, adaptive)
+        for each in vars(room).values()
+        if isinstance(each, type) and issubclass(each, grids.Grid | solvers.Solver | noise.NoiseRule)
+        and not inspect.isabstract(each) and dataclasses.is_dataclass(each)
+    } | {adaptive.Adaptive, adaptive.Controller}:  # fmt: skip
+        told = dataclasses.fields(kind)
+        given = {each.name: needed[each.name] for each in told if each.name in needed}
+        for each in told:
+            if str(each.type).split(" |")[0] in ("float", "int", *NUMBERS):
+                yield kind, given, each.name, "None" in str(each.type), each.default
+
+
+NUMBERS = ("Positive", "Finite", "Amount", "Share", "Between", "Count")
+PARTS = sorted(_parts(), key=lambda part: (part[0].__name__, part[2]))
+
+
+def test_there_are_parts_with_numbers():
+    assert len(PARTS) > 60
+
+
+@pytest.mark.parametrize(("kind", "given", "name", "optional", "default"), PARTS)
+@pytest.mark.parametrize("odd", ["7", True, math.nan, [1.0], None, torch.ones(2)], ids=str)
+def test_a_number_that_is_none_is_refused_by_its_name_when_the_part_is_made(
+    kind, given, name, optional, default, odd
+):
+    if odd is None and optional:
+        return
+    with pytest.raises(InputError, match=f"{name} is "):
+        kind(**{**given, name: odd})
+
+
+@pytest.mark.parametrize(("kind", "given", "name", "optional", "default"), PARTS)
+def test_numbers_of_other_kinds_make_the_same_part(kind, given, name, optional, default):
+    value = given.get(name, default)
+    if not isinstance(value, int | float):
+        return
+    for other in (
+        np.asarray(value)[()],
+        torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None),
+    ):
+        made = kind(**{**given, name: other})
+        assert made == kind(**{**given, name: value})
+        assert type(getattr(made, name)) is type(value)

@@ -262,7 +262,7 @@ def test_settings_of_the_model_are_those_of_the_base(place, tmp_path, change, sa
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"rank": 0}, "lora.rank is 0; give a number from 1 to 4096, for example 8"),
+        ({"rank": 0}, "lora.rank is 0; give a whole number from 1 to 4,096, for example 8"),
         ({"targets": ("attn",)}, "lora.targets is 'attn'; give one of attention, feed-forward"),
         ({"targets": ()}, "lora.targets is ''; give one of attention"),
         ({"alpha": -1.0}, "lora.alpha is -1"),

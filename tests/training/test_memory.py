@@ -129,7 +129,7 @@ def test_beside_pictures_of_a_class_half_as_many_of_the_thing_are_shown(data, tm
 
 
 def test_a_plan_larger_than_the_memory_is_not_tried(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda device: 1 << 20)
+    monkeypatch.setattr(sys.modules[plan.__module__], "free_memory", lambda device: 1 << 20)
     found = plan(data, tmp_path / "run", tiny())
     assert not found.tried
     assert found.seconds is None

@@ -67,9 +67,9 @@ def test_numbers_lists_and_paths_of_other_kinds_are_what_a_file_says_of_them(tmp
 
 def test_a_number_beyond_all_floats_is_a_number_still():
     assert RunConfig(steps=10**400).steps == 10**400
-    with pytest.raises(InputError, match=r"^model\.size is 1.*; give a number from 4 to 4096"):
+    with pytest.raises(InputError, match=r"^model\.size is 1.*; give a whole number from 4 to 4,096"):
         settings.override(TrainConfig(), [f"model.size=1{'0' * 400}"])
-    with pytest.raises(InputError, match=r"^run\.steps is '9*'; give a whole number"):
+    with pytest.raises(InputError, match=r"^run\.steps is '9*\.\.\.; give a whole number"):
         settings.override(TrainConfig(), [f"run.steps={'9' * 5000}"])
 
 
@@ -101,7 +101,7 @@ def test_a_flag_is_read_as_its_field_asks(assignment, value):
         ("steps=4", "did you mean run.steps"),
         ("zzz.qqq=4", "the tables are model"),
         ("run.steps", "has no '='"),
-        ("run.steps=0", "run.steps is 0; give a number of at least 1"),
+        ("run.steps=0", "run.steps is 0; give a whole number of at least 1"),
         ("run.steps=1.5", "run.steps is 1.5; give a whole number"),
         ("run.steps=true", "run.steps is True; give a whole number"),
         ("run.batch=-1", "run.batch is -1"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from unnoise.errors import InputError
+from unnoise.limits import choice
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -18,8 +18,7 @@ COMPUTED = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 def check_dtype(dtype: torch.dtype, known: Sequence[torch.dtype] = COMPUTED) -> None:
     """Raises InputError for a dtype that is none of `known`, by default those in which networks compute."""
-    if dtype not in known:
-        raise InputError(f"dtype is {dtype!r}; give one of {', '.join(map(str, known))}, or leave it out.")
+    choice("dtype", dtype, known, ", or leave it out")
 
 
 class Unfilled(TorchFunctionMode):

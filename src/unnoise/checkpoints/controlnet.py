@@ -25,6 +25,7 @@ from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import expanded
+from unnoise.limits import number
 from unnoise.networks.unet import (
     ControlNet,
     ControlNetConfig,
@@ -87,8 +88,7 @@ class Control:
         return picture_sha256(self.picture)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= _STRONGEST:
-            raise InputError(f"strength is {self.strength!r}; give a number from 0 to 2, for example 0.8.")
+        number("strength", self.strength, 0, _STRONGEST, 0.8)
         if not 0 <= self.start < self.end <= 1:
             raise InputError(
                 f"start and end are {self.start!r} and {self.end!r}; give shares of the steps, such as 0 and 0.8."

@@ -8,7 +8,7 @@ from pathlib import Path
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.blueprint import Blueprint
 from unnoise.checkpoints.locations import find_foreign
-from unnoise.errors import InputError
+from unnoise.limits import choice
 
 _PREDICTIONS = ("noise", "velocity", "sample")
 
@@ -20,10 +20,8 @@ def recognise(name: str | Path, prediction: str | None = None) -> Blueprint | No
     prediction: what the network predicts, where the file should not be trusted to tell. Raises CheckpointError
     for a file that no known family accounts for.
     """
-    if prediction not in (None, *_PREDICTIONS):
-        raise InputError(
-            f"prediction is {prediction!r}; give one of {', '.join(_PREDICTIONS)}, or leave it out."
-        )
+    if prediction is not None:
+        choice("prediction", prediction, _PREDICTIONS, ", or leave it out")
     asked, path = hub.address(name), find_foreign(name)
     if path is None:
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from unnoise.errors import CheckpointError, InputError
+from unnoise.limits import as_number, is_whole, number, typed, whole
 
 FILE = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -40,12 +40,9 @@ class Defaults:
             if name not in known:
                 raise InputError(f"'{name}' is not a default of a model; these are {', '.join(known)}.")
         made = cls(**table)
-        if not _whole(made.steps) or not 1 <= made.steps <= 1000:
-            raise InputError(f"defaults.steps is {made.steps!r}; give a whole number from 1 to 1000.")
-        if not isinstance(made.guidance, int | float) or not math.isfinite(made.guidance):
-            raise InputError(f"defaults.guidance is {made.guidance!r}; give a number, for example 2.")
-        if not isinstance(made.scheduler, str):
-            raise InputError(f"defaults.scheduler is {made.scheduler!r}; give a name, for example 'DDIM'.")
+        whole("defaults.steps", made.steps, 1, 1000, 20)
+        number("defaults.guidance", made.guidance, example=2)
+        typed("defaults.scheduler", made.scheduler, str, "'DDIM'")
         return made
 
 
@@ -136,9 +133,9 @@ def _manifest(table: dict[str, Any]) -> Manifest:
 
 def _check_scalars(table: Mapping[str, Any]) -> None:
     size, clip = table["size"], table.get("clip")
-    if not isinstance(size, list) or len(size) != 3 or not all(_whole(v) and 1 <= v <= WIDEST for v in size):
+    if not isinstance(size, list) or len(size) != 3 or not all(is_whole(v, 1, WIDEST) for v in size):
         raise InputError(f"'size' is {size!r}; three whole numbers were expected: channels, height, width.")
-    if clip is not None and (not isinstance(clip, int | float) or not clip > 0):
+    if clip is not None and not (as_number(clip) or 0.0) > 0.0:
         raise InputError(f"'clip' is {clip!r}; a positive number or null was expected.")
     for name in ("sha256", "prediction", "variance"):
         if not isinstance(table.get(name, ""), str):
@@ -164,7 +161,3 @@ def check_numbers(table: Mapping[str, Any], where: str = "") -> None:
             raise InputError(
                 f"{where}{name} is {str(value)[:80]}; at most {limit:,} is read, and {_LONGEST} in a list."
             )
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -13,6 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
+from unnoise.limits import is_whole
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
 from unnoise.networks.unet.embedding import sinusoids
@@ -192,7 +193,7 @@ class Model:
             encoders = "has two text encoders" if self.more_text else "heeds no prompt"
             raise InputError(f"this model {encoders}, so clip skip says nothing to it; leave it out.")
         layers = self.text_encoder.config.layers
-        if isinstance(skip, bool) or not isinstance(skip, int) or not 1 <= skip <= layers:
+        if not is_whole(skip, 1, layers):
             raise InputError(
                 f"clip skip is {skip!r}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
                 f"whole number from 1 to {layers}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unnoise.checkpoints.adapters.asked import exact
 from unnoise.checkpoints.folder import load
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.process import DiscreteVP
 from unnoise.schedulers import Plan
 
@@ -54,9 +55,7 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
 
     refiner: a model, or where it is. Raises InputError for models that do not share their latents and noise schedule.
     """
-    number = isinstance(start, int | float) and not isinstance(start, bool)
-    if not number or not 0 < start < 1:
-        raise InputError(f"start is {start!r}; give a share of the times between 0 and 1, for example 0.8.")
+    start = number("start", start, 0.0, 1.0, 0.8, "a share of the times", strict=True)
     if isinstance(refiner, str | Path):
         refiner = load(refiner, model.network.dtype, model.device)
     reason = _apart(model, refiner)
@@ -64,7 +63,7 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
         raise InputError(
             f"'{refiner.name}' cannot refine '{model.name}': {reason}. Give the refiner of the same family."
         )
-    return model.changed(refiner=Refiner(refiner, float(start)))
+    return model.changed(refiner=Refiner(refiner, start))
 
 
 def _apart(model: Model, other: Model) -> str:

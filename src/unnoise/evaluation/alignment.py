@@ -43,10 +43,11 @@ class Alignment:
 
         Numbers beyond that range are cut to it, as in the pictures that are shown.
         """
-        if pictures.dtype == torch.uint8:
-            pictures = pictures.float() / 127.5 - 1.0
-        seen = pictures.float().clamp(-1.0, 1.0).expand(-1, 3, -1, -1)
-        return torch.cat([self.encoder.network.picture(rows) for rows in torch.split(seen, _ROWS)])
+        found = []
+        for rows in torch.split(pictures, _ROWS):
+            seen = rows.float() / 127.5 - 1.0 if rows.dtype == torch.uint8 else rows.float()
+            found.append(self.encoder.network.picture(seen.clamp(-1.0, 1.0).expand(-1, 3, -1, -1)))
+        return torch.cat(found)
 
     @torch.inference_mode()
     def words(self, prompts: str | Sequence[str]) -> Tensor:

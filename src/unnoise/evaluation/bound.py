@@ -17,6 +17,7 @@ from unnoise.evaluation.ends import ends
 from unnoise.evaluation.pictures import spread
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
+from unnoise.limits import whole
 from unnoise.process import EDM, Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
 
 _PILOT = 64  # steps at which a cheap estimate first looks, to learn where the cost is
@@ -76,7 +77,7 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
             f"the discrete bound needs a chain of steps, which a {schedule.config()['kind']} schedule has not; give "
             "steps=1000 to lay one over it, or method='vdm' or 'ode'."
         )
-    _check_steps(steps, 1_000_000)
+    whole("steps", steps, 2, 1_000_000, 100)
     cleanest, noisiest = ends(schedule, bins)[0], schedule.noisiest
     if isinstance(schedule, EDM):  # its time is sigma: even steps of that would all lie in the noise
         share = torch.linspace(
@@ -89,19 +90,14 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
     return [*places[:-1], float(noisiest.time)]  # exactly: rounding may lead beyond the schedule
 
 
-def _kept(whole: int, steps: int | Sequence[int]) -> list[float]:
+def _kept(most: int, steps: int | Sequence[int]) -> list[float]:
     if isinstance(steps, int):
-        _check_steps(steps, whole)
-        return [float(round(place * (whole - 1) / (steps - 1))) for place in range(steps)]
+        whole("steps", steps, 2, most, 100)
+        return [float(round(place * (most - 1) / (steps - 1))) for place in range(steps)]
     kept = sorted(set(steps))
-    if len(kept) < 2 or kept[0] < 0 or kept[-1] >= whole:
-        raise InputError(f"steps is {list(steps)[:5]}...; give at least two times from 0 to {whole - 1}.")
+    if len(kept) < 2 or kept[0] < 0 or kept[-1] >= most:
+        raise InputError(f"steps is {list(steps)[:5]}...; give at least two times from 0 to {most - 1}.")
     return [float(time) for time in kept]
-
-
-def _check_steps(steps: int, limit: int) -> None:
-    if isinstance(steps, bool) or not 2 <= steps <= limit:
-        raise InputError(f"steps is {steps}; give a whole number from 2 to {limit}, for example 100.")
 
 
 def step_cost(

@@ -18,6 +18,7 @@ from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
+from unnoise.limits import whole
 from unnoise.schedulers import ToTolerance, names
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
@@ -243,15 +244,11 @@ def _checked(real: Tensor, shape: tuple[int, int, int]) -> Tensor:
 def _check(prompts: tuple[str, ...], schedulers: Sequence[str], steps: Sequence[int], count: int) -> None:
     if not (prompts and schedulers and steps):
         raise InputError("a comparison needs at least one prompt, one scheduler and one number of steps.")
-    if not 4 <= count <= 256:
-        raise InputError(f"count is {count}; give 4 to 256 pictures, for example 16.")
+    whole("count", count, 4, 256, 16)
     for name in schedulers:
         if isinstance(names.get(name), ToTolerance):
             raise InputError(
                 f"{name} fits its steps to one picture, and {count} are compared; leave it out, or use DPM fast."
             )
     for number in steps:
-        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1000:
-            raise InputError(
-                f"steps holds {number!r}; give whole numbers from 1 to 1000, for example 5, 10, 20."
-            )
+        whole("steps", number, 1, 1000, 20)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from unnoise import randomness
-from unnoise.errors import InputError
 from unnoise.evaluation.bound import prior_cost
 from unnoise.evaluation.decoder import nearest_level_log_likelihood
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
+from unnoise.limits import choice, whole
 from unnoise.process import Gaussian, Level, NoiseSchedule
 
 Strata = Literal["log_snr", "time"]
@@ -28,10 +28,8 @@ def continuous_bound(
     log-SNR from a stratum of its own. strata: even in log-SNR, or in the schedule's own time, which spends the
     calls where training did.
     """
-    if strata not in ("log_snr", "time"):
-        raise InputError(f"strata is {strata!r}; give 'log_snr' or 'time'.")
-    if calls < 1:
-        raise InputError(f"calls is {calls}; give a whole number from 1, for example 128.")
+    choice("strata", strata, ("log_snr", "time"))
+    whole("calls", calls, 1, example=128)
     schedule, count = subject.diffuser.schedule, len(subject)
     cleanest, noisiest = ends(schedule, bins)
     every = torch.arange(count, device="cpu")

@@ -8,7 +8,6 @@ programs) is refused. Nothing is downloaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
+from unnoise.checkpoints.manifest import read_table
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
 from unnoise.evaluation import backbones, inception
 from unnoise.evaluation.backbones import Backbone
@@ -91,7 +91,7 @@ def load_encoder(path: str | Path) -> Encoder:
     if alone is not None:
         return _inception(alone, weights)
     config = weights.with_name("config.json")
-    table = _table(config) if config.is_file() else {}
+    table = read_table(config) if config.is_file() else {}
     backbone = backbones.recognised(tensors, weights, str(table.get("architecture", "")))
     if backbone is not None:
         return _backbone(backbone, tensors, weights, table)
@@ -167,16 +167,6 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     return {str(name): tensor.detach() for name, tensor in found.items()}
 
 
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"cannot read '{path}': {error}.") from error
-    if not isinstance(found, dict):
-        raise FileError(f"'{path}' is no table; give the encoder's own configuration.")
-    return found
-
-
 Built = tuple[str, Any, Callable[[Tensor], Tensor], tuple[tuple[float, ...], tuple[float, ...]]]
 
 
@@ -237,7 +227,7 @@ def _fill(
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
     path = folder / "preprocessor_config.json"
-    return _table(path) if path.is_file() else {}
+    return read_table(path) if path.is_file() else {}
 
 
 def _shortest(rule: dict[str, Any], size: int) -> int:

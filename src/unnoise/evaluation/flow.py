@@ -20,6 +20,7 @@ from unnoise.evaluation.ends import ends
 from unnoise.evaluation.integrate import Solution, adaptive, fixed
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
+from unnoise.limits import Count, Positive, as_declared
 from unnoise.process import Gaussian, Level
 
 Trace = Literal["rademacher", "gaussian", "exact"]
@@ -38,20 +39,15 @@ class Flow:
     or the process' own "noise". deviation: of the data, in the prior N(0, alpha^2 deviation^2 + sigma^2).
     """
 
-    tolerance: float = 1e-5
-    steps: int | None = None
+    tolerance: Positive = 1e-5
+    steps: Count | None = None
     trace: Trace = "rademacher"
-    probes: int = 1
+    probes: Count = 1
     dequantise: Dequantise = "uniform"
     deviation: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.trace not in ("rademacher", "gaussian", "exact"):
-            raise InputError(f"trace is {self.trace!r}; give 'rademacher', 'gaussian' or 'exact'.")
-        if self.dequantise not in ("uniform", "noise"):
-            raise InputError(f"dequantise is {self.dequantise!r}; give 'uniform' or 'noise'.")
-        if self.probes < 1:
-            raise InputError(f"probes is {self.probes}; give a whole number from 1.")
+        as_declared(self)
 
     def solve(
         self, subject: Subject, which: Tensor, x: Tensor, cleanest: Level

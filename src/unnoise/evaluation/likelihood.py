@@ -15,6 +15,7 @@ from unnoise.evaluation.decoder import Cdf, check_cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
+from unnoise.limits import choice
 from unnoise.process import Diffuser
 
 Method = Literal["vlb", "vdm", "ode"]
@@ -59,10 +60,8 @@ def bits_per_dim(
     Raises InputError for values that make no sense and for a model without a discrete chain asked for the discrete
     bound, NonFiniteError where the cost of a picture is not finite.
     """
-    if method not in METHODS:
-        raise InputError(f"method is {method!r}; give 'vlb', 'vdm' or 'ode'.")
-    if space not in _UNITS:
-        raise InputError(f"space is {space!r}; give 'pixels', 'numbers' or 'latent'.")
+    choice("method", method, METHODS)
+    choice("space", space, _UNITS)
     check_cdf(cdf)
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.pictures import check_range
+from unnoise.limits import whole
 from unnoise.process import Diffuser, Estimate, Level
 
 Draw = Callable[[str, int, int], Tensor]
@@ -37,7 +37,7 @@ class Subject:
     told: Told | None = None
 
     def __post_init__(self) -> None:
-        _check_whole("batch", self.batch, 1)
+        whole("batch", self.batch, 1, example=64)
 
     def __len__(self) -> int:
         return len(self.x0)
@@ -93,7 +93,7 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
-    _check_whole("bins", bins, 2)
+    whole("bins", bins, 2, example=256)
     check_range(images)
     limit = 0.05
     if images.dtype == torch.uint8:
@@ -110,8 +110,3 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
         )
     exact = place.round() * 2.0 / (bins - 1) - 1.0
     return exact.to(images.dtype)
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from unnoise.errors import InputError
@@ -61,20 +59,3 @@ def large_on_cpu(network: torch.nn.Module) -> bool:
     """Whether its feature maps are large, and in the memory of the processor."""
     weights = list(network.parameters())
     return weights[0].device.type == "cpu" and sum(tensor.numel() for tensor in weights) >= SMALL
-
-
-def free_memory(device: torch.device | str = "cpu") -> int | None:
-    """Bytes that a computation on this device can still take; None where that cannot be known."""
-    if torch.device(device).type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # what the system can free counts too
-            told = dict(line.split(":", 1) for line in lines)
-        return int(told["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None

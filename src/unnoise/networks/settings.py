@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from unnoise.errors import InputError
+from unnoise.limits import choice, whole
 
 Own = TypeVar("Own", bound="Settings")
 
@@ -39,14 +40,12 @@ class Settings:
         """Raises InputError where one of these fields is, or holds, other things than whole numbers from `least` up."""
         for name in names:
             value = getattr(self, name)
-            for each in value if isinstance(value, tuple) else (value,):
-                if isinstance(each, bool) or not isinstance(each, int) or each < least:
-                    raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")
+            found = [whole(name, each, least) for each in (value if isinstance(value, tuple) else (value,))]
+            object.__setattr__(self, name, tuple(found) if isinstance(value, tuple) else found[0])
 
     def check_choice(self, name: str, known: Sequence[str]) -> None:
         """Raises InputError where this field is none of the known words."""
-        if getattr(self, name) not in known:
-            raise InputError(f"{name} is {getattr(self, name)!r}; give one of {', '.join(known)}.")
+        choice(name, getattr(self, name), known)
 
     def check_multiples(self, name: str, of: str) -> None:
         """Raises InputError where this field is no tuple of one or more multiples of the other."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.limits import number, whole
 from unnoise.networks.settings import Settings
 
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -76,8 +77,7 @@ class TextEncoderConfig(Settings):
                 f"vectors is {self.vectors} and learned {self.learned}; give from 2 to {self.vocabulary} learned ids "
                 "with vectors."
             )
-        if not 0.0 <= self.token_dropout < 1.0:
-            raise InputError(f"token_dropout is {self.token_dropout}; give a number from 0 to below 1.")
+        number("token_dropout", self.token_dropout, 0.0, 0.9999, 0.1)
 
     @classmethod
     def clip_l(cls) -> TextEncoderConfig:
@@ -271,8 +271,7 @@ class TextEncoder(nn.Module):
                 f"mask is {mask.dtype} of the shape {tuple(mask.shape)}; give bool of the tokens' shape "
                 f"{tuple(tokens.shape)}."
             )
-        if not 0 <= skip < self.config.layers:
-            raise InputError(f"skip is {skip}; give a whole number from 0 to {self.config.layers - 1}.")
+        whole("skip", skip, 0, self.config.layers - 1)
 
 
 def quick_gelu(x: Tensor) -> Tensor:

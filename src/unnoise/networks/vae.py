@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.config import LAYERS
@@ -55,26 +55,13 @@ class AutoEncoderConfig(Settings):
             raise InputError(
                 f"blocks is {self.blocks} in {len(self.widths)} levels; give at most {LAYERS} in all."
             )
-        if not 0.0 < self.scale < math.inf or not abs(self.shift) < math.inf:
-            raise InputError(
-                f"scale is {self.scale!r} and shift {self.shift!r}; give a positive number, for example 0.18215, and a "
-                "finite one."
-            )
+        number("scale", self.scale, 0.0, example=0.18215, strict=True)
+        number("shift", self.shift, example=0.1)
 
     @property
     def factor(self) -> int:
         """Pixels of a side for one latent."""
         return int(2 ** (len(self.widths) - 1))
-
-    @classmethod
-    def stable_diffusion(cls) -> AutoEncoderConfig:
-        """That of Stable Diffusion 1 and 2: 83,653,863 parameters."""
-        return cls()
-
-    @classmethod
-    def stable_diffusion_xl(cls) -> AutoEncoderConfig:
-        """That of Stable Diffusion XL (Podell et al. 2023): the same network, latents of another scale."""
-        return cls(scale=0.13025)
 
 
 class LatentGaussian(NamedTuple):
@@ -86,13 +73,6 @@ class LatentGaussian(NamedTuple):
     def sample(self, eps: Tensor) -> Tensor:
         """The draw that standard normal `eps`, shaped as the mean, makes."""
         return self.mean + (0.5 * self.log_variance).exp() * eps
-
-    def kl(self) -> Tensor:
-        """KL divergence from a standard normal, in nats (Kingma & Welling 2014, app. B): (batch,) float32."""
-        # in halves the exp overflows from 12 on
-        mean, log_variance = self.mean.float(), self.log_variance.float()
-        each = mean**2 + log_variance.exp() - 1.0 - log_variance
-        return 0.5 * each.flatten(1).sum(dim=1)
 
 
 class Residual(nn.Module):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import number, whole
 from unnoise.networks.unet import Reusing
-from unnoise.pipelines.limits import number, whole
 from unnoise.process import Level
 
 MOST = 1000

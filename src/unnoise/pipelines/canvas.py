@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import torch
 from PIL import Image
@@ -15,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise import images
 from unnoise.errors import InputError
+from unnoise.limits import is_whole
 
 Picture = Image.Image | Sequence[Image.Image] | Tensor
 """One for all, or one for each that is made; a tensor is (1 or pictures, channels, height, width) in [-1, 1]."""
@@ -172,8 +172,7 @@ def read_mask(mask: Image.Image | Tensor, size: tuple[int, int]) -> Tensor:
 def read_sides(sides: Sequence[int]) -> Box:
     """Pixels to add left, top, right and bottom, NumPy's numbers among them. Raises InputError for anything else."""
     each = sides if isinstance(sides, Sequence) else ()
-    plain = all(isinstance(side, Integral) and not isinstance(side, bool) for side in each)
-    if len(each) != 4 or not plain or not all(0 <= side <= _MOST_ADDED for side in each) or not any(each):
+    if len(each) != 4 or not all(is_whole(side, 0, _MOST_ADDED) for side in each) or not any(each):
         raise InputError(
             f"outpaint is {sides!r}; give the pixels to add left, top, right and bottom, for example (0, 0, 64, 0)."
         )

@@ -12,13 +12,12 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.pipelines.limits import number
+from unnoise.limits import as_declared, number
 from unnoise.process import Level, Prediction
 
 
@@ -173,13 +172,11 @@ class Interval(Guidance):
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        plain = all(isinstance(end, Real) and not isinstance(end, bool) for end in (self.low, self.high))
-        if not plain or not 0.0 <= self.low < self.high:
+        as_declared(self)
+        if not 0.0 <= self.low < self.high:
             raise InputError(
                 f"the guidance interval is {self.low} to {self.high}; give 0 <= low < high, for example 0.28 to 5.42."
             )
-        for name in ("low", "high"):
-            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def scale(self) -> float:  # type: ignore[override]

@@ -17,6 +17,7 @@ from unnoise import images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.images import Array
+from unnoise.limits import whole
 from unnoise.networks import heap
 from unnoise.networks.hardware import large_on_cpu
 from unnoise.pipelines.caching import cached
@@ -24,7 +25,6 @@ from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
-from unnoise.pipelines.limits import whole
 from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request
@@ -243,7 +243,7 @@ class Run(Protocol):
 def finished(run: Run, show_every: int | None) -> Result:
     """The result of a run, its predicted pictures displayed after every `show_every` steps and the last."""
     if show_every is not None:
-        whole("show_every", show_every, 1, STEPS)
+        whole("show_every", show_every, 1, STEPS, 50)
         for step in run:
             done = step.index + 1
             if done % show_every == 0 or done == len(run):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.networks.unet import UNet
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
@@ -18,7 +19,6 @@ from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.limits import number
 from unnoise.pipelines.options import (
     Options,
     check_kind,

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import choice, number, whole
 from unnoise.pipelines.canvas import (
     Box,
     Canvas,
@@ -26,7 +27,6 @@ from unnoise.pipelines.canvas import (
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import (
     Options,
     check_kind,
@@ -176,6 +176,5 @@ def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None
 def _check(feather: float, area: str, padding: int) -> int:
     """The padding."""
     number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
-    if area not in AREAS:
-        raise InputError(f"area is {area!r}; give 'picture' or 'masked'.")
+    choice("area", area, AREAS)
     return whole("padding", padding, 0, PADDING, 32)

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise import images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import NonFiniteError
-from unnoise.networks.hardware import free_memory
+from unnoise.networks.memory import free_memory
 from unnoise.networks.vae import AutoEncoder
 from unnoise.networks.vae_strips import decode_in_strips
 from unnoise.pipelines.nonfinite import first_layer

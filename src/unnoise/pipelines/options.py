@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TypedDict
 
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import is_whole
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.request import SIDE, Request, check
@@ -56,7 +56,7 @@ def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
     """How many pictures such a call makes, before it is checked: what makes no sense counts as one."""
     count = options.get("count", 1)
     texts = 1 if isinstance(prompt, str) or not isinstance(prompt, Sequence) else len(prompt)
-    return texts * (int(count) if isinstance(count, Integral) else 1)
+    return texts * (int(count) if is_whole(count) else 1)
 
 
 def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:

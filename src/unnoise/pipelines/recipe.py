@@ -12,6 +12,7 @@ from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
+from unnoise.limits import typed
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 from unnoise.schedulers import names
@@ -100,10 +101,7 @@ class Recipe:
         if "prompt" not in values:
             raise InputError("this recipe has no prompt; give one that unnoise wrote.")
         for name, value in values.items():
-            kind = type(getattr(_EXAMPLE, name))
-            wanted = (int, float) if kind is float else kind
-            if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-                raise InputError(f"the recipe's {name} is {value!r}; a {kind.__name__} was expected.")
+            typed(f"the recipe's {name}", value, type(getattr(_EXAMPLE, name)))
         return cls(**values)
 
     def to_parameters(self) -> str:

@@ -1,4 +1,6 @@
-"""What a recipe says of adapters, parted by ", ", and the tags and hashes that A1111 reads for them.
+r"""What a recipe says of adapters, parted by ", ", and the tags and hashes that A1111 reads for them.
+
+A name that holds the parting itself has a backslash in it: "a,\ b".
 
 ink.safetensors:0.8:0123456789ab                         a LoRA: file, weight, hash, and factors of parts if any
 word inkstyle:inkstyle.pt:0123456789ab                   a textual inversion: word, file, hash
@@ -9,7 +11,7 @@ control canny.safetensors:0.8:0123456789ab:ba9876543210  a ControlNet: file, str
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -85,13 +87,23 @@ def plain_name(file: str) -> str:
 def told_of(model: Model, text: str) -> str:
     """What a recipe says of a model's adapters: all of them, but of words those alone that stand in its prompts."""
     words = [one for one in model.taught if one.word.casefold() in text.casefold()]
-    return ", ".join(one.told for one in (*model.adapters, *words, *model.companions))
+    return joined(one.told for one in (*model.adapters, *words, *model.companions))
+
+
+def joined(told: Iterable[str]) -> str:
+    """A recipe's `adapters` of these; between a comma and a space in one of them goes one backslash more."""
+    return ", ".join(re.sub(r",(\\*) ", r",\1\\ ", one) for one in told)
+
+
+def parted(adapters: str) -> list[str]:
+    """The inverse of `joined`, which reads what was written before there were backslashes too."""
+    return [re.sub(r",(\\*)\\ ", r",\1 ", one) for one in adapters.split(", ") if one]
 
 
 def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
     """The LoRAs of a recipe's `adapters`, and what else stands there, as it is told."""
     loras, others = [], []
-    for text in filter(None, adapters.split(", ")):
+    for text in parted(adapters):
         found = _LORA.fullmatch(text)
         lora = None if found is None or _is_other(found) else _lora(found)
         if lora is None or found is None:

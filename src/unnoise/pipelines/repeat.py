@@ -14,7 +14,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines import repeat_foreign as foreign
 from unnoise.pipelines import repeat_own as own
 from unnoise.pipelines.recipe import Recipe, written_in
-from unnoise.pipelines.recipe_adapters import asked_by, wanted_of
+from unnoise.pipelines.recipe_adapters import asked_by, joined, wanted_of
 from unnoise.pipelines.repeat_parts import Folders, Steering
 from unnoise.pipelines.repeat_variant import ENTRY, SECOND, arguments_of, begin, missing_picture
 
@@ -135,7 +135,7 @@ def _said(recipe: Recipe, prompt: str | None) -> Recipe:
     gone = asked_by(recipe.prompt, recipe.prompt_style)
     loras, others = wanted_of(recipe.adapters)
     kept = [one.told for one in loras if one.name not in gone]
-    return replace(recipe, prompt=prompt, adapters=", ".join([*kept, *others]))
+    return replace(recipe, prompt=prompt, adapters=joined([*kept, *others]))
 
 
 def _own(recipe: Recipe, model: Model, folders: Folders) -> Repeat:

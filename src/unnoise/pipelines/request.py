@@ -5,16 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import is_whole, number, whole
 from unnoise.pipelines.caching import FeatureCache, as_cache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
-from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
@@ -108,9 +107,9 @@ def check(
     Raises InputError, naming the argument, its value and a way to mend it.
     """
     defaults = model.defaults
-    whole("count", count, 1, COUNT)
+    whole("count", count, 1, COUNT, 4)
     prompts = [text for text in _texts("prompt", prompt) for _ in range(count)]
-    whole("the number of pictures", len(prompts), 1, COUNT)
+    whole("the number of pictures", len(prompts), 1, COUNT, 4)
     negatives = _negatives(negative, len(prompts), count)
     asked = defaults.scheduler if scheduler is None else scheduler
     plain = names.get(asked)
@@ -122,7 +121,7 @@ def check(
         prompts=tuple(prompts),
         negatives=negatives,
         seeds=_seeds(seed, seeds, len(prompts)),
-        steps=whole("steps", usual if steps is None else steps, 1, STEPS),
+        steps=whole("steps", usual if steps is None else steps, 1, STEPS, 20),
         guidance=_guidance(model, rule.scale),
         scheduler=plain if compat is None else names.get(asked, compat),
         scheduler_name=_shown_name(asked, plain),
@@ -190,9 +189,9 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tupl
 
 
 def _seed(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**63:
+    if not is_whole(value, 0, 2**63 - 1):
         raise InputError(f"{name} holds {value!r}; give whole numbers from 0 to 2**63 - 1, for example 7.")
-    return int(value)
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def _guidance(model: Model, guidance: float | None) -> float:
@@ -210,7 +209,7 @@ def _side(model: Model, name: str, value: int | None, default: int) -> int:
 
 def side(name: str, value: int, unit: int) -> int:
     """A width or a height, when a model makes it whose pictures have multiples of `unit` pixels; else InputError."""
-    value = whole(name, value, 1, SIDE)
+    value = whole(name, value, 1, SIDE, 64 * unit)
     if value % unit:
         below, above = value // unit * unit, -(-value // unit) * unit
         nearest = f"{below} and {above}" if below else str(above)

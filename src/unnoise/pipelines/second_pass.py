@@ -12,11 +12,11 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.limits import choice, number, whole
 from unnoise.pipelines.canvas import resized
 from unnoise.pipelines.denoising import Denoising, Result, Step, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
-from unnoise.pipelines.limits import number, whole
 from unnoise.pipelines.options import Options, check_kind, near_size, requested
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import SIDE, STEPS, Request
@@ -138,10 +138,9 @@ class SecondPass:
         model = self.model
         check_kind(model, "text")
         number("scale", scale, 1.0, SCALE, 2.0)
-        if enlarge not in WAYS:
-            raise InputError(f"enlarge is {enlarge!r}; give 'latents' or 'pixels'.")
+        choice("enlarge", enlarge, WAYS)
         request = requested(model, prompt, options)
-        steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS)
+        steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS, 20)
         if (longest := max(request.height, request.width)) * scale > SIDE:
             raise InputError(
                 f"scale is {scale:g}, and {longest} pixels become more than {SIDE}; give at most {SIDE / longest:g}."

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
-from unnoise.pipelines.limits import number
+from unnoise.limits import number
 from unnoise.pipelines.request import STEPS, Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.limits import choice, typed
 from unnoise.process.continuous import EDM, Cosine, Flow
 from unnoise.process.discrete import CURVES, DiscreteVP
 from unnoise.process.schedule import NoiseSchedule
 
 
 def _discrete(curve: str = "linear", zero_terminal: bool = False, **values: Any) -> DiscreteVP:  # noqa: ANN401 - checked by the constructors
-    if curve not in CURVES:
-        raise InputError(f"curve is {curve!r}; give one of {', '.join(CURVES)}.")
-    if not isinstance(zero_terminal, bool):
-        raise InputError(f"zero_terminal is {zero_terminal!r}; give true or false.")
+    choice("curve", curve, CURVES)
+    zero_terminal = typed("zero_terminal", zero_terminal, bool)
     plain = (_tabled if curve == "table" else getattr(DiscreteVP, curve))(**values)
     return plain.zero_terminal_snr() if zero_terminal else plain
 
@@ -42,8 +41,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
     """
     values = dict(config)
     kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise InputError(f"schedule kind is {kind!r}; give one of {', '.join(SCHEDULE_KINDS)}.")
+    choice("schedule kind", kind, SCHEDULE_KINDS)
     try:
         return _KINDS[kind](**values)
     except InputError:

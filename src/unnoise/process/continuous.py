@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import Positive, as_declared
 from unnoise.process.level import Level, Scalar, as_tensor, like
-from unnoise.process.schedule import NoiseSchedule, check_ends, plain_numbers
+from unnoise.process.schedule import NoiseSchedule, check_ends
 
 
 class Timed(NoiseSchedule):
@@ -48,7 +49,7 @@ class Cosine(Timed):
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        plain_numbers(self, "offset", "start", "end")
+        as_declared(self)
         check_ends("the cosine schedule", self.start, self.end, 1.0)
         if not 0.0 <= self.offset < 1.0:
             raise InputError(f"offset is {self.offset}; give a number from 0 to 1, for example 0.008.")
@@ -85,13 +86,11 @@ class EDM(NoiseSchedule):
     """
 
     sigma_min: float = 0.002
-    sigma_max: float = 80.0
+    sigma_max: Positive = 80.0
 
     def __post_init__(self) -> None:
-        plain_numbers(self, "sigma_min", "sigma_max")
+        as_declared(self)
         check_ends("sigma", self.sigma_min, self.sigma_max, math.inf)
-        if not math.isfinite(self.sigma_max):
-            raise InputError(f"sigma_max is {self.sigma_max}; give a finite number, for example 80.")
 
     @property
     def noisiest(self) -> Level:
@@ -134,15 +133,13 @@ class Flow(Timed):
     cleanest and noisiest level.
     """
 
-    shift: float = 1.0
+    shift: Positive = 1.0
     start: float = 1e-3
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        plain_numbers(self, "shift", "start", "end")
+        as_declared(self)
         check_ends("the flow schedule", self.start, self.end, 1.0)
-        if not (math.isfinite(self.shift) and self.shift > 0.0):
-            raise InputError(f"shift is {self.shift}; give a positive number, for example 3.")
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         whole = 1.0 + (self.shift - 1.0) * time

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.process.estimate import Estimate
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level, Scalar, combine, expand
@@ -44,14 +45,12 @@ class Diffuser:
         self.schedule = schedule
         self.prediction = get_prediction(prediction)
         self.variance = variance_rule(variance)
-        self.clip = clip
+        self.clip = None if clip is None else number("clip", clip, 0.0, example=1, strict=True)
         if self.prediction.needs_signal and schedule.noisiest.alpha == 0.0:
             raise InputError(
                 f"{self.prediction.name} prediction cannot serve a schedule that ends without signal "
                 "(zero terminal SNR); use velocity, flow or sample prediction, or a schedule that ends earlier."
             )
-        if clip is not None and not clip > 0.0:
-            raise InputError(f"clip is {clip}; give a positive bound such as 1.0, or None.")
 
     def add_noise(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
         """x_t = alpha x_0 + sigma eps, a draw from q(x_t | x_0) (Ho et al. 2020, eq. 4).

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import as_declared, whole
 from unnoise.process.level import Level, as_tensor
-from unnoise.process.schedule import NoiseSchedule, plain_numbers
+from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
 CURVES: tuple[Curve, ...] = get_args(Curve)
@@ -40,15 +40,8 @@ class DiscreteVP(NoiseSchedule):
     table: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.curve not in CURVES:
-            raise InputError(f"curve is {self.curve!r}; give one of {', '.join(CURVES)}.")
-        whole = isinstance(self.steps, Integral) and not isinstance(self.steps, bool)
-        if not whole or not 1 <= self.steps <= MOST:
-            raise InputError(
-                f"steps is {repr(self.steps)[:80]}; give a whole number from 1 to {MOST:,}, usually 1000."
-            )
-        object.__setattr__(self, "steps", int(self.steps))  # NumPy's go into no file
-        plain_numbers(self, "beta_start", "beta_end")
+        as_declared(self)
+        whole("steps", self.steps, 1, MOST, 1000)
         if self.curve == "table" and len(self.table) != self.steps:
             raise InputError(
                 f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."

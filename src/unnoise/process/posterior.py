@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.process.estimate import Estimate
 from unnoise.process.level import Level, Scalar, as_tensor, expand, like
 
@@ -133,6 +134,5 @@ def variance_rule(rule: str | PosteriorVariance) -> PosteriorVariance:
     """The rule of this name; an object is returned as it is. Raises InputError for an unknown name."""
     if isinstance(rule, PosteriorVariance):
         return rule
-    if rule not in _KINDS:
-        raise InputError(f"variance is {rule!r}; give one of {', '.join(NAMES)}, or Optimal(...).")
+    choice("variance", rule, NAMES, ", or Optimal(...)")
     return _KINDS[rule]()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import Positive, as_declared, choice
 from unnoise.process.level import Level, combine
 
 Pair = tuple[float | Tensor, float | Tensor]
@@ -184,11 +184,11 @@ class Preconditioned(Prediction):
     both ends.
     """
 
-    sigma_data: float = 0.5
+    sigma_data: Positive = 0.5
     name = "edm"
 
     def __post_init__(self) -> None:
-        check_sigma_data(self.sigma_data)
+        as_declared(self)
 
     def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """F = (s x_0 / d - a d eps) / R."""
@@ -241,12 +241,6 @@ def inverse(s: float | Tensor) -> float | Tensor:
     return 1.0 / s if s != 0.0 else 0.0
 
 
-def check_sigma_data(sigma_data: float) -> None:
-    """Refuse a standard deviation of the data that is not a positive number."""
-    if not 0.0 < sigma_data < math.inf:
-        raise InputError(f"sigma_data is {sigma_data}; give a positive number, usually 0.5 or 1.")
-
-
 _KINDS: dict[str, type[Prediction]] = {
     "noise": Noise,
     "sample": Sample,
@@ -267,8 +261,7 @@ def get(prediction: str | Prediction) -> Prediction:
     """
     if isinstance(prediction, Prediction):
         return prediction
-    if prediction not in _KINDS:
-        raise InputError(f"prediction is {prediction!r}; give one of {', '.join(NAMES)}.")
+    choice("prediction", prediction, NAMES)
     return _KINDS[prediction]()
 
 

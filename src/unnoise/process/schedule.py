@@ -92,21 +92,6 @@ class NoiseSchedule(abc.ABC):
         return level.time
 
 
-def plain_numbers(schedule: NoiseSchedule, *names: str) -> None:
-    """Make these fields of a frozen schedule Python's floats, as its file, its equality and its hash need them.
-
-    NumPy's numbers, fractions and tensors of one number are taken. Raises InputError for what is no number.
-    """
-    for name in names:
-        value = getattr(schedule, name)
-        try:
-            if isinstance(value, bool | str | bytes):
-                raise TypeError
-            object.__setattr__(schedule, name, float(value))
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise InputError(f"{name} is {repr(value)[:80]}; give a number.") from error
-
-
 def check_ends(name: str, start: float, end: float, limit: float) -> None:
     """Refuse times of the cleanest and noisiest level that are not 0 < start < end <= limit."""
     if not (math.isfinite(start) and 0.0 < start < end <= limit):

@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.limits import Amount, Count, Finite, Positive, as_declared
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -31,10 +32,13 @@ class Controller:
     factor is at least `safety`.
     """
 
-    proportional: float = 0.0
-    integral: float = 1.0
-    derivative: float = 0.0
-    safety: float = 0.81
+    proportional: Finite = 0.0
+    integral: Finite = 1.0
+    derivative: Finite = 0.0
+    safety: Finite = 0.81
+
+    def __post_init__(self) -> None:
+        as_declared(self)
 
     def factor(self, errors: tuple[float, ...], order: int) -> float:
         """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
@@ -57,19 +61,17 @@ class Adaptive:
     With DPM-Solver's stages this is dpm_adaptive of k-diffusion (Lu et al. 2022a, app. C).
     """
 
-    relative: float = 0.05
-    absolute: float = 0.0078
+    relative: Amount = 0.05
+    absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
     controller: Controller = field(default_factory=Controller)
     first: float = 0.01
-    most: int = 1000
+    most: Count = 1000
 
     def __post_init__(self) -> None:
-        if not (self.relative >= 0.0 and self.absolute > 0.0 and 0.0 < self.first <= 1.0 and self.most >= 1):
-            raise InputError(
-                f"tolerances are {self.relative} and {self.absolute}, the first step {self.first}, at most "
-                f"{self.most}; give relative >= 0, absolute > 0, 0 < first <= 1 and at least one step."
-            )
+        as_declared(self)
+        if not 0.0 < self.first <= 1.0:
+            raise InputError(f"first is {self.first}; give a share above 0, up to 1, for example 0.01.")
         if len(self.solver.stages) < 2:
             raise InputError(
                 "an error is estimated from two stages or more; give ThreeStage() or TwoStage()."

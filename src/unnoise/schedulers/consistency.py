@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from unnoise.limits import Amount, Positive, as_declared
 from unnoise.process import Level, Prediction
-from unnoise.process.prediction import check_sigma_data, inverse
+from unnoise.process.prediction import inverse
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Consistency(Prediction):
     velocity prediction on Cosine(), told the angle.
     """
 
-    sigma_data: float = 0.5
-    sigma_min: float = 0.002
+    sigma_data: Positive = 0.5
+    sigma_min: Amount = 0.002
     name = "consistency"
     needs_signal = True
 
     def __post_init__(self) -> None:
-        check_sigma_data(self.sigma_data)
+        as_declared(self)
 
     def _parts(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
         w, d = s / a, self.sigma_data

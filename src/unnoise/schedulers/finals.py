@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from unnoise.errors import InputError
+from unnoise.limits import as_declared
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move
 from unnoise.schedulers.noise import NoiseRule
@@ -59,8 +59,7 @@ class Extrapolate(FinalRule):
     variable: Literal["square", "sigma"] = "square"
 
     def __post_init__(self) -> None:
-        if self.variable not in ("square", "sigma"):
-            raise InputError(f"variable is {self.variable!r}; the clean end is finite in square and sigma.")
+        as_declared(self)
 
     def jump(self, solver: Solver, noise: NoiseRule) -> OneLook:
         """One estimate after fresh noise, else as many as the order."""

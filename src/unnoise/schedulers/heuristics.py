@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import is_whole, number
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, whole
@@ -17,6 +18,7 @@ from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import (
     OneLook,
     check_no_noise,
+    check_order,
     check_x0_kernel,
     finite_unknown,
     last_move,
@@ -43,6 +45,7 @@ class FixedWeights(OneLook):
     order: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
             raise InputError("the table of weights must hold rows of 1, 2, 3, ... weights.")
 
@@ -63,8 +66,7 @@ def ipndm(order: int = 4) -> FixedWeights:
 
     Wrong: the weights; of second order on smooth grids where `Adams(4, "sigma", "noise")` is of fourth.
     """
-    if isinstance(order, bool) or order not in (1, 2, 3, 4):
-        raise InputError(f"order is {order}; IPNDM has orders 1, 2, 3 and 4.")
+    check_order("IPNDM", order, 4)
     return FixedWeights(EQUAL_STEPS[:order], min(order, 2))
 
 
@@ -73,8 +75,7 @@ def gradient_estimation(gamma: float = 2.0) -> FixedWeights:
 
     Wrong: gamma = 3/2 is Adams' second order for equal steps; the usual 2 is of first order.
     """
-    if not gamma >= 1.0 or gamma == float("inf"):
-        raise InputError(f"gamma is {gamma}; give a number from 1, usually 2.")
+    gamma = number("gamma", gamma, 1.0, example=2)
     return FixedWeights(((1.0,), (gamma, 1.0 - gamma)))
 
 
@@ -83,8 +84,8 @@ def lms_late(shift: int = 1) -> FixedWeights:
 
     Wrong: the latest estimate is not used at all; the error hardly falls with the number of steps. Equal-step weights.
     """
-    if isinstance(shift, bool) or shift not in (1, 2, 3):
-        raise InputError(f"shift is {shift}; give 1, 2 or 3.")
+    if not is_whole(shift, 1, 3):
+        raise InputError(f"shift is {shift!r}; give 1, 2 or 3.")
     rows = [(1.0,)] + [(*[0.0] * min(k, shift), *EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
     return FixedWeights(tuple(rows))
 

@@ -6,13 +6,9 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import Count, Positive
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.grids import Grid
-
-
-def _whole(number: object) -> bool:
-    """Whether it is a whole number from 1."""
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
 
 
 class Travel(Grid):
@@ -37,16 +33,16 @@ class Restart(Travel):
     grid: Grid
     low: float = 0.1
     high: float = 2.0
-    steps: int | None = None
-    times: int = 1
-    rho: float = 7.0
+    steps: Count | None = None
+    times: Count = 1
+    rho: Positive = 7.0
 
     def __post_init__(self) -> None:
-        counted = self.times == 1 if self.steps is None else _whole(self.steps) and _whole(self.times)
-        if not (0.0 < self.low < self.high < math.inf and self.rho > 0.0 and counted):
+        super().__post_init__()
+        if not 0.0 < self.low < self.high < math.inf or (self.steps is None and self.times != 1):
             raise InputError(
-                f"restart goes from {self.low} to {self.high} in {self.steps} steps {self.times} times, rho "
-                f"{self.rho}; give 0 < low < high, a positive rho, and whole numbers of steps and times, both or none."
+                f"restart goes from {self.low} to {self.high} in {self.steps} steps {self.times} times; give "
+                "0 < low < high, and steps and times, both or none."
             )
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
@@ -88,14 +84,8 @@ class TimeTravel(Travel):
     """
 
     grid: Grid
-    jump: int = 10
-    times: int = 10
-
-    def __post_init__(self) -> None:
-        if not (_whole(self.jump) and _whole(self.times)):
-            raise InputError(
-                f"time travel has jump {self.jump}, times {self.times}; give whole numbers from 1."
-            )
+    jump: Count = 10
+    times: Count = 10
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The grid's levels with the repetitions. Raises InputError where no grid makes `count` looks of it."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from numbers import Integral
 
 from unnoise.errors import InputError
+from unnoise.limits import whole
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
 from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
@@ -150,8 +150,4 @@ def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
 def check_steps(steps: int, schedule: NoiseSchedule) -> int:
     """The number of steps; refused where it is not whole, is below 1, or is above the table's length."""
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= limit:
-        raise InputError(
-            f"steps is {steps!r}; give a whole number from 1 to {limit}, for example {min(20, limit)}."
-        )
-    return int(steps)
+    return whole("steps", steps, 1, limit, min(20, limit))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import Positive, as_declared
 from unnoise.process import Estimate, Level
 from unnoise.schedulers.plan import Denoise, estimated
 
@@ -35,11 +36,10 @@ def transformed(denoise: Denoise, *transforms: Transform) -> Denoise:
 class Clip:
     """x0 kept in [-limit, limit]: 1 for pictures in [-1, 1]; not for latents, which have no such bound."""
 
-    limit: float = 1.0
+    limit: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if not self.limit > 0.0:
-            raise InputError(f"limit is {self.limit}; give a positive bound such as 1.0.")
+        as_declared(self)
 
     def __call__(self, estimate: Estimate) -> Estimate:
         """The estimate with x0 clipped."""
@@ -58,6 +58,7 @@ class DynamicThreshold:
     largest: float = float("inf")
 
     def __post_init__(self) -> None:
+        as_declared(self)
         if not (0.0 < self.quantile <= 1.0 and self.largest >= 1.0):
             raise InputError(
                 f"quantile is {self.quantile} and largest {self.largest}; give 0 < quantile <= 1 and largest >= 1."

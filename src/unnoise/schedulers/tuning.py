@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.limits import is_whole
 from unnoise.process import NoiseSchedule
 from unnoise.process.level import as_tensor
 from unnoise.schedulers.plan import Denoise
@@ -273,7 +274,7 @@ def _check(
         raise InputError(
             f"steps is {steps} where {reference} count as converged; give 2 to {reference // 4}, for example 8."
         )
-    if isinstance(looks, bool) or not isinstance(looks, int) or looks < 0:
+    if not is_whole(looks, 0):
         raise InputError(f"looks is {looks}; give how many factors a step are free, 0 for the levels alone.")
     if start is not None and len(start.ratios) != steps:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unnoise.errors import InputError
 from unnoise.files import write_text
+from unnoise.limits import is_whole
 from unnoise.text.byte_pairs import END, START, BytePairs, read_json
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def room_for_text(length: int | None) -> int | None:
     """How many text tokens fit between start and end; None: all."""
     if length is None:
         return None
-    if isinstance(length, bool) or not isinstance(length, int) or length < 2:
+    if not is_whole(length, 2):
         raise InputError(
             f"length is {length!r}; give a whole number of at least 2 (start and end), for example 77, "
             "or None for as long as the longest prompt."
@@ -263,7 +264,7 @@ def rows_to_batch(
 def check_ids(ids: Sequence[int], size: int, name: str) -> None:
     """Raises InputError for one that is no id of a vocabulary of this size."""
     for number in ids:
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < size:
+        if not is_whole(number, 0, size - 1):
             raise InputError(f"{name} is {number!r}; the vocabulary has the ids 0 to {size - 1}.")
 
 

@@ -39,7 +39,8 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
         )  # a GPU's numbers stay as they were
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
-    _check_size(config, network.config.factor)
+    # A new network learns at sizes that it halves without a rest, as OpenVINO's graph will need them.
+    check_multiple("model.size", config.size, network.config.factor)
     if config.variance == "learned_range":
         chain_length(schedule)
     model = Model(
@@ -188,19 +189,8 @@ def _text_config(config: ModelConfig, tokenizer: CompactTokenizer | WordTokenize
         raise InputError(f"model.text: {error}") from error
 
 
-def check_step(step: int, factor: int) -> None:
-    """Raises InputError where pictures of buckets of this step do not fit a network that halves `factor`."""
-    if step % factor:
-        raise InputError(
-            f"data.bucket_step is {step}, but this network needs a multiple of {factor}; "
-            f"give {-(-step // factor) * factor}."
-        )
-
-
-def _check_size(config: ModelConfig, factor: int) -> None:
-    if config.size % factor:
-        near = max(1, round(config.size / factor)) * factor
-        raise InputError(
-            f"model.size is {config.size}, but this network needs a multiple of {factor}; give {near}, "
-            "or fewer model.network.widths."
-        )
+def check_multiple(name: str, value: int, unit: int, what: str = "network") -> None:
+    """Raises InputError for a side of pictures that is no multiple of what the network, or a whole model, needs."""
+    if value % unit:
+        near = -(-value // unit) * unit
+        raise InputError(f"{name} is {value}, but this {what} needs a multiple of {unit}; give {near}.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.training.limits import choice, number, whole
+from unnoise.limits import choice, number, whole
 from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
 

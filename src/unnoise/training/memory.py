@@ -11,6 +11,7 @@ import copy
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMo
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unnoise.checkpoints import Model
+from unnoise.networks.memory import listed
 from unnoise.text import Embedding
 from unnoise.training import times
 from unnoise.training.batches import Batch
@@ -64,17 +66,7 @@ def expected(learner: Learner) -> int:
 
 def resident(peak: bool = False) -> int:
     """Bytes that this process holds in memory now, or the most it held; 0 where the system does not tell."""
-    return _listed("/proc/self/status", "VmHWM:" if peak else "VmRSS:") or 0
-
-
-def _listed(table: str, name: str) -> int | None:
-    """Bytes that a table of the system tells by this name, in kilobytes; None without."""
-    try:
-        with open(table, encoding="utf-8", errors="replace") as stream:
-            found = [line.split()[1] for line in stream if line.startswith(name)]
-    except OSError:
-        return None
-    return int(found[0]) << 10 if found else None
+    return listed(Path("/proc/self/status"), "VmHWM" if peak else "VmRSS") or 0
 
 
 def forget_peak() -> None:
@@ -84,14 +76,6 @@ def forget_peak() -> None:
             stream.write("5")
     except OSError:
         return
-
-
-def free(device: torch.device) -> int | None:
-    """Bytes that can still be had on this device; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    # With what gives way to a program, without files that live in memory.
-    return _listed("/proc/meminfo", "MemAvailable:")
 
 
 def estimate(learner: Learner) -> Memory:

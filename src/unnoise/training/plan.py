@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise.networks.memory import free_memory
 from unnoise.training import memory
 from unnoise.training.batches import draw
 from unnoise.training.config import TrainConfig
@@ -53,7 +54,7 @@ def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell
     reckoned, notes = memory.expected(learner), list(trainer.notes)
     # torch's fake tensors, of which a run has no need unless it computes blocks twice
     brought = 0 if run.recompute else memory.resident() - begun
-    free, on_cpu = memory.free(learner.device), learner.device.type == "cpu"
+    free, on_cpu = free_memory(learner.device), learner.device.type == "cpu"
     fits = free is None or reckoned - (begun if on_cpu else 0) <= free
     if fits:
         needed, each = _tried(trainer)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from unnoise.errors import FileError, InputError
+from unnoise.limits import typed
 from unnoise.training.config import TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -153,30 +154,8 @@ def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a datac
         if dataclasses.is_dataclass(types[key]):
             values[key] = _build(types[key], value, f"{prefix}{key}.")
         else:
-            values[key] = _typed(prefix + key, value, types[key])
+            values[key] = typed(prefix + key, value, types[key])
     return kind(**values)
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401
-    item = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
-    if item is not None and isinstance(value, list | tuple):
-        return tuple(_typed(name, inner, item) for inner in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    plain = typing.get_origin(kind) or kind
-    if plain is tuple or not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        raise InputError(f"{name} is {value!r}; give {_WORDS[plain]}.")
-    return value
-
-
-_WORDS = {
-    int: "a whole number, for example 10",
-    float: "a number, for example 0.5",
-    bool: "true or false",
-    str: "a word",
-    tuple: "a list, for example 64,128",
-    dict: "a table of settings",
-}
 
 
 def _known() -> list[str]:

@@ -34,7 +34,7 @@ from unnoise.training import (
     tensorboard,
     tuning,
 )
-from unnoise.training.build import build_model, check_step
+from unnoise.training.build import build_model, check_multiple
 from unnoise.training.config import ModelConfig, TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
@@ -111,9 +111,11 @@ class Trainer:
         self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
         self._freeze()
         self.unmade = self._unmade()
-        check_step(self.config.data.bucket_step, self.model.network.config.factor)
+        if self.base is None:
+            check_multiple("data.bucket_step", self.config.data.bucket_step, self.model.network.config.factor)
+        self.prompts = samples.prompts_for(run, self.pictures, self.model)
         if run.sample_every:
-            samples.check(self.model, samples.prompts_for(run, self.pictures, self.model))
+            samples.check(self.model, self.prompts)
         self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
@@ -288,9 +290,8 @@ class Trainer:
     def _sample(self, model: Model) -> Iterator[Sampled]:
         """Draw the grid; an average too young to draw with is logged, and is no reason to stop training."""
         path = self.out / "samples" / f"step-{self.step:06d}.png"
-        prompts = samples.prompts_for(self.config.run, self.pictures, model)
         try:
-            samples.write_grid(model, prompts, path)
+            samples.write_grid(model, self.prompts, path)
         except NonFiniteError as error:
             self.log.write({"step": self.step, "samples": str(error)})
         else:

@@ -16,6 +16,7 @@ from unnoise.checkpoints.blueprint import Blueprint, fill
 from unnoise.errors import InputError
 from unnoise.networks.vae import AutoEncoder
 from unnoise.process import schedule_from_config
+from unnoise.training.build import check_multiple
 from unnoise.training.config import ModelConfig, TrainConfig
 
 
@@ -102,11 +103,8 @@ def _sized(base: Model, config: TrainConfig) -> Model:
     size, side = config.model.size, base.shape[1] * base.factor
     if size == ModelConfig().size:
         size = side
-    factor = base.factor * base.network.config.factor
     for name, value in (("model.size", size), ("data.bucket_step", config.data.bucket_step)):
-        if value % factor:
-            near = -(-value // factor) * factor
-            raise InputError(f"{name} is {value}, but this model needs a multiple of {factor}; give {near}.")
+        check_multiple(name, value, base.unit, "model")
     return replace(base, shape=(base.shape[0], size // base.factor, size // base.factor))
 
 

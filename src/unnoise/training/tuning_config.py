@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.training.limits import choice, number, whole
+from unnoise.limits import choice, number, whole
 
 SORTS = ("attention", "feed-forward", "projections", "convolutions")
 AUTO = "auto"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
+from unnoise.limits import number
 
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
@@ -37,9 +38,9 @@ class Lora:
     name: str = ""
 
     def __post_init__(self) -> None:
-        number("weight", self.weight)
+        number("weight", self.weight, -100, 100, 0.8)
         for factor in self.blocks.values() if isinstance(self.blocks, Mapping) else self.blocks:
-            number("blocks", factor)
+            number("blocks", factor, -100, 100, 0.8)
 
     @classmethod
     def parse(cls, text: str) -> Lora:
@@ -105,13 +106,6 @@ def exact(value: float) -> str:
     """A number as recipes keep it: as short as it reads, and the same number again."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
-
-
-def number(name: str, value: object) -> None:
-    """Refuse, with an InputError, what is no finite number of at most 100."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    if not plain or not abs(value) <= 100:  # type: ignore[arg-type]
-        raise InputError(f"{name} is {value!r}; give a number from -100 to 100, for example 0.8.")
 
 
 def _parts(text: str) -> list[str]:

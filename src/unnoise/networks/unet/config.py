@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import number
 from unnoise.networks.settings import Settings
 
 LAYERS = 200
@@ -106,12 +106,9 @@ class UNetConfig(Settings):
             *("attention", "mid_attention", "head_width", "text_width", "pooled_width", "classes"), least=0
         )
         for name in ("norm_eps", "time_scale"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InputError(f"{name} is {value!r}; give a positive number.")
+            number(name, getattr(self, name), 0.0, strict=True)
         for each in self.dropout if isinstance(self.dropout, tuple) else (self.dropout,):
-            if not isinstance(each, int | float) or not 0 <= each < 1:
-                raise InputError(f"dropout is {self.dropout!r}; give a number from 0 to below 1.")
+            number("dropout", each, 0.0, 0.9999, 0.1)
 
     def _check_levels(self) -> None:
         self.check_multiples("widths", of="norm_groups")

@@ -3,7 +3,6 @@
 from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.grids.base import Grid, Timeline, clean_level
 from unnoise.schedulers.grids.combine import (
-    AppendZero,
     DropPenultimate,
     ResolutionShift,
     Reverse,
@@ -41,7 +40,6 @@ from unnoise.schedulers.grids.times import (
 __all__ = [
     "GITS",
     "AlignYourSteps",
-    "AppendZero",
     "Arcsinh",
     "BetaSigma",
     "BetaTime",

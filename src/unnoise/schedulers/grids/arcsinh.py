@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from unnoise.errors import InputError
+from unnoise.limits import Finite, Positive
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, between, ratio_ends
 
@@ -20,17 +20,13 @@ class Arcsinh(Grid):
     angle it needs about half the steps of Karras's grid for the same error.
     """
 
-    centre: float = -0.5
-    width: float = 1.0
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    centre: Finite = -0.5
+    width: Positive = 1.0
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels, ends included."""
-        if not (math.isfinite(self.centre) and 0.0 < self.width < math.inf):
-            raise InputError(
-                f"the grid has centre {self.centre} and width {self.width}; give a finite centre and a positive width."
-            )
         low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
         start, end = (math.asinh((math.log(ratio) - self.centre) / self.width) for ratio in (high, low))
         inner = [

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import Between, Count, Finite, Positive
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
-from unnoise.schedulers.grids.base import Grid, at_ratios, clean_level
+from unnoise.schedulers.grids.base import Grid, at_ratios
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,10 @@ class Shift(Grid):
     """Every ratio multiplied by `factor`: on a flow schedule the timestep shift (Esser et al. 2024, eq. 23)."""
 
     grid: Grid
-    factor: float
+    factor: Positive
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The inner grid's levels, moved."""
-        if not (math.isfinite(self.factor) and self.factor > 0.0):
-            raise InputError(f"shift is {self.factor}; give a positive number, for example 3.")
         inner = self.grid.levels(schedule, count)
         return at_ratios(schedule, [float(level.ratio) * self.factor for level in inner])
 
@@ -30,26 +29,13 @@ class Slice(Grid):
     """The last levels of a grid of `total`: where a picture that is partly noise already is entered."""
 
     grid: Grid
-    total: int
+    total: Count
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The last `count` of `total` levels, or of as many as the inner grid makes of them."""
         if not 1 <= count <= self.total:
             raise InputError(f"{count} steps cannot be the last of {self.total}; give total >= {count}.")
         return self.grid.levels(schedule, self.total)[-count:]
-
-
-@dataclass(frozen=True)
-class AppendZero(Grid):
-    """The inner grid, then the clean level: for a list that must hold its own end, with the final rule Stop."""
-
-    grid: Grid
-
-    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
-        """`count` - 1 levels of the inner grid, and sigma 0."""
-        if count < 2:
-            raise InputError("a grid with zero appended needs at least 2 levels.")
-        return (*self.grid.levels(schedule, count - 1), clean_level(schedule))
 
 
 @dataclass(frozen=True)
@@ -72,11 +58,11 @@ class ResolutionShift(Grid):
     """
 
     grid: Grid
-    tokens: int
+    tokens: Count
     base_tokens: int = 256
     top_tokens: int = 4096
-    base: float = 0.5
-    top: float = 1.15
+    base: Finite = 0.5
+    top: Finite = 1.15
 
     @property
     def mu(self) -> float:
@@ -86,9 +72,9 @@ class ResolutionShift(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The inner grid's levels, moved."""
-        if self.tokens < 1 or self.base_tokens >= self.top_tokens:
+        if self.base_tokens >= self.top_tokens:
             raise InputError(
-                f"tokens is {self.tokens} (base {self.base_tokens}, top {self.top_tokens}); give 1 or more, base < top."
+                f"base_tokens is {self.base_tokens}, top_tokens {self.top_tokens}; give base < top."
             )
         return Shift(self.grid, math.exp(self.mu)).levels(schedule, count)
 
@@ -101,14 +87,10 @@ class StretchToTerminal(Grid):
     """
 
     grid: Grid
-    terminal: float = 0.1
+    terminal: Between = 0.1
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The inner levels, stretched; one alone stays where it is."""
-        if not 0.0 < self.terminal < 1.0:
-            raise InputError(
-                f"terminal is {self.terminal}; give a flow time between 0 and 1, for example 0.1."
-            )
         inner = self.grid.levels(schedule, count)
         gone = [float(level.alpha) / (float(level.alpha) + float(level.sigma)) for level in inner]
         if count == 1 or gone[-1] == 0.0:

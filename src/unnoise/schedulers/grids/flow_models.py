@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from unnoise.errors import InputError
+from unnoise.limits import Count, Finite, Positive
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, at_ratios
 from unnoise.schedulers.grids.combine import Shift
@@ -24,7 +25,7 @@ class Flux2Shift(Grid):
     """
 
     grid: Grid
-    tokens: int
+    tokens: Count
 
     def mu(self, count: int) -> float:
         """The logarithm of the factor for so many steps."""
@@ -33,8 +34,6 @@ class Flux2Shift(Grid):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The inner grid's levels, moved."""
-        if self.tokens < 1:
-            raise InputError(f"tokens is {self.tokens}; give 1 or more, width x height / 256.")
         return Shift(self.grid, math.exp(self.mu(count))).levels(schedule, count)
 
 
@@ -46,16 +45,12 @@ class LogitNormal(Grid):
     `top`, or the schedule's noisiest level where that is lower.
     """
 
-    mean: float = 0.0
-    spread: float = 1.5
-    top: float = 9.0
+    mean: Finite = 0.0
+    spread: Positive = 1.5
+    top: Finite = 9.0
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels. Raises InputError where more than one lies beyond the noisiest."""
-        if not (math.isfinite(self.mean) and 0.0 < self.spread < math.inf and math.isfinite(self.top)):
-            raise InputError(
-                f"the grid has mean {self.mean}, spread {self.spread}, top {self.top}; give finite ones, spread > 0."
-            )
         quantile = NormalDist(self.mean, self.spread).inv_cdf
         logs = [self.top, *(quantile(1.0 - i / count) for i in range(1, count))]
         high = float(schedule.noisiest.ratio)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import Between, Finite, Positive
 from unnoise.process import Flow, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, at_ratios, between, ratio_ends
 from unnoise.schedulers.grids.beta import beta_quantile
@@ -19,14 +20,12 @@ class Karras(Grid):
     signal (an infinite ratio has no power).
     """
 
-    rho: float = 7.0
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    rho: Positive = 7.0
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels, ends included."""
-        if not self.rho > 0.0:
-            raise InputError(f"rho is {self.rho}; give a positive number, usually 7.")
         low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
         start, end = high ** (1.0 / self.rho), low ** (1.0 / self.rho)
         return at_ratios(schedule, [between(start, end, i, count) ** self.rho for i in range(count)])
@@ -36,8 +35,8 @@ class Karras(Grid):
 class Exponential(Grid):
     """Equal steps in log-SNR; the ends as for Karras."""
 
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels, ends included."""
@@ -76,14 +75,12 @@ class BlockLevels(Grid):
 class Polyexponential(Grid):
     """Log-ratios along a power of the step (k-diffusion): rho 1 is Exponential, more is denser near the clean end."""
 
-    rho: float = 1.0
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    rho: Positive = 1.0
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Ln ratio = ln min + (1 - i / (count - 1))^rho ln(max / min)."""
-        if not self.rho > 0.0:
-            raise InputError(f"rho is {self.rho}; give a positive number, usually 1.")
         low, high = ratio_ends(schedule, self.sigma_min, self.sigma_max)
         ramp = [between(1.0, 0.0, i, count) ** self.rho for i in range(count)]
         return at_ratios(schedule, [low * (high / low) ** part for part in ramp])
@@ -93,8 +90,8 @@ class Polyexponential(Grid):
 class KLOptimal(Grid):
     """Equal steps in atan(ratio) (Sabour et al. 2024, sec. 3.1: optimal for Gaussian data of unit variance)."""
 
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels, ends included."""
@@ -110,10 +107,10 @@ class BetaSigma(Grid):
     Ratio = min + (max - min) F^-1(1 - i / (count - 1)).
     """
 
-    alpha: float = 0.6
-    beta: float = 0.6
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    alpha: Positive = 0.6
+    beta: Positive = 0.6
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels, ends included."""
@@ -129,10 +126,10 @@ class Laplace(Grid):
     Ln ratio = mu - spread sign(1/2 - x) ln(1 - 2 |1/2 - x| + 1e-5), x = i / (count - 1).
     """
 
-    mu: float = 0.0
-    spread: float = 0.5
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    mu: Finite = 0.0
+    spread: Positive = 0.5
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels. Raises InputError where more than one falls beyond an end."""
@@ -159,14 +156,10 @@ class LinearQuadratic(Grid):
     noise gone after the equal steps.
     """
 
-    threshold: float = 0.025
+    threshold: Between = 0.025
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels; the next would be clean."""
-        if not 0.0 < self.threshold < 1.0:
-            raise InputError(
-                f"threshold is {self.threshold}; give a number between 0 and 1, for example 0.025."
-            )
         equal = max(count // 2, 1)
         rest = count - equal
         gone = [i * self.threshold / equal for i in range(equal)]
@@ -185,15 +178,11 @@ class BongTangent(Grid):
     steepest. slope: how steep.
     """
 
-    pivot: float = 0.6
-    slope: float = 0.2
+    pivot: Between = 0.6
+    slope: Positive = 0.2
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels; the next would be clean."""
-        if not (0.0 < self.pivot < 1.0 and self.slope > 0.0):
-            raise InputError(
-                f"pivot is {self.pivot}, slope {self.slope}; give 0 < pivot < 1 and a positive slope."
-            )
         if count == 1:
             return at_shares(schedule, [1.0])
         steps = count + 2

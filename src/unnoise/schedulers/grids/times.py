@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import Count, Finite, Positive
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, Timeline, between
 from unnoise.schedulers.grids.beta import beta_quantile
@@ -29,7 +30,7 @@ class Leading(Grid):
     offset of 1 is a thousandth of the whole.
     """
 
-    offset: float = 0.0
+    offset: Finite = 0.0
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Times cleanest + offset + i stride, i = count - 1 .. 0."""
@@ -125,8 +126,8 @@ class BetaTime(Grid):
     the same name in diffusers: `BetaSigma`.
     """
 
-    alpha: float = 0.6
-    beta: float = 0.6
+    alpha: Positive = 0.6
+    beta: Positive = 0.6
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels from the noisiest, not reaching the cleanest."""
@@ -154,7 +155,7 @@ class Distilled(Grid):
     noisiest are taken.
     """
 
-    original: int = 50
+    original: Count = 50
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels. Raises InputError for more than there are."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.schedulers import grids
 from unnoise.schedulers.finals import FirstOrder
 from unnoise.schedulers.grids import Grid
@@ -125,8 +126,7 @@ def preset(row: Named, grid: Grid | None, program: str, word: str = "") -> Sched
     word: the plain name that was asked for. Raises InputError where the program is not known, or has no such sampler
     or grid.
     """
-    if program not in PROGRAMS:
-        raise InputError(f"compat is {program!r}; give one of {', '.join(PROGRAMS)}, or leave it out.")
+    choice("compat", program, PROGRAMS, ", or leave it out")
     other = word.startswith(_OTHERS)
     if program == "comfyui" and (word.startswith("seeds2") or (row.name in _OURS_IN_COMFYUI and not other)):
         chosen = grids.Linspace() if grid is None else grid

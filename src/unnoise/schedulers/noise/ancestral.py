@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule, transition
 from unnoise.schedulers.noise.base import NoiseRule, OfStrength, Split, level_at, span_of
 
@@ -53,13 +53,7 @@ class Posterior(NoiseRule):
     gives none.
     """
 
-    variance: str = "fixed_small"
-
-    def __post_init__(self) -> None:
-        if self.variance not in ("fixed_small", "fixed_large", "learned_range"):
-            raise InputError(
-                f"variance is {self.variance!r}; give fixed_small, fixed_large or learned_range."
-            )
+    variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_small"
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """The ancestral split for the mean; the posterior's standard deviation for the noise."""

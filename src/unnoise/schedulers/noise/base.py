@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.errors import InputError
+from unnoise.limits import as_declared, number
 from unnoise.process import Level, NoiseSchedule
 
 _SHORTEST = 2.0**-20  # of the clock's reading; a Brownian path is straight below 2^-24 of it
@@ -51,7 +52,10 @@ def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
 
 
 class NoiseRule:
-    """The rule that draws nothing; the others are its siblings. Subclasses are frozen dataclasses."""
+    """What all rules share. Subclasses are frozen dataclasses, checked when they are made."""
+
+    def __post_init__(self) -> None:
+        as_declared(self)
 
     @property
     def stochastic(self) -> bool:
@@ -85,9 +89,8 @@ class OfStrength(NoiseRule):
     largest: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.eta <= self.largest or not math.isfinite(self.eta):
-            upper = f" to {self.largest:g}" if math.isfinite(self.largest) else " upwards"
-            raise InputError(f"eta is {self.eta}; give a number from 0{upper}.")
+        super().__post_init__()
+        number("eta", self.eta, 0.0, self.largest, 1)
 
     @property
     def stochastic(self) -> bool:

@@ -24,6 +24,7 @@ class Churn(NoiseRule):
     scale: float = 1.003
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.amount >= 0.0 and self.scale > 0.0 and 0.0 <= self.low < self.high):
             raise InputError(
                 f"churn has amount {self.amount}, scale {self.scale}, band {self.low} to {self.high}; give "

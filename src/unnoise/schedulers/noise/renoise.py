@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unnoise.errors import InputError
+from unnoise.limits import Share
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.noise.base import NoiseRule, Split, level_at
 
@@ -32,11 +32,7 @@ class TCD(NoiseRule):
     gamma: 0 draws nothing, 1 is Renoise. Times are the schedule's own, counted from its clean end.
     """
 
-    gamma: float = 0.3
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.gamma <= 1.0:
-            raise InputError(f"gamma is {self.gamma}; give a number from 0 to 1.")
+    gamma: Share = 0.3
 
     @property
     def stochastic(self) -> bool:

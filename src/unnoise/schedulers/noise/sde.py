@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
+from unnoise.limits import Amount
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.noise.base import NoiseRule, OfStrength, Split, span_of
 
@@ -33,15 +34,14 @@ class Tau(NoiseRule):
     tau 1 from ratio 0.05 to 1 on EDM's scale.
     """
 
-    tau: float = 1.0
+    tau: Amount = 1.0
     low: float = 0.05
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.tau < math.inf and 0.0 <= self.low < self.high):
-            raise InputError(
-                f"tau is {self.tau} from {self.low} to {self.high}; give tau >= 0 and 0 <= low < high."
-            )
+        super().__post_init__()
+        if not 0.0 <= self.low < self.high:
+            raise InputError(f"tau's band is {self.low} to {self.high}; give 0 <= low < high.")
 
     @property
     def stochastic(self) -> bool:
@@ -62,14 +62,8 @@ class ExtendedSDE(NoiseRule):
     - 1. With Adams(3, "sigma", "x0") this is ER-SDE-Solver-3, whose polynomials are in w.
     """
 
-    power: float = 0.3
-    shift: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not (0.0 <= self.power < math.inf and 0.0 <= self.shift < math.inf):
-            raise InputError(
-                f"the noise scaler has power {self.power} and shift {self.shift}; neither may be negative."
-            )
+    power: Amount = 0.3
+    shift: Amount = 10.0
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """As SDE(eta) with the step's own eta; where `now` holds no signal all of the noise is new."""

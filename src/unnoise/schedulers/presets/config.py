@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from unnoise.errors import InputError
+from unnoise.limits import typed
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.schedulers import grids
@@ -88,7 +89,8 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
     defaults = CLASSES[name].defaults
     full = {**defaults, **{key: value for key, value in config.items() if value is not None}}
     for key, default in defaults.items():
-        _check_kind(key, full[key], default)
+        if type(default) in (bool, int, float, str):
+            typed(key, full[key], type(default), default)
     for key, known in {**_EVERYWHERE, **_CHOICES.get(name, {}), **(_IN_PRESETS if compat else {})}.items():
         if key in full and full[key] not in known:
             if full[key] not in _SIBLINGS:
@@ -97,19 +99,6 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
                 )
             full[key] = known[0]
     return name, full
-
-
-def _check_kind(key: str, value: object, default: object) -> None:
-    if isinstance(default, bool):
-        fits = isinstance(value, bool)
-    elif isinstance(default, int):
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    elif isinstance(default, float):
-        fits = isinstance(value, int | float)
-    else:
-        fits = isinstance(value, str) or not isinstance(default, str)
-    if not fits:
-        raise InputError(f"{key} is {value!r}; give a value like {default!r}.")
 
 
 def _class_of(config: Mapping[str, Any]) -> str:

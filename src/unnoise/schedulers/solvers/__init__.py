@@ -1,6 +1,6 @@
 """Solvers: how a step follows the reverse process, from what the network said so far."""
 
-from unnoise.schedulers.solvers.adams import Adams, ExponentialAB2
+from unnoise.schedulers.solvers.adams import Adams
 from unnoise.schedulers.solvers.adjusted import Adjusted
 from unnoise.schedulers.solvers.base import Leg, Solver
 from unnoise.schedulers.solvers.blocks import Blocks
@@ -23,7 +23,6 @@ __all__ = [
     "Blocks",
     "CFGPlusPlus",
     "Corrected",
-    "ExponentialAB2",
     "ExponentialHeun",
     "Heun",
     "Leg",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
 from unnoise.schedulers.solvers.base import (
     Leg,
     OneLook,
-    check_kind,
     check_order,
     check_x0_kernel,
     finite_unknown,
@@ -40,10 +37,8 @@ class Adams(OneLook):
     quadrature: Quadrature = "exact"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_order("Adams", self.order, 4)
-        check_kind(self.variable, self.unknown)
-        if self.quadrature not in rules:
-            raise InputError(f"quadrature is {self.quadrature!r}; give one of {', '.join(rules)}.")
 
     def move(self, leg: Leg) -> Move:
         """The step's move. Raises InputError for SDE noise with another unknown than x0."""
@@ -72,7 +67,3 @@ def spread(places: Sequence[int], factors: Sequence[float]) -> list[float]:
     for place, factor in zip(places, factors, strict=True):
         line[place] = factor
     return line
-
-
-ExponentialAB2 = partial(Adams, 2, "lambda", "x0")
-"""DPM-Solver++ 2M with its "heun" integral, RES multistep, exp_heun without its second look: one rule, many names."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from unnoise.errors import InputError
+from unnoise.limits import as_declared, is_whole
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.noise import Split
-from unnoise.schedulers.quadrature import Variable, keep
-
-_VARIABLES = get_args(Variable)
-_UNKNOWNS = tuple(unknown for unknown in get_args(Unknown) if unknown != "unguided")
+from unnoise.schedulers.quadrature import keep
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,14 @@ class Leg:
 class Solver(abc.ABC):
     """A rule that turns a leg into moves.
 
-    Subclasses are frozen dataclasses with a field or property `order`, the order of convergence on a smooth problem.
+    Subclasses are frozen dataclasses, checked when they are made, with a field or property `order`, the order of
+    convergence on a smooth problem.
     """
 
     order: int
+
+    def __post_init__(self) -> None:
+        as_declared(self)
 
     @property
     def calls(self) -> int:
@@ -92,18 +93,10 @@ def last_move(unknown: Unknown, factors: Sequence[float], now: Level, split: Spl
     )
 
 
-def check_kind(variable: str, unknown: str) -> None:
-    """Refuse names of variables and unknowns that do not exist."""
-    if variable not in _VARIABLES:
-        raise InputError(f"variable is {variable!r}; give one of {', '.join(_VARIABLES)}.")
-    if unknown not in _UNKNOWNS:
-        raise InputError(f"unknown is {unknown!r}; give one of {', '.join(_UNKNOWNS)}.")
-
-
 def check_order(what: str, order: object, largest: int, least: int = 1) -> None:
     """Refuse an order that is not a whole number from `least` to `largest`."""
-    if isinstance(order, bool) or not isinstance(order, int) or not least <= order <= largest:
-        raise InputError(f"order is {order}; {what} has orders {least} to {largest}.")
+    if not is_whole(order, least, largest):
+        raise InputError(f"order is {order!r}; {what} has orders {least} to {largest}.")
 
 
 def check_no_noise(what: str, leg: Leg) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from unnoise.errors import InputError
+from unnoise.limits import as_declared
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Unknown
 from unnoise.schedulers.noise import Split
@@ -18,7 +19,6 @@ from unnoise.schedulers.solvers.adams import spread
 from unnoise.schedulers.solvers.base import (
     Leg,
     Solver,
-    check_kind,
     check_x0_kernel,
     finite_unknown,
     last_move,
@@ -31,6 +31,9 @@ class Stage:
 
     at: float
     uses: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        as_declared(self)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class RungeKutta(Solver):
     unknown: Unknown = "x0"
 
     def __post_init__(self) -> None:
-        check_kind(self.variable, self.unknown)
+        super().__post_init__()
         if not self.stages or self.stages[-1].at != 1.0:
             raise InputError("the last stage of a Runge-Kutta step must lie at its end; give it at=1.0.")
         for i, stage in enumerate(self.stages):

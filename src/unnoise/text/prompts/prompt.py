@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.text.prompts import comfyui, compel, editing, emphasis, tags
 from unnoise.text.prompts.pieces import Phrase, weight_of
 from unnoise.text.prompts.tags import LoraTag
@@ -89,8 +90,7 @@ class Prompt:
 
 def check_style(style: str) -> str:
     """`style`, when it is one. Raises InputError."""
-    if style not in STYLES:
-        raise InputError(f"prompt_style is {style!r}; give one of {', '.join(STYLES)}.")
+    choice("prompt_style", style, STYLES)
     return style
 
 
