@@ -223,7 +223,7 @@ def test_a_converted_file_has_the_mark_of_velocity_that_comfyui_looks_for(whole,
     assert checkpoints.load(tmp_path / "bare.safetensors").prediction == {"v": "velocity"}.get(kind, "noise")
 
 
-def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
+def test_inspect_tells_the_family_and_what_it_needs_or_why_it_cannot_be_used(whole, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     save_file(whole, path, metadata={"modelspec.title": "mine"})
     summary = checkpoints.inspect(path)
@@ -235,6 +235,15 @@ def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
         "128x128",
     )
     assert facts["modelspec.title"] == "mine"
+    assert facts["defaults"] == {"steps": 20, "guidance": 7.5, "scheduler": "DPM++ 2M"}
+    numbers = sum(tensor.numel() for tensor in whole.values())
+    assert facts["needs"] == (
+        f"a prompt; {2e-9 * numbers:.3g} GB of memory for its weights in bfloat16, {4e-9 * numbers:.3g} in float32"
+    )
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert f"needs       {facts['needs']}" in told
+    assert "defaults    steps 20, guidance 7.5, scheduler DPM++ 2M" in told
     assert sum(facts["parts"].values()) == summary.parameters == sum(t.numel() for t in whole.values())
     assert summary.sha256 == checkpoints.load(path).fingerprint()
     save_file({name: tensor for name, tensor in whole.items() if name != BIAS}, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import check_dtype, outline, unfilled
+from unnoise.checkpoints.families import REFINER
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
@@ -119,11 +120,19 @@ class Blueprint:
         height, width = (side * self.autoencoder.factor for side in self.size)
         channels = self.unet.out_channels
         more = self.unet.in_channels - channels
+        kind, shown = {
+            0: ("", " and a picture (--init)" if self.family == REFINER.name else ""),
+            channels: (", editing", " and a picture (--init)"),
+        }.get(more, (", inpainting", ", a picture and a mask (--init, --mask)"))
+        size = sum(self.parameters().values()) / 1e9
+        memory = f"{2 * size:.3g} GB of memory for its weights in bfloat16, {4 * size:.3g} in float32"
         return {
-            "family": self.family + {0: "", channels: ", editing"}.get(more, ", inpainting"),
+            "family": self.family + kind,
             "predicts": self.prediction,
             "pictures": f"{width}x{height}",
             "schedule": self.schedule.config(),
+            "defaults": asdict(self.defaults),
+            "needs": f"a prompt{shown}; {memory}",
             "parts": self.parameters(),
         }
 
