@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from unnoise import checkpoints
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import build
-from unnoise.checkpoints.building import unfilled
+from unnoise.checkpoints.building import outline, unfilled
 from unnoise.networks import AutoEncoderConfig, TextEncoderConfig
 from unnoise.networks.unet import published
 
@@ -35,7 +35,7 @@ def write(path: Path, dtype: torch.dtype) -> None:
         (AutoEncoderConfig(), layouts.autoencoder.original(4)),
         (TextEncoderConfig(), layouts.text.transformers("cond_stage_model.transformer.")),
     ):
-        network = unfilled(lambda config=config: build(config), dtype, "cpu")
+        network = unfilled(outline(lambda config=config: build(config)), dtype, "cpu")
         for tensor in network.parameters():
             tensor.fill_(0.01)
         tensors |= layouts.spread(layout, network.state_dict())

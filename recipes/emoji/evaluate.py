@@ -4,7 +4,8 @@
 
 Retrieval: is the right concept, of 100, the nearest to the picture, when only pictures of other drawings may vouch
 for it? Style, family and group: is the nearest real picture of another concept in the style asked for, in its family
-(flat and 3d are one drawing in two finishes), and of its group (an animal, food, a place)? And does a network that learned to tell styles see the one asked for?
+(flat and 3d are one drawing in two finishes), and of its group (an animal, food, a place)? And does a network that
+learned to tell styles see the one asked for?
 Memorisation: root mean square difference to the nearest training picture at 16x16, beside that of real pictures held
 out.
 Writes report.json, sheets of every prompt, and the twelve pictures nearest to a training picture.
@@ -42,7 +43,10 @@ COPY = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """The pictures of the set that the recipe uses. names, styles, splits, groups: one a picture; pixels: in [-1, 1]."""
+    """The pictures of the set that the recipe uses.
+
+    names, styles, splits, groups: one a picture. pixels: (pictures, 3, side, side) in [-1, 1].
+    """
 
     names: tuple[str, ...]
     styles: tuple[str, ...]

@@ -23,7 +23,8 @@ from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, TextEncoder, UNet, UNetConfig
 
 WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
-BIAS = "model.diffusion_model.out.2.bias"
+UNET_PREFIX = "model.diffusion_model."
+BIAS = f"{UNET_PREFIX}out.2.bias"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,18 @@ def test_the_weights_take_the_dtype_asked_for_and_channels_last(whole, tmp_path)
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(weight, whole["model.diffusion_model.input_blocks.0.0.weight"].half().bfloat16())
     assert checkpoints.load(path).network.dtype == torch.float32
+
+
+def test_each_load_has_weights_of_its_own(whole, tmp_path):
+    """Though the outline whose shapes were compared is what the first load fills."""
+    save_file(whole, tmp_path / "model.safetensors")
+    found = checkpoints.recognise(tmp_path / "model.safetensors")
+    found.check()
+    one, other, third = (found.load(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float32))
+    one.network.conv_in.weight.zero_()
+    assert (one.network.dtype, other.network.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(third.network.conv_in.weight, whole[f"{UNET_PREFIX}input_blocks.0.0.weight"])
+    assert torch.equal(other.network.conv_in.weight, third.network.conv_in.weight.bfloat16())
 
 
 def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):

@@ -169,7 +169,9 @@ def test_models_that_see_more_load_from_both_layouts_and_come_back(kind, channel
     found = checkpoints.recognise(folder)
     found.check()
     assert found.facts()["family"] == f"Stable Diffusion 1, {kind}"
-    shown = {"inpainting": ", a picture and a mask (--init, --mask)", "editing": " and a picture (--init)"}[kind]
+    shown = {"inpainting": ", a picture and a mask (--init, --mask)", "editing": " and a picture (--init)"}[
+        kind
+    ]
     assert found.facts()["needs"].startswith(f"a prompt{shown}; ")
     assert checkpoints.inspect(folder).details["family"] == f"Stable Diffusion 1, {kind}"
     single = checkpoints.convert(folder, tmp_path / "single.safetensors")

@@ -47,8 +47,8 @@ def outline(build: Callable[[], Network]) -> Network:
         return build().eval().requires_grad_(False)
 
 
-def unfilled(build: Callable[[], Network], dtype: torch.dtype, device: torch.device | str) -> Network:
-    """What `build` makes in its final dtype, place and memory order, its numbers not yet set.
+def unfilled(network: Network, dtype: torch.dtype, device: torch.device | str) -> Network:
+    """An outline in its final dtype, place and memory order, its numbers not yet set; the outline is used up.
 
     Memory for another dtype is never taken.
     """
@@ -59,5 +59,5 @@ def unfilled(build: Callable[[], Network], dtype: torch.dtype, device: torch.dev
             return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device)
         return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
 
-    network: Network = outline(build)._apply(taken)  # type: ignore[no-untyped-call]
-    return network
+    placed: Network = network._apply(taken)  # type: ignore[no-untyped-call]
+    return placed
