@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -82,6 +83,20 @@ def test_each_load_has_weights_of_its_own(whole, tmp_path):
     assert (one.network.dtype, other.network.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(third.network.conv_in.weight, whole[f"{UNET_PREFIX}input_blocks.0.0.weight"])
     assert torch.equal(other.network.conv_in.weight, third.network.conv_in.weight.bfloat16())
+
+
+def test_loading_leaves_python_s_collector_as_it_was(whole, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(whole, path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for on in (True, False):
+        (gc.enable if on else gc.disable)()
+        try:
+            checkpoints.load(path)
+            refused(tmp_path / "other.safetensors", "no model that is known here")
+            assert gc.isenabled() == on
+        finally:
+            gc.enable()
 
 
 def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):

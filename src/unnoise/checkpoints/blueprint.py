@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.checkpoints.building import check_dtype, outline, unfilled
+from unnoise.checkpoints.building import check_dtype, outline, uncollected, unfilled
 from unnoise.checkpoints.families import REFINER
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
@@ -158,6 +158,7 @@ class Blueprint:
         """
         self._opened()
 
+    @uncollected()
     def load(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
         """The model, each tensor read from its place straight into its final one.
 
