@@ -26,6 +26,7 @@ from unnoise.networks import AutoEncoder, TextEncoder, UNet, UNetConfig
 WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
 UNET_PREFIX = "model.diffusion_model."
 BIAS = f"{UNET_PREFIX}out.2.bias"
+ATTENTION = "1.transformer_blocks.0.attn2.to_k.weight"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,25 @@ def test_inspect_knows_a1111_s_embedding(tmp_path):
     summary = checkpoints.inspect(tmp_path / "ink.pt")
     assert (summary.tensors, summary.parameters) == (1, 128)
     assert summary.details["what"].startswith("a word of a textual inversion")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "fits"),
+    [
+        (f"control_model.input_blocks.1.{ATTENTION}", (32, 768), "SD 1.5 (text of width 768)"),
+        (f"control_model.input_blocks.1.{ATTENTION}", (32, 64), "another model (text of width 64)"),
+        (f"down_blocks.0.attentions.{ATTENTION}", (32, 2048), "SDXL (text of width 2048)"),
+        ("emb_params", (2, 1024), "SD 2 (text of width 1024)"),
+        ("clip_g", (2, 1280), "SDXL"),
+        ("emb_params", (), None),
+        ("control_model.zero_convs.0.0.weight", (4, 4, 1, 1), None),
+    ],
+)  # fmt: skip
+def test_inspect_tells_for_which_family_a_part_or_a_word_is(tmp_path, name, shape, fits):
+    save_file({name: torch.zeros(shape)}, tmp_path / "part.safetensors")
+    found = checkpoints.inspect(tmp_path / "part.safetensors").details
+    assert found["what"]
+    assert found.get("fits") == fits
 
 
 def test_a_safetensors_file_with_a_pickle_s_name_is_told_as_one(whole, tmp_path):
