@@ -3,8 +3,9 @@
     python recipes/emoji/evaluate.py MODEL SET build/evaluation [--encoder emoji] [--seeds 2]
 
 Retrieval: is the right concept, of 100, the nearest to the picture, when only pictures of other drawings may vouch
-for it? Style and family: is the nearest real picture of another concept in the style asked for, and in its family (flat
-and 3d are one drawing in two finishes)? And does a network that learned to tell styles see the one asked for?
+for it? Style, family and group: is the nearest real picture of another concept in the style asked for, in its family
+(flat and 3d are one drawing in two finishes), and of its group (an animal, food, a place)? And does a network that
+learned to tell styles see the one asked for?
 Memorisation: root mean square difference to the nearest training picture at 16x16, beside that of real pictures held
 out.
 Writes report.json, sheets of every prompt, and the twelve pictures nearest to a training picture.
@@ -42,11 +43,15 @@ COPY = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """The pictures of the set that the recipe uses. names, styles, splits: one a picture; pixels: in [-1, 1]."""
+    """The pictures of the set that the recipe uses.
+
+    names, styles, splits, groups: one a picture. pixels: (pictures, 3, side, side) in [-1, 1].
+    """
 
     names: tuple[str, ...]
     styles: tuple[str, ...]
     splits: tuple[str, ...]
+    groups: tuple[str, ...]
     pixels: Tensor
 
     def where(self, split: str) -> list[int]:
@@ -62,9 +67,10 @@ def read(folder: Path, styles: Sequence[str], side: int, wide: bool = False) -> 
             continue
         rows.append(row)
         pictures.append(torch.from_numpy(np.array(on_white(picture))).permute(2, 0, 1))
-    names, kinds, splits = (tuple(str(row[key]) for row in rows) for key in ("name", "style", "split"))
+    keys = ("name", "style", "split", "group")
+    names, kinds, splits, groups = (tuple(str(row[key]) for row in rows) for key in keys)
     pixels = F.interpolate(torch.stack(pictures).float() / 127.5 - 1.0, (side, side), mode="area")
-    return Real(names, kinds, splits, pixels)
+    return Real(names, kinds, splits, groups, pixels)
 
 
 def retrieval(
@@ -90,17 +96,18 @@ def retrieval(
 
 
 def style(features: Tensor, asked: Sequence[int], real: Real, gallery: Tensor) -> dict[str, float]:
-    """How often the nearest real picture of another concept is in the style asked for, and in its family."""
+    """How often the nearest real picture of another concept is in the style asked for, in its family, of its group."""
     scores = F.normalize(features, dim=1) @ F.normalize(gallery, dim=1).T
     found = []
     for row, place in zip(scores, asked, strict=True):
         same = torch.tensor([name == real.names[place] for name in real.names])
-        found.append(real.styles[int(row.masked_fill(same, -2.0).argmax())])
-    wanted = [real.styles[place] for place in asked]
-    pairs = list(zip(found, wanted, strict=True))
+        found.append(int(row.masked_fill(same, -2.0).argmax()))
+    pairs = list(zip(found, asked, strict=True))
+    styles = [(real.styles[got], real.styles[want]) for got, want in pairs]
     return {
-        "style": float(np.mean([got == want for got, want in pairs])),
-        "family": float(np.mean([FAMILY[got] == FAMILY[want] for got, want in pairs])),
+        "style": float(np.mean([got == want for got, want in styles])),
+        "family": float(np.mean([FAMILY[got] == FAMILY[want] for got, want in styles])),
+        "group": float(np.mean([real.groups[got] == real.groups[want] for got, want in pairs])),
     }
 
 

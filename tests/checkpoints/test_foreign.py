@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -23,7 +24,9 @@ from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks import AutoEncoder, TextEncoder, UNet, UNetConfig
 
 WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding"
-BIAS = "model.diffusion_model.out.2.bias"
+UNET_PREFIX = "model.diffusion_model."
+BIAS = f"{UNET_PREFIX}out.2.bias"
+ATTENTION = "1.transformer_blocks.0.attn2.to_k.weight"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,32 @@ def test_the_weights_take_the_dtype_asked_for_and_channels_last(whole, tmp_path)
     assert checkpoints.load(path).network.dtype == torch.float32
 
 
+def test_each_load_has_weights_of_its_own(whole, tmp_path):
+    """Though the outline whose shapes were compared is what the first load fills."""
+    save_file(whole, tmp_path / "model.safetensors")
+    found = checkpoints.recognise(tmp_path / "model.safetensors")
+    found.check()
+    one, other, third = (found.load(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float32))
+    one.network.conv_in.weight.zero_()
+    assert (one.network.dtype, other.network.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(third.network.conv_in.weight, whole[f"{UNET_PREFIX}input_blocks.0.0.weight"])
+    assert torch.equal(other.network.conv_in.weight, third.network.conv_in.weight.bfloat16())
+
+
+def test_loading_leaves_python_s_collector_as_it_was(whole, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(whole, path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for on in (True, False):
+        (gc.enable if on else gc.disable)()
+        try:
+            checkpoints.load(path)
+            refused(tmp_path / "other.safetensors", "no model that is known here")
+            assert gc.isenabled() == on
+        finally:
+            gc.enable()
+
+
 def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     torch.save({"state_dict": whole, "global_step": 7}, tmp_path / "old.ckpt")
     model = checkpoints.load(tmp_path / "old.ckpt")
@@ -96,6 +125,25 @@ def test_inspect_knows_a1111_s_embedding(tmp_path):
     summary = checkpoints.inspect(tmp_path / "ink.pt")
     assert (summary.tensors, summary.parameters) == (1, 128)
     assert summary.details["what"].startswith("a word of a textual inversion")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "fits"),
+    [
+        (f"control_model.input_blocks.1.{ATTENTION}", (32, 768), "SD 1.5 (text of width 768)"),
+        (f"control_model.input_blocks.1.{ATTENTION}", (32, 64), "another model (text of width 64)"),
+        (f"down_blocks.0.attentions.{ATTENTION}", (32, 2048), "SDXL (text of width 2048)"),
+        ("emb_params", (2, 1024), "SD 2 (text of width 1024)"),
+        ("clip_g", (2, 1280), "SDXL"),
+        ("emb_params", (), None),
+        ("control_model.zero_convs.0.0.weight", (4, 4, 1, 1), None),
+    ],
+)  # fmt: skip
+def test_inspect_tells_for_which_family_a_part_or_a_word_is(tmp_path, name, shape, fits):
+    save_file({name: torch.zeros(shape)}, tmp_path / "part.safetensors")
+    found = checkpoints.inspect(tmp_path / "part.safetensors").details
+    assert found["what"]
+    assert found.get("fits") == fits
 
 
 def test_a_safetensors_file_with_a_pickle_s_name_is_told_as_one(whole, tmp_path):
@@ -223,7 +271,7 @@ def test_a_converted_file_has_the_mark_of_velocity_that_comfyui_looks_for(whole,
     assert checkpoints.load(tmp_path / "bare.safetensors").prediction == {"v": "velocity"}.get(kind, "noise")
 
 
-def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
+def test_inspect_tells_the_family_and_what_it_needs_or_why_it_cannot_be_used(whole, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     save_file(whole, path, metadata={"modelspec.title": "mine"})
     summary = checkpoints.inspect(path)
@@ -235,6 +283,15 @@ def test_inspect_tells_the_family_or_why_it_cannot_be_used(whole, tmp_path):
         "128x128",
     )
     assert facts["modelspec.title"] == "mine"
+    assert facts["defaults"] == {"steps": 20, "guidance": 7.5, "scheduler": "DPM++ 2M"}
+    numbers = sum(tensor.numel() for tensor in whole.values())
+    assert facts["needs"] == (
+        f"a prompt; {2e-9 * numbers:.3g} GB of memory for its weights in bfloat16, {4e-9 * numbers:.3g} in float32"
+    )
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert f"needs       {facts['needs']}" in told
+    assert "defaults    steps 20, guidance 7.5, scheduler DPM++ 2M" in told
     assert sum(facts["parts"].values()) == summary.parameters == sum(t.numel() for t in whole.values())
     assert summary.sha256 == checkpoints.load(path).fingerprint()
     save_file({name: tensor for name, tensor in whole.items() if name != BIAS}, path)

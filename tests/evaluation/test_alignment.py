@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import unnoise
 from unnoise.checkpoints.picture_text import PictureText, load_picture_text, save_picture_text
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.evaluation import Alignment, retrieval
@@ -101,6 +102,19 @@ def test_the_shipped_encoder_finds_the_name_of_a_picture():
     truth = [kinds.index(row["name"]) for row in chosen]
     assert set(truth) == {0, 1, 2}
     assert retrieval(judge.pictures(pixels), judge.words(kinds), truth, (1,))[1] > 0.9
+
+
+def test_who_asks_the_shipped_model_for_an_apple_sees_an_apple():
+    """The picture of `make demo`, told from the fifty things of the sample by the shipped encoder."""
+    judge = Alignment.load("emoji")
+    folder = Path(__file__).parents[1] / "data" / "emoji200"
+    rows = [json.loads(line) for line in (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
+    names = sorted({row["name"] for row in rows})
+    assert len(names) == 50
+    made = torch.from_numpy(unnoise.load("emoji")("a red apple, 3d", seed=7).arrays[0])
+    seen = judge.pictures(made.permute(2, 0, 1)[None] * 2.0 - 1.0)
+    scores = torch.nn.functional.cosine_similarity(seen, judge.words(names))
+    assert names[int(scores.argmax())] == "red apple"
 
 
 def on_white(content):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def theirs(**more):
 def test_a_picture_refined_is_diffusers(refiner, monkeypatch, negative, begun):
     """Told 6.0 of a picture that is wanted, 2.5 of one that is not; an empty negative prompt is embedded as it is."""
     # theirs draw the latents of a picture, ours take their mean: let both take it
-    kind = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
+    kind = import_module("diffusers.models.autoencoders.vae").DiagonalGaussianDistribution
     monkeypatch.setattr(kind, "sample", lambda self, generator=None: self.mode())
     pipe, folder = refiner
     waves = np.sin(np.arange(64 * 64 * 3).reshape(64, 64, 3) / 50.0)
@@ -107,6 +109,7 @@ def test_single_file_and_folder_are_the_same_to_the_bit_both_ways(refiner, tmp_p
     again = checkpoints.convert(single, tmp_path / "again")
     found = checkpoints.recognise(single)
     assert found.family == "Stable Diffusion XL refiner"
+    assert found.facts()["needs"].startswith("a prompt and a picture (--init); ")
     assert found.parts["network"].config == checkpoints.recognise(folder).parts["network"].config
     states = [
         {**model.network.state_dict(), **{f"text.{k}": v for k, v in model.text_encoder.state_dict().items()}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def editing(parts):
 @pytest.fixture(autouse=True)
 def means(monkeypatch):
     """Theirs draw the latents of a picture, ours take their mean: let both take it."""
-    kind = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
+    kind = import_module("diffusers.models.autoencoders.vae").DiagonalGaussianDistribution
     monkeypatch.setattr(kind, "sample", lambda self, generator=None: self.mode())
 
 
@@ -168,6 +169,10 @@ def test_models_that_see_more_load_from_both_layouts_and_come_back(kind, channel
     found = checkpoints.recognise(folder)
     found.check()
     assert found.facts()["family"] == f"Stable Diffusion 1, {kind}"
+    shown = {"inpainting": ", a picture and a mask (--init, --mask)", "editing": " and a picture (--init)"}[
+        kind
+    ]
+    assert found.facts()["needs"].startswith(f"a prompt{shown}; ")
     assert checkpoints.inspect(folder).details["family"] == f"Stable Diffusion 1, {kind}"
     single = checkpoints.convert(folder, tmp_path / "single.safetensors")
     again = checkpoints.convert(single, tmp_path / "again")

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 import emoji_recipe
+from unnoise import checkpoints
+from unnoise.cli import main
 
 packages = emoji_recipe.module("packages")
 build_set = emoji_recipe.module("build_set")
@@ -210,6 +212,25 @@ def test_every_source_is_pinned_and_its_licence_free_of_conditions_on_outputs():
         assert len(base64.b64decode(package.sha512)) == 64
     noto = packages.PACKAGES["noto"]
     assert noto.url == "https://registry.npmjs.org/@iconify-json/noto/-/noto-1.2.9.tgz"
+
+
+def test_the_notice_has_a_line_for_every_source():
+    notice = " ".join((emoji_recipe.RECIPE.parents[1] / "NOTICE").read_text(encoding="utf-8").split())
+    for package in packages.PACKAGES.values():
+        assert f"{package.name} {package.version}" in notice
+
+
+def test_the_shipped_model_tells_what_it_was_made_from_and_is_small(capsys):
+    folder = checkpoints.find("emoji")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 40e6
+    assert main(["inspect", "emoji"]) == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told["sha256"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    assert told["set"] == f"sha256 {build_set.RECORDED}"
+    assert told["recipe"] == "recipes/emoji"
+    readme = (emoji_recipe.RECIPE / "README.md").read_text(encoding="utf-8")
+    assert f"--steps {told['steps']} --lr 4e-4 --seed {told['seed']}" in readme
+    assert f"run.batch={told['batch']}" in readme
 
 
 def test_a_drawing_of_nothing_is_refused():

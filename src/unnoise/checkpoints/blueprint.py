@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unnoise.checkpoints.building import check_dtype, outline, unfilled
+from unnoise.checkpoints.building import check_dtype, outline, uncollected, unfilled
+from unnoise.checkpoints.families import REFINER
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
@@ -60,11 +61,26 @@ def build(config: Config) -> nn.Module:
     return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
 
 
+@lru_cache(maxsize=4)
+def _outlines(config: Config) -> list[nn.Module]:
+    """The network without memory, for the first who takes it out: building one takes a tenth of a second."""
+    return [outline(lambda: build(config))]
+
+
 @lru_cache(maxsize=16)
 def shapes_of(config: Config) -> Mapping[str, Shape]:
     """Our tensors by name."""
-    network = outline(lambda: build(config))
+    network = next(iter([*_outlines(config)]), None) or outline(lambda: build(config))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _unfilled(config: Config, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    """The network, its numbers not yet set: that whose shapes were compared, where nobody has taken it."""
+    try:
+        network = _outlines(config).pop()
+    except IndexError:
+        network = outline(lambda: build(config))
+    return unfilled(network, dtype, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +135,19 @@ class Blueprint:
         height, width = (side * self.autoencoder.factor for side in self.size)
         channels = self.unet.out_channels
         more = self.unet.in_channels - channels
+        kind, shown = {
+            0: ("", " and a picture (--init)" if self.family == REFINER.name else ""),
+            channels: (", editing", " and a picture (--init)"),
+        }.get(more, (", inpainting", ", a picture and a mask (--init, --mask)"))
+        size = sum(self.parameters().values()) / 1e9
+        memory = f"{2 * size:.3g} GB of memory for its weights in bfloat16, {4 * size:.3g} in float32"
         return {
-            "family": self.family + {0: "", channels: ", editing"}.get(more, ", inpainting"),
+            "family": self.family + kind,
             "predicts": self.prediction,
             "pictures": f"{width}x{height}",
             "schedule": self.schedule.config(),
+            "defaults": asdict(self.defaults),
+            "needs": f"a prompt{shown}; {memory}",
             "parts": self.parameters(),
         }
 
@@ -134,6 +158,7 @@ class Blueprint:
         """
         self._opened()
 
+    @uncollected()
     def load(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
         """The model, each tensor read from its place straight into its final one.
 
@@ -144,7 +169,7 @@ class Blueprint:
         built: dict[str, nn.Module] = {}
         for weights, parts in self._opened():
             for name, part in parts.items():
-                built[name] = unfilled(partial(build, part.config), dtype, device)
+                built[name] = _unfilled(part.config, dtype, device)
                 _fill(built[name], part, weights)
         return self._model(built)
 
@@ -197,7 +222,7 @@ def fill(part: Part, dtype: torch.dtype, device: torch.device | str, unused: str
     """
     weights = open_weights(part.files)
     _account([part], weights, unused)
-    network = unfilled(partial(build, part.config), dtype, device)
+    network = _unfilled(part.config, dtype, device)
     _fill(network, part, weights)
     return network
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
+from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_config
 from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.header import read_header
@@ -49,6 +50,7 @@ _PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder", "schedul
 Value = TypeVar("Value")
 
 
+@uncollected()
 def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blueprint:
     """What the folder is.
 

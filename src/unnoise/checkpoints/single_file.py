@@ -9,6 +9,7 @@ from pathlib import Path
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, check_channels, sinusoid_width
+from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD1, SD2, SDXL, Family
 from unnoise.checkpoints.kinds import (
     CLIP_L,
@@ -42,6 +43,7 @@ UNUSED = (
 _PREFIXES = {XL_BIG_G: SDXL, REFINER_BIG_G: REFINER, OPEN_CLIP_H: SD2, CLIP_L: SD1}
 
 
+@uncollected()
 def read(path: Path, prediction: str | None = None) -> Blueprint:
     """What the file is.
 

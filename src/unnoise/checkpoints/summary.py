@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
-from unnoise.checkpoints.adapters.survey import Survey, survey
+from unnoise.checkpoints.adapters.survey import FAMILIES, Survey, survey
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, PICKLED, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
@@ -38,7 +38,7 @@ class Summary:
     `short_hash`, its first ten digits, which A1111 shows. details: the description of a model (of `model.json`);
     of a checkpoint the family, what it predicts, its size in pixels and the numbers in each part, or in "problem"
     why it cannot be used; of an adapter what it is, its ranks, family and what it touches; the metadata of a file,
-    with "what" it is where that is known; or the recipe and the other text of a picture.
+    with "what" it is and which family it "fits", where that is known; or the recipe and the other text of a picture.
     """
 
     path: str
@@ -85,7 +85,22 @@ def inspect(path: str | Path) -> Summary:
     if found is not None:
         return replace(summary, kind="adapter", details=found.facts() | header.metadata)
     what = other(header.tensors)
-    return summary if what is None else replace(summary, details={"what": what, **summary.details})
+    return (
+        summary
+        if what is None
+        else replace(summary, details={"what": what} | _fits(header) | summary.details)
+    )
+
+
+def _fits(header: Header) -> dict[str, str]:
+    """For which family a part or a word is, by the width of the text that it reads or stands in."""
+    if "clip_g" in header.tensors:
+        return {"fits": "SDXL"}
+    for name, info in header.tensors.items():
+        if info.shape and (name.endswith("attn2.to_k.weight") or name in ("emb_params", "*")):
+            width = info.shape[-1]
+            return {"fits": f"{FAMILIES.get(width, 'another model')} (text of width {width})"}
+    return {}
 
 
 def _header(path: Path) -> Header:

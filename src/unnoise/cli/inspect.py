@@ -82,6 +82,8 @@ def _checkpoint(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "pictures", facts.pop("pictures")
         yield "predicts", facts.pop("predicts")
         yield "schedule", _line(facts.pop("schedule"))
+        yield "defaults", _line(facts.pop("defaults"))
+        yield "needs", facts.pop("needs")
         yield "numbers", _line(parts)
     yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
 
