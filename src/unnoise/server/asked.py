@@ -18,6 +18,11 @@ PICTURES = ("init", "mask")
 _TUPLES = ("outpaint", "guidance_interval", "show")
 _INPAINT_ONLY = ("feather", "padding", "masked_area")
 _INIT_ONLY = ("mask", "outpaint", "strength", "noise_level", "image_guidance")
+_EDIT = ((("image_guidance",), "is not one that edits by instruction"),)
+_NOT_EDIT = (
+    (("mask", "outpaint", "strength", "noise_level"), "edits a whole picture"),
+    (("guidance_rescale", "guidance_interval"), "is guided twice, by plain numbers"),
+)
 _HIRES_ONLY = ("hires_steps", "hires_strength", "hires_in")
 
 
@@ -103,7 +108,8 @@ class Asked:
         return found
 
     def _check_together(self) -> None:
-        given = {item.name for item in fields(self) if getattr(self, item.name) not in (None, False)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        given = {name for name, value in values.items() if value is not None and value is not False}  # 0 is a value
         for names, needed in (
             (_HIRES_ONLY, ("hires_scale",)),
             (_INPAINT_ONLY, ("mask", "outpaint")),
@@ -150,14 +156,10 @@ class Asked:
             raise FieldError("init", f"model '{card.name}' works on a picture; give {what}.")
         if card.kind == "inpaint" and self.mask is None and self.outpaint is None:
             raise FieldError("mask", f"model '{card.name}' paints within a mask; give mask, or outpaint.")
-        for name in (
-            ("image_guidance",) if card.kind != "edit" else ("mask", "outpaint", "strength", "noise_level")
-        ):
-            if getattr(self, name) is not None:
-                wanted = (
-                    "is not one that edits by instruction" if card.kind != "edit" else "edits a whole picture"
-                )
-                raise FieldError(name, f"model '{card.name}' {wanted}; leave {name} out.")
+        for names, reason in _NOT_EDIT if card.kind == "edit" else _EDIT:
+            for name in names:
+                if getattr(self, name) is not None:
+                    raise FieldError(name, f"model '{card.name}' {reason}; leave {name} out.")
 
     def _check_side(self, name: str, card: Card, limits: Limits) -> None:
         value: int | None = getattr(self, name)
