@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import adapter_files
+import miniature_file
 import unnoise
 from unnoise import images
 from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
@@ -164,7 +165,13 @@ def test_loras_in_a_prompt_are_merged_for_the_job_and_gone_after_it(tmp_path, he
     outside = adapter_files.kohya(pipe.model, tmp_path / "outside.safetensors")
     problem = made(prompt=f"a seven <lora:{outside}:1>").problem
     assert problem.message.startswith("there is no LoRA")
+    assert problem.message.endswith("there are ink.")
     assert str(tmp_path / "loras") not in problem.message
+    torn = folder / "torn.safetensors"
+    torn.write_bytes(b"torn")
+    problem = made(prompt="a seven <lora:torn:1>").problem
+    assert (problem.code, problem.field) == ("bad_input", "prompt")
+    assert "torn.safetensors' (4 bytes) is not a whole safetensors file" in problem.message
 
 
 def test_numbers_that_are_not_finite_make_no_picture_and_the_next_job_is_as_ever(made, held):
@@ -273,7 +280,8 @@ def test_a_picture_asks_for_no_more_than_a_request_may(tmp_path, held):
         ("scheduler", {"scheduler": "nonsuch"}),
         ("width", {"width": 5000}),
         ("steps", {"steps": 5000}),
-        (None, {"clip_skip": 90}),
+        ("clip_skip", {"clip_skip": 90}),
+        ("hires_strength", {"hires_scale": 2, "hires_strength": 0.1}),
         (None, {"model": "gone"}),
     ],
 )
@@ -309,6 +317,17 @@ def test_another_model_takes_the_place_of_the_first(tmp_path):
     finally:
         gc.enable()
     assert [card.name for card in made.bench.held.cards] == ["digits", "emoji"]
+
+
+def test_a_model_that_is_gone_is_told_to_its_owner_and_its_place_to_nobody_else(tmp_path, capfd):
+    file = miniature_file.checkpoint(tmp_path / "a model.safetensors")
+    made = Made(tmp_path, models=("digits", str(file)))
+    file.write_bytes(b"torn")
+    problem = made(model="a model").problem
+    assert problem.code == "failed"
+    assert problem.message == "model 'a model' cannot be loaded any more; the server's log says why."
+    assert f"'{file}' (4 bytes) is not a whole safetensors file" in capfd.readouterr().err
+    assert made().problem is None
 
 
 def test_models_of_one_name_are_told_apart(tmp_path):

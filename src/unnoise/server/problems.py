@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from unnoise.errors import InputError, NonFiniteError, UnnoiseError, out_of_memory
 from unnoise.server.fields import READERS
 from unnoise.server.job import Problem
 from unnoise.server.refusals import FieldError
+from unnoise.server.renamed import in_their_words
 
 
-def problem_of(error: BaseException, *hidden: Path | None) -> Problem:
-    """The problem that an error is. hidden: folders of the server, which the message leaves out."""
+def problem_of(error: BaseException, *hidden: Path | None, names: Mapping[str, str] | None = None) -> Problem:
+    """The problem that an error is.
+
+    hidden: folders of the server, which the message leaves out. names: argument of a pipeline -> field that gave it.
+    """
     message = str(error)
     for folder in filter(None, hidden):
         message = message.replace(f"{folder}{os.sep}", "").replace(str(folder), "the server's folder")
@@ -23,8 +28,13 @@ def problem_of(error: BaseException, *hidden: Path | None) -> Problem:
     if isinstance(error, FieldError):
         return Problem("bad_input", message, error.field)
     if isinstance(error, InputError):
-        first = message.partition(" ")[0]  # our messages begin with the argument's name
-        return Problem("bad_input", message, first if first in READERS else None)
+        told = in_their_words(FieldError(_argument(message), message), names or {})
+        return Problem("bad_input", str(told), told.field if told.field in READERS else None)
     if isinstance(error, UnnoiseError):
         return Problem("failed", message)
     return Problem("failed", f"an error of the server's own ({type(error).__name__}); its log says where.")
+
+
+def _argument(message: str) -> str:
+    """Our messages begin with the name of the argument that they are about; one of them in two words."""
+    return "clip_skip" if message.startswith("clip skip ") else message.partition(" ")[0]

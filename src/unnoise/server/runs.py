@@ -14,7 +14,7 @@ import torch
 
 from unnoise import images
 from unnoise.checkpoints.adapters.asked import of_tag
-from unnoise.errors import FileError, UnnoiseError, out_of_memory
+from unnoise.errors import CheckpointError, FileError, InputError, UnnoiseError, out_of_memory
 from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
@@ -84,7 +84,10 @@ class Bench:
         except Left:
             return Ended(job.id)
         except Exception as error:
-            problem = problem_of(error, self.settings.folder, self.settings.loras)
+            names = {
+                argument: name for name, argument in _BEGUN.items() if getattr(job.asked, name) is not None
+            }
+            problem = problem_of(error, self.settings.folder, self.settings.loras, names=names)
             if not isinstance(error, UnnoiseError) and not out_of_memory(error):
                 # without the message, which may hold a prompt
                 sys.stderr.write(
@@ -94,9 +97,7 @@ class Bench:
         return Ended(job.id, problem=problem)
 
     def _made(self, job: Job) -> tuple[Made, ...]:
-        pipe = _with_loras(
-            self.held.pipeline(job.asked.model or self.held.cards[0].name), job.asked, self.settings
-        )
+        pipe = _with_loras(self._loaded(job), job.asked, self.settings)
         threads = self.settings.threads
         worth = worth_threads(pipe.model.network, job.asked.count)
         torch.set_num_threads(threads or (_ALL_THREADS if worth else 1))
@@ -108,6 +109,16 @@ class Bench:
                 raise
         free()
         return self._pictures(job, pipe, list(_apart(job.asked)), True, (_ONE_BY_ONE,))
+
+    def _loaded(self, job: Job) -> TextToImage:
+        name = job.asked.model or self.held.cards[0].name
+        try:
+            return self.held.pipeline(name)
+        except (CheckpointError, OSError) as error:  # where its files lie is the owner's business
+            sys.stderr.write(f"model '{name}' cannot be loaded: {error}\n")
+            raise UnnoiseError(
+                f"model '{name}' cannot be loaded any more; the server's log says why."
+            ) from error
 
     def _pictures(
         self,
@@ -205,7 +216,10 @@ def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToIm
     if not tags or settings.loras is None:
         return pipe
     loras = [of_tag(tag) for tag in tags]
-    return pipe.with_loras([replace(lora, file=lora.within(settings.loras)) for lora in loras])
+    try:
+        return pipe.with_loras([replace(lora, file=lora.within(settings.loras)) for lora in loras])
+    except (InputError, FileError) as error:  # another prompt mends it, whatever is wrong with the file
+        raise FieldError("prompt", str(error)) from error
 
 
 def _apart(asked: Asked) -> Iterator[Asked]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SETTINGS = "adapter_config.json"
 """What makes a folder one that PEFT wrote."""
 
+_SHOWN = 8
+
 
 @dataclass(frozen=True)
 class Lora:
@@ -66,6 +68,9 @@ class Lora:
         near = difflib.get_close_matches(Path(self.file).stem, [place.stem for place in known], n=3)
         if near:
             raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; did you mean {', '.join(near)}?")
+        if known:
+            names = ", ".join([place.stem for place in known[:_SHOWN]] + ["..."] * (len(known) > _SHOWN))
+            raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; there are {names}.")
         where = f" in '{folder}'" if folder is not None else ""
         raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
 
