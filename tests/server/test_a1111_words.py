@@ -93,7 +93,7 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
     # its values of the sampler, and the noise of an NVIDIA card, which is where it draws by default
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", "a1111", "cuda")
     asked = read(override_settings={**SD, "randn_source": "CPU"}).asked
-    assert (asked.scheduler, asked.compat, asked.noise) == (None, None, "torch")
+    assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M", "a1111", "torch")
     asked = read(sampler_name="LCM", override_settings=SD).asked
     assert (asked.scheduler, asked.compat, asked.noise) == ("LCM", None, "cuda")
     asked = read(sampler_name="DPM++ 2M", scheduler="Karras").asked
@@ -113,6 +113,7 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
         ({"sampler_name": "Euler", "sampler_index": "Heun"}, {"scheduler": "Euler"}),
         ({"sampler_name": "DPM++ 2M", "scheduler": "karras"}, {"scheduler": "DPM++ 2M Karras"}),
         ({"sampler_name": "DPM++ 2M", "scheduler": "Automatic"}, {"scheduler": "DPM++ 2M"}),
+        ({"scheduler": "karras"}, {"scheduler": "Euler Karras"}),  # after the model's own sampler
         ({"sampler_name": "LCM", "scheduler": "automatic"}, {"scheduler": "LCM"}),
         ({"override_settings": {"sd_model_checkpoint": "other.safetensors"}}, {"model": "other"}),
         ({"override_settings": {"sd_model_checkpoint": f"small [{'ab' * 5}]"}}, {"model": "small"}),
@@ -146,6 +147,7 @@ def test_their_fields_are_ours(given, ours):
         ({"batch_size": 4, "n_iter": 8}, "batch_size", "batch_size is 32"),
         ({"sampler_name": 3}, "sampler_name", "a text"),
         ({"sampler_name": "Euler", "scheduler": "fast"}, "scheduler", "Karras"),
+        ({"scheduler": "fast"}, "scheduler", "Karras"),
         ({"script_name": "X/Y/Z plot"}, "script_name", "not found"),
         ({"alwayson_scripts": {"ControlNet": {"args": [{"image": "a"}]}}}, "alwayson_scripts", "ControlNet"),
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "alwayson_scripts", "ADetailer"),

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from unnoise.errors import UnnoiseError
 from unnoise.server import bodies, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
-from unnoise.server.a1111.settings import CHECKPOINT, named
+from unnoise.server.a1111.settings import CHECKPOINT, found, named
 from unnoise.server.a1111.tasks import Task, Tasks
 from unnoise.server.a1111.wanted import wanted
 from unnoise.server.answers import answer
@@ -23,6 +23,7 @@ from unnoise.server.renamed import in_their_words
 from unnoise.server.waiting import client_of, outcome
 
 if TYPE_CHECKING:
+    from unnoise.server.card import Card
     from unnoise.server.desk import Desk
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -120,27 +121,28 @@ class Api:
 
     async def options(self, request: Request) -> Response:
         """The settings that requests may override, as they stand for this client."""
-        name = self._models.get(client_of(request))
-        cards = self._desk.cards
-        card = next((card for card in cards if name in (None, card.name)), None)
-        return answer(lists.options(card))
+        return answer(lists.options(self._card(request)))
 
     async def choose(self, request: Request) -> Response:
-        """Choose the model of this client's requests that name none."""
-        given = await bodies.fields(request)
-        for name in given:
-            if name != CHECKPOINT:
+        """Choose the model of this client's requests that name none. Settings that stay as they are may be sent too."""
+        given, stands = await bodies.fields(request), lists.options(self._card(request))
+        for name, value in given.items():
+            if name != CHECKPOINT and (name not in stands or value != stands[name]):
                 raise FieldError(
                     name[:80],
                     f"{name[:80]!r} cannot be set over HTTP; {CHECKPOINT} alone can, and overrides.",
                 )
-        if given:
+        if given.get(CHECKPOINT) is not None:
             client = client_of(request)
             self._models[client] = named(given[CHECKPOINT], self._desk.cards)
             self._models.move_to_end(client)
             while len(self._models) > _CLIENTS:
                 self._models.popitem(last=False)
         return answer(None)
+
+    def _card(self, request: Request) -> Card | None:
+        """Of the model that this client has chosen, else of the first; None while none is known."""
+        return found(self._models.get(client_of(request)), self._desk.cards)
 
     async def nothing(self, request: Request) -> Response:
         """What need not be done: the models are those of the start."""

@@ -9,7 +9,7 @@ from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
 from unnoise.server.a1111 import begun, unheeded
 from unnoise.server.a1111.samplers import chosen
-from unnoise.server.a1111.settings import Settings
+from unnoise.server.a1111.settings import Settings, found
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.limits import Limits
@@ -79,14 +79,16 @@ def wanted(
         told = _from_text(read.text("infotext", told["infotext"], limits.body), notes) | told
     unheeded.check(told)
     settings = Settings.read(told.get("override_settings", {}), cards)
-    sampler = _word(told, "sampler_name") or _word(told, "sampler_index")
+    sampler, grid = _word(told, "sampler_name") or _word(told, "sampler_index"), _word(told, "scheduler")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
     ours |= {**settings.asked, "model": settings.model or model, "show_every": 1}
-    card = _card(ours["model"], cards)
+    card = found(ours["model"], cards)
     there = card is not None and card.family.startswith(_FAMILIES)
     ours["noise"] = settings.noise or ("cuda" if there else None)
+    if card is not None and (there or grid):
+        sampler = sampler or card.scheduler
     if sampler:
-        ours["scheduler"], compat = chosen(sampler, _word(told, "scheduler"))
+        ours["scheduler"], compat = chosen(sampler, grid)
         ours["compat"] = compat if there else None
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
     ours["count"] = batch * runs
@@ -118,10 +120,6 @@ def wanted(
 
 def _word(told: Mapping[str, object], name: str) -> str:
     return read.text(name, told.get(name, ""), 200)
-
-
-def _card(name: object, cards: Sequence[Card]) -> Card | None:
-    return next((card for card in cards if name in (None, card.name)), None)
 
 
 def _second(told: Mapping[str, object], notes: list[str]) -> dict[str, object]:
