@@ -123,6 +123,10 @@ class TestOpenAI:
         found = opened(made.data[0].b64_json)
         assert same(found, alike)
         assert same(found.crop((0, 4, 8, 8)), picture.crop((0, 4, 8, 8)))
+        large = client.images.edit(
+            image=files[0], mask=files[1], size="16x24", prompt="a seven", extra_body={"steps": 4}
+        )
+        assert (large.size, opened(large.data[0].b64_json).size) == ("16x24", (16, 24))
         whole = client.images.edit(image=files[0], prompt="a seven", extra_body={"steps": 4, "strength": 0.5})
         assert not same(opened(whole.data[0].b64_json), picture)
 
@@ -283,6 +287,8 @@ class TestA1111:
     def test_the_model_alone_is_an_option(self, webui):
         webui.util_set_model("digits")
         assert webui.util_get_current_model().startswith("digits")
+        # many clients send all options back, with another model among them
+        assert webui.set_options({**webui.get_options(), "sd_model_checkpoint": "digits"}) is None
         for refused in ({"sd_model_checkpoint": "sdxl"}, {"samples_save": False}):
             assert "detail" in webui.set_options(refused)
 

@@ -22,6 +22,7 @@ from unnoise.server.refusals import Closing, FieldError, Full, Loading
 CARDS = (
     Card("small", "unnoise", "ab" * 32, "text", 8, 64, 64, 20, 3.0, "Euler", True),
     Card("other", "unnoise", "", "text", 8, 64, 64, 20, 3.0, "Euler", True),
+    Card("editor", "unnoise", "", "edit", 8, 64, 64, 20, 3.0, "Euler", True),
 )
 
 
@@ -82,6 +83,7 @@ def test_their_fields_are_ours(given, ours):
         ({"background": "transparent"}, "background", "opaque"),
         ({"stesp": 3}, "stesp", "did you mean 'steps'"),
         ({"image": "AAAA"}, "image", "image is not a PNG"),
+        ({"model": "editor"}, "image", "works on a picture"),
     ],
 )
 def test_a_refusal_names_their_field(given, field, said):

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from unnoise.server.desk import Desk
 
 
-_MASKS = Shaping(new="transparent")
-
-
 def routes(desk: Desk) -> list[BaseRoute]:
     """The routes, over this desk."""
     images = Images(desk)
@@ -93,11 +90,15 @@ class Images:
         return answer(await answers.whole(done))
 
     async def _shaped(self, want: Wanted) -> Asked:
-        """What is asked, with a mask of ours for one of theirs."""
-        if want.asked.mask is None:
-            return want.asked
+        """What is asked, with a mask of ours for one of theirs, and both pictures of the size that is asked for."""
+        asked = want.asked
+        if asked.mask is None:
+            return asked
+        whole = (
+            None if asked.masked_area or not asked.width or not asked.height else (asked.width, asked.height)
+        )
         try:
-            return await self._desk.shaped(want.asked, _MASKS)
+            return await self._desk.shaped(asked, Shaping("transparent", whole))
         except FieldError as error:
             raise in_their_words(error, want.theirs) from error
 

@@ -138,6 +138,7 @@ def _asked(
             raise FieldError(name, f"{theirs[own]} and {name} are given; they are the same: give one.")
         ours[own] = value
         theirs.setdefault(own, name)
+    theirs.setdefault("init", "image")
     try:
         return Asked.read(ours, limits, cards)
     except FieldError as error:
