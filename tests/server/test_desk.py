@@ -174,7 +174,10 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
 
 def test_a_key_that_was_given_before_gives_its_job(running):
     first = running.submit(SEVEN, key="once")
-    assert running.submit(replace(SEVEN, prompt="an eight"), key="once").id == first.id
+    assert running.submit(SEVEN, key="once").id == first.id
+    with pytest.raises(FieldError, match=f"job '{first.id}', which asks for another prompt") as told:
+        running.submit(replace(SEVEN, prompt="an eight"), key="once")
+    assert told.value.field == "Idempotency-Key"
     assert running.submit(SEVEN, client="another", key="once").id != first.id
     done = running.ended(first.id)
     assert running.submit(SEVEN, key="once") == done
@@ -186,6 +189,8 @@ def test_a_key_that_was_given_before_gives_its_job(running):
 
     one, other = running(at_once())
     assert one.id == other.id
+    left_open = replace(SEVEN, seed=-1)
+    assert running.submit(left_open, key="open").id == running.submit(left_open, key="open").id
     running.ended(one.id)
 
 

@@ -99,6 +99,15 @@ class Asked:
         """Plain values, without the pictures."""
         return {name: value for name, value in asdict(self).items() if name not in PICTURES}
 
+    def other_than(self, kept: Asked) -> str:
+        """The first field, beside pictures, in which a request differs from one that was kept; "" where none does.
+
+        A seed and a model that were left open were chosen in the one that was kept.
+        """
+        mine, other = self.to_dict(), kept.to_dict()
+        open_ = {"model": mine["model"] is None, "seed": mine["seed"] in (None, -1)}
+        return next((name for name in mine if mine[name] != other[name] and not open_.get(name)), "")
+
     def card(self, cards: Sequence[Card]) -> Card:
         """The model's. Raises FieldError where it is not served."""
         found = next((card for card in cards if self.model in (None, card.name)), None)
@@ -109,7 +118,9 @@ class Asked:
 
     def _check_together(self) -> None:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        given = {name for name, value in values.items() if value is not None and value is not False}  # 0 is a value
+        given = {
+            name for name, value in values.items() if value is not None and value is not False
+        }  # 0 is a value
         for names, needed in (
             (_HIRES_ONLY, ("hires_scale",)),
             (_INPAINT_ONLY, ("mask", "outpaint")),

@@ -126,15 +126,15 @@ class Desk:
         """Put a job into the queue. A key that this client gave before gives the job that it gave.
 
         client: whose part of the queue it takes; "" for one that may have all of it.
-        Raises Full, Closing, Loading, FieldError for a scheduler or a LoRA that is not there, and FileError where the
-        job cannot be kept.
+        Raises Full, Closing, Loading, FieldError for a scheduler or a LoRA that is not there and for a key that was
+        given with another request, and FileError where the job cannot be kept.
         """
-        if (known := self._taken(client, key)) is not None:
+        if (known := self._taken(asked, client, key)) is not None:
             return known
-        asked = await self._entrance.sound(asked)
-        if (known := self._taken(client, key)) is not None:  # others came while the worker was asked
+        sound = await self._entrance.sound(asked)
+        if (known := self._taken(asked, client, key)) is not None:  # others came while the worker was asked
             return known
-        job = Job("".join(secrets.choice(_LETTERS) for _ in range(20)), asked, created=time.time())
+        job = Job("".join(secrets.choice(_LETTERS) for _ in range(20)), sound, created=time.time())
         self._ledger.add(job, client, key)
         self._next()
         return self.job(job.id)
@@ -235,7 +235,7 @@ class Desk:
             if not readers and self._readers.get(id) is readers:
                 del self._readers[id]
 
-    def _taken(self, client: str, key: str | None) -> Job | None:
+    def _taken(self, asked: Asked, client: str, key: str | None) -> Job | None:
         """The job that the key gave already. Raises what `submit` raises where one more would not be taken."""
         if self._closing:
             raise Closing("the server is about to end; ask again when it is back.")
@@ -244,6 +244,11 @@ class Desk:
         known = None if key is None else self._ledger.by_key(client, key)
         if known is None:
             self._entrance.check_places(self._ledger, client, max(1, round(self._usual)))
+        elif other := asked.other_than(known.asked):
+            text = (
+                f"this key was given with job '{known.id}', which asks for another {other}; give a new one."
+            )
+            raise FieldError("Idempotency-Key", text)
         return known
 
     def _next(self) -> None:
