@@ -118,6 +118,10 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
         ({"override_settings": {"sd_model_checkpoint": "other.safetensors"}}, {"model": "other"}),
         ({"override_settings": {"sd_model_checkpoint": f"small [{'ab' * 5}]"}}, {"model": "small"}),
         ({"override_settings": {"sd_model_checkpoint": "ab" * 5}}, {"model": "small"}),
+        (
+            {"override_settings": {"sd_model_checkpoint": f"x/other.safetensors [{'ab' * 5}]"}},
+            {"model": "small"},
+        ),
         ({"override_settings": {"CLIP_stop_at_last_layers": 2}}, {"clip_skip": 2}),
         ({"override_settings": {"CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}}, {"clip_skip": None}),
         ({"override_settings": {"randn_source": "CPU"}}, {"noise": "torch"}),

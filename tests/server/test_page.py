@@ -2,12 +2,15 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+import miniature_file
 from chromium import Chromium
 from served import Served
 from unnoise.server.asked import PICTURES, Asked
@@ -192,7 +195,9 @@ def luminance(colour):
 def page(tmp_path_factory):
     """The page of a real server in a real browser."""
     folder = tmp_path_factory.mktemp("page")
-    with Chromium(folder / "profile") as browser, Served(folder / "served") as served:
+    editor = str(folder / "editor.safetensors")
+    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=8)), editor)
+    with Chromium(folder / "profile") as browser, Served(folder / "served", "-m", editor) as served:
         browser.open(served.url)
         browser.until("document.getElementById('server').dataset.state === 'ready'")
         yield browser
@@ -264,6 +269,24 @@ def test_a_refusal_stands_at_its_field(page):
     assert field == "steps"
     assert page.run("document.activeElement.getAttribute('aria-invalid')") == "true"
     page.run("document.getElementById('steps').value = ''")
+
+
+def test_a_model_that_edits_has_the_fields_of_an_edit(page):
+    def choose(model):
+        page.run(
+            f"(model => {{ model.value = {model!r}; model.dispatchEvent(new Event('change')); }})"
+            "(document.getElementById('model'))"
+        )
+        return {
+            name: not page.run(f"document.querySelector('[name={name}]').closest('[hidden]') !== null")
+            for name in ("guidance_rescale", "guidance_interval", "strength")
+        }
+
+    assert set(choose("editor").values()) == {False}
+    assert page.run("document.getElementById('model-summary').textContent").endswith(
+        "edits a picture by instruction"
+    )
+    assert choose("digits")["guidance_rescale"]
 
 
 def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(page):

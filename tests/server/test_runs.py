@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import adapter_files
 import miniature_file
@@ -328,6 +329,19 @@ def test_a_model_that_is_gone_is_told_to_its_owner_and_its_place_to_nobody_else(
     assert problem.message == "model 'a model' cannot be loaded any more; the server's log says why."
     assert f"'{file}' (4 bytes) is not a whole safetensors file" in capfd.readouterr().err
     assert made().problem is None
+
+
+def test_pictures_of_models_of_one_name_are_told_apart_by_their_hash(tmp_path):
+    one = miniature_file.checkpoint(tmp_path / "a.safetensors")
+    (tmp_path / "other").mkdir()
+    tensors = {name: tensor * 1.5 for name, tensor in miniature_file.tensors().items()}
+    save_file(tensors, tmp_path / "other" / "a.safetensors")
+    made = Made(tmp_path, models=(str(one), str(tmp_path / "other" / "a.safetensors")))
+    made(model="a-2", width=64, height=64, steps=1)
+    held, picture = made.bench.held, (tmp_path / "images" / made.ended.images[0].name).read_bytes()
+    assert read(picture, held.pipe.model, held.cards, None)[0]["model"] == "a-2"
+    unknown = Held(made.settings).cards
+    assert "model" not in read(picture, held.pipe.model, unknown, None)[0]
 
 
 def test_models_of_one_name_are_told_apart(tmp_path):

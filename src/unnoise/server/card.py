@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Card:
     """A model that is served.
 
-    name: by which it is asked for. family: such as "unnoise" or "sd1". hash: sha256 of its weights, "" where reading
-    them would take long. kind: what the network sees beside the sample, "text" (nothing), "inpaint" or "edit". unit:
-    width and height are multiples of it. width, height, steps, guidance, scheduler: what stands where nothing is asked.
-    heeds_prompt: whether it reads text. prompts: examples. summary: a sentence.
+    name: by which it is asked for. family: such as "unnoise" or "Stable Diffusion 1". hash: sha256 of its weights, ""
+    where reading them takes long and no picture was made yet. kind: what the network sees beside the sample, "text"
+    (nothing), "inpaint" or "edit". unit: width and height are multiples of it. width, height, steps, guidance,
+    scheduler: what stands where nothing is asked. heeds_prompt: whether it reads text. prompts: examples. summary: a
+    sentence.
     """
 
     name: str
@@ -28,3 +30,8 @@ class Card:
     heeds_prompt: bool
     prompts: tuple[str, ...] = ()
     summary: str = ""
+
+
+def with_hash(cards: Iterable[Card], name: str | None, digest: str) -> tuple[Card, ...]:
+    """The same cards, the one of this name with its hash."""
+    return tuple(replace(card, hash=digest) if card.name == name else card for card in cards)

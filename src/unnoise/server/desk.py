@@ -292,6 +292,8 @@ class Desk:
         job = self._ledger.live(ended.id)
         if job is None or not ended.images:
             self._remove_pictures(ended.id)
+        for made in ended.images[:1]:
+            self._workshop.told(job.asked.model if job else None, str(made.recipe["model_hash"]))
         if job is not None:
             state = "done" if ended.images else "failed"
             self._end(replace(job, state=state, images=ended.images, problem=ended.problem))

@@ -15,10 +15,11 @@ from unnoise.errors import InputError
 from unnoise.networks import heap
 from unnoise.networks.unet import UNetConfig
 from unnoise.pipelines import TextToImage, load
-from unnoise.server.card import Card
+from unnoise.server.card import Card, with_hash
 from unnoise.server.settings import Settings
 
 _KINDS = ("text", "edit", "inpaint")
+_WORKS = {"text": "", "edit": "; edits a picture by instruction", "inpaint": "; paints within a mask"}
 
 
 class Held:
@@ -51,6 +52,10 @@ class Held:
             free()
             self.pipe, self.name = load(self._sources[name], engine=self._engine), name
         return self.pipe
+
+    def told(self, name: str, digest: str) -> None:
+        """The hash of a model, by the recipe of a picture that it made."""
+        self.cards = with_hash(self.cards, name, digest)
 
     def _free(self, name: str) -> str:
         """The name, with a number where another model has it."""
@@ -98,11 +103,12 @@ def card_of(source: str, engine: str, named: Callable[[str], str]) -> Card:
 
 def _foreign(blueprint: Blueprint, engine: str, named: Callable[[str], str]) -> Card:
     factor, network = blueprint.autoencoder.factor, blueprint.unet
+    kind = _kind(network, network.out_channels)
     return Card(
         name=named(blueprint.name),
         family=blueprint.family,
-        hash="",  # of gigabytes, read when a picture's recipe asks for it
-        kind=_kind(network, network.out_channels),
+        hash="",  # of gigabytes, read when a picture's recipe asks for it, and told then
+        kind=kind,
         unit=factor * (network.factor if engine == "openvino" else network.unit),
         width=blueprint.size[1] * factor,
         height=blueprint.size[0] * factor,
@@ -110,7 +116,7 @@ def _foreign(blueprint: Blueprint, engine: str, named: Callable[[str], str]) -> 
         guidance=float(blueprint.defaults.guidance),
         scheduler=blueprint.defaults.scheduler,
         heeds_prompt=True,
-        summary=f"{blueprint.family}, {blueprint.size[1] * factor}x{blueprint.size[0] * factor}",
+        summary=f"{blueprint.family}, {blueprint.size[1] * factor}x{blueprint.size[0] * factor}{_WORKS[kind]}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,8 +78,10 @@ def check(scheduler: str | None, compat: str | None) -> None:
 
 def _card_of(name: str, digest: str, cards: tuple[Card, ...]) -> Card | None:
     by_hash = (card for card in cards if digest and card.hash.startswith(digest))
-    by_name = (card for card in cards if not card.hash and card.name == name)
-    return next(by_hash, next(by_name, None))
+    alike = [
+        card for card in cards if not card.hash and re.fullmatch(rf"{re.escape(name)}(-\d+)?", card.name)
+    ]
+    return next(by_hash, alike[0] if len(alike) == 1 and alike[0].name == name else None)
 
 
 def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:

@@ -154,6 +154,7 @@ class Bench:
         for place, (picture, recipe) in enumerate(pairs):
             name = f"{job.id}-{place}.png"
             images.write_png(self.settings.folder / "images" / name, picture, recipe.png_text())
+            self.held.told(self.held.name, recipe.model_hash)
             yield Made(name, recipe.to_dict(), recipe.seed, picture.width, picture.height)
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from unnoise.errors import UnnoiseError
-from unnoise.server.card import Card
+from unnoise.server.card import Card, with_hash
 from unnoise.server.keeper import Keeper
 from unnoise.server.messages import Answer, Known, Loaded, Refused
 from unnoise.server.refusals import Loading
@@ -76,6 +76,10 @@ class Workshop:
         """Say something to the worker, where there is one."""
         if self._keeper is not None:
             self._keeper.send(message)
+
+    def told(self, model: str | None, digest: str) -> None:
+        """The hash of a model."""
+        self.cards = with_hash(self.cards, model, digest)
 
     def kill(self) -> None:
         """End the worker as it is; another begins."""

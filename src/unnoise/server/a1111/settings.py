@@ -60,8 +60,12 @@ def named(checkpoint: object, cards: Sequence[Card]) -> str:
     plain = told.partition(" [")[0]
     for ending in (".safetensors", ".ckpt"):
         plain = plain.removesuffix(ending)
+    shown = told.rpartition(" [")[2].removesuffix("]")
     for card in cards:
-        if plain in (card.name, card.hash[:10] or card.name, card.hash or card.name) or told == title(card):
+        if len(shown) >= 10 and card.hash.startswith(shown):
+            return card.name
+    for card in cards:
+        if card.name in (plain, told) or told == title(card):
             return card.name
     if not cards:
         return plain

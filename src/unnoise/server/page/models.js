@@ -46,7 +46,7 @@ function suitPicture({ kind }) {
   show(init.picture, "from-fields");
   suitMask();
   show(!init.picture, "hires", "size-fields");
-  show(kind !== "edit", "strength-field", "outpaint-field", "paint");
+  show(kind !== "edit", "strength-field", "outpaint-field", "paint", "guidance-shape");
   show(kind === "edit", "image-guidance-field");
   if (kind !== "text") $("from").open = true; // they work on a picture alone
 }
