@@ -144,7 +144,7 @@ class Api:
 
     def _known(self) -> Desk:
         if not self._desk.cards:
-            raise Loading("the models are not known yet; ask again in a moment.")
+            raise Loading()
         return self._desk
 
 

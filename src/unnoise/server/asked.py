@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.server.card import Card
+from unnoise.server.card import Card, named
 from unnoise.server.fields import READERS
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
@@ -110,7 +110,7 @@ class Asked:
 
     def card(self, cards: Sequence[Card]) -> Card:
         """The model's. Raises FieldError where it is not served."""
-        found = next((card for card in cards if self.model in (None, card.name)), None)
+        found = named(cards, self.model)
         if found is None:
             names = ", ".join(card.name for card in cards)
             raise FieldError("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")

@@ -32,6 +32,11 @@ class Card:
     summary: str = ""
 
 
+def named(cards: Iterable[Card], name: object) -> Card | None:
+    """The card of this name, the first where the name is None; None where there is none."""
+    return next((card for card in cards if name in (None, card.name)), None)
+
+
 def with_hash(cards: Iterable[Card], name: str | None, digest: str) -> tuple[Card, ...]:
     """The same cards, the one of this name with its hash."""
     return tuple(replace(card, hash=digest) if card.name == name else card for card in cards)

@@ -240,7 +240,7 @@ class Desk:
         if self._closing:
             raise Closing("the server is about to end; ask again when it is back.")
         if not self.cards:
-            raise Loading("the models are being loaded; ask again in a moment.")
+            raise Loading()
         known = None if key is None else self._ledger.by_key(client, key)
         if known is None:
             self._entrance.check_places(self._ledger, client, max(1, round(self._usual)))

@@ -26,6 +26,9 @@ class Loading(UnnoiseError):  # noqa: N818 - named by what is so
 
     retry_after = 2
 
+    def __init__(self, message: str = "the models are being loaded; ask again in a moment.") -> None:
+        super().__init__(message)
+
 
 class Closing(UnnoiseError):  # noqa: N818 - named by what is so
     """The server is about to end and takes nothing more. retry_after: seconds."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from unnoise.server.events import QUIET
 from unnoise.server.refusals import Closing
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from unnoise.server.job import Event, Job
 
 _log = logging.getLogger("unnoise.server")
-QUIET = 15.0
-"""Seconds without an event after which a stream says that it is alive: proxies close what is silent for a minute."""
-
 _ENDING: set[asyncio.Task[None]] = set()
 """What ends the jobs of clients that went away; a task that nobody holds may be collected in the middle."""
 

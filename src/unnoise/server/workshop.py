@@ -89,7 +89,7 @@ class Workshop:
     async def ask(self, question: Callable[[int], object], patience: float) -> Answer:
         """What the worker answers. question: made with its number. Raises Loading where none comes in that time."""
         if not self.open:
-            raise Loading("the models are being loaded; ask again.")
+            raise Loading()
         number = next(self._numbers)
         self._asked[number] = asyncio.get_running_loop().create_future()
         self.send(question(number))

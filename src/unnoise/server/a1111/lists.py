@@ -34,7 +34,7 @@ def schedulers(_: Desk) -> list[Table]:
 def models(desk: Desk) -> list[Table]:
     """The models that are served; where their files lie is nobody's business. Raises Loading."""
     if not desk.cards:
-        raise Loading("the models are being loaded; ask again in a moment.")
+        raise Loading()
     return [
         {
             "title": title(card),

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from unnoise.errors import UnnoiseError
-from unnoise.server import bodies, fields
+from unnoise.server import bodies, card, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
-from unnoise.server.a1111.settings import CHECKPOINT, found, named
+from unnoise.server.a1111.settings import CHECKPOINT, named
 from unnoise.server.a1111.tasks import Task, Tasks
 from unnoise.server.a1111.wanted import wanted
 from unnoise.server.answers import answer
@@ -142,7 +142,7 @@ class Api:
 
     def _card(self, request: Request) -> Card | None:
         """Of the model that this client has chosen, else of the first; None while none is known."""
-        return found(self._models.get(client_of(request)), self._desk.cards)
+        return card.named(self._desk.cards, self._models.get(client_of(request)))
 
     async def nothing(self, request: Request) -> Response:
         """What need not be done: the models are those of the start."""

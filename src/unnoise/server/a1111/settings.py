@@ -73,11 +73,6 @@ def named(checkpoint: object, cards: Sequence[Card]) -> str:
     raise FieldError(CHECKPOINT, f"{CHECKPOINT} is {told[:80]!r}; this server has {names}.")
 
 
-def found(name: object, cards: Sequence[Card]) -> Card | None:
-    """The card of this name; the first where the name is None."""
-    return next((card for card in cards if name in (None, card.name)), None)
-
-
 def title(card: Card) -> str:
     """As A1111 shows a model."""
     return f"{card.name} [{card.hash[:10]}]" if card.hash else card.name

@@ -9,9 +9,9 @@ from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
 from unnoise.server.a1111 import begun, unheeded
 from unnoise.server.a1111.samplers import chosen
-from unnoise.server.a1111.settings import Settings, found
+from unnoise.server.a1111.settings import Settings
 from unnoise.server.asked import Asked
-from unnoise.server.card import Card
+from unnoise.server.card import Card, named
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
@@ -82,7 +82,7 @@ def wanted(
     sampler, grid = _word(told, "sampler_name") or _word(told, "sampler_index"), _word(told, "scheduler")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
     ours |= {**settings.asked, "model": settings.model or model, "show_every": 1}
-    card = found(ours["model"], cards)
+    card = named(cards, ours["model"])
     there = card is not None and card.family.startswith(_FAMILIES)
     ours["noise"] = settings.noise or ("cuda" if there else None)
     if card is not None and (there or grid):

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from unnoise.errors import UnnoiseError
 from unnoise.server import bodies
 from unnoise.server.answers import answer
+from unnoise.server.card import Card, named
 from unnoise.server.events import HEADERS
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
@@ -22,7 +23,6 @@ from unnoise.server.waiting import client_of, outcome
 
 if TYPE_CHECKING:
     from unnoise.server.asked import Asked
-    from unnoise.server.card import Card
     from unnoise.server.desk import Desk
 
 
@@ -46,15 +46,15 @@ class Images:
     async def models(self, request: Request) -> Response:
         """The models that are served."""
         if not self._desk.cards:
-            return failures.refused(Loading("the models are being loaded; ask again in a moment."))
+            return failures.refused(Loading())
         return answer({"object": "list", "data": [_model(card) for card in self._desk.cards]})
 
     async def model(self, request: Request) -> Response:
         """One of them."""
         name = request.path_params["name"]
-        for card in self._desk.cards:
-            if card.name == name:
-                return answer(_model(card))
+        card = named(self._desk.cards, name)
+        if card is not None:
+            return answer(_model(card))
         return failures.refused(FieldError("model", f"there is no model {name[:80]!r} here."))
 
     async def generate(self, request: Request) -> Response:
