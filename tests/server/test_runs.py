@@ -2,6 +2,7 @@ import gc
 import struct
 import weakref
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import adapter_files
 import miniature_file
 import unnoise
 from unnoise import images
-from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
+from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
 from unnoise.server.held import Held
@@ -329,6 +330,34 @@ def test_a_model_that_is_gone_is_told_to_its_owner_and_its_place_to_nobody_else(
     assert problem.message == "model 'a model' cannot be loaded any more; the server's log says why."
     assert f"'{file}' (4 bytes) is not a whole safetensors file" in capfd.readouterr().err
     assert made().problem is None
+
+
+@pytest.mark.parametrize("channels", [4, 8, 9])
+def test_every_kind_of_stable_diffusion_is_served(tmp_path, channels):
+    """A file of random weights: what sees the sample alone, a picture beside it, or a mask and a picture."""
+    file = tmp_path / "ünï file.safetensors"
+    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=channels)), file)
+    made = Made(tmp_path, models=(str(file),))
+    (card,) = made.bench.held.cards
+    picture = Image.effect_noise((64, 64), 60).convert("RGB")
+    mask = Image.new("L", picture.size)
+    mask.paste(255, (0, 0, 32, 64))
+    asked = {"compat": "a1111", "noise": "cuda", "scheduler": "DPM++ 2M Karras", "steps": 2}
+    model, told = unnoise.load(file).model, {**asked, "seed": 7}
+    if channels == 4:
+        kind, init = "text", {}
+        wanted = TextToImage(model)("a seven", **told, width=64, height=72)
+        asked |= {"width": 64, "height": 72}
+    elif channels == 8:
+        kind, init = "edit", {"init": png(picture), "image_guidance": 1.2}
+        wanted = Edit(model)("a seven", picture, picture_guidance=1.2, **told)
+    else:
+        kind, init = "inpaint", {"init": png(picture), "mask": png(mask), "feather": 4.0}
+        wanted = Inpaint(model)("a seven", picture, mask, feather=4.0, **told)
+    assert (card.name, card.kind) == ("ünï file", kind)
+    assert made.pictures(model=card.name, show=("x0", "sample"), **asked, **init) == pixels(wanted.images)
+    assert {"x0", "sample"} == made.told[-1].seen.previews.keys()
+    assert made.ended.images[0].recipe == wanted.recipes[0].to_dict()
 
 
 def test_pictures_of_models_of_one_name_are_told_apart_by_their_hash(tmp_path):
