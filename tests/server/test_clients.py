@@ -289,6 +289,9 @@ class TestA1111:
         assert webui.util_get_current_model().startswith("digits")
         # many clients send all options back, with another model among them
         assert webui.set_options({**webui.get_options(), "sd_model_checkpoint": "digits"}) is None
+        assert (
+            webui.set_options({**webui.get_options(), "sd_checkpoint_hash": ""}) is None
+        )  # not known yet then
         for refused in ({"sd_model_checkpoint": "sdxl"}, {"samples_save": False}):
             assert "detail" in webui.set_options(refused)
 

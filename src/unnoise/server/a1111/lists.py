@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS
-from unnoise.server.a1111.settings import CHECKPOINT, CLIP_SKIP, NOISE, title
+from unnoise.server.a1111.settings import CHECKPOINT, CLIP_SKIP, DIGEST, NOISE, title
 from unnoise.server.refusals import Loading
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def options(card: Card | None) -> Table:
     """The settings that requests may override, as they stand. card: of the model that is taken where none is named."""
     return {
         CHECKPOINT: title(card) if card else None,
-        "sd_checkpoint_hash": card.hash if card else "",
+        DIGEST: card.hash if card else "",
         CLIP_SKIP: 1,
         NOISE: "GPU",
         "samples_format": "png",

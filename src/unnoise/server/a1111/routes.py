@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from unnoise.errors import UnnoiseError
 from unnoise.server import bodies, card, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
-from unnoise.server.a1111.settings import CHECKPOINT, named
+from unnoise.server.a1111.settings import CHECKPOINT, DIGEST, named
 from unnoise.server.a1111.tasks import Task, Tasks
 from unnoise.server.a1111.wanted import wanted
 from unnoise.server.answers import answer
@@ -127,7 +127,7 @@ class Api:
         """Choose the model of this client's requests that name none. Settings that stay as they are may be sent too."""
         given, stands = await bodies.fields(request), lists.options(self._card(request))
         for name, value in given.items():
-            if name != CHECKPOINT and (name not in stands or value != stands[name]):
+            if name not in (CHECKPOINT, DIGEST) and (name not in stands or value != stands[name]):
                 raise FieldError(
                     name[:80],
                     f"{name[:80]!r} cannot be set over HTTP; {CHECKPOINT} alone can, and overrides.",

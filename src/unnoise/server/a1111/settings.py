@@ -10,6 +10,9 @@ from unnoise.server.card import Card
 from unnoise.server.refusals import FieldError
 
 CHECKPOINT, CLIP_SKIP, NOISE = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "randn_source"
+DIGEST = "sd_checkpoint_hash"
+"""Follows from the checkpoint, and may be known later than it: sent back, it says nothing."""
+
 _STARTS = {"GPU": "cuda", "NV": "cuda", "CPU": "torch"}
 _USUAL: Mapping[str, tuple[object, ...]] = {
     "sd_vae": ("", "Automatic", "None", None),
