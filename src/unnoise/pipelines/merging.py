@@ -43,14 +43,14 @@ class TokenMerging:
         words = text.replace("=", " ").replace(",", " ").split()
         words = ["share", *words] if len(words) == 1 else words
         try:
-            share, least = (*words[1::2], "0")[:2]
             if words[::2] not in (["share"], ["share", "least"]):
                 raise ValueError
-            return cls(float(share), int(least))
-        except ValueError as error:
+            share, least = float(words[1]), int(words[3]) if len(words) > 2 else 0
+        except (ValueError, IndexError) as error:
             raise InputError(
                 f"'{text[:40]}' makes no sense as merging; give a share such as 0.5, or 'share=0.5 least=1024'."
             ) from error
+        return cls(share, least)
 
 
 def as_merging(merge: float | str | TokenMerging | None) -> TokenMerging | None:
