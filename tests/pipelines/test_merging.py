@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from adapter_files import kohya
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.errors import InputError
@@ -92,6 +93,14 @@ def test_all_ways_to_make_a_picture_take_it(pipe):
     for result in (first, again, inside, larger):
         assert np.isfinite(result.arrays[0]).all()
         assert result.recipes[0].merge == "share 0.5"
+
+
+def test_adapted_layers_are_those_that_read_merged_tokens(pipe, tmp_path):
+    """A LoRA kept beside the weights does what the same one does inside them."""
+    path = kohya(pipe.model, tmp_path / "ink.safetensors")
+    into, beside = (pipe.with_lora(path, live=live)(**OPTIONS, merge=0.5).arrays[0] for live in (False, True))
+    assert np.abs(into - beside).max() < 1e-4
+    assert np.abs(into - pipe(**OPTIONS, merge=0.5).arrays[0]).max() > 1e-2
 
 
 @pytest.mark.parametrize("blocks", [1, 0])
