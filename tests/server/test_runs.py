@@ -332,6 +332,15 @@ def test_a_picture_is_read_as_the_fields_that_ask_for_it_again(made, held, pipe,
     assert notes == ("it was begun from another picture, which it does not hold; give init",)
 
 
+def test_approximations_that_no_field_asks_for_are_noted(held, pipe):
+    made = pipe("a seven", steps=2, cache=0.3, merge=0.5)
+    file = images.png_bytes(made.images[0], made.recipes[0].png_text())
+    fields, notes = read(file, pipe.model, held.cards, None)
+    assert not {"cache", "merge"} & set(fields)
+    assert "it was made with a cache of deep features; none is used" in notes
+    assert "it was made with merged tokens; none are merged" in notes
+
+
 def test_what_a_picture_says_that_is_not_served_is_noted(held, pipe, tmp_path):
     text = (
         "a seven <lora:ink:0.8>\nSteps: 5, Sampler: Euler a, CFG scale: 3, Seed: 9, Size: 8x8, Model: other"
