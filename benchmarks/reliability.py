@@ -111,7 +111,9 @@ def judged(case: Case, tests: dict[str, list[str]], options: argparse.Namespace)
 
 def row(told: dict[str, Any]) -> str:
     words = {True: "pass", False: "**fail**", None: "not measured here"}
-    ours = f"{words[told['passed']]}: {told['tests']['passed']} of {told['tests']['run']} tests"
+    ours = words[told["passed"]]
+    if told["tests"]["run"]:
+        ours += f": {told['tests']['passed']} of {told['tests']['run']} tests"
     ours += f"; {told['long']['seen']}" if "long" in told else ""
     theirs = f"{words[told['peer']['passed']]}: {told['peer']['seen']}" if "peer" in told else "–"
     return f"| {told['case']} | {told['fault']} | {told['expected']} | {ours} | {theirs} |"
