@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo serve test lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/unnoise generate "a red apple, 3d" --seed 7 --output outputs/demo.png --enlarge 8 --show-every 10
+
+serve: $(VENV)/.serve
+	$(BIN)/unnoise serve --open
 
 # The networks of most tests are tiny: threads would wait for each other longer than they compute.
 test: $(VENV)/.test
@@ -31,6 +34,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.serve: $(VENV)/.run
+	$(PIP) --editable ".[serve]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.run

@@ -95,5 +95,7 @@ def test_pictures_on_the_pages_are_what_the_shipped_model_makes(tmp_path):
         # Twenty steps in float32 may end a shade apart on another processor, not in another digit.
         assert difference.mean() < 1.0, made.name
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        path.name for path in shown.glob("*.png")
+        path.name
+        for path in shown.glob("*.png")
+        if not path.name.startswith("page")  # a browser's, by page.py
     )

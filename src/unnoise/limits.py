@@ -11,6 +11,7 @@ from dataclasses import fields
 from decimal import Decimal
 from functools import cache
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from unnoise.errors import InputError
@@ -105,26 +106,31 @@ def typed(name: str, value: Any, kind: Any, example: object = None) -> Any:  # n
     return value
 
 
-def as_declared(part: object) -> None:
-    """Make each field of a frozen dataclass `typed` as it is declared, as its hash and its equality need it."""
+def as_declared(part: object, prefix: str = "") -> None:
+    """Make each field of a frozen dataclass `typed` as it is declared, as its hash and its equality need it.
+
+    prefix: stands before the fields' names in what is said.
+    """
     made: Any = type(part)
     for name, kind, usual in _declared(made):
-        object.__setattr__(part, name, typed(name, getattr(part, name), kind, usual))
+        object.__setattr__(part, name, typed(prefix + name, getattr(part, name), kind, usual))
 
 
 @cache
 def _declared(kind: Any) -> list[tuple[str, Any, float | None]]:  # noqa: ANN401
-    """Name, type and, where that is a number, default of each field."""
+    """Name, type and, where that is a number and one to learn from, default of each field."""
     try:
         hints = get_type_hints(kind, include_extras=True)
     except NameError:  # a class made inside a function, with others that are known there only
         return []
     usual = {each.name: as_number(each.default) for each in fields(kind)}
-    return [(name, hints[name], None if value == math.inf else value) for name, value in usual.items()]
+    return [(name, hints[name], None if value in (0.0, math.inf) else value) for name, value in usual.items()]
 
 
 def _of_class(name: str, value: Any, kind: type, example: object) -> Any:  # noqa: ANN401
     found: Any = _plain(value) if kind in _WORDS else value
+    if kind is str and isinstance(value, PurePath):
+        found = str(value)
     if kind is float:
         found = as_number(found)
     fits = is_whole(found, -math.inf) if kind is int else isinstance(found, kind)

@@ -1,5 +1,6 @@
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from unnoise.errors import FileError, InputError
 from unnoise.training import (
     DataConfig,
+    LoraConfig,
     ModelConfig,
     OptimizerConfig,
     RunConfig,
@@ -71,6 +73,18 @@ def test_a_number_beyond_all_floats_is_a_number_still():
         settings.override(TrainConfig(), [f"model.size=1{'0' * 400}"])
     with pytest.raises(InputError, match=r"^run\.steps is '9*\.\.\.; give a whole number"):
         settings.override(TrainConfig(), [f"run.steps={'9' * 5000}"])
+
+
+def test_a_table_made_in_python_holds_what_it_declares_and_refuses_the_rest_by_its_section():
+    made = LoraConfig(Path("a/model"), rank=np.int64(4), targets=["attention"])
+    assert made == LoraConfig("a/model", 4, targets=("attention",))
+    assert (type(made.model), type(made.rank), type(RunConfig(steps=np.int64(3)).steps)) == (str, int, int)
+    with pytest.raises(
+        InputError, match=r"^lora\.rank is '4'; give a whole number from 1 to 4,096, for example 8"
+    ):
+        LoraConfig(rank="4")
+    with pytest.raises(InputError, match=r"^lora\.dora is 1; give true or false"):
+        LoraConfig(dora=1)
 
 
 def test_a_file_may_leave_out_all_that_keeps_its_default():

@@ -6,13 +6,17 @@ in `settings.py`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from typing import Annotated, Any, Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import choice, number, whole
+from unnoise.limits import Amount, Count, Share, as_declared, choice
 from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
+
+Bound = Annotated[int, (0, inf)]
+Decay = Annotated[float, (0, 0.9999999)]
+Factor = Annotated[float, (1e-6, inf)]
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,11 @@ class ModelConfig:
     defaults, card: copied into the exported model (steps, guidance, scheduler; name, licence, examples).
     """
 
-    size: int = 32
-    colour: str = "rgb"
+    size: Annotated[int, (4, 4096)] = 32
+    colour: Literal["rgb", "grey"] = "rgb"
     prediction: str = "velocity"
     variance: str = "fixed_small"
-    clip: float = 1.0
+    clip: Amount = 1.0
     network: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "cosine"})
@@ -42,9 +46,7 @@ class ModelConfig:
     card: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        whole("model.size", self.size, 4, 4096, "32")
-        number("model.clip", self.clip, 0, math.inf, "1")
-        choice("model.colour", self.colour, ("rgb", "grey"))
+        as_declared(self, "model.")
         choice("model.variance", self.variance, ("fixed_small", "fixed_large", "learned_range"))
 
     @property
@@ -75,35 +77,26 @@ class DataConfig:
     `encoded_folder`, where one is given, up to `encoded_folder_mb`; other runs take them from there.
     """
 
-    captions: str = "auto"
+    captions: Literal["auto", "text", "metadata", "folders", "none"] = "auto"
     mirror: bool = False
     mirror_guard: tuple[str, ...] = ("left", "right")
-    shift: float = 0.0
-    scale: float = 0.0
-    fill: str = "white"
+    shift: Annotated[float, (0, 0.5)] = 0.0
+    scale: Share = 0.0
+    fill: Literal["white", "edge"] = "white"
     strict: bool = False
-    cache_mb: int = 2048
+    cache_mb: Bound = 2048
     repeats: bool = False
-    held_out: float = 0.0
+    held_out: Annotated[float, (0, 0.9)] = 0.0
     held_out_from: str = ""
-    bucket_step: int = 0
+    bucket_step: Annotated[int, (0, 4096)] = 0
     caption: str = ""
-    latents: str = "sample"
-    encoded_mb: int = 1024
+    latents: Literal["sample", "mean"] = "sample"
+    encoded_mb: Bound = 1024
     encoded_folder: str = ""
-    encoded_folder_mb: int = 20_000
+    encoded_folder_mb: Bound = 20_000
 
     def __post_init__(self) -> None:
-        choice("data.latents", self.latents, ("sample", "mean"))
-        for name in ("encoded_mb", "encoded_folder_mb"):
-            whole(f"data.{name}", getattr(self, name), 0, math.inf, "1024")
-        choice("data.captions", self.captions, ("auto", "text", "metadata", "folders", "none"))
-        choice("data.fill", self.fill, ("white", "edge"))
-        number("data.shift", self.shift, 0, 0.5, "0.05")
-        number("data.scale", self.scale, 0, 1, "0.1")
-        whole("data.cache_mb", self.cache_mb, 0, math.inf, "2048")
-        whole("data.bucket_step", self.bucket_step, 0, 4096, "64")
-        number("data.held_out", self.held_out, 0, 0.9, "0.1")
+        as_declared(self, "data.")
         if self.held_out and self.held_out_from:
             raise InputError("data.held_out and data.held_out_from are both given; give one of them.")
 
@@ -127,35 +120,24 @@ class LossConfig:
     network sees but is not asked for (Ning et al. 2023; 0.1 there).
     """
 
-    weight: str = "simple"
-    gamma: float = 5.0
-    p2_k: float = 1.0
-    p2_gamma: float = 1.0
-    sigma_data: float = 0.5
+    weight: Literal["simple", "min_snr", "debiased", "p2", "edm"] = "simple"
+    gamma: Factor = 5.0
+    p2_k: Factor = 1.0
+    p2_gamma: Amount = 1.0
+    sigma_data: Factor = 0.5
     uncertainty: bool = False
-    bound: float = 0.001
-    times: str = "uniform"
-    mean: float = 0.0
-    std: float = 1.0
-    shift: float = 1.0
+    bound: Amount = 0.001
+    times: Literal["uniform", "logit_normal", "log_normal", "importance"] = "uniform"
+    mean: Annotated[float, (-100, 100)] = 0.0
+    std: Annotated[float, (1e-6, 100)] = 1.0
+    shift: Annotated[float, (1e-6, 100)] = 1.0
     stratified: bool = True
-    caption_dropout: float = 0.1
-    offset_noise: float = 0.0
-    input_perturbation: float = 0.0
+    caption_dropout: Share = 0.1
+    offset_noise: Annotated[float, (0, 10)] = 0.0
+    input_perturbation: Annotated[float, (0, 10)] = 0.0
 
     def __post_init__(self) -> None:
-        choice("loss.weight", self.weight, ("simple", "min_snr", "debiased", "p2", "edm"))
-        choice("loss.times", self.times, ("uniform", "logit_normal", "log_normal", "importance"))
-        number("loss.mean", self.mean, -100, 100, "0")
-        number("loss.caption_dropout", self.caption_dropout, 0, 1, "0.1")
-        for name, example in (("gamma", "5"), ("p2_k", "1"), ("sigma_data", "0.5")):
-            number(f"loss.{name}", getattr(self, name), 1e-6, math.inf, example)
-        for name, example in (("std", "1"), ("shift", "3")):
-            number(f"loss.{name}", getattr(self, name), 1e-6, 100, example)
-        for name, example in (("p2_gamma", "1"), ("bound", "0.001")):
-            number(f"loss.{name}", getattr(self, name), 0, math.inf, example)
-        for name in ("offset_noise", "input_perturbation"):
-            number(f"loss.{name}", getattr(self, name), 0, 10, "0.1")
+        as_declared(self, "loss.")
 
 
 @dataclass(frozen=True)
@@ -170,47 +152,34 @@ class OptimizerConfig:
     deviations `profiles`, 0 for none; `training.profiles.reconstruct` makes any other average of them.
     """
 
-    name: str = "adamw"
-    lr: float = 3e-4
-    betas: tuple[float, ...] = (0.9, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-    warmup: int = 100
-    decay: str = "cosine"
-    clip: float = 1.0
-    ema: float = 0.999
+    name: Literal["adamw", "adamw8bit"] = "adamw"
+    lr: Annotated[float, (0, 10)] = 3e-4
+    betas: tuple[Annotated[float, (0, 0.999999)], ...] = (0.9, 0.99)
+    eps: Annotated[float, (1e-16, 1)] = 1e-8
+    weight_decay: Annotated[float, (0, 10)] = 0.01
+    warmup: Bound = 100
+    decay: Literal["cosine", "constant"] = "cosine"
+    clip: Amount = 1.0
+    ema: Decay = 0.999
     ema_warmup: bool = True
-    more_ema: tuple[float, ...] = ()
-    profile_every: int = 0
-    profiles: tuple[float, ...] = (0.05, 0.1)
+    more_ema: tuple[Decay, ...] = ()
+    profile_every: Bound = 0
+    profiles: tuple[Annotated[float, (1e-4, 0.288)], ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
-        choice("optimizer.name", self.name, ("adamw", "adamw8bit"))
-        number("optimizer.lr", self.lr, 0, 10, "0.0003")
+        as_declared(self, "optimizer.")
         if len(self.betas) != 2:
             raise InputError(
                 f"optimizer.betas is {list(self.betas)}; give two numbers, for example [0.9, 0.99]."
             )
-        for beta in self.betas:
-            number("optimizer.betas", beta, 0, 0.999999, "[0.9, 0.99]")
-        number("optimizer.eps", self.eps, 1e-16, 1, "1e-8")
-        number("optimizer.weight_decay", self.weight_decay, 0, 10, "0.01")
-        whole("optimizer.warmup", self.warmup, 0, math.inf, "100")
-        number("optimizer.clip", self.clip, 0, math.inf, "1")
-        for decay in (self.ema, *self.more_ema):
-            number("optimizer.ema", decay, 0, 0.9999999, "0.999")
         if len({self.ema, *self.more_ema}) <= len(self.more_ema):
             raise InputError(
                 f"optimizer.more_ema is {list(self.more_ema)}; give decays that differ from the others."
             )
-        whole("optimizer.profile_every", self.profile_every, 0, math.inf, "1000")
-        for deviation in self.profiles:
-            number("optimizer.profiles", deviation, 1e-4, 0.288, "[0.05, 0.1]")
         if self.profile_every and not self.profiles:
             raise InputError(
                 "optimizer.profiles is []; give at least one deviation, for example [0.05, 0.1]."
             )
-        choice("optimizer.decay", self.decay, ("cosine", "constant"))
 
 
 @dataclass(frozen=True)
@@ -228,37 +197,30 @@ class RunConfig:
     run stops. tensorboard: write events for TensorBoard as well (the extra `unnoise[tensorboard]`).
     """
 
-    steps: int = 10_000
-    batch: int = 64
-    accumulate: int = 1
+    steps: Count = 10_000
+    batch: Count = 64
+    accumulate: Count = 1
     seed: int = 0
-    workers: int = 0
-    precision: str = "auto"
+    workers: Bound = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     recompute: bool = False
     shard: bool = False
     device: str = "auto"
-    log_every: int = 10
-    checkpoint_every: int = 1000
-    keep: int = 3
-    sample_every: int = 1000
-    validate_every: int = 500
+    log_every: Count = 10
+    checkpoint_every: Bound = 1000
+    keep: Bound = 3
+    sample_every: Bound = 1000
+    validate_every: Bound = 500
     sample_prompts: tuple[str, ...] = ()
-    patience: int = 10
+    patience: Count = 10
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        whole("run.steps", self.steps, 1, math.inf, "10000")
-        whole("run.batch", self.batch, 1, math.inf, "64")
-        whole("run.accumulate", self.accumulate, 1, self.batch, "1")
+        as_declared(self, "run.")
         if self.batch % self.accumulate:
             raise InputError(
                 f"run.accumulate is {self.accumulate}; give a divisor of run.batch ({self.batch}), for example 1."
             )
-        for name in ("workers", "checkpoint_every", "keep", "sample_every", "validate_every"):
-            whole(f"run.{name}", getattr(self, name), 0, math.inf, "0")
-        whole("run.log_every", self.log_every, 1, math.inf, "10")
-        whole("run.patience", self.patience, 1, math.inf, "10")
-        choice("run.precision", self.precision, ("auto", "float32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from unnoise.errors import InputError
-from unnoise.limits import choice, number, whole
+from unnoise.limits import Amount, Count, as_declared, choice
 
 SORTS = ("attention", "feed-forward", "projections", "convolutions")
 AUTO = "auto"
@@ -25,15 +25,14 @@ class LoraConfig:
     """
 
     model: str = ""
-    rank: int = 8
-    alpha: float = 0.0
+    rank: Annotated[int, (1, 4096)] = 8
+    alpha: Amount = 0.0
     dora: bool = False
     targets: tuple[str, ...] = (AUTO,)
     text_encoder: bool = False
 
     def __post_init__(self) -> None:
-        whole("lora.rank", self.rank, 1, 4096, "8")
-        number("lora.alpha", self.alpha, 0, math.inf, "8")
+        as_declared(self, "lora.")
         for target in self.targets or ("",):
             choice("lora.targets", target, (*SORTS, AUTO))
         if AUTO in self.targets and len(self.targets) > 1:
@@ -53,10 +52,10 @@ class WordConfig:
     model: str = ""
     word: str = ""
     like: str = ""
-    vectors: int = 1
+    vectors: Annotated[int, (1, 75)] = 1
 
     def __post_init__(self) -> None:
-        whole("word.vectors", self.vectors, 1, 75, "1")
+        as_declared(self, "word.")
         if self.model and not (self.word.strip() and self.like.strip()):
             missing = "word" if not self.word.strip() else "like"
             raise InputError(
@@ -88,16 +87,13 @@ class PriorConfig:
 
     prompt: str = ""
     pictures: str = ""
-    count: int = 100
-    weight: float = 1.0
-    steps: int = 0
-    guidance: float = 0.0
+    count: Count = 100
+    weight: Amount = 1.0
+    steps: Annotated[int, (0, 1000)] = 0
+    guidance: Annotated[float, (0, 100)] = 0.0
 
     def __post_init__(self) -> None:
-        whole("prior.count", self.count, 1, math.inf, "100")
-        number("prior.weight", self.weight, 0, math.inf, "1")
-        whole("prior.steps", self.steps, 0, 1000, "25")
-        number("prior.guidance", self.guidance, 0, 100, "7.5")
+        as_declared(self, "prior.")
         if self.pictures and not self.prompt:
             raise InputError(
                 "prior.pictures is given without prior.prompt; say what they show, for example prior.prompt='a dog'."
