@@ -76,6 +76,7 @@ class Request:
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
                 cache="" if self.cache is None else self.cache.to_text(),
+                arithmetic=model.arithmetic,
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)

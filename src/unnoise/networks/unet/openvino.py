@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.int8 import Ranges, plain, rounded
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, check_size
 
-_FORM = 2
+_FORM = 3
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
 _SHAPES = 6
 """Graphs of one network kept compiled: for the batch with guidance, that without, a second pass, quick answers."""
@@ -42,14 +43,17 @@ class Compiled(UNet):
     Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
     Keys and values of the prompt are made by torch, as they are once a run. Raises InputError where OpenVINO is not
     installed. blocks, seen: as `Reusing` has them, where answers are to leave their features there; 0 elsewhere.
+    ranges: of the layers that are to multiply in eight bits, an approximation.
     """
 
-    def __init__(self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None) -> None:
+    def __init__(
+        self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None, ranges: Ranges = ()
+    ) -> None:
         nn.Module.__init__(self)  # the UNet is there already
         self.config = unet.config
         self.unet = unet
         self.cross_attentions = unet.cross_attentions
-        self.blocks = blocks
+        self.blocks, self.ranges = blocks, ranges
         self.seen: list[Tensor] = [] if seen is None else seen
         self._requests: dict[int, tuple[Any, Any]] = {}
         self._told: tuple[object, list[Any]] = (None, [])
@@ -106,9 +110,8 @@ class Compiled(UNet):
         time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
         inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
         inputs = [tensor.detach().float().contiguous() for tensor in inputs]
-        ready = compile_for(
-            self.unet, Part(self.blocks, pooled is not None, kept is not None), inputs, memory
-        )
+        part = Part(self.blocks, pooled is not None, kept is not None, self.ranges)
+        ready = compile_for(self.unet, part, inputs, memory)
         if id(ready) not in self._requests:
             # with the graph itself, which others may let go of: the number of one that is gone is given to the next
             self._requests[id(ready)] = ready, ready.create_infer_request()
@@ -128,7 +131,7 @@ class CompiledReusing(Reusing):
 
     def __init__(self, network: Compiled, blocks: int = 0) -> None:
         super().__init__(network.unet, blocks)
-        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen)
+        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen, network.ranges)
 
     def _quick(
         self,
@@ -146,12 +149,13 @@ class Part(NamedTuple):
     """Of a UNet, what one graph computes.
 
     blocks: 0, or as `Reusing` has it, for an answer that leaves its features. pooled: whether a pooled vector is told.
-    quick: for the quick answer with such features.
+    quick: for the quick answer with such features. ranges: of the layers in eight bits.
     """
 
     blocks: int = 0
     pooled: bool = False
     quick: bool = False
+    ranges: Ranges = ()
 
 
 WHOLE = Part()
@@ -249,8 +253,7 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     if folder.is_dir():
         return folder / "unet.xml"
     ov = library()
-    plain = _with_phases(copy.deepcopy(unet).float().eval())
-    network = Flat(plain, part, masked)
+    network = Flat(_written(unet, part.ranges), part, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
         warnings.simplefilter("ignore")
@@ -264,6 +267,13 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
         if not folder.is_dir():  # else another process was first
             raise
     return folder / "unet.xml"
+
+
+def _written(unet: UNet, ranges: Ranges) -> UNet:
+    """A copy in float32 whose layers are as the graph is to have them."""
+    if not ranges:
+        return _with_phases(copy.deepcopy(unet).float().eval())
+    return rounded(_with_phases(copy.deepcopy(plain(unet)).float()), ranges)
 
 
 def _with_phases(unet: UNet) -> UNet:
@@ -280,13 +290,18 @@ def _with_phases(unet: UNet) -> UNet:
 
 def folder_of(unet: UNet, masked: bool, part: Part = WHOLE) -> Path:
     """Where the graph of these weights is kept: a name made of them, of their layout and of OpenVINO's version."""
-    digest = hashlib.sha256()
     told = [_FORM, library().get_version(), str(unet.dtype), masked, part, unet.config.to_dict()]
-    digest.update(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in unet.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return cache_folder() / digest.hexdigest()[:32]
+    return cache_folder() / digest_of(told, unet)
+
+
+def digest_of(told: object, *networks: nn.Module) -> str:
+    """A name for plain values and the weights of networks."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for network in networks:
+        for name, tensor in network.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def cache_folder() -> Path:
