@@ -151,7 +151,7 @@ class Model:
 
     @property
     def arithmetic(self) -> str:
-        """ "int8" where the engine multiplies in eight bits; "" where in floats."""
+        """Empty where the engine multiplies floats, else the name of what: int8."""
         return self.engine.partition("-")[2]
 
     @property

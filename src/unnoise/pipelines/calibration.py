@@ -1,17 +1,20 @@
-"""What the layers of a network are given while it makes pictures of its own: the ranges that int8 needs."""
+"""What the layers of a network are given while it makes pictures of its own: the spans that int8 needs."""
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import asdict, replace
 from weakref import WeakKeyDictionary
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.files import write_text
+from unnoise.files import write_bytes
 from unnoise.networks.unet import UNet
-from unnoise.networks.unet.int8 import Range, Ranges, Watch, plain
+from unnoise.networks.unet.int8 import Spans, Watch, plain
 
 PROMPTS = (
     "a photograph of a woman in a red coat, city street",
@@ -23,14 +26,14 @@ MOST, STEPS, SEED = 4, 8, 0
 _FORM = 1
 
 _lock = threading.RLock()
-_known: WeakKeyDictionary[UNet, Ranges] = WeakKeyDictionary()
+_known: WeakKeyDictionary[UNet, Spans] = WeakKeyDictionary()
 
 
-def ranges_of(model: Model) -> Ranges:
+def spans_of(model: Model) -> Spans:
     """Of the layers of the model's network: from the user's cache, or else seen now, while torch makes pictures.
 
-    Always the same ones for the same weights: prompts, seeds and steps are fixed, and levels from pure noise to none
-    are met. Raises InputError for a network that sees a picture beside the sample.
+    Prompts, seeds and steps are fixed, and levels from pure noise to none are met. Raises InputError for a network that
+    sees a picture beside the sample.
     """
     with _lock:
         if model.network not in _known:
@@ -43,20 +46,18 @@ def ranges_of(model: Model) -> Ranges:
         return _known[model.network]
 
 
-def _kept(model: Model) -> Ranges:
+def _kept(model: Model) -> Spans:
     from unnoise.networks.unet.openvino import cache_folder, digest_of
 
-    told = [_FORM, prompts_of(model), STEPS, SEED, model.asdict(model.defaults), list(model.shape)]
-    path = cache_folder() / f"{digest_of(told, *model.parts.values())}.json"
+    told = [_FORM, prompts_of(model), STEPS, SEED, asdict(model.defaults), list(model.shape)]
+    path = cache_folder() / f"{digest_of(told, *model.parts.values())}.safetensors"
     try:
-        return tuple(
-            Range(str(name), float(low), float(high)) for name, low, high in json.loads(path.read_text())
-        )
-    except (OSError, ValueError, TypeError):  # not there, or damaged
-        ranges = seen(model)
+        return Spans({name: (low, high) for name, (low, high) in load_file(path).items()})
+    except (OSError, SafetensorError):  # not there, or damaged
+        spans = seen(model)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(ranges))
-        return ranges
+        write_bytes(path, save({name: torch.stack(span) for name, span in spans.layers.items()}))
+        return spans
 
 
 def prompts_of(model: Model) -> list[str]:
@@ -67,8 +68,8 @@ def prompts_of(model: Model) -> list[str]:
     return [str(prompt) for prompt in told][:MOST] if isinstance(told, list) and told else list(PROMPTS)
 
 
-def seen(model: Model) -> Ranges:
-    """The ranges of these pictures, each made alone, by torch."""
+def seen(model: Model) -> Spans:
+    """What is met while these pictures are made, each alone, by torch."""
     from unnoise.pipelines.text_to_image import TextToImage
 
     network = plain(model.network)
@@ -76,4 +77,4 @@ def seen(model: Model) -> Ranges:
     with Watch(network) as watch:
         for place, prompt in enumerate(prompts_of(model)):
             pipe.denoise(prompt, steps=STEPS, seed=SEED + place).samples()
-    return watch.ranges
+    return watch.spans

@@ -7,7 +7,7 @@ from dataclasses import replace
 from unnoise.checkpoints.model import ENGINES, Model
 from unnoise.errors import InputError
 from unnoise.pipelines.caching import FeatureCache
-from unnoise.pipelines.calibration import ranges_of
+from unnoise.pipelines.calibration import spans_of
 
 
 def with_engine(model: Model, engine: str) -> Model:
@@ -31,5 +31,5 @@ def engaged(model: Model, cache: FeatureCache | None) -> Model:
         raise InputError(f"engine '{model.engine}' runs on the processor; load with device='cpu'.")
     from unnoise.networks.unet.openvino import Compiled, CompiledReusing
 
-    network = Compiled(model.network, ranges=ranges_of(model) if model.arithmetic else ())
+    network = Compiled(model.network, spans=spans_of(model) if model.arithmetic else None)
     return replace(model, network=network if cache is None else CompiledReusing(network, cache.blocks))

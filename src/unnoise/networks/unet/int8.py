@@ -6,9 +6,11 @@ made (`Watch`), so that an answer depends on no other picture of its batch.
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,31 +20,37 @@ from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.unet import UNet
 
 FLOATS = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out", "shortcut")
-"""Parts that stay in floats. Shortcuts are given sums that no norm has seen, a few channels of which are tens of times as
-large as the rest, and lead past everything else: on `digits` 2 of the 10 give half of the error that there would be,
-for a tenth of the products. The others are a row or a few channels each, so that nothing is gained.
+"""Parts that stay in floats. Shortcuts are given sums that no norm has seen, some of hundreds among others of ones:
+with them the error of `digits` doubles, for little time. The others are a row or a few channels each.
 """
 
-
-class Range(NamedTuple):
-    """The least and the largest number that a layer was given, and zero: low <= 0 <= high."""
-
-    layer: str
-    low: float
-    high: float
+Span = tuple[Tensor, Tensor]
+"""The least and the largest number of each channel, and zero: low <= 0 <= high, (channels,) float32."""
 
 
-Ranges = tuple[Range, ...]
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """What the layers of a network were given, by their names."""
+
+    layers: Mapping[str, Span]
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for these numbers."""
+        found = hashlib.sha256()
+        for name, pair in sorted(self.layers.items()):
+            found.update(name.encode() + b"".join(one.numpy().tobytes() for one in pair))
+        return found.hexdigest()[:32]
 
 
 class Watch:
     """Sees what the layers of a network are given, while the block lasts.
 
-    with Watch(unet) as watch: make pictures; then watch.ranges
+    with Watch(unet) as watch: make pictures; then watch.spans
     """
 
     def __init__(self, unet: UNet) -> None:
-        self._seen: dict[str, tuple[float, float]] = {}
+        self._seen: dict[str, Span] = {}
         self._unet = unet
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -51,9 +59,10 @@ class Watch:
             if isinstance(layer, (nn.Conv2d, nn.Linear, Upsample)) and not _stays(name):
 
                 def see(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
-                    low, high = self._seen.get(name, (0.0, 0.0))
-                    least, most = given[0].aminmax()
-                    self._seen[name] = min(low, float(least)), max(high, float(most))
+                    x = given[0].movedim(1 if given[0].ndim == 4 else -1, 0).flatten(1)
+                    low, high = (one.float().cpu() for one in x.aminmax(dim=1))
+                    known = self._seen.get(name, (torch.zeros_like(low),) * 2)
+                    self._seen[name] = torch.minimum(low, known[0]), torch.maximum(high, known[1])
 
                 self._hooks.append(layer.register_forward_pre_hook(see))
         return self
@@ -63,9 +72,9 @@ class Watch:
             hook.remove()
 
     @property
-    def ranges(self) -> Ranges:
-        """Of all layers that were asked, in the order of their names."""
-        return tuple(Range(name, *self._seen[name]) for name in sorted(self._seen))
+    def spans(self) -> Spans:
+        """Of all layers that were asked."""
+        return Spans({name: (low.clone(), high.clone()) for name, (low, high) in self._seen.items()})
 
 
 def _stays(name: str) -> bool:
@@ -75,30 +84,45 @@ def _stays(name: str) -> bool:
 class Rounded(nn.Module):
     """A linear layer or convolution whose inputs and weights are of eight bits.
 
-    Inputs: s (q - z), one step s = (high - low) / 255 and one zero z for all of them, q in 0..255; what lies outside of
-    the range becomes its end. Weights: s_o q, a step for each output channel o, the largest weight over 127, q in
-    -127..127. Zero, which is also what stands around a map, is on both grids. For inputs within the range no output
-    is further from the exact one than sum |w| s / 2 + sum |x'| s_o / 2, x' being the inputs on their grid.
+    y = W' (x / f), W' = W f, for a factor of each input channel that shares the difficulty out between the two: f =
+    sqrt(max |x| / max |W|) of that channel (SmoothQuant, Xiao et al. 2023, eq. 4), else one channel of large numbers
+    leaves few of the 256 values to the others. Then x / f becomes s (q - z), one step s and one zero z for all, q in
+    0..255; what lies outside of the span becomes its end. W' becomes s_o q, a step for each output channel o, q in
+    -127..127; that, with z = 0, is the grid of a transposed convolution's inputs too. Zero, which also stands around a
+    map, is on every grid. For inputs within the span no output is further from the exact one than sum |W'| s / 2 +
+    sum |x'| s_o / 2, x' being x / f on its grid.
 
     It computes in floats what a processor may compute in whole numbers: the products and sums are those.
     """
 
     steps: Tensor
+    factor: Tensor
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, low: float, high: float) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, span: Span) -> None:
         super().__init__()
         self.layer = layer
         self.axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+        weight = layer.weight.detach()
+        factor = _factor(span, weight.movedim(1 - self.axis, 0).flatten(1).abs().amax(1))
+        self.register_buffer("factor", factor, persistent=False)
+        shape = [1, 1, 1, 1] if weight.ndim == 4 else [1, 1]
+        shape[1 - self.axis] = -1
+        layer.weight = nn.Parameter(weight * factor.view(shape), requires_grad=False)
+        low, high = (float(end) for end in ((span[0] / factor).min(), (span[1] / factor).max()))
         # in float16, as the numbers of an export are kept, a step must not become 0
-        self.step = max((high - low) / 255, 1e-6)
-        self.zero = min(255, max(0, math.floor(0.5 - low / self.step)))
-        rows = layer.weight.detach().float().transpose(0, self.axis).flatten(1)
-        self.register_buffer("steps", (rows.abs().amax(1) / 127).clamp_min(1e-6), persistent=False)
+        if self.axis:  # OpenVINO has no kernel for another zero there
+            self.step, self.zero, self.ends = max(-low / 127, high / 127, 1e-6), 0, (-127, 127)
+        else:
+            self.step, self.ends = max((high - low) / 255, 1e-6), (0, 255)
+            self.zero = min(255, max(0, math.floor(0.5 - low / self.step)))
+        largest = layer.weight.movedim(self.axis, 0).flatten(1).abs().amax(1)
+        self.register_buffer("steps", (largest / 127).clamp_min(1e-6), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer's."""
         layer = self.layer
-        x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, 0, 255)
+        x = x * (1 / (self.factor[:, None, None] if x.ndim == 4 else self.factor))
+        x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, *self.ends)
         zeros = torch.zeros(len(self.steps), dtype=torch.int32)
         weight = torch.fake_quantize_per_channel_affine(layer.weight, self.steps, zeros, self.axis, -127, 127)
         if isinstance(layer, nn.Linear):
@@ -109,20 +133,30 @@ class Rounded(nn.Module):
         return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
-def rounded(unet: UNet, ranges: Ranges) -> UNet:
-    """The UNet, its layers that have a range made `Rounded` in place. It is to be in float32."""
+def _factor(span: Span, weights: Tensor) -> Tensor:
+    """About 1 on average. weights: the largest of each input channel. A channel of zeros counts as a small one."""
+    inputs, weights = (
+        each.clamp_min(max(float(each.max()) / 1000, 1e-12))
+        for each in (torch.maximum(-span[0], span[1]), weights)
+    )
+    factor = (inputs / weights).sqrt()
+    return factor / factor.mean()
+
+
+def rounded(unet: UNet, spans: Spans) -> UNet:
+    """The UNet, its layers that have a span made `Rounded` in place. It is to be in float32."""
     layers = dict(unet.named_modules())
-    for name, low, high in ranges:
-        layer = layers[name]
+    for name, span in spans.layers.items():
+        layer = layers.get(name)  # a doubling and its convolution may be one, or two
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             parent, _, own = name.rpartition(".")
-            setattr(layers[parent], own, Rounded(layer, low, high))
+            setattr(layers[parent], own, Rounded(layer, span))
     return unet
 
 
 def plain(unet: UNet) -> UNet:
     """A UNet of layers of its own that share these weights; with those that live adapters change, as changed."""
     with torch.device("meta"):
-        made = UNet(copy.deepcopy(unet.config))
+        made = UNet(unet.config)
     made.load_state_dict(unet.state_dict(), assign=True)
     return made.eval().requires_grad_(False)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
-from unnoise.networks.unet.int8 import Ranges, plain, rounded
+from unnoise.networks.unet.int8 import Spans, plain, rounded
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
@@ -43,17 +43,17 @@ class Compiled(UNet):
     Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
     Keys and values of the prompt are made by torch, as they are once a run. Raises InputError where OpenVINO is not
     installed. blocks, seen: as `Reusing` has them, where answers are to leave their features there; 0 elsewhere.
-    ranges: of the layers that are to multiply in eight bits, an approximation.
+    spans: of the layers that are to multiply in eight bits, an approximation.
     """
 
     def __init__(
-        self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None, ranges: Ranges = ()
+        self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None, spans: Spans | None = None
     ) -> None:
         nn.Module.__init__(self)  # the UNet is there already
         self.config = unet.config
         self.unet = unet
         self.cross_attentions = unet.cross_attentions
-        self.blocks, self.ranges = blocks, ranges
+        self.blocks, self.spans = blocks, spans
         self.seen: list[Tensor] = [] if seen is None else seen
         self._requests: dict[int, tuple[Any, Any]] = {}
         self._told: tuple[object, list[Any]] = (None, [])
@@ -110,7 +110,7 @@ class Compiled(UNet):
         time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
         inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
         inputs = [tensor.detach().float().contiguous() for tensor in inputs]
-        part = Part(self.blocks, pooled is not None, kept is not None, self.ranges)
+        part = Part(self.blocks, pooled is not None, kept is not None, self.spans)
         ready = compile_for(self.unet, part, inputs, memory)
         if id(ready) not in self._requests:
             # with the graph itself, which others may let go of: the number of one that is gone is given to the next
@@ -131,7 +131,7 @@ class CompiledReusing(Reusing):
 
     def __init__(self, network: Compiled, blocks: int = 0) -> None:
         super().__init__(network.unet, blocks)
-        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen, network.ranges)
+        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen, network.spans)
 
     def _quick(
         self,
@@ -149,13 +149,13 @@ class Part(NamedTuple):
     """Of a UNet, what one graph computes.
 
     blocks: 0, or as `Reusing` has it, for an answer that leaves its features. pooled: whether a pooled vector is told.
-    quick: for the quick answer with such features. ranges: of the layers in eight bits.
+    quick: for the quick answer with such features. spans: of the layers in eight bits.
     """
 
     blocks: int = 0
     pooled: bool = False
     quick: bool = False
-    ranges: Ranges = ()
+    spans: Spans | None = None
 
 
 WHOLE = Part()
@@ -253,7 +253,7 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     if folder.is_dir():
         return folder / "unet.xml"
     ov = library()
-    network = Flat(_written(unet, part.ranges), part, masked)
+    network = Flat(_written(unet, part.spans), part, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
         warnings.simplefilter("ignore")
@@ -269,11 +269,11 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     return folder / "unet.xml"
 
 
-def _written(unet: UNet, ranges: Ranges) -> UNet:
+def _written(unet: UNet, spans: Spans | None) -> UNet:
     """A copy in float32 whose layers are as the graph is to have them."""
-    if not ranges:
+    if spans is None:
         return _with_phases(copy.deepcopy(unet).float().eval())
-    return rounded(_with_phases(copy.deepcopy(plain(unet)).float()), ranges)
+    return rounded(_with_phases(plain(unet).float()), spans)
 
 
 def _with_phases(unet: UNet) -> UNet:
@@ -290,7 +290,9 @@ def _with_phases(unet: UNet) -> UNet:
 
 def folder_of(unet: UNet, masked: bool, part: Part = WHOLE) -> Path:
     """Where the graph of these weights is kept: a name made of them, of their layout and of OpenVINO's version."""
-    told = [_FORM, library().get_version(), str(unet.dtype), masked, part, unet.config.to_dict()]
+    grid = None if part.spans is None else part.spans.digest
+    part = part._replace(spans=None)
+    told = [_FORM, library().get_version(), str(unet.dtype), masked, part, grid, unet.config.to_dict()]
     return cache_folder() / digest_of(told, unet)
 
 
