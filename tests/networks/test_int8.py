@@ -13,7 +13,6 @@ from unnoise.networks.unet.int8 import Rounded, Watch, plain, rounded
 LAYERS = {
     "linear": (nn.Linear(12, 7), (5, 9, 12)),
     "convolution": (nn.Conv2d(12, 7, 3, stride=2, padding=1), (5, 12, 6, 8)),
-    "doubling": (nn.ConvTranspose2d(12, 7, 4, stride=2, padding=1), (5, 12, 6, 8)),
 }
 
 
@@ -37,8 +36,6 @@ def sums(inner, weight, x):
     """The layer's sums of products, of these weights."""
     if isinstance(inner, nn.Linear):
         return F.linear(x, weight)
-    if isinstance(inner, nn.ConvTranspose2d):
-        return F.conv_transpose2d(x, weight, stride=2, padding=1)
     return F.conv2d(x, weight, stride=inner.stride, padding=inner.padding)
 
 

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.unet import UNet
 
-FLOATS = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out", "shortcut")
-"""Parts that stay in floats. Shortcuts are given sums that no norm has seen, some of hundreds among others of ones:
-with them the error of `digits` doubles, for little time. The others are a row or a few channels each.
+SUMS = ("shortcut", "downsample", "upsample")
+"""Layers that stay in floats. They are given sums that no norm has seen, some of hundreds among others of ones, and are
+little of the work. Rounded, they would be off the most: shortcuts in `digits`, `downsample` in Stable Diffusion's form.
 """
+SMALL = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out")
+"""So do these, of a row or a few channels each: there is nothing to gain."""
 
 Span = tuple[Tensor, Tensor]
 """The least and the largest number of each channel, and zero: low <= 0 <= high, (channels,) float32."""
@@ -56,7 +57,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         for name, layer in self._unet.named_modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear, Upsample)) and not _stays(name):
+            if isinstance(layer, (nn.Conv2d, nn.Linear)) and not _stays(name):
 
                 def see(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
                     x = given[0].movedim(1 if given[0].ndim == 4 else -1, 0).flatten(1)
@@ -78,7 +79,7 @@ class Watch:
 
 
 def _stays(name: str) -> bool:
-    return any(part in FLOATS for part in name.split("."))
+    return any(part in SUMS or part in SMALL for part in name.split("."))
 
 
 class Rounded(nn.Module):
@@ -88,9 +89,8 @@ class Rounded(nn.Module):
     sqrt(max |x| / max |W|) of that channel (SmoothQuant, Xiao et al. 2023, eq. 4), else one channel of large numbers
     leaves few of the 256 values to the others. Then x / f becomes s (q - z), one step s and one zero z for all, q in
     0..255; what lies outside of the span becomes its end. W' becomes s_o q, a step for each output channel o, q in
-    -127..127; that, with z = 0, is the grid of a transposed convolution's inputs too. Zero, which also stands around a
-    map, is on every grid. For inputs within the span no output is further from the exact one than sum |W'| s / 2 +
-    sum |x'| s_o / 2, x' being x / f on its grid.
+    -127..127. Zero, which also stands around a map, is on both grids. For inputs within the span no output is further
+    from the exact one than sum |W'| s / 2 + sum |x'| s_o / 2, x' being x / f on its grid.
 
     It computes in floats what a processor may compute in whole numbers: the products and sums are those.
     """
@@ -98,38 +98,31 @@ class Rounded(nn.Module):
     steps: Tensor
     factor: Tensor
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, span: Span) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, span: Span) -> None:
         super().__init__()
         self.layer = layer
-        self.axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
         weight = layer.weight.detach()
-        factor = _factor(span, weight.movedim(1 - self.axis, 0).flatten(1).abs().amax(1))
+        factor = _factor(span, weight.transpose(0, 1).flatten(1).abs().amax(1))
         self.register_buffer("factor", factor, persistent=False)
-        shape = [1, 1, 1, 1] if weight.ndim == 4 else [1, 1]
-        shape[1 - self.axis] = -1
-        layer.weight = nn.Parameter(weight * factor.view(shape), requires_grad=False)
+        scaled = weight * factor.view(1, -1, *[1] * (weight.ndim - 2))
+        layer.weight = nn.Parameter(scaled, requires_grad=False)
         low, high = (float(end) for end in ((span[0] / factor).min(), (span[1] / factor).max()))
         # in float16, as the numbers of an export are kept, a step must not become 0
-        if self.axis:  # OpenVINO has no kernel for another zero there
-            self.step, self.zero, self.ends = max(-low / 127, high / 127, 1e-6), 0, (-127, 127)
-        else:
-            self.step, self.ends = max((high - low) / 255, 1e-6), (0, 255)
-            self.zero = min(255, max(0, math.floor(0.5 - low / self.step)))
-        largest = layer.weight.movedim(self.axis, 0).flatten(1).abs().amax(1)
-        self.register_buffer("steps", (largest / 127).clamp_min(1e-6), persistent=False)
+        self.step = max((high - low) / 255, 1e-6)
+        self.zero = min(255, max(0, math.floor(0.5 - low / self.step)))
+        self.register_buffer(
+            "steps", (scaled.flatten(1).abs().amax(1) / 127).clamp_min(1e-6), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer's."""
         layer = self.layer
         x = x * (1 / (self.factor[:, None, None] if x.ndim == 4 else self.factor))
-        x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, *self.ends)
+        x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, 0, 255)
         zeros = torch.zeros(len(self.steps), dtype=torch.int32)
-        weight = torch.fake_quantize_per_channel_affine(layer.weight, self.steps, zeros, self.axis, -127, 127)
+        weight = torch.fake_quantize_per_channel_affine(layer.weight, self.steps, zeros, 0, -127, 127)
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, layer.bias)
-        if isinstance(layer, nn.ConvTranspose2d):
-            # doubling, as `phases` has it
-            return F.conv_transpose2d(x, weight, layer.bias, stride=2, padding=1)
         return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
@@ -147,10 +140,10 @@ def rounded(unet: UNet, spans: Spans) -> UNet:
     """The UNet, its layers that have a span made `Rounded` in place. It is to be in float32."""
     layers = dict(unet.named_modules())
     for name, span in spans.layers.items():
-        layer = layers.get(name)  # a doubling and its convolution may be one, or two
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            parent, _, own = name.rpartition(".")
-            setattr(layers[parent], own, Rounded(layer, span))
+        parent, _, own = name.rpartition(".")
+        layer = layers[name]
+        assert isinstance(layer, (nn.Linear, nn.Conv2d))
+        setattr(layers[parent], own, Rounded(layer, span))
     return unet
 
 

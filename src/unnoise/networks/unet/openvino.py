@@ -253,7 +253,7 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     if folder.is_dir():
         return folder / "unet.xml"
     ov = library()
-    network = Flat(_written(unet, part.spans), part, masked)
+    network = Flat(in_float32(unet, part.spans), part, masked)
     with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
         warnings.simplefilter("ignore")
@@ -269,7 +269,7 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     return folder / "unet.xml"
 
 
-def _written(unet: UNet, spans: Spans | None) -> UNet:
+def in_float32(unet: UNet, spans: Spans | None) -> UNet:
     """A copy in float32 whose layers are as the graph is to have them."""
     if spans is None:
         return _with_phases(copy.deepcopy(unet).float().eval())
