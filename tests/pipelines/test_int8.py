@@ -159,6 +159,14 @@ def test_stable_diffusion_in_miniature_without_prompts_on_a_card(tmp_path):
     assert sorted(found)[len(found) // 2][0] < 0.02
 
 
+def test_a_processor_whose_sums_are_not_exact_is_refused(pair, monkeypatch):
+    """One that holds two products in sixteen bits: 2 x 255 x 127 becomes 32767, so 64 becomes 32."""
+    monkeypatch.setattr(openvino, "compiled", lambda graph, half: lambda told: [np.full((8, 16), 32.4)])
+    monkeypatch.setattr(openvino, "sums_exactly", openvino.sums_exactly.__wrapped__)
+    with pytest.raises(InputError, match="VNNI"):
+        pair[1].denoise("a seven", **OPTIONS)
+
+
 def test_a_network_that_sees_a_picture_is_refused(pair):
     class Model:
         network, beside = tiny_model().network, 1

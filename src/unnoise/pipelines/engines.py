@@ -29,7 +29,12 @@ def engaged(model: Model, cache: FeatureCache | None) -> Model:
         raise InputError(f"engine '{model.engine}' runs without ControlNets; use engine 'torch'.")
     if next(model.network.parameters()).device.type != "cpu":
         raise InputError(f"engine '{model.engine}' runs on the processor; load with device='cpu'.")
-    from unnoise.networks.unet.openvino import Compiled, CompiledReusing
+    from unnoise.networks.unet.openvino import Compiled, CompiledReusing, sums_exactly
 
+    if model.arithmetic and not sums_exactly():
+        raise InputError(
+            f"engine '{model.engine}' needs a processor that adds products of eight bits without loss (VNNI), and this "
+            "one does not; use engine 'openvino'."
+        )
     network = Compiled(model.network, spans=spans_of(model) if model.arithmetic else None)
     return replace(model, network=network if cache is None else CompiledReusing(network, cache.blocks))

@@ -107,7 +107,7 @@ class Rounded(nn.Module):
         scaled = weight * factor.view(1, -1, *[1] * (weight.ndim - 2))
         layer.weight = nn.Parameter(scaled, requires_grad=False)
         low, high = (float(end) for end in ((span[0] / factor).min(), (span[1] / factor).max()))
-        # in float16, as the numbers of an export are kept, a step must not become 0
+        # what was given nothing but zeros has a step too
         self.step = max((high - low) / 255, 1e-6)
         self.zero = min(255, max(0, math.floor(0.5 - low / self.step)))
         self.register_buffer(

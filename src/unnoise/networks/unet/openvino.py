@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
-from unnoise.networks.unet.int8 import Spans, plain, rounded
+from unnoise.networks.unet.int8 import Rounded, Spans, plain, rounded
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
@@ -242,6 +243,32 @@ def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
     return core.compile_model(graph, "CPU", settings)
 
 
+@functools.cache
+def sums_exactly() -> bool:
+    """Whether the processor adds products of eight bits as they are.
+
+    Some without instructions for it (VNNI, before 2019 and in Zen 3) add two of them in sixteen bits, which do not hold
+    them. So 64 times 1 is asked for, as 255/255 times 127/127.
+    """
+    layer = nn.Linear(64, 16, bias=False)
+    nn.init.ones_(layer.weight)
+    ones = torch.ones(8, 64)
+    graph = _converted(Rounded(layer, (torch.zeros(64), torch.ones(64))), (ones,))
+    graph.reshape([8, 64])
+    out = compiled(graph, half=False)([ones.numpy()])[0]
+    return bool((abs(out - 64.0) < 0.5).all())
+
+
+def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:  # noqa: ANN401
+    """OpenVINO's graph of a function of tensors, which is run once on the example."""
+    with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
+        warnings.simplefilter("ignore")
+        example = tuple(tensor.clone() for tensor in example)
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        return library().convert_model(traced, example_input=example)
+
+
 def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) -> Path:
     """The graph of a part on disk, for pictures of any size: made the first time that these weights are seen.
 
@@ -252,17 +279,12 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     folder = folder_of(unet, masked, part)
     if folder.is_dir():
         return folder / "unet.xml"
-    ov = library()
-    network = Flat(in_float32(unet, part.spans), part, masked)
-    with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
-        warnings.simplefilter("ignore")
-        example = tuple(tensor.clone() for tensor in example)
-        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        graph = ov.convert_model(traced, example_input=example)
+    graph = _converted(Flat(in_float32(unet, part.spans), part, masked), example)
     try:
         with building_folder(folder) as building:
-            ov.save_model(graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32)
+            library().save_model(
+                graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32
+            )
     except FileError:
         if not folder.is_dir():  # else another process was first
             raise
