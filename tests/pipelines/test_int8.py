@@ -101,6 +101,12 @@ def test_another_process_finds_what_was_kept_and_makes_the_same_picture(pair, ca
     assert np.array_equal(again, before)
 
 
+def test_a_picture_does_not_depend_on_its_batch(pair):
+    alone = pair[1]("a seven", **OPTIONS).arrays[0]
+    batch = pair[1](["a seven", "a red apple", "the number two"], **OPTIONS).arrays[0]
+    assert np.abs(batch - alone).max() < 1e-5
+
+
 def test_what_is_damaged_is_seen_anew_and_is_the_same(pair, cache):
     pair[1]("a seven", **OPTIONS)
     (file,) = cache.glob("*.safetensors")
