@@ -44,9 +44,11 @@ def model_of(path: Path, typed: str | None) -> str:
 
 def arithmetic_of(path: Path | None) -> str:
     """In what the network of a picture of ours was computed: "int8", or "" for floats and for no picture."""
+    if path is None:
+        return ""
     from unnoise import images
 
-    ours = None if path is None else images.recipe_json(images.read_text(path))
+    ours = images.recipe_json(images.read_text(path))
     return "" if ours is None else str(ours.get("arithmetic", ""))
 
 

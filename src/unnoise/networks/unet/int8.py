@@ -22,8 +22,8 @@ SUMS = ("shortcut", "downsample", "upsample")
 """Layers that stay in floats. They are given sums that no norm has seen, some of hundreds among others of ones, and are
 little of the work. Rounded, they would be off the most: shortcuts in `digits`, `downsample` in Stable Diffusion's form.
 """
-SMALL = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out")
-"""So do these, of a row or a few channels each: there is nothing to gain."""
+SMALL = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out", "kv")
+"""So do these, of a row or a few channels each, and what is made once a run: there is nothing to gain."""
 
 Span = tuple[Tensor, Tensor]
 """The least and the largest number of each channel, and zero: low <= 0 <= high, (channels,) float32."""
