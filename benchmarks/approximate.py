@@ -50,6 +50,9 @@ def ways(pipe: TextToImage, steps: int, count: int) -> dict[str, Way]:
     for every in (2, 3):
         found[f"cache every {every} (DeepCache's rule)"] = way(prompts, options, cache=f"every={every}")
     found["cache 0.15, 1 block"] = way(prompts, options, cache=FeatureCache(0.15, blocks=1))
+    for share in (0.25, 0.5, 0.75):
+        found[f"merge {share:g}"] = way(prompts, options, merge=share)
+    found["merge 0.5, cache 0.15"] = way(prompts, options, merge=0.5, cache=0.15)
     found["guidance above 0.1"] = way(prompts, options, guidance=low)
     found["cache 0.15, guidance above 0.1"] = way(prompts, options, cache=0.15, guidance=low)
     return found

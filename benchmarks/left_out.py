@@ -1,16 +1,14 @@
-"""What was tried for one level of Stable Diffusion's UNet and was left out: int8 arithmetic and merged tokens.
+"""What was tried for one level of Stable Diffusion's UNet and was left out: int8 arithmetic.
 
     python benchmarks/left_out.py [--threads 1]
 
 One transformer block's parts at a latent of 64x64 (4096 tokens of width 320, batch 2), bfloat16, random numbers:
 
 - a linear layer as it is, with weights and activations in int8 by torch's own dynamic quantisation, and with weights
-  alone in int8, widened at every call;
-- self-attention over all tokens, and over half of them: those that resemble another most are merged into it and get its
-  answer (ToMe for Stable Diffusion, Bolya & Hoffman 2023: one token of each 2x2 stays, the others are matched to it).
+  alone in int8, widened at every call.
 
 Printed are milliseconds of the processor, the least of the rounds, and the error: root mean square of the difference
-from float32 over that of the answer. For merging, the tokens are smooth pictures, on which it loses least.
+from float32 over that of the answer.
 """
 
 from __future__ import annotations
@@ -24,9 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from unnoise.networks.unet.attention import SelfAttention
-
-BATCH, SIDE, WIDTH, HEADS = 2, 64, 320, 8
+BATCH, SIDE, WIDTH = 2, 64, 320
 
 
 def timed(work: Callable[[], Tensor], rounds: int) -> tuple[float, Tensor]:
@@ -60,43 +56,6 @@ def linears(rounds: int) -> dict[str, tuple[float, float]]:
     return {name: (ms, error(out, exact)) for name, (ms, out) in found.items()}
 
 
-def attentions(rounds: int) -> dict[str, tuple[float, float]]:
-    rough = torch.randn(BATCH, WIDTH, SIDE // 8, SIDE // 8)
-    smooth = F.interpolate(rough, scale_factor=8.0, mode="bicubic")
-    tokens = smooth.flatten(2).transpose(1, 2) + 0.1 * torch.randn(BATCH, SIDE * SIDE, WIDTH)
-    plain = SelfAttention(WIDTH, HEADS, bias=False)
-    exact = plain(tokens)
-    half, x = plain.bfloat16(), tokens.bfloat16()
-    found = {
-        "self-attention, all tokens": timed(lambda: half(x), rounds),
-        "self-attention, half of them merged": timed(lambda: merged(half, x), rounds),
-    }
-    return {name: (ms, error(out, exact)) for name, (ms, out) in found.items()}
-
-
-def merged(layer: nn.Module, x: Tensor) -> Tensor:
-    """The layer over half the tokens."""
-    count, width = SIDE * SIDE, x.shape[-1]
-    place = torch.arange(count).view(SIDE // 2, 2, SIDE // 2, 2)
-    kept = place[:, 0, :, 0].flatten()
-    others = torch.cat([place[:, 0, :, 1], place[:, 1, :, 0], place[:, 1, :, 1]]).flatten()
-    unit = F.normalize(x, dim=-1)
-    alike, match = (unit[:, others] @ unit[:, kept].transpose(1, 2)).max(dim=-1)
-    order = alike.argsort(dim=-1, descending=True)
-    gone, stay = order[:, : count // 2], order[:, count // 2 :]
-    into = match.gather(1, gone)
-    rest, wide = x[:, others], (-1, -1, width)
-    target = x[:, kept].scatter_reduce(
-        1, into[..., None].expand(*wide), rest.gather(1, gone[..., None].expand(*wide)), "mean"
-    )
-    answer = layer(torch.cat([target, rest.gather(1, stay[..., None].expand(*wide))], dim=1))
-    made, out = torch.empty_like(rest), torch.empty_like(x)
-    made.scatter_(1, stay[..., None].expand(*wide), answer[:, len(kept) :])
-    made.scatter_(1, gone[..., None].expand(*wide), answer.gather(1, into[..., None].expand(*wide)))
-    out[:, kept], out[:, others] = answer[:, : len(kept)], made
-    return out
-
-
 def error(made: Tensor, exact: Tensor) -> float:
     return float((made.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
@@ -109,9 +68,8 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
     with torch.inference_mode():
-        for rows in (linears(asked.rounds), attentions(asked.rounds)):
-            for name, (milliseconds, missed) in rows.items():
-                print(f"{name:40}  {milliseconds:8.1f} ms  error {missed:.4f}")
+        for name, (milliseconds, missed) in linears(asked.rounds).items():
+            print(f"{name:40}  {milliseconds:8.1f} ms  error {missed:.4f}")
 
 
 if __name__ == "__main__":

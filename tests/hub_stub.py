@@ -27,6 +27,8 @@ class Hub(BaseHTTPRequestHandler):
     def _answer(self, body):
         path = unquote(urlsplit(self.path).path).strip("/")
         server = self.server
+        if server.silent is not None or server.broken:
+            return self._fail(server.silent, body)
         if path.startswith("api/models/"):
             name, _, rest = path.removeprefix("api/models/").partition("/tree/")
             name, _, revision = name.partition("/revision/")
@@ -39,9 +41,30 @@ class Hub(BaseHTTPRequestHandler):
             return self._send(404, b"nothing", {"X-Error-Code": "EntryNotFound"}, body)
         if body:
             server.fetched.append(file)
-        content = server.files[file]
-        etag = hashlib.sha256(content).hexdigest()
-        return self._send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, body)
+        return self._file(file, body)
+
+    def _fail(self, silent, body):
+        if silent is not None:
+            silent.wait()
+            return None
+        return self._send(500, b"", {}, body)
+
+    def _file(self, file, body):
+        server = self.server
+        headers = {
+            "ETag": f'"{hashlib.sha256(server.files[file]).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+        }
+        content = server.altered.get(file, server.files[file])
+        begins = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        if begins:
+            headers["Content-Range"] = f"bytes {begins}-{len(content) - 1}/{len(content)}"
+            server.resumed.append((file, begins))
+        ends = len(content)
+        if body and file in server.cut:
+            server.cut.remove(file)
+            ends //= 2
+        return self._send(206 if begins else 200, content[begins:], headers, body, ends - begins)
 
     def _api(self, name, revision, tree):
         if name != NAME:
@@ -56,20 +79,25 @@ class Hub(BaseHTTPRequestHandler):
         info = {"id": NAME, "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
         return 200, json.dumps(listed if tree else info).encode(), {"Content-Type": "application/json"}
 
-    def _send(self, status, content, headers, body):
+    def _send(self, status, content, headers, body, most=None):
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(key, value)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            self.wfile.write(content[:most])
 
 
 @contextmanager
 def hub_of(files, gated=False):
-    """The server; `url` is its HF_ENDPOINT, `fetched` the files whose contents were asked for."""
+    """The server; `url` is its HF_ENDPOINT, `fetched` the files whose contents were asked for.
+
+    Faults: files in `cut` are sent by half, once; `altered` ones with these contents in place of their own; `broken`
+    answers 500; `silent`, an Event, never answers before it is set. `resumed`: files and where they were gone on with.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.files, server.gated, server.fetched = files, gated, []
+    server.cut, server.altered, server.broken, server.silent, server.resumed = [], {}, False, None, []
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -80,6 +80,22 @@ def test_a_renamed_tensor(folder):
     refused(folder, r"lacks 'network\.conv_in\.weight' and has extra 'network\.other'")
 
 
+def test_all_tensors_renamed(folder):
+    def rename(tensors):
+        for name in list(tensors):
+            tensors[f"model.{name}"] = tensors.pop(name)
+
+    rewrite(folder, rename)
+    refused(
+        folder, r"lacks 'network\..* more, and has extra|lacks 'network\..* and has extra 'model\.network"
+    )
+
+
+def test_an_extra_tensor(folder):
+    rewrite(folder, lambda t: t.update({"network.more": torch.zeros(1)}))
+    refused(folder, r"has extra 'network\.more'")
+
+
 def test_missing_tensors_are_counted(folder):
     def drop(tensors):
         for name in list(tensors)[:7]:

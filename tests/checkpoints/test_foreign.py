@@ -421,6 +421,8 @@ UNET_JSON = "unet/config.json"
 FOLDER_FAULTS = {
     "foreign class": ("model_index.json", {"unet": ["canary", "Evil"]}, "'unet' is .*canary"),
     "foreign pipeline": ("model_index.json", {"_class_name": "None.py"}, "describes a 'None.py'"),
+    "foreign repository": ("model_index.json", {"unet": ["canary/canary", "Evil"]}, "'unet' is .*canary"),
+    "code to fetch": (UNET_JSON, {"auto_map": {"AutoModel": "canary--canary.Evil"}}, "auto_map is"),
     "nested class": ("model_index.json", {"unet": [["a"], "b"]}, "'unet' is"),
     "text for a small number": (UNET_JSON, {"norm_eps": "x"}, "norm_eps is 'x'"),
     "list for yes": ("vae/config.json", {"mid_block_add_attention": [1]}, "mid_block_add_attention is"),
@@ -465,12 +467,16 @@ FOLDER_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FOLDER_FAULTS)
-def test_a_folder_that_says_strange_things_is_refused_and_nothing_is_imported(folder, tmp_path, fault):
+def test_a_folder_that_says_strange_things_is_refused_and_nothing_is_imported(
+    folder, tmp_path, monkeypatch, fault
+):
     file, change, words = FOLDER_FAULTS[fault]
-    (tmp_path / "canary.py").write_text("raise SystemExit")
+    for name in ("canary.py", "None.py"):
+        (tmp_path / name).write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)  # where an import would find them
     copy = edited(folder, tmp_path, file, lambda table: table.update(change))
     refused(copy, words)
-    assert "canary" not in sys.modules
+    assert not {"canary", "None"} & set(sys.modules)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -214,6 +215,61 @@ def test_without_connection_or_leave_to_connect_the_error_says_so(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids to fetch it"):
         checkpoints.load(NAME)
+
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def flipped(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was_and_leaves_no_part(
+    folder, whole, repository, cache, monkeypatch
+):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # of what is written at once
+    with hub_of(repository) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.cut.append(WEIGHTS)
+        assert same(checkpoints.load(NAME), whole)
+        half = len(repository[WEIGHTS]) // 2
+        assert server.resumed == [(WEIGHTS, half // 2**16 * 2**16)]
+    assert not list(cache.rglob("*incomplete*"))
+
+
+@pytest.mark.parametrize("change", [flipped, lambda content: content[:-1]], ids=["hash", "size"])
+def test_contents_that_the_hub_did_not_promise_are_removed_and_told(
+    whole, repository, cache, monkeypatch, change
+):
+    with hub_of(repository) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.altered[WEIGHTS] = change(repository[WEIGHTS])
+        with pytest.raises(CheckpointError, match=r"SHA-256 differs\), and was removed. Fetch it again"):
+            checkpoints.load(NAME)
+        assert not [path for path in cache.rglob("*") if path.is_file() and path.suffix == ".incomplete"]
+        server.altered.clear()
+        assert same(checkpoints.load(NAME), whole)  # once the hub is right again
+
+
+def test_a_hub_that_fails_or_never_answers_is_told_and_what_is_here_needs_none(
+    folder, whole, repository, cache, monkeypatch
+):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+    with hub_of(repository) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.broken = True
+        with pytest.raises(CheckpointError, match=r"could not be fetched \(HfHubHTTPError: .*500"):
+            checkpoints.load(NAME)
+        server.silent = threading.Event()
+        try:
+            with pytest.raises(CheckpointError, match=r"could not be fetched \(ReadTimeout"):
+                checkpoints.load(NAME)
+            into_cache(files_of(folder), cache)
+            assert same(checkpoints.load(NAME), whole)
+        finally:
+            server.silent.set()
 
 
 def test_paths_are_never_addresses(tmp_path):

@@ -30,6 +30,22 @@ def test_a_cache_is_used_told_and_repeated(run, tiny, tmp_path):
     assert np.array_equal(pixels(tmp_path / "w.png"), pixels(tmp_path / "z.png"))
 
 
+def test_merged_tokens_are_told_repeated_and_verified(run, tiny, tmp_path):
+    words = ("generate", "a seven", "-m", tiny, "-s", 7, "--steps", 8)
+    status, out, _ = run(*words, "--merge-tokens", 0.5, "--merge-least", 4, "-o", "x.png", "--json")
+    assert status == 0
+    assert json.loads(out)["images"][0]["recipe"]["merge"] == "share 0.5 least 4"
+    made = load(tiny)("a seven", seed=7, steps=8, merge="share=0.5 least=4")
+    assert np.array_equal(pixels(tmp_path / "x.png"), np.asarray(made.images[0]))
+    assert run("verify", "x.png", "-m", tiny)[0] == 0
+    assert run("generate", "--from", "x.png", "-m", tiny, "-o", "y.png")[0] == 0
+    assert np.array_equal(pixels(tmp_path / "y.png"), pixels(tmp_path / "x.png"))
+    assert run(*words, "-o", "z.png")[0] == 0
+    assert not np.array_equal(pixels(tmp_path / "z.png"), pixels(tmp_path / "x.png"))
+    assert run(*words, "--merge-tokens", 0, "-o", "w.png")[0] == 0
+    assert np.array_equal(pixels(tmp_path / "w.png"), pixels(tmp_path / "z.png"))
+
+
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 def test_another_engine_makes_the_picture(run, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path / "cache"))
@@ -67,6 +83,8 @@ def test_a_picture_in_eight_bits_is_repeated_and_verified_in_eight_bits(run, tin
         (("--cache-every", "0"), "--cache-every is 0; give a whole number from 1 to 1,000"),
         (("--cache-blocks", "1"), "--cache-blocks is given without --cache or --cache-every"),
         (("--engine", "abacus"), "--engine is abacus; give one of torch, openvino, openvino-int8."),
+        (("--merge-tokens", "0.8"), "--merge-tokens is 0.8; give a number from 0 to 0.75, for example 0.5."),
+        (("--merge-least", "9"), "--merge-least is given without --merge-tokens"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, words, sentence):

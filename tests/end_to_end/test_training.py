@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +19,9 @@ from safetensors.torch import load_file
 from unnoise import checkpoints as models
 from unnoise import training
 from unnoise.cli import main
-from unnoise.errors import DataError, FileError, InputError, NonFiniteError
+from unnoise.errors import CheckpointError, DataError, FileError, InputError, NonFiniteError
 from unnoise.training import Finished, Progress, Saved, Stopped, Validated, plan, run_folder, settings
+from unnoise.training import checkpoints as run_checkpoints
 from unnoise.training.batches import ahead, draw
 from unnoise.training.data import open_pictures
 from unnoise.training.precision import LossScale
@@ -118,6 +121,27 @@ def test_thirty_steps_equal_thirteen_and_seventeen_to_the_bit(folder, whole, tmp
     assert rest[0].step == cut
     assert losses(first) | losses(rest) == losses(whole[1])
     assert same(tensors(run, 30), tensors(whole[0], 30))
+
+
+class Trap:
+    def __reduce__(self):
+        return open, ("sprung", "w")
+
+
+@pytest.mark.parametrize("file", ["optimizer.safetensors", "weights.safetensors", "state.json"])
+def test_a_pickle_where_a_run_keeps_its_state_runs_nothing(folder, whole, tmp_path, monkeypatch, file):
+    """With a manifest that agrees, as of a run that a stranger hands on."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole[0], "run")
+    place = Path("run/checkpoints/step-000030")
+    (place / file).write_bytes(pickle.dumps(Trap()))
+    manifest = json.loads((place / "manifest.json").read_text())
+    manifest["files"][file] = run_checkpoints._measure(place / file)
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    run_checkpoints.verify(place)
+    with pytest.raises(CheckpointError, match="step-000030"):
+        list(training.train(folder, Path("run"), config("run.steps=31"), resume=True))
+    assert not Path("sprung").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import subprocess
+import sys
+import zlib
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save, save_file
 
 import miniature_file
@@ -154,6 +158,95 @@ def test_a_pickle_with_code_runs_nothing(here, capsys, name, archive):
         assert main(list(words)) == 1
         assert "pickle" in capsys.readouterr().err
     assert names(here) == [name]
+
+
+PLACES = {
+    "a model": ("-m", "evil{}"),
+    "a LoRA": ("-m", "digits", "--lora", "evil{}"),
+    "an embedding": ("-m", "mini.safetensors", "--embedding", "evil{}"),
+    "a ControlNet": ("-m", "mini.safetensors", "--control", "evil{}", "--control-image", "hint.png"),
+}
+
+
+@pytest.mark.parametrize("ending", [".ckpt", ".pt", ".pth", ".bin", ".safetensors"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_pickle_with_code_runs_nothing_in_any_place(here, capsys, place, ending):
+    miniature_file.checkpoint(here / "mini.safetensors")
+    Image.new("L", (16, 16)).save(here / "hint.png")
+    for content in (pickle.dumps(Trap()), pickle.dumps({"state_dict": {BIAS: Trap()}})):
+        (here / f"evil{ending}").write_bytes(content)
+        before = names(here)
+        words = [word.format(ending) for word in PLACES[place]]
+        assert main(["generate", "a house", *words, "-o", "x.png"]) in (1, 2)
+        told = capsys.readouterr().err
+        assert "pickle" in told
+        assert "Traceback" not in told
+        assert names(here) == before
+    pickle.loads(pickle.dumps(Trap())).close()  # what all of these would have done
+    assert "sprung" in names(here)
+
+
+BOMBS = """
+import sys, time
+from pathlib import Path
+from unnoise import errors, images
+from unnoise.checkpoints import header
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+for name in sys.argv[1:]:
+    open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+    before, begun = peak(), time.process_time()
+    try:
+        images.open_picture(Path(name)) if name.endswith("png") else header.read_header(Path(name))
+        print(name, "taken", 0, 0)
+    except errors.UnnoiseError:
+        print(Path(name).name, "refused", peak() - before, time.process_time() - begun)
+"""
+
+
+def bombs(folder):
+    """Files that ask for far more memory than they have bytes; their paths."""
+    one = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    long = b'{"a": "' + b" " * (2**24)  # a header of more than is read
+    made = {
+        "long.safetensors": struct.pack("<Q", 100_000_000) + long,
+        "lies.safetensors": struct.pack("<Q", 2**60) + b"{}",
+        "many.safetensors": FAULTS["200,000 empty tensors"][0],
+        "twice.safetensors": FAULTS["a name twice"][0],
+        "wide.safetensors": with_header(json.dumps({"a": {**one, "shape": [2**60, 2**60]}}).encode()),
+        "deep.safetensors": with_header(b"[" * 1_000_000),
+        "13k.png": blank(13_000),
+        "50k.png": blank(50_000),
+    }
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in made]
+
+
+def blank(side):
+    """A whole PNG of one colour, a thousandth of its pixels' size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer, rows = zlib.compressobj(1), bytes(1000 * (1 + (side + 7) // 8))
+    pixels = b"".join(packer.compress(rows) for _ in range(side // 1000)) + packer.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_bomb_is_refused_without_the_memory_that_it_asks_for(tmp_path):
+    paths = bombs(tmp_path)
+    done = subprocess.run([sys.executable, "-c", BOMBS, *paths], capture_output=True, text=True, check=True)
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert [(name, verdict) for name, verdict, *_ in told] == [
+        (path.rpartition("/")[2], "refused") for path in paths
+    ]
+    assert all(float(grown) < 100 for _, _, grown, _ in told), told
 
 
 def test_zeros_where_weights_were_are_a_model_and_that_is_why_files_have_hashes(here):

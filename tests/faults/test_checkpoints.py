@@ -187,6 +187,41 @@ def test_killed_again_and_again_it_always_goes_on_from_a_whole_one(tmp_path):
     assert len(checkpoints.checkpoints(run)) <= 3
 
 
+CUT = """
+    import os, resource, signal, sys
+    from pathlib import Path
+    from unnoise.training import checkpoints
+
+    def save(run, step, limit=None):
+        with checkpoints.building(run, step) as folder:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            for name, size in (("a", 10), ("b", 20)):  # the manifest, of hundreds, is written last
+                (folder / name).write_bytes(bytes([step]) * size)
+        checkpoints.kept(run, step)
+
+    for limit in map(int, sys.argv[2:]):
+        run = Path(sys.argv[1]) / str(limit)
+        save(run, 1)
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the write that passes the limit ends the process
+            save(run, 2, limit)
+            os._exit(0)
+        print(limit, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), checkpoints.swept(run)[0].step)
+"""
+
+
+def test_killed_inside_a_write_of_the_first_the_second_and_the_manifest_it_goes_on_from_the_older_one(
+    tmp_path,
+):
+    """Where a random kill rarely falls; the last limit is never reached."""
+    command = [sys.executable, "-c", textwrap.dedent(CUT), str(tmp_path), "5", "15", "100", "100000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    killed = [f"{limit} {-signal.SIGXFSZ} 1" for limit in (5, 15, 100)]
+    assert done.stdout.splitlines() == [*killed, "100000 0 2"]
+
+
 def test_files_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
     """Every file of the folder is synced before the rename that makes it visible."""
     from pathlib import Path

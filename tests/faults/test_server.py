@@ -15,6 +15,8 @@ from contextlib import closing
 from urllib.parse import quote, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from served import Served
 
@@ -92,6 +94,23 @@ def test_12_no_name_leads_out_of_the_folder(served, name):
     assert all(path.parent.name == "images" and path.suffix == ".png" for path in added)
 
 
+@settings(max_examples=40)
+@given(st.text(alphabet="./\\:%~\0\u202eCONa*?\n $", min_size=1, max_size=300))
+def test_12_no_made_up_name_does(served, name):
+    outside = served.folder.parent / "secret.png"
+    outside.write_bytes(b"\x89PNG\r\n\x1a\n a secret")
+    before = tree(served.folder.parent)
+    for place in ("/api/images/", "/api/jobs/", "/page/"):
+        status, _, content = served.ask("GET", place + quote(name, safe=""))
+        assert status in (400, 404)
+        assert "a secret" not in str(content)
+    status, _, told = served.ask("POST", "/api/jobs", {"prompt": "a one", "model": name})
+    assert (status, told["error"]["field"]) == (400, "model")
+    assert {path for path in tree(served.folder.parent) if path.parent.name != "images"} == {
+        path for path in before if path.parent.name != "images"
+    }
+
+
 def test_14_a_name_that_others_know_is_noted(served):
     assert served.ask("GET", "/healthz", headers={"Host": "paint.example"})[0] == 200
     assert "whoever reaches paint.example can use this; a --token keeps others out" in served.log.read_text()
@@ -122,6 +141,54 @@ def test_14_what_others_can_reach_needs_a_token(tmp_path):
         assert "refused 401" in log
         assert "refused 403 from 127.0.0.1: the header Host is 'evil.example'" in log
         assert not {"pine-needle", "fir-cone"} & set(re.findall(r"[a-z-]+", log))
+
+
+EVIL = "https://evil.example"
+FOREIGN = [
+    {"Origin": EVIL},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://localhost.evil.example"},
+    {"Cookie": "session=1", "Sec-Fetch-Site": "cross-site"},
+    {"Cookie": "session=1", "Sec-Fetch-Site": "same-site"},
+    {"Host": "evil.example"},
+    {"Host": "127.0.0.1.evil.example", "Origin": "http://127.0.0.1.evil.example"},
+    {"Host": "2130706433"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_13_a_page_of_another_site_changes_nothing(served, headers):
+    """Of a running server; the table of header sets is tests/server/test_guard.py's."""
+    kept = served.submit(prompt="a seven", steps=1)["id"]
+    served.ended(kept)
+    known = served.ask("GET", "/api/jobs?limit=200")[2]
+    asked = {"prompt": "a seven"}
+    for method, path, fields in (
+        ("POST", "/api/jobs", asked),
+        ("POST", "/v1/images/generations", asked),
+        ("POST", "/sdapi/v1/interrupt", None),
+        ("DELETE", f"/api/jobs/{kept}", None),
+        ("GET", "/api/jobs", None),
+        ("OPTIONS", "/api/jobs", None),
+    ):
+        status, told, _ = served.ask(method, path, fields, headers)
+        assert status == 403, (method, path)
+        assert not any(name.startswith("access-control") for name in told)
+    assert served.ask("GET", "/api/jobs?limit=200")[2] == known
+
+
+@pytest.mark.parametrize("text", ["(", "((a)", "[a:", "<lora:", "a AND ", "\\("])
+def test_15_a_prompt_that_is_an_attack_is_answered(served, text):
+    """Of a megabyte, and of all the characters that are taken; that reading is linear, tests/text holds."""
+    for length, refused in ((2**20, (413, None)), (600_000, (400, "prompt"))):
+        status, _, told = served.ask("POST", "/api/jobs", {"prompt": text * (length // len(text))})
+        assert (status, told["error"]["field"]) == refused
+    status, _, told = served.ask("POST", "/api/jobs", {"prompt": (text * 10_000)[:10_000], "steps": 1})
+    assert status in (202, 400)
+    if status == 202:
+        assert served.ended(told["id"])["state"] in ("done", "failed")
+    assert served.ask("GET", "/readyz")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -214,7 +281,7 @@ def test_24_25_what_was_taken_outlives_the_process(tmp_path):
     with Served(folder) as first:
         first.ready()
         runs = first.submit(prompt="a seven", steps=150, seed=1)["id"]
-        waiting = [first.submit(prompt="a two", steps=2, seed=seed)["id"] for seed in range(3)]
+        waiting = [first.submit(prompt="a two", steps=2, seed=seed)["id"] for seed in range(5)]
         listens = first.connect()
         listens.request("GET", f"/api/jobs/{waiting[0]}/events")
         events = listens.getresponse()
@@ -233,13 +300,13 @@ def test_24_25_what_was_taken_outlives_the_process(tmp_path):
         assert b"event: queued" in events.read()  # to its end: a stream that is cut raises here
         listens.close()
     assert states(folder)[runs] == "done"
-    assert [states(folder)[id] for id in waiting] == ["queued"] * 3
+    assert [states(folder)[id] for id in waiting] == ["queued"] * 5
 
     with Served(folder, "--log-prompts") as second:
         second.ready()
         assert all(second.ended(id)["state"] == "done" for id in waiting)
         runs = second.submit(prompt="a seven", steps=100, seed=1, count=2)["id"]
-        waiting += [second.submit(prompt="a two", steps=2, seed=seed)["id"] for seed in range(2)]
+        waiting += [second.submit(prompt="a two", steps=2, seed=seed)["id"] for seed in range(5)]
         second.running(runs, step=2)
         second.kill()
     assert states(folder)[runs] == "running"

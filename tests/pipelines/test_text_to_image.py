@@ -27,7 +27,7 @@ from unnoise.pipelines import (
 from unnoise.pipelines.combining import from_text, to_text
 from unnoise.process import DiscreteVP, Estimate
 from unnoise.randomness import NoiseSource, normal
-from unnoise.schedulers import Scheduler, grids, names, solvers
+from unnoise.schedulers import Scheduler, grids, names, noise, solvers
 
 CLOSE = 1e-4  # float32: another batch size or thread count orders the same sums differently
 
@@ -74,6 +74,27 @@ def test_the_noise_itself_does_not_know_the_batch():
     assert torch.equal(four[2], normal(9, "start", shape=(1, 8, 8)))
 
 
+@pytest.mark.parametrize("name", ["DPM++ 2M", "Euler a"])
+def test_one_and_four_and_sixteen_at_a_time_in_any_order_are_the_same_pictures(pipe, name):
+    seeds = list(range(40, 56))
+    ask = {"steps": 4, "scheduler": name}
+    alone = {seed: pipe("a seven", seed=seed, **ask).arrays[0] for seed in seeds}
+    mixed = torch.randperm(16, generator=torch.Generator().manual_seed(0)).tolist()
+    for size in (4, 16):
+        order = [seeds[place] for place in mixed] if size == 4 else seeds[::-1]
+        for begin in range(0, 16, size):
+            some = order[begin : begin + size]
+            starts = NoiseSource(tuple(some))("start", like=torch.empty(size, 1, 8, 8))
+            assert all(
+                torch.equal(starts[row], normal(seed, "start", shape=(1, 8, 8)))
+                for row, seed in enumerate(some)
+            )
+            made = pipe("a seven", seeds=some, count=size, **ask)
+            assert [recipe.seed for recipe in made.recipes] == some
+            for seed, picture in zip(some, made.arrays, strict=True):
+                assert apart(picture, alone[seed]) <= CLOSE
+
+
 def test_other_prompts_in_a_batch_change_nothing(pipe):
     both = pipe(["a seven", "a red apple"], seeds=[3, 4])
     assert apart(both.arrays[1], pipe("a red apple", seed=4).arrays[0]) <= CLOSE
@@ -102,7 +123,14 @@ def test_one_thread_or_two_make_the_same_picture(pipe):
     assert apart(*made) <= CLOSE
 
 
-@pytest.mark.parametrize("name", ["DPM++ 2M", "LMS", "Euler a", "DDPM", "Heun"])
+SIXTEEN = (
+    "DDPM", "DDIM", "PLMS", "LMS", "Euler", "Euler a", "Heun", "DPM2", "DPM2 a", "DPM++ 2M", "DPM++ 2M SDE",
+    "DPM++ SDE", "DEIS", "UniPC", "LCM", "TCD",
+)  # fmt: skip
+"""Of every family: with and without a memory of earlier steps, noise, and stages."""
+
+
+@pytest.mark.parametrize("name", SIXTEEN)
 def test_two_threads_share_a_pipeline_and_agree_with_one_after_the_other(pipe, name):
     asked = [("a seven", 7, 6), ("a red apple", 11, 9)]
     alone = [pipe(prompt, seed=seed, steps=steps, scheduler=name).arrays[0] for prompt, seed, steps in asked]
@@ -397,6 +425,30 @@ BAD = [
 def test_what_makes_no_sense_is_refused_before_the_first_step(pipe, ask, words):
     with pytest.raises(InputError, match=words):
         pipe(**{"prompt": "a seven", **ask})
+
+
+@pytest.mark.parametrize("name", [row.name for row in names.table()])
+def test_no_scheduler_takes_a_number_that_makes_no_sense(pipe, name):
+    """Before a network is asked: one that would be would fail here."""
+    asked = []
+    hook = pipe.model.network.register_forward_pre_hook(lambda *_: asked.append(1))
+    with hook:
+        for field, values in (
+            ("steps", (0, -1, 1.5, 1001, float("nan"))),
+            ("width", (0, -32, 100_000)),
+            ("guidance", (float("nan"), float("inf"))),
+            ("count", (0,)),
+        ):
+            for value in values:
+                with pytest.raises(InputError, match=f"{field} is {value}"):
+                    pipe("a seven", scheduler=name, **{field: value})
+    assert not asked
+
+
+@pytest.mark.parametrize("rule", [noise.Ancestral, noise.FlowAncestral])
+def test_more_fresh_noise_than_a_step_has_is_refused(rule):
+    with pytest.raises(InputError, match="eta is 5"):
+        rule(5.0)
 
 
 def test_denoise_refuses_when_called_not_when_iterated(pipe):

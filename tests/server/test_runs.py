@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 import adapter_files
+import miniature_file
 import unnoise
 from unnoise import images
+from unnoise.networks import AutoEncoder
 from unnoise.pipelines import ImageToImage, Inpaint, Recipe, SecondPass
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
@@ -212,6 +214,78 @@ def test_without_memory_at_all_the_job_fails_and_frees_what_it_had(made, held):
     assert made.pictures() == before
 
 
+def living():
+    """Numbers in tensors that somebody holds."""
+    gc.collect()
+    return sum(thing.numel() for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+
+
+@pytest.fixture
+def latent(tmp_path):
+    """Jobs of a model with an autoencoder."""
+    return Made(tmp_path, models=(str(miniature_file.checkpoint(tmp_path / "mini.safetensors")),))
+
+
+def asked_of(latent):
+    return {
+        "model": latent.bench.held.cards[0].name,
+        "prompt": "a house",
+        "width": 64,
+        "height": 64,
+        "steps": 2,
+    }
+
+
+def test_without_memory_for_the_decoder_it_decodes_in_strips_and_a_second_time_fails(latent, monkeypatch):
+    asked = asked_of(latent)
+    wanted = latent.pictures(**asked)
+
+    def greedy(plain):
+        def ask(self, latents):
+            if latents.shape[-1] > 16:  # previews ask for one that is smaller
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return plain(self, latents)
+
+        return ask
+
+    monkeypatch.setattr(AutoEncoder, "decode", greedy(AutoEncoder.decode))
+    made = latent.pictures(**asked)
+    apart = [np.abs(np.frombuffer(a[2], np.uint8).astype(int) - np.frombuffer(b[2], np.uint8)).max()
+             for a, b in zip(made, wanted, strict=True)]  # fmt: skip
+    assert max(apart) <= 1
+    begun = [told for told in latent.told if isinstance(told, Begun)][-1]
+    assert "decoded in strips" in begun.notes[0]
+    before = living()
+    monkeypatch.setattr(AutoEncoder, "inside", greedy(AutoEncoder.inside))
+    problem = latent(**asked).problem
+    assert problem.code == "out_of_memory"
+    del problem, latent.ended
+    assert living() <= before
+    monkeypatch.undo()
+    assert latent.pictures(**asked) == wanted
+
+
+def test_jobs_leave_nothing_in_memory(tmp_path):
+    """Fifty of several kinds, and ten changes of the model: what lives is what lived after the first of each."""
+    made = Made(tmp_path, models=("digits", "emoji"))
+    kinds = (
+        {"count": 2, "scheduler": "Euler a"},
+        {"init": png(Image.new("L", (8, 8), 90)), "strength": 0.5},
+        {"scheduler": "nonsuch"},
+        {"hires_scale": 2.0, "hires_strength": 0.5},
+        {"model": "emoji", "prompt": "a red apple", "steps": 1, "show_every": 0},
+    )
+    lived = []
+    for _ in range(5):
+        for place in range(9):
+            made(steps=2, **kinds[place % 4])
+        lived.append(living())
+        assert made(**kinds[4]).problem is None
+        made.told.clear()
+        del made.ended
+    assert max(lived) == min(lived[1:]) == lived[1]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -330,6 +404,15 @@ def test_a_picture_is_read_as_the_fields_that_ask_for_it_again(made, held, pipe,
     fields, notes = read(file, pipe.model, held.cards, None)
     assert fields["strength"] == 0.5
     assert notes == ("it was begun from another picture, which it does not hold; give init",)
+
+
+def test_approximations_that_no_field_asks_for_are_noted(held, pipe):
+    made = pipe("a seven", steps=2, cache=0.3, merge=0.5)
+    file = images.png_bytes(made.images[0], made.recipes[0].png_text())
+    fields, notes = read(file, pipe.model, held.cards, None)
+    assert not {"cache", "merge"} & set(fields)
+    assert "it was made with a cache of deep features; none is used" in notes
+    assert "it was made with merged tokens; none are merged" in notes
 
 
 def test_what_a_picture_says_that_is_not_served_is_noted(held, pipe, tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, Needed, of_model, of_network, suffix
 from unnoise.errors import CheckpointError
@@ -26,6 +27,7 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _YES = ("1", "true", "yes", "on")
 
 
@@ -129,7 +131,7 @@ def _fetched(asked: Address) -> Path:
             f"{missing}. To fetch it from the hub, install the extra: pip install 'unnoise[hub]'; or give a path."
         ) from error
     try:
-        return _fetch(HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None), asked)
+        return _sound(_fetch(HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None), asked))
     except CheckpointError:
         raise
     except Exception as error:  # of many libraries: http, disk, the hub's own
@@ -138,8 +140,11 @@ def _fetched(asked: Address) -> Path:
 
 def _fetch(api: HfApi, asked: Address) -> Path:
     """Only the files that are needed, into the cache."""
+    from huggingface_hub import constants
+
     name, revision, into = asked.repository, asked.revision, cache()
-    info = api.model_info(name, revision=revision)
+    # without a bound of ours, a hub that takes the question and never answers is waited for without end
+    info = api.model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     names = {each.rfilename for each in info.siblings or ()}
     if asked.file:
         if asked.file not in names:
@@ -158,6 +163,24 @@ def _fetch(api: HfApi, asked: Address) -> Path:
         raise CheckpointError(f"'{name}' has no variant '{asked.variant}'; leave it out.")
     patterns = [glob.escape(each) for each in needed.files]
     return Path(api.snapshot_download(name, revision=revision, allow_patterns=patterns, cache_dir=into))
+
+
+def _sound(place: Path) -> Path:
+    """The file, or the folder, that was fetched, after a look at its contents; the hub's library compares sizes alone.
+
+    The cache calls large files by the SHA-256 that the hub says they have. (Where a system has no links there is
+    nothing to compare with.) Raises CheckpointError, after removing what differs.
+    """
+    for file in [place] if place.is_file() else sorted(place.rglob("*")):
+        contents = file.resolve()
+        if contents.is_file() and _SHA256.fullmatch(contents.name) and sha256_of(contents) != contents.name:
+            file.unlink()
+            contents.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"'{file.name}' came from the hub with other contents than the hub says (its SHA-256 differs), and was "
+                "removed. Fetch it again; if that does not help, a proxy or a mirror alters it."
+            )
+    return place
 
 
 def _models(names: set[str]) -> str:

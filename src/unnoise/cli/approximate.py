@@ -20,7 +20,7 @@ def add_engine(command: argparse.ArgumentParser) -> None:
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    """The options of engines and of feature caching."""
+    """The options of engines, of feature caching and of token merging."""
     add_engine(command)
     group = command.add_argument_group("faster and approximate")
     group.add_argument(
@@ -31,6 +31,14 @@ def add(command: argparse.ArgumentParser) -> None:
     group.add_argument("--cache-every", metavar="N", help="or for N - 1 of N network calls (DeepCache)")
     group.add_argument(
         "--cache-blocks", metavar="N", help="last residual blocks that are always computed (the finest level)"
+    )
+    group.add_argument(
+        "--merge-tokens",
+        metavar="SHARE",
+        help="attend over fewer tokens, those alike merged: the share that is, 0 to 0.75",
+    )
+    group.add_argument(
+        "--merge-least", metavar="N", help="merge wherever there are N tokens (the finest level that attends)"
     )
 
 
@@ -70,3 +78,14 @@ def cache(arguments: argparse.Namespace) -> str | None:
             )
         return None
     return " ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+
+
+def merge(arguments: argparse.Namespace) -> str | None:
+    """As `pipelines.TokenMerging.from_text` reads it; None merges no tokens. Raises InputError."""
+    share = maybe(number, "--merge-tokens", arguments.merge_tokens, 0, 0.75, 0.5)
+    least = maybe(whole, "--merge-least", arguments.merge_least, 1, 2**20, 1024)
+    if share is None:
+        if least is not None:
+            raise InputError("--merge-least is given without --merge-tokens; give both, or neither.")
+        return None
+    return f"share {share}" + ("" if least is None else f" least {least}")

@@ -150,6 +150,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "noise": maybe(choice, "--noise", arguments.noise, STARTS),
         "clip_skip": maybe(whole, "--clip-skip", arguments.clip_skip, 1, 100, 2),
         "cache": approximate.cache(arguments),
+        "merge": approximate.merge(arguments),
         "seed": _seed(arguments.seed),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),

@@ -7,6 +7,7 @@ from unnoise.pipelines.edit import Edit
 from unnoise.pipelines.guidance import Condition, Guided
 from unnoise.pipelines.image_to_image import ImageToImage
 from unnoise.pipelines.inpaint import Inpaint
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.repeat import Repeat
 from unnoise.pipelines.second_pass import SecondPass, TwoPasses
@@ -32,6 +33,7 @@ __all__ = [
     "SecondPass",
     "Step",
     "TextToImage",
+    "TokenMerging",
     "TwoPasses",
     "Verification",
     "load",

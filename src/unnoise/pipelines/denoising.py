@@ -25,6 +25,7 @@ from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
 from unnoise.pipelines.guidance import Condition
 from unnoise.pipelines.latents import Look, decode
+from unnoise.pipelines.merging import merged
 from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request
@@ -95,7 +96,8 @@ class Denoising(Iterator[Step]):
         self.request = request
         if request.clip_skip is not None:
             model = model.with_clip_skip(request.clip_skip)
-        running = steered(engaged(model, request.cache), plan, request.width, request.height)
+        merging, self._merging = merged(model, request.merge)
+        running = steered(engaged(merging, request.cache), plan, request.width, request.height)
         self._model, self._caching = cached(running, request.cache)
         self._plan = plan
         self._given = given
@@ -187,6 +189,8 @@ class Denoising(Iterator[Step]):
         told_anew = self._asked is None or self._asked[0] is not condition
         if self._asked is None or told_anew:
             self._asked = condition, self._diffuser(condition)
+        if self._merging is not None:
+            self._merging.look = calls
         if self._caching is not None:
             self._caching.look(level, told_anew)
         return self._given.estimate(self._asked[1], x, level)

@@ -13,6 +13,7 @@ from unnoise.errors import InputError
 from unnoise.limits import is_whole
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.request import SIDE, Request, check
 from unnoise.schedulers import Scheduler
 
@@ -35,6 +36,7 @@ class Options(TypedDict, total=False):
     prompt_style: str
     clip_skip: int | None
     cache: float | str | FeatureCache | None
+    merge: float | str | TokenMerging | None
 
 
 def requested(

@@ -66,6 +66,7 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
         "height": found.height,
         "noise": found.noise or None,
         "cache": found.more.get("Feature cache"),
+        "merge": found.more.get("Merged tokens"),
         **chosen,
     }
     notes += _model_notes(found, model)

@@ -8,6 +8,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import from_text
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import wanted_of
 from unnoise.pipelines.repeat_loras import Looked, look, without_tags
@@ -39,6 +40,8 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
     )
     if recipe.cache:
         told["cache"] = FeatureCache.from_text(recipe.cache)
+    if recipe.merge:
+        told["merge"] = TokenMerging.from_text(recipe.merge)
     notes = []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")

@@ -14,6 +14,7 @@ from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, whole
 from unnoise.pipelines.caching import FeatureCache, as_cache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
+from unnoise.pipelines.merging import TokenMerging, as_merging
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
@@ -32,7 +33,7 @@ class Request:
 
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
     `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
-    features; None computes all at every look.
+    features; None computes all at every look. merge: of tokens; None merges none.
     """
 
     prompts: tuple[str, ...]
@@ -53,6 +54,7 @@ class Request:
     unsaid: tuple[Prompt, ...]
     rule: Guidance
     cache: FeatureCache | None = None
+    merge: TokenMerging | None = None
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -77,6 +79,7 @@ class Request:
                 guidance_rule=to_text(self.rule),
                 cache="" if self.cache is None else self.cache.to_text(),
                 arithmetic=model.arithmetic,
+                merge="" if self.merge is None else self.merge.to_text(),
                 version=version,
             )
             for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
@@ -102,6 +105,7 @@ def check(
     prompt_style: str = "a1111",
     clip_skip: int | None = None,
     cache: float | str | FeatureCache | None = None,
+    merge: float | str | TokenMerging | None = None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -137,6 +141,7 @@ def check(
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
         cache=as_cache(cache),
+        merge=as_merging(merge),
     )
     _check_words(model, request)
     check_loras(request.said, model)

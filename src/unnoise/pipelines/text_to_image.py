@@ -16,6 +16,7 @@ from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.options import Options, check_kind, requested
 from unnoise.schedulers import Scheduler
 
@@ -49,6 +50,7 @@ class TextToImage(Adaptable):
         prompt_style: str = "a1111",
         clip_skip: int | None = None,
         cache: float | str | FeatureCache | None = None,
+        merge: float | str | TokenMerging | None = None,
         show_every: int | None = None,
     ) -> Result:
         """Pictures of a prompt, or of each prompt of a list.
@@ -57,8 +59,10 @@ class TextToImage(Adaptable):
         the prompt, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
         has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
         width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
-        0.15, or a `FeatureCache`. count: pictures of each prompt. scheduler: a name (`unnoise schedulers`) or a
-        Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that program's values of a name.
+        0.15, or a `FeatureCache`. merge: attends over fewer tokens, faster for large pictures and approximate: the
+        share that is merged, such as 0.5, or a `TokenMerging`. count: pictures of each prompt. scheduler: a name
+        (`unnoise schedulers`) or a Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that
+        program's values of a name.
         noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`. latents: unit
         noise to start from instead of the seed's, (pictures, channels, height, width); with an autoencoder, of its
         latents. prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of
@@ -85,6 +89,7 @@ class TextToImage(Adaptable):
             prompt_style=prompt_style,
             clip_skip=clip_skip,
             cache=cache,
+            merge=merge,
         )
         return finished(run, show_every)
 

@@ -88,6 +88,8 @@ def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
         del options["scheduler"]
     if options.get("cache") is not None:
         notes.append("it was made with a cache of deep features; none is used")
+    if options.get("merge") is not None:
+        notes.append("it was made with merged tokens; none are merged")
     fields = {name: options[name] for name in _SAME if options.get(name) is not None}
     fields |= _guidance(options.get("guidance"), notes)
     fields |= dict(_begun(repeat, notes))

@@ -70,7 +70,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
 
     Raises CheckpointError when the files do not fit the learner, InputError for a tuning of another base.
     """
-    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))  # as its manifest says
+    state = _facts_in(folder / STATE)
     if learner.tuning is not None:  # first, for its matrices fit no other network
         tuning.check_base(state["base"], learner.tuning.base)
     try:
@@ -87,6 +87,15 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
             f"'{folder}' does not fit this run's config.toml, or the captions that it began with: {error}"
         ) from error
     return state
+
+
+def _facts_in(path: Path) -> dict[str, Any]:
+    """What stands in a state file; its manifest says that it is whole, not that it is one of ours."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is not JSON: {error}. Resume from another checkpoint.") from error
+    return found
 
 
 def tensors(learner: Learner) -> dict[str, Tensor]:

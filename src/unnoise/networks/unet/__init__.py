@@ -5,6 +5,7 @@ from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.control import ControlNet, ControlNetConfig, Guide, Steered
+from unnoise.networks.unet.merging import Merging, with_merging
 from unnoise.networks.unet.picture_adapter import PictureAdapter, PictureAdapterConfig
 from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
@@ -14,6 +15,7 @@ __all__ = [
     "ControlNetConfig",
     "DownBlock",
     "Guide",
+    "Merging",
     "MidBlock",
     "PictureAdapter",
     "PictureAdapterConfig",
@@ -26,4 +28,5 @@ __all__ = [
     "UNetOutput",
     "UpBlock",
     "published",
+    "with_merging",
 ]

@@ -26,18 +26,27 @@ class TextMemory(NamedTuple):
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention of every head, side by side.
 
-    q: (batch, heads, n, d); k, v: (batch, heads, m, d). Returns (batch, n, heads * d).
+    q: (batch, heads, n, d); k, v: (batch, heads, m, d). mask: (batch or 1, 1, 1, m), True where a key may be read; or
+    numbers, which are added to its scores. Returns (batch, n, heads * d).
     """
     if batched_is_faster(q, k):
         scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
+            heed(scores, mask)
         out: Tensor = scores.softmax(dim=-1) @ v  # softmax sums in float32 whatever its dtype
     elif blocks_are_faster(q, k):
         return in_blocks(q, k, v, mask)
     else:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
+
+
+def heed(scores: Tensor, mask: Tensor) -> None:
+    """Apply the mask of `attend` to scores, in place."""
+    if mask.dtype == torch.bool:
+        scores.masked_fill_(~mask, -torch.inf)
+    else:
+        scores.add_(mask)
 
 
 def batched_is_faster(q: Tensor, k: Tensor) -> bool:
@@ -84,7 +93,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, score
                 part = queries[of, row : row + rows]
                 weights = torch.baddbmm(part.new_empty(()), part, keys[of], beta=0, alpha=width**-0.5)
                 if mask is not None:
-                    weights.masked_fill_(~mask[sample % len(mask)], -torch.inf)
+                    heed(weights, mask[sample % len(mask)])
                 torch.softmax(weights, dim=-1, out=weights)
                 into[of, row : row + rows] = torch.bmm(weights, values[of])
     return out
@@ -99,10 +108,10 @@ class SelfAttention(nn.Module):
         self.qkv = TokenLinear(width, 3 * width, bias=bias)
         self.out = TokenLinear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, n, width). Returns the same shape."""
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x: (batch, n, width). bias: (batch, n), added to all scores of a key. Returns the shape of x."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        out: Tensor = self.out(attend(q, k, v))
+        out: Tensor = self.out(attend(q, k, v, None if bias is None else bias[:, None, None, :]))
         return out
 
 
