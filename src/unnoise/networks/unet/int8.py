@@ -20,8 +20,8 @@ from unnoise.networks.unet.unet import UNet
 
 SUMS = ("shortcut", "downsample", "upsample")
 """Layers that stay in floats. They are given sums that no norm has seen, some of hundreds among others of ones, and are
-little of the work. Rounded, shortcuts raise the error of an answer of `digits` by a third, of `emoji` by a sixteenth; the
-other two more than double that of a miniature Stable Diffusion at pure noise.
+little of the work. Rounded, shortcuts raise the error of an answer of `digits` by a third, of `emoji` by a sixteenth;
+the other two more than double that of a miniature Stable Diffusion at pure noise.
 """
 SMALL = ("time", "time_embedding", "pooled_embedding", "conv_in", "conv_out", "kv")
 """So do these, of a row or a few channels each, and what is made once a run: there is nothing to gain."""
