@@ -91,7 +91,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4, help="pictures of each prompt")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--openvino", action="store_true", help="OpenVINO beside torch")
+    parser.add_argument(
+        "--openvino", action="store_true", help="OpenVINO beside torch, in floats and in int8"
+    )
     parser.add_argument("--only", default="", help="exact, and ways with this in their names")
     parser.add_argument("--shares", action="store_true", help="count multiplications, and nothing else")
     asked = parser.parse_args()
@@ -105,6 +107,8 @@ def main() -> None:
         exact = rows["exact"][1]
         rows["openvino"] = (pipe.with_engine("openvino"), exact)
         rows["openvino, cache 0.15"] = (rows["openvino"][0], rows["cache 0.15"][1])
+        rows["openvino-int8"] = (pipe.with_engine("openvino-int8"), exact)
+        rows["openvino-int8, cache 0.15"] = (rows["openvino-int8"][0], rows["cache 0.15"][1])
         rows["torch, float32"] = (unnoise.load(asked.model, dtype=torch.float32), exact)
         rows["openvino, float32"] = (rows["torch, float32"][0].with_engine("openvino"), exact)
     rows = {name: row for name, row in rows.items() if name == "exact" or asked.only in name}

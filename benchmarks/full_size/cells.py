@@ -74,7 +74,7 @@ CELLS = (
         "UNet step with guidance, OpenVINO",
         "unet",
         "sd1",
-        ("unnoise openvino", "unnoise", *OPENVINO),
+        ("unnoise openvino", "unnoise openvino-int8", "unnoise", *OPENVINO),
         7,
         compared=True,
     ),

@@ -17,23 +17,45 @@ from full_size.sides import GUIDANCE, Call, Folder, Ours, Plain, Theirs, noise
 
 
 class OursCompiled(Ours):
-    """unnoise with `engine="openvino"`. Its exports lie where UNNOISE_CACHE says."""
+    """unnoise with `engine="openvino"`. Its exports lie where UNNOISE_CACHE says.
+
+    int8: with "openvino-int8". Random weights make no pictures, so that its spans are those of one look.
+    """
+
+    def __init__(self, where: Place, dtype: torch.dtype | None, int8: bool) -> None:
+        super().__init__(where, dtype)
+        self.int8 = int8
 
     def unet(self) -> Call:
         """As the step by torch."""
         from unnoise.networks.unet.openvino import Compiled
 
-        return self._guided(Compiled(self._part("network")))
+        network = self._part("network")
+        return self._guided(Compiled(network, spans=self._spans(network)))
+
+    def _spans(self, network: Any) -> Any:
+        from unnoise.networks.unet.int8 import Spans, Watch, plain
+
+        if not self.int8:
+            return None
+        kept = self.where.folder.with_name(f"{self.where.folder.name}-spans.pt")
+        if not kept.is_file():
+            watched = plain(network)
+            with Watch(watched) as watch, torch.inference_mode():
+                self._guided(watched)()
+            torch.save(watch.spans.layers, kept)
+        return Spans(torch.load(kept))
 
     def export_unet(self) -> float:
         """Writes the graph. Returns the products that one step takes."""
-        from unnoise.networks.unet.openvino import WHOLE, graph_for
+        from unnoise.networks.unet.openvino import Part, graph_for
 
         network = self._part("network")
         with torch.inference_mode():
             memory = network.remember(noise(2, 77, network.config.text_width, seed=1))
         side = self.where.made.side
-        return products(graph_for(network, WHOLE, [noise(1, 4, side, side), torch.tensor([500.0])], memory))
+        told = [noise(1, 4, side, side), torch.tensor([500.0])]
+        return products(graph_for(network, Part(spans=self._spans(network)), told, memory))
 
 
 class TheirsCompiled(Theirs):
@@ -130,8 +152,8 @@ def side(who: str, where: Place, kept: Path) -> Ours | Theirs:
     dtype = torch.float32 if "fp32" in who else torch.bfloat16
     if who == "read and cast":
         return Plain(where, None)
-    if who == "unnoise openvino":
-        return OursCompiled(where, None)
+    if who in ("unnoise openvino", "unnoise openvino-int8"):
+        return OursCompiled(where, None, who.endswith("int8"))
     if who == "diffusers openvino":
         return TheirsCompiled(where, kept)
     if who.startswith("unnoise"):

@@ -59,15 +59,32 @@ def test_another_engine_makes_the_picture(run, tiny, tmp_path, monkeypatch):
     assert np.abs(pixels(tmp_path / "z.png").astype(int) - pixels(tmp_path / "w.png")).max() <= 1
 
 
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_a_picture_in_eight_bits_is_repeated_and_verified_in_eight_bits(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path / "cache"))
+    words = ("generate", "a seven", "-m", tiny, "-s", 7, "--steps", 4)
+    status, out, _ = run(*words, "--engine", "openvino-int8", "-o", "x.png", "--json")
+    assert status == 0
+    assert json.loads(out)["images"][0]["recipe"]["arithmetic"] == "int8"
+    assert run("generate", "--from", "x.png", "-m", tiny, "-o", "y.png")[0] == 0
+    assert np.array_equal(pixels(tmp_path / "x.png"), pixels(tmp_path / "y.png"))
+    assert "bit-equal" in run("verify", "x.png", "-m", tiny)[1]
+    status, out, _ = run("verify", "x.png", "-m", tiny, "--engine", "torch")
+    assert "its network was computed in int8, and is here in floats" in out
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    said = run("generate", "--from", "x.png", "-m", tiny, "-o", "z.png")[2]
+    assert "for the same, use engine 'openvino-int8'" in said
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("--cache", "2"), "--cache is 2; give a number from 0 to 1.57, for example 0.15."),
         (("--cache-every", "0"), "--cache-every is 0; give a whole number from 1 to 1,000"),
         (("--cache-blocks", "1"), "--cache-blocks is given without --cache or --cache-every"),
+        (("--engine", "abacus"), "--engine is abacus; give one of torch, openvino, openvino-int8."),
         (("--merge-tokens", "0.8"), "--merge-tokens is 0.8; give a number from 0 to 0.75, for example 0.5."),
         (("--merge-least", "9"), "--merge-least is given without --merge-tokens"),
-        (("--engine", "abacus"), "--engine is abacus; give one of torch, openvino."),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, words, sentence):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from unnoise.checkpoints.controlnet import Control
     from unnoise.checkpoints.refiner import Refiner
 
-ENGINES = ("torch", "openvino")
+ENGINES = ("torch", "openvino", "openvino-int8")
+"""What may compute the network; the last in whole numbers of eight bits, an approximation."""
 
 
 def beside(channels: int) -> tuple[int, int, int]:
@@ -146,7 +147,12 @@ class Model:
     def unit(self) -> int:
         """Height and width of its pictures are multiples of so many pixels; OpenVINO's graph halves without a rest."""
         config = self.network.config
-        return self.factor * (config.factor if self.engine == "openvino" else config.unit)
+        return self.factor * (config.factor if self.engine != "torch" else config.unit)
+
+    @property
+    def arithmetic(self) -> str:
+        """Empty where the engine multiplies floats, else the name of what: int8."""
+        return self.engine.partition("-")[2]
 
     @property
     def factor(self) -> int:

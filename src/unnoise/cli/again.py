@@ -42,6 +42,16 @@ def model_of(path: Path, typed: str | None) -> str:
     )
 
 
+def arithmetic_of(path: Path | None) -> str:
+    """In what the network of a picture of ours was computed: "int8", or "" for floats and for no picture."""
+    if path is None:
+        return ""
+    from unnoise import images
+
+    ours = images.recipe_json(images.read_text(path))
+    return "" if ours is None else str(ours.get("arithmetic", ""))
+
+
 def options(repeat: Repeat, typed: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `pipe.denoise` for the picture again, changed by what was typed (not None)."""
     from unnoise.pipelines.combining import Guidance, from_text, to_text

@@ -13,9 +13,9 @@ def add_engine(command: argparse.ArgumentParser) -> None:
     """The option of engines."""
     command.add_argument(
         "--engine",
-        default="torch",
         metavar="NAME",
-        help="what computes the network: torch, or openvino where unnoise[openvino] is installed",
+        help="what computes the network: torch (default), or where unnoise[openvino] is installed openvino, or "
+        "openvino-int8, which is approximate",
     )
 
 
@@ -42,12 +42,17 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def engine(arguments: argparse.Namespace) -> str:
-    """The engine's name. Raises InputError for another, or one that is not installed."""
-    name = choice("--engine", arguments.engine, ("torch", "openvino"))
-    if name != "torch" and not _installed(name):
+def engine(arguments: argparse.Namespace, arithmetic: str = "") -> str:
+    """The engine's name. Raises InputError for another, or one that is not installed.
+
+    arithmetic: of the picture that is to be made again; its engine is taken where none is typed and it is installed.
+    """
+    if arguments.engine is None:
+        return "openvino-int8" if arithmetic == "int8" and _installed("openvino") else "torch"
+    name = choice("--engine", arguments.engine, ("torch", "openvino", "openvino-int8"))
+    if name != "torch" and not _installed("openvino"):
         raise InputError(
-            f"--engine {name} needs a package that is not installed; pip install 'unnoise[{name}]'."
+            f"--engine {name} needs a package that is not installed; pip install 'unnoise[openvino]'."
         )
     return name
 

@@ -170,7 +170,7 @@ def request(arguments: argparse.Namespace) -> Request:
         json=arguments.json,
         metadata=not arguments.no_metadata,
         variant=variants.read(arguments),
-        engine=approximate.engine(arguments),
+        engine=approximate.engine(arguments, again.arithmetic_of(source)),
     )
     _check_files(asked)
     return asked

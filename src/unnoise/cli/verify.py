@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from unnoise.cli import adapting, again, parser, values, variants
+from unnoise.cli import adapting, again, approximate, parser, values, variants
 from unnoise.cli.threads import fit_threads
 
 
@@ -23,6 +23,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument("-i", "--init", metavar="FILE", help="the picture that it was begun from")
     command.add_argument("--mask", metavar="FILE", help="the mask that it was painted within")
     adapting.add(command)
+    approximate.add_engine(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     parser.finish(command, "verify", run)
 
@@ -36,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     adapting.words(arguments)
     adapting.controls(arguments)
     adapting.refiner(arguments)
+    engine = approximate.engine(arguments, again.arithmetic_of(path))
     from unnoise import images
     from unnoise.pipelines import load, verify
 
-    pipe = adapting.adapted(load(model), arguments, ())
+    pipe = adapting.adapted(load(model, engine=engine), arguments, ())
     fit_threads(pipe.model)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
     found = verify(pipe, path, **pictures, **adapting.folders(arguments))

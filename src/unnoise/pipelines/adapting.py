@@ -91,9 +91,11 @@ class Adaptable:
         return type(self)(self.model.with_clip_skip(skip))
 
     def with_engine(self, engine: str) -> Self:
-        """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by "openvino".
+        """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by another engine.
 
-        OpenVINO runs on the processor. Its graph is exported when a network is first used and kept in the user's cache.
+        "openvino" runs on the processor. Its graph is exported when a network is first used and kept in the user's
+        cache. "openvino-int8" approximates: large layers multiply whole numbers of eight bits. What these stand for is
+        seen beforehand on a few pictures, by torch, and kept as well; recipes tell it.
         Raises InputError for another engine, or one that is not installed.
         """
         return type(self)(with_engine(self.model, engine))

@@ -7,13 +7,14 @@ from dataclasses import replace
 from unnoise.checkpoints.model import ENGINES, Model
 from unnoise.errors import InputError
 from unnoise.pipelines.caching import FeatureCache
+from unnoise.pipelines.calibration import spans_of
 
 
 def with_engine(model: Model, engine: str) -> Model:
-    """The same model run by "torch" or "openvino". Raises InputError for others, and where it is not installed."""
+    """The same model run by another of ENGINES. Raises InputError for others, and where it is not installed."""
     if engine not in ENGINES:
-        raise InputError(f"engine is {engine!r}; give {' or '.join(map(repr, ENGINES))}.")
-    if engine == "openvino":
+        raise InputError(f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}.")
+    if engine != "torch":
         from unnoise.networks.unet.openvino import library
 
         library()
@@ -25,10 +26,15 @@ def engaged(model: Model, cache: FeatureCache | None) -> Model:
     if model.engine == "torch":
         return model
     if model.controls:
-        raise InputError("engine 'openvino' runs without ControlNets; use engine 'torch'.")
+        raise InputError(f"engine '{model.engine}' runs without ControlNets; use engine 'torch'.")
     if next(model.network.parameters()).device.type != "cpu":
-        raise InputError("engine 'openvino' runs on the processor; load with device='cpu'.")
-    from unnoise.networks.unet.openvino import Compiled, CompiledReusing
+        raise InputError(f"engine '{model.engine}' runs on the processor; load with device='cpu'.")
+    from unnoise.networks.unet.openvino import Compiled, CompiledReusing, sums_exactly
 
-    network = Compiled(model.network)
+    if model.arithmetic and not sums_exactly():
+        raise InputError(
+            f"engine '{model.engine}' needs a processor that adds products of eight bits without loss (VNNI), and this "
+            "one does not; use engine 'openvino'."
+        )
+    network = Compiled(model.network, spans=spans_of(model) if model.arithmetic else None)
     return replace(model, network=network if cache is None else CompiledReusing(network, cache.blocks))

@@ -32,7 +32,8 @@ class Recipe:
     adapters: LoRAs, words of textual inversions and ControlNets, as `recipe_adapters` has it. clip_skip: where the text
     encoder was left, as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written.
     version: of unnoise. guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of
-    deep features (`FeatureCache.from_text` reads it). merge: of tokens (`TokenMerging.from_text` reads it).
+    deep features (`FeatureCache.from_text` reads it). merge: of tokens (`TokenMerging.from_text` reads it). arithmetic:
+    "int8" where the network multiplied in eight bits.
 
     variant: "" for text to image, else "image to image", "inpaint", "edit" or "second pass", and then: strength,
     noise_level: where it was entered (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from.
@@ -75,6 +76,7 @@ class Recipe:
     clip_skip: int = 0
     cache: str = ""
     merge: str = ""
+    arithmetic: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -37,6 +37,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     ),
     "guidance_rule": ("Guidance", str, str),
     "cache": ("Feature cache", str, str),
+    "arithmetic": ("Arithmetic", str, str),
     "merge": ("Merged tokens", str, str),
     "init_hash": ("Init image hash", lambda digest: digest[:10], str),
     "mask_hash": ("Mask hash", lambda digest: digest[:10], str),

@@ -18,7 +18,7 @@ from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
 from unnoise.pipelines.recipe_variants import NAMES
 from unnoise.pipelines.repeat_loras import look, without_tags
-from unnoise.pipelines.repeat_own import clip_skip_of, named, other_model, scheduler_of
+from unnoise.pipelines.repeat_own import clip_skip_of, named, other_arithmetic, other_model, scheduler_of
 from unnoise.pipelines.repeat_parts import Folders, Parts
 from unnoise.pipelines.repeat_parts import look as look_parts
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of
@@ -70,6 +70,8 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
         **chosen,
     }
     notes += _model_notes(found, model)
+    if found.program == "unnoise":
+        notes += other_arithmetic(found.more.get("Arithmetic", ""), model)
     return {name: value for name, value in options.items() if value is not None}, tuple(notes)
 
 

@@ -49,6 +49,7 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
         notes.append("it was started from noise that was given, which a recipe does not hold")
     if recipe.model_hash != model.fingerprint():
         notes.append(other_model(recipe.model, recipe.model_hash, model))
+    notes += other_arithmetic(recipe.arithmetic, model)
     return told, tuple(notes)
 
 
@@ -90,6 +91,15 @@ def other_model(name: str, digest: str, model: Model) -> str:
     """That the picture is of another model."""
     ours = model.fingerprint()[:10] or "none"
     return f"the picture's model is {named(name)} (hash {digest[:10] or 'none'}), not '{model.name}' (hash {ours})"
+
+
+def other_arithmetic(told: str, model: Model) -> tuple[str, ...]:
+    """A sentence where the picture's network multiplied in floats and this one does not, or the other way round."""
+    if told == model.arithmetic:
+        return ()
+    theirs, ours = told or "floats", model.arithmetic or "floats"
+    other = f"engine 'openvino-{told}'" if told else "engine 'torch'"
+    return (f"its network was computed in {theirs}, and is here in {ours}; for the same, use {other}",)
 
 
 def named(name: str) -> str:

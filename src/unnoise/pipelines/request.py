@@ -78,6 +78,7 @@ class Request:
                 prompt_style=self.prompt_style,
                 guidance_rule=to_text(self.rule),
                 cache="" if self.cache is None else self.cache.to_text(),
+                arithmetic=model.arithmetic,
                 merge="" if self.merge is None else self.merge.to_text(),
                 version=version,
             )

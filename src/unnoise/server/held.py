@@ -89,7 +89,7 @@ def card_of(source: str, engine: str, named: Callable[[str], str]) -> Card:
         family=str(manifest.card.get("family", "unnoise")),
         hash=manifest.sha256,
         kind=_kind(network, channels),
-        unit=network.factor if engine == "openvino" else network.unit,
+        unit=network.factor if engine != "torch" else network.unit,
         width=width,
         height=height,
         steps=manifest.defaults.steps,
@@ -109,7 +109,7 @@ def _foreign(blueprint: Blueprint, engine: str, named: Callable[[str], str]) -> 
         family=blueprint.family,
         hash="",  # of gigabytes, read when a picture's recipe asks for it, and told then
         kind=kind,
-        unit=factor * (network.factor if engine == "openvino" else network.unit),
+        unit=factor * (network.factor if engine != "torch" else network.unit),
         width=blueprint.size[1] * factor,
         height=blueprint.size[0] * factor,
         steps=blueprint.defaults.steps,

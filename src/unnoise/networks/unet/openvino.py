@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -22,12 +23,13 @@ from torch import Tensor, nn
 from unnoise.errors import FileError, InputError
 from unnoise.files import building_folder
 from unnoise.networks.unet.attention import TextMemory
+from unnoise.networks.unet.int8 import Rounded, Spans, plain, rounded
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
 from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, check_size
 
-_FORM = 2
+_FORM = 3
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
 _SHAPES = 6
 """Graphs of one network kept compiled: for the batch with guidance, that without, a second pass, quick answers."""
@@ -42,14 +44,17 @@ class Compiled(UNet):
     Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
     Keys and values of the prompt are made by torch, as they are once a run. Raises InputError where OpenVINO is not
     installed. blocks, seen: as `Reusing` has them, where answers are to leave their features there; 0 elsewhere.
+    spans: of the layers that are to multiply in eight bits, an approximation.
     """
 
-    def __init__(self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None) -> None:
+    def __init__(
+        self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None, spans: Spans | None = None
+    ) -> None:
         nn.Module.__init__(self)  # the UNet is there already
         self.config = unet.config
         self.unet = unet
         self.cross_attentions = unet.cross_attentions
-        self.blocks = blocks
+        self.blocks, self.spans = blocks, spans
         self.seen: list[Tensor] = [] if seen is None else seen
         self._requests: dict[int, tuple[Any, Any]] = {}
         self._told: tuple[object, list[Any]] = (None, [])
@@ -106,9 +111,8 @@ class Compiled(UNet):
         time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
         inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
         inputs = [tensor.detach().float().contiguous() for tensor in inputs]
-        ready = compile_for(
-            self.unet, Part(self.blocks, pooled is not None, kept is not None), inputs, memory
-        )
+        part = Part(self.blocks, pooled is not None, kept is not None, self.spans)
+        ready = compile_for(self.unet, part, inputs, memory)
         if id(ready) not in self._requests:
             # with the graph itself, which others may let go of: the number of one that is gone is given to the next
             self._requests[id(ready)] = ready, ready.create_infer_request()
@@ -128,7 +132,7 @@ class CompiledReusing(Reusing):
 
     def __init__(self, network: Compiled, blocks: int = 0) -> None:
         super().__init__(network.unet, blocks)
-        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen)
+        self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen, network.spans)
 
     def _quick(
         self,
@@ -146,12 +150,13 @@ class Part(NamedTuple):
     """Of a UNet, what one graph computes.
 
     blocks: 0, or as `Reusing` has it, for an answer that leaves its features. pooled: whether a pooled vector is told.
-    quick: for the quick answer with such features.
+    quick: for the quick answer with such features. spans: of the layers in eight bits.
     """
 
     blocks: int = 0
     pooled: bool = False
     quick: bool = False
+    spans: Spans | None = None
 
 
 WHOLE = Part()
@@ -238,6 +243,32 @@ def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
     return core.compile_model(graph, "CPU", settings)
 
 
+@functools.cache
+def sums_exactly() -> bool:
+    """Whether the processor adds products of eight bits as they are.
+
+    Some without instructions for it (VNNI, before 2019 and in Zen 3) add two of them in sixteen bits, which do not hold
+    them. So 64 times 1 is asked for, as 255/255 times 127/127.
+    """
+    layer = nn.Linear(64, 16, bias=False)
+    nn.init.ones_(layer.weight)
+    ones = torch.ones(8, 64)
+    graph = _converted(Rounded(layer, (torch.zeros(64), torch.ones(64))), (ones,))
+    graph.reshape([8, 64])
+    out = compiled(graph, half=False)([ones.numpy()])[0]
+    return bool((abs(out - 64.0) < 0.5).all())
+
+
+def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:  # noqa: ANN401
+    """OpenVINO's graph of a function of tensors, which is run once on the example."""
+    with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
+        warnings.simplefilter("ignore")
+        example = tuple(tensor.clone() for tensor in example)
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        return library().convert_model(traced, example_input=example)
+
+
 def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) -> Path:
     """The graph of a part on disk, for pictures of any size: made the first time that these weights are seen.
 
@@ -248,22 +279,23 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
     folder = folder_of(unet, masked, part)
     if folder.is_dir():
         return folder / "unet.xml"
-    ov = library()
-    plain = _with_phases(copy.deepcopy(unet).float().eval())
-    network = Flat(plain, part, masked)
-    with _untold(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        # every branch on a tensor's type is told; none depends on its numbers, so that one run is enough
-        warnings.simplefilter("ignore")
-        example = tuple(tensor.clone() for tensor in example)
-        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        graph = ov.convert_model(traced, example_input=example)
+    graph = _converted(Flat(in_float32(unet, part.spans), part, masked), example)
     try:
         with building_folder(folder) as building:
-            ov.save_model(graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32)
+            library().save_model(
+                graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32
+            )
     except FileError:
         if not folder.is_dir():  # else another process was first
             raise
     return folder / "unet.xml"
+
+
+def in_float32(unet: UNet, spans: Spans | None) -> UNet:
+    """A copy in float32 whose layers are as the graph is to have them."""
+    if spans is None:
+        return _with_phases(copy.deepcopy(unet).float().eval())
+    return rounded(_with_phases(plain(unet).float()), spans)
 
 
 def _with_phases(unet: UNet) -> UNet:
@@ -280,13 +312,20 @@ def _with_phases(unet: UNet) -> UNet:
 
 def folder_of(unet: UNet, masked: bool, part: Part = WHOLE) -> Path:
     """Where the graph of these weights is kept: a name made of them, of their layout and of OpenVINO's version."""
-    digest = hashlib.sha256()
-    told = [_FORM, library().get_version(), str(unet.dtype), masked, part, unet.config.to_dict()]
-    digest.update(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in unet.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return cache_folder() / digest.hexdigest()[:32]
+    grid = None if part.spans is None else part.spans.digest
+    part = part._replace(spans=None)
+    told = [_FORM, library().get_version(), str(unet.dtype), masked, part, grid, unet.config.to_dict()]
+    return cache_folder() / digest_of(told, unet)
+
+
+def digest_of(told: object, *networks: nn.Module) -> str:
+    """A name for plain values and the weights of networks."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for network in networks:
+        for name, tensor in network.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def cache_folder() -> Path:
