@@ -1,6 +1,6 @@
-"""The training curve of the model card: the loss of the recipe's seven runs, one after another, as SVG.
+"""The training curve of the model card: the loss of the recipe's eight runs, one after another, as SVG.
 
-python recipes/emoji/curve.py FILE.svg SISTER RUN LONGER WHOLE WIDE WIDER LAST
+python recipes/emoji/curve.py FILE.svg SISTER RUN LONGER WHOLE WIDE WIDER AGAIN LAST
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ NAMES = (
     "64, wide, on a GPU",
     "64, wide, on two cores",
     "64, wide, once more",
+    "64, wide, on a GPU again",
 )
 
 
