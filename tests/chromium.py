@@ -67,7 +67,7 @@ class Chromium:
             self.process.wait()
 
     def send(self, method, **parameters):
-        """What the browser answers to a command of its debugging protocol."""
+        """What the browser answers to a command of its debugging protocol; None where the page went away meanwhile."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
@@ -75,6 +75,8 @@ class Chromium:
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while (told := self._read()).get("id") != number:
             self._hear(told)
+        if "navigated" in told.get("error", {}).get("message", ""):
+            return None
         assert "error" not in told, told
         return told["result"]
 
@@ -83,11 +85,19 @@ class Chromium:
         self.send("Page.navigate", url=url)
         self.until("document.readyState === 'complete'")
 
+    def reload(self):
+        """Load the page anew, and wait until the old one is gone."""
+        self.run("window.old = true")
+        self.send("Page.reload")
+        self.until("window.old === undefined && document.readyState === 'complete'")
+
     def run(self, expression):
-        """The value of an expression, awaited."""
+        """The value of an expression, awaited; None where the page went away meanwhile."""
         told = self.send(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
         )
+        if told is None:
+            return None
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 

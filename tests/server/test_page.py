@@ -329,7 +329,7 @@ def test_keys_change_the_weight_of_the_words_that_are_selected(page, style, key,
 
 def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
     write(page, "prompt", "an eight, not made yet")
-    page.run("location.reload()")
+    page.reload()
     page.until("document.getElementById('server')?.dataset.state === 'ready'")
     page.until(pictures(1))
     assert page.run("document.getElementById('prompt').value") == "an eight, not made yet"
