@@ -300,7 +300,7 @@ def test_numbers_may_be_numpy_s_and_their_recipe_is_read_again(pipe):
     assert FeatureCache.from_text(FeatureCache(None, every).to_text()) == FeatureCache(None, 3)
     assert FeatureCache.from_text(FeatureCache(Fraction(3, 20)).to_text()) == FeatureCache(0.15)
     assert from_text(3.0, to_text(parts)) == parts == Interval(Rescaled(Projected(3.0, 0.5), 0.5), 0.5, 5.0)
-    with pytest.raises(InputError, match=r"^low is '1'; give a number"):
+    with pytest.raises(InputError, match=r"^the guidance interval's low is '1'; give a number"):
         Interval(Scale(3.0), "1", 5)
     assert from_text(3.0, to_text(rule)) == Interval(Rescaled(Scale(3.0), 0.5), 0.5, 4.5)
 

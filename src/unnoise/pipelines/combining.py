@@ -172,7 +172,7 @@ class Interval(Guidance):
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        as_declared(self)
+        as_declared(self, "the guidance interval's ")
         if not 0.0 <= self.low < self.high:
             raise InputError(
                 f"the guidance interval is {self.low} to {self.high}; give 0 <= low < high, for example 0.28 to 5.42."
