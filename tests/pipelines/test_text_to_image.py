@@ -293,6 +293,7 @@ def test_numbers_may_be_numpy_s_and_their_recipe_is_read_again(pipe):
         {"guidance": Projected(3.0, share)},
         {"cache": share},
         {"guidance": parts},
+        {"clip_skip": np.int64(1)},
     ):
         recipe = pipe("a seven", seed=1, **options).recipes[0]
         assert Recipe.from_json(recipe.to_json()) == recipe

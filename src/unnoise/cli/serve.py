@@ -76,6 +76,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
     """What the server is started with. Raises InputError and FileError; needs neither torch nor an extra."""
     from unnoise.server import Limits, Settings, address
 
+    token = _token(arguments.token)
     queue = whole("--queue", arguments.queue, 1, 10_000, 64)
     read = Settings(
         models=_models(arguments.model or ["emoji"]),
@@ -83,10 +84,12 @@ def settings(arguments: argparse.Namespace) -> Settings:
         loras=_loras(arguments.loras),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
-        limits=Limits(queue=queue, each_client=_each(arguments, queue)),
+        limits=Limits(
+            queue=queue, each_client=_each(arguments, queue, alone=not token and not arguments.allow_host)
+        ),
         host=word("--host", arguments.host).strip("[]"),
         port=whole("--port", arguments.port, 0, 65_535, 7860),
-        token=_token(arguments.token),
+        token=token,
         hosts=tuple(map(_host, arguments.allow_host)),
         drain=number("--drain", arguments.drain, 0, 86_400, 30),
         log_prompts=arguments.log_prompts,
@@ -144,10 +147,9 @@ def _loras(text: str | None) -> Path | None:
     return folder
 
 
-def _each(arguments: argparse.Namespace, queue: int) -> int:
-    """Only its owner can ask a server that nobody else reaches: all of the queue is theirs."""
+def _each(arguments: argparse.Namespace, queue: int, alone: bool) -> int:
+    """alone: whether nobody else can ask: then all of the queue is theirs."""
     given = maybe(whole, "--per-client", arguments.per_client, 1, 10_000, 8)
-    alone = arguments.token is None and TOKEN not in os.environ
     return given or (queue if alone else min(8, queue))
 
 

@@ -231,9 +231,10 @@ def _check_words(model: Model, request: Request) -> None:
 
 
 def _clip_skip(model: Model, skip: int | None) -> int | None:
-    if skip is not None:
-        model.with_clip_skip(skip)  # refuses a layer that is not there
-    return skip
+    if skip is None:
+        return None
+    model.with_clip_skip(skip)  # refuses a layer that is not there
+    return int(skip)
 
 
 def _noise(noise: str | None, latents: Tensor | None) -> str:

@@ -8,7 +8,7 @@ import os
 import socket
 
 from unnoise.errors import InputError, UnnoiseError
-from unnoise.server.guard import LOOPBACK, Rules
+from unnoise.server.guard import Rules
 from unnoise.server.settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -69,7 +69,7 @@ def _numbers(host: str, port: int) -> list[str]:
 
 
 def _loopback(number: str) -> bool:
-    return number in LOOPBACK or ipaddress.ip_address(number.partition("%")[0]).is_loopback
+    return ipaddress.ip_address(number.partition("%")[0]).is_loopback
 
 
 def _unbound(settings: Settings, error: OSError) -> UnnoiseError:

@@ -298,7 +298,7 @@ class Desk:
             state = "done" if ended.images else "failed"
             self._end(replace(job, state=state, images=ended.images, problem=ended.problem))
 
-    def _lost(self, status: int | None) -> None:
+    def _lost(self) -> None:
         """The worker died."""
         job = self._ledger.live(self._running)
         if self._running is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("unnoise.server")
 
-LOOPBACK = frozenset({"localhost"})
+_LOOPBACK = frozenset({"localhost"})
 """Names of this machine for itself; its addresses are known as such."""
 
 FREE = ("/", "/healthz")
@@ -145,7 +145,7 @@ def _host(given: list[str], rules: Rules) -> str:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
-        known = name in LOOPBACK | rules.names
+        known = name in _LOOPBACK | rules.names
     else:
         known = rules.addresses or address.is_loopback or name in rules.names
     if not known:

@@ -8,7 +8,6 @@ from typing import Any
 
 from unnoise.server.asked import Asked
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = frozenset(("done", "failed", "cancelled"))
 
 
@@ -40,7 +39,8 @@ class Problem:
 class Job:
     """Where a job stands.
 
-    state: one of STATES. place: in the queue, 0 the next; None once it runs. created, begun, ended: seconds since 1970;
+    state: "queued", "running", "done", "failed" or "cancelled". place: in the queue, 0 the next; None once it runs.
+    created, begun, ended: seconds since 1970;
     begun is that of the last attempt. attempt: how often it was begun. step: how many are made, of `steps` (None: not
     known yet). images: of a job that is done. notes: what a person should know of the prompts.
     """

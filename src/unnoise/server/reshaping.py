@@ -14,7 +14,7 @@ from unnoise.server.shaping import New, Shaping
 
 def reshaped(how: Shaping, init: bytes, mask: bytes | None) -> dict[str, bytes | None]:
     """Both in their new shape, as "init" and "mask". Raises FieldError for what is no picture."""
-    picture = _opened("init", init)
+    picture = opened("init", init)
     same = how.size in (None, picture.size)
     return {
         "init": init if same else images.png_bytes(_fitted(picture, how)),
@@ -32,7 +32,7 @@ def texts(picture: bytes) -> dict[str, str]:
 
 def _mask(mask: bytes, new: New) -> Image.Image:
     """The mask as ours: light where the picture is to be new."""
-    picture = _opened("mask", mask)
+    picture = opened("mask", mask)
     if new == "transparent":
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema()[0] >= 128:  # type: ignore[operator]
@@ -49,7 +49,8 @@ def _fitted(picture: Image.Image, how: Shaping) -> Image.Image:
     return ImageOps.fit(picture, how.size, lanczos) if how.crop else picture.resize(how.size, lanczos)
 
 
-def _opened(field: str, content: bytes) -> Image.Image:
+def opened(field: str, content: bytes) -> Image.Image:
+    """A picture that was sent. Raises FieldError for what cannot be read."""
     try:
         return images.open_picture(Path(field), content)
     except FileError as error:

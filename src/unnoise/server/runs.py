@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +25,7 @@ from unnoise.server.messages import Begun, Ended, Saw
 from unnoise.server.previews import Previews
 from unnoise.server.problems import problem_of
 from unnoise.server.refusals import FieldError
+from unnoise.server.reshaping import opened
 from unnoise.server.settings import Settings
 from unnoise.text.prompts import Prompt
 
@@ -170,12 +170,12 @@ def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoP
     }
     if asked.masked_area:
         more["area"] = "masked"
-    opened = {
-        name: _opened(name, content) for name in PICTURES if (content := getattr(asked, name)) is not None
+    pictures = {
+        name: opened(name, content) for name in PICTURES if (content := getattr(asked, name)) is not None
     }
-    if "init" in opened:
-        _check_size(opened["init"].size, asked, limits)
-    run = begin(pipe, asked.prompt, options, more, second=asked.hires_scale is not None, **opened)
+    if "init" in pictures:
+        _check_size(pictures["init"].size, asked, limits)
+    run = begin(pipe, asked.prompt, options, more, second=asked.hires_scale is not None, **pictures)
     work = run.request.width * run.request.height * len(run) * asked.count
     if work > limits.work:
         raise FieldError("steps", limits.too_much(work))
@@ -202,13 +202,6 @@ def _guidance(pipe: TextToImage, asked: Asked) -> Any:  # noqa: ANN401 - a numbe
         return asked.guidance
     scale = pipe.model.defaults.guidance if asked.guidance is None else asked.guidance
     return from_text(scale, ", ".join(rule))
-
-
-def _opened(name: str, content: bytes) -> Any:  # noqa: ANN401 - PIL's Image
-    try:
-        return images.open_picture(Path(name), content)
-    except FileError as error:
-        raise FieldError(name, str(error)) from error
 
 
 def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToImage:

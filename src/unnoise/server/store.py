@@ -45,7 +45,7 @@ _VERSION = 1
 class Store:
     """A table of jobs in one SQLite file, which nobody but its owner may read: it holds prompts.
 
-    Jobs come back without the pictures that they begin from; `pictures` has these until a job has ended. What is
+    Jobs come back without the pictures that they begin from; `whole` has these until a job has ended. What is
     added or saved is on the disk when the call returns. Raises FileError where the file cannot be used, among others
     because another server uses it.
     """

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from unnoise.errors import UnnoiseError
 from unnoise.server.card import Card, with_hash
@@ -23,13 +24,11 @@ _LONGEST = 60.0  # seconds between two workers, where one after the other dies a
 class Workshop:
     """The worker, whichever process it is now.
 
-    heard: takes its messages on jobs. lost: is told that it died in the middle of whatever it did, and how. cards,
+    heard: takes its messages on jobs. lost: is told that it died in the middle of whatever it did. cards,
     schedulers, grids: what the first worker told. open: whether there is one that takes jobs.
     """
 
-    def __init__(
-        self, settings: Settings, heard: Callable[[object], None], lost: Callable[[int | None], None]
-    ) -> None:
+    def __init__(self, settings: Settings, heard: Callable[[object], None], lost: Callable[[], None]) -> None:
         self._settings, self._heard, self._lost = settings, heard, lost
         self.cards: tuple[Card, ...] = ()
         self.schedulers: Mapping[str, Mapping[str, object]] = {}
@@ -103,7 +102,11 @@ class Workshop:
     def _hear(self, message: object) -> None:
         match message:
             case Known(cards, schedulers, grids):
-                self.cards, self.schedulers, self.grids = cards, schedulers, grids
+                told = {
+                    card.name: card.hash for card in self.cards
+                }  # a hash that an earlier worker told stays known
+                self.cards = tuple(replace(card, hash=card.hash or told.get(card.name, "")) for card in cards)
+                self.schedulers, self.grids = schedulers, grids
                 self.open = True
                 self._heard(message)
             case Loaded():
@@ -132,7 +135,7 @@ class Workshop:
             return
         _log.error("%s", reason)
         self._refused = ""
-        self._lost(status)
+        self._lost()
         delay = 0.0 if self._early <= 1 else min(2.0**self._early, _LONGEST)
         asyncio.get_running_loop().call_later(delay, self.start)
 

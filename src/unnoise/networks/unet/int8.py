@@ -120,7 +120,7 @@ class Rounded(nn.Module):
         layer = self.layer
         x = x * (1 / (self.factor[:, None, None] if x.ndim == 4 else self.factor))
         x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, 0, 255)
-        zeros = torch.zeros(len(self.steps), dtype=torch.int32)
+        zeros = torch.zeros(len(self.steps), dtype=torch.int32, device=x.device)
         weight = torch.fake_quantize_per_channel_affine(layer.weight, self.steps, zeros, 0, -127, 127)
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, layer.bias)

@@ -53,9 +53,12 @@ class Merging:
 
         x: (batch, n, width), tokens of a feature map of `size`, row by row.
         """
+        wanted = int(self.share * x.shape[1])
+        if not wanted or x.shape[1] < self.least:
+            return None
         kept, others = windows(*self.size, self.look)
-        gone = min(int(self.share * x.shape[1]), len(others))
-        if not gone or x.shape[1] < self.least:
+        gone = min(wanted, len(others))
+        if not gone:
             return None
         kept, others = kept.to(x.device), others.to(x.device)
         # each alone: a product over the batch would be summed in another order than that of one picture

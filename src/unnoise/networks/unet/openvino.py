@@ -250,10 +250,11 @@ def sums_exactly() -> bool:
     Some without instructions for it (VNNI, before 2019 and in Zen 3) add two of them in sixteen bits, which do not hold
     them. So 64 times 1 is asked for, as 255/255 times 127/127.
     """
-    layer = nn.Linear(64, 16, bias=False)
+    plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+    layer = nn.Linear(64, 16, bias=False, **plain)
     nn.init.ones_(layer.weight)
-    ones = torch.ones(8, 64)
-    graph = _converted(Rounded(layer, (torch.zeros(64), torch.ones(64))), (ones,))
+    ones = torch.ones(8, 64, **plain)
+    graph = _converted(Rounded(layer, (torch.zeros(64, **plain), torch.ones(64, **plain))), (ones,))
     graph.reshape([8, 64])
     out = compiled(graph, half=False)([ones.numpy()])[0]
     return bool((abs(out - 64.0) < 0.5).all())

@@ -38,5 +38,5 @@ def _parameters(found: FoundRecipe) -> Table:
     return {
         name: f"{value:g}" if isinstance(value, float) else str(value)
         for name, value in told.items()
-        if value is not None
+        if value not in (None, "") or name in ("Prompt", "Negative prompt")
     }
