@@ -11,6 +11,22 @@ export function make(tag, { data = {}, aria = {}, ...properties } = {}, ...child
   return element;
 }
 
+/**
+ * Let a list hold these rows in this order. Those that stay are not touched: a button that is taken out between press and
+ * release is never clicked, and one that has the focus loses it. The focus of a row that goes passes to the next, or to `last`.
+ */
+export function arrange(list, rows, last) {
+  const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
+  const stay = new Set(rows);
+  for (const row of [...list.children]) if (!stay.has(row)) row.remove();
+  for (const [at, row] of rows.entries()) {
+    if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
+  }
+  if (focused >= 0 && !list.contains(document.activeElement)) {
+    (list.children[Math.min(focused, rows.length - 1)]?.querySelector("button") ?? last).focus();
+  }
+}
+
 /** A quiet sentence at the foot of the page, also read out by screen readers. */
 export function tell(sentence) {
   const line = make("p", {}, sentence);

@@ -1,6 +1,7 @@
 /** The picture that a run begins from, and the mask painted on it. */
 
 import { $ } from "./elements.js";
+import { isSmall } from "./pictures.js";
 
 // The server takes 12 MB, and base64 makes 4 bytes of 3; the mask needs a little too.
 const BYTES = 8e6;
@@ -37,7 +38,7 @@ class Init extends EventTarget {
     if (this.mask) $("mask-shown").style.maskImage = `url("${this.mask}")`;
     if (this.picture) {
       $("init-picture").src = this.picture.data;
-      $("init-picture").classList.toggle("pixels", this.picture.width <= 128);
+      $("init-picture").classList.toggle("pixels", isSmall(this.picture));
       $("init-size").textContent = `${this.picture.width} × ${this.picture.height}`;
     }
     $("paint").textContent = this.mask ? "Change the mask" : "Paint a mask";

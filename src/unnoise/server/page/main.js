@@ -3,6 +3,7 @@
 import { Refused } from "./api.js";
 import { receivePictures } from "./arrivals.js";
 import { $, many, tell } from "./elements.js";
+import { ENDED } from "./events.js";
 import { Unreadable, accept, draft, fill, keepDraft, read, refuse } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { drawGrain } from "./grain.js";
@@ -28,7 +29,7 @@ new Queue(jobs, watch);
 
 /** Take settings over into the form; a picture that they began from is there if this page sent it. */
 function use(fields, job = null) {
-  const from = job && jobs.begunFrom.get(job.id);
+  const from = job && jobs.kept.from(job.id);
   const variant = job?.images[0]?.recipe.variant ?? "";
   fill(fields);
   suit();
@@ -52,16 +53,20 @@ async function sized(data) {
 
 function start(data, { width, height }) {
   init.set({ data, width, height });
+  $("from").firstElementChild.focus();
   $("from").scrollIntoView({ block: "nearest" });
 }
 
+/** One that has ended is looked at from its first step on. */
 function watch(id) {
-  stage.watch(id, jobs.kept.of(id)[0]?.index ?? null);
+  const first = jobs.kept.of(id)[0]?.index;
+  stage.watch(id, ENDED.has(jobs.get(id).state) ? first : null);
   $("stage").scrollIntoView({ block: "start" });
   $("stage").focus({ preventScroll: true });
 }
 
 async function submit() {
+  if ($("make").disabled) return;
   accept();
   $("make").disabled = true;
   try {

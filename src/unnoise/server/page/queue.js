@@ -1,11 +1,10 @@
 /** The queue: what waits and what is at work, each of this browser's own with a way to cancel it. */
 
-import { $, make, tell } from "./elements.js";
+import { $, arrange, make, tell } from "./elements.js";
 
 export class Queue {
   #jobs;
   #watch;
-  #dismissed = new Set();
 
   /** watch(id): what a click on a job does. */
   constructor(jobs, watch) {
@@ -15,14 +14,12 @@ export class Queue {
   }
 
   draw() {
-    const failed = this.#jobs.list.filter(
-      ({ id, state }) => state === "failed" && this.#jobs.owns(id) && !this.#dismissed.has(id),
-    );
+    const failed = this.#jobs.list.filter(({ id, state }) => state === "failed" && this.#jobs.owns(id));
     const rows = [...this.#jobs.waiting, ...failed];
-    $("queue-part").hidden = !rows.length;
-    // Rows are kept, since a button that is replaced between press and release is never clicked.
     const known = new Map([...$("queue").children].map((row) => [row.dataset.id, row]));
-    $("queue").replaceChildren(...rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job)));
+    const drawn = rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job));
+    arrange($("queue"), drawn, $("stage"));
+    $("queue-part").hidden = !rows.length;
   }
 
   #row(job) {

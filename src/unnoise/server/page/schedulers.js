@@ -23,7 +23,7 @@ function option({ name, family, about, calls, stochastic, spellings }) {
 const words = (...texts) => texts.join(" ").toLowerCase();
 
 /** A full name in its two parts: {scheduler, grid}, the latter "" where none is named. */
-export function parted(name) {
+function parted(name) {
   const grid = grids.find((known) => name.toLowerCase().endsWith(` ${known.toLowerCase()}`));
   return grid ? { scheduler: name.slice(0, -grid.length - 1), grid } : { scheduler: name, grid: "" };
 }

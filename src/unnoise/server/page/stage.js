@@ -8,8 +8,10 @@ import { choosePanels, drawLoop } from "./loop.js";
 import { cardOf } from "./models.js";
 import { isSmall, show } from "./pictures.js";
 
-const PACE = 140; // ms a step while walking
-const FRAME = 30; // ms from one picture to the next
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const pace = () => (calm.matches ? 700 : 140); // ms a step while walking
+const frame = () => (calm.matches ? 700 : 30); // ms from one picture to the next
+const QUIET = 6000; // ms from one word on the progress to the next
 
 export class Stage {
   #jobs;
@@ -19,6 +21,7 @@ export class Stage {
   #large = "x0";
   #walking = 0;
   #due = 0;
+  #said = 0; // when a word on the progress was said
 
   /** open(job, made): what a click on a finished picture does. */
   constructor(jobs, open) {
@@ -31,13 +34,19 @@ export class Stage {
     $("now").addEventListener("click", () => this.#look(null));
     $("play").addEventListener("click", () => this.#walk());
     addEventListener("resize", () => this.draw());
-    for (const name of ["pointerdown", "pointermove"]) $("chart").addEventListener(name, (event) => this.#point(event));
+    $("chart").addEventListener("pointerdown", (event) => {
+      $("chart").setPointerCapture(event.pointerId);
+      this.#point(event);
+    });
+    $("chart").addEventListener("pointermove", (event) => {
+      if ($("chart").hasPointerCapture(event.pointerId)) this.#point(event);
+    });
   }
 
   /** Put a job on the stage; at: the step to look at. */
   watch(id, at = null) {
     this.#stop();
-    [this.#id, this.#at] = [id, at];
+    [this.#id, this.#at, this.#said] = [id, at, Date.now()];
     this.draw();
   }
 
@@ -76,7 +85,7 @@ export class Stage {
     this.#due = setTimeout(() => {
       this.#due = 0;
       this.draw();
-    }, FRAME);
+    }, frame());
   }
 
   #look(at) {
@@ -92,8 +101,7 @@ export class Stage {
     this.draw();
   }
 
-  #point({ type, buttons, offsetX, currentTarget }) {
-    if (type === "pointermove" && !buttons) return;
+  #point({ offsetX, currentTarget }) {
     const aimed = stepAt(offsetX, currentTarget.clientWidth, this.#steps[0].steps);
     this.#look(nearest(this.#steps, aimed));
   }
@@ -103,21 +111,21 @@ export class Stage {
     if (this.#walking) return this.#stop();
     const way = looks(this.#steps).map(({ index }) => index);
     let place = this.#at === null || this.#at >= way.at(-1) ? 0 : way.indexOf(this.#at);
-    document.body.classList.add("walking");
+    $("play").setAttribute("aria-pressed", "true");
     const step = () => {
       this.#at = way[place] ?? null;
       if (this.#at === null) this.#stop();
       place += 1;
       this.draw();
     };
-    this.#walking = setInterval(step, PACE);
+    this.#walking = setInterval(step, pace());
     step();
   }
 
   #stop() {
     clearInterval(this.#walking);
     this.#walking = 0;
-    document.body.classList.remove("walking");
+    $("play").setAttribute("aria-pressed", "false");
   }
 
   #small(job) {
@@ -155,8 +163,8 @@ export class Stage {
   }
 
   #opening(job, made) {
-    const image = make("img", { alt: job.asked.prompt || "The picture", className: isSmall(made) ? "pixels" : "" });
-    show(image, made.url);
+    const image = make("img", { alt: job.asked.prompt || "The picture" });
+    show(image, made);
     const label = `Open picture with seed ${made.seed}`;
     return make("button", { type: "button", aria: { label }, onclick: () => this.#open(job, made) }, image);
   }
@@ -181,7 +189,15 @@ export class Stage {
     $("where").textContent = index ? `Step ${index} of ${last.steps}` : HEADS[job.state];
     const left = job.state === "running" ? secondsLeft(steps) : null;
     $("left").textContent = left === null ? "" : `${time(left)} left`;
+    if (left !== null) this.#say(`Step ${last.index} of ${last.steps}, ${time(left)} left`);
     document.title = job.state === "running" && last ? `${last.index}/${last.steps} · unnoise` : "unnoise";
+  }
+
+  /** To screen readers, which would never come to an end if they were told each step. */
+  #say(words) {
+    if (Date.now() - this.#said < QUIET) return;
+    this.#said = Date.now();
+    $("progress").textContent = words;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { $, make, tell } from "./elements.js";
 import { asData } from "./init.js";
-import { blobOf, download, isSmall, show } from "./pictures.js";
+import { blobOf, download, show } from "./pictures.js";
 
 const SURE = 4000; // ms in which the second click must come that forgets a picture
 
@@ -46,8 +46,7 @@ export class Viewer {
     this.#now = { job, made };
     const image = $("viewer-picture");
     image.alt = job.asked.prompt || "The picture";
-    image.classList.toggle("pixels", isSmall(made));
-    show(image, made.url);
+    show(image, made);
     $("recipe").replaceChildren(...facts(job, made).flatMap(line));
     $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
     $("viewer-watch").hidden = !this.#jobs.kept.of(job.id).length;
@@ -68,6 +67,7 @@ export class Viewer {
   #limit() {
     $("viewer-newer").disabled = this.#place <= 0;
     $("viewer-older").disabled = this.#place >= this.#gallery.pictures.length - 1;
+    if (document.activeElement?.disabled) $("viewer-close").focus();
   }
 
   async #download() {
@@ -75,7 +75,7 @@ export class Viewer {
     await download(made, job.asked.prompt).catch((error) => tell(`It could not be fetched: ${error.message}`));
   }
 
-  /** The first click asks, the second does it. */
+  /** The first click asks, the second does it, and the next picture is shown. */
   async #forget() {
     const button = $("viewer-forget");
     const count = this.#now.job.images.length;
@@ -85,12 +85,17 @@ export class Viewer {
       setTimeout(() => this.#unsure(), SURE);
       return;
     }
+    const { id } = this.#now.job;
+    const place = this.#gallery.pictures.findIndex(({ job }) => job.id === id);
     try {
-      await this.#jobs.forget(this.#now.job.id);
-      $("viewer").close();
+      await this.#jobs.forget(id);
     } catch (error) {
       tell(`It could not be removed: ${error.message}`);
+      return;
     }
+    const next = this.#gallery.pictures[place] ?? this.#gallery.pictures.at(-1);
+    if (next) this.open(next.job, next.made);
+    else $("viewer").close();
   }
 
   #unsure() {
