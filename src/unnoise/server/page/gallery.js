@@ -31,9 +31,9 @@ export class Gallery {
 
   #tile(job, made) {
     const title = `${job.asked.prompt || "Without a prompt"} · seed ${made.seed}`;
-    const image = make("img", { alt: title, loading: "lazy" });
+    const image = make("img", { alt: title, title, loading: "lazy" });
     show(image, made);
-    const open = make("button", { type: "button", title, onclick: () => this.#open(job, made) }, image);
+    const open = make("button", { type: "button", onclick: () => this.#open(job, made) }, image);
     return make("li", { data: { name: made.name } }, open);
   }
 }

@@ -1,6 +1,7 @@
 /** The jobs of the server as this page knows them: listed every few seconds, the one at work followed step by step. */
 
 import { Refused, call, json, newKey, pause } from "./api.js";
+import { tell } from "./elements.js";
 import { ENDED, events } from "./events.js";
 import { Kept } from "./kept.js";
 import { release } from "./pictures.js";
@@ -51,8 +52,14 @@ export class Jobs extends EventTarget {
     return job;
   }
 
-  async cancel(id) {
-    this.#take([await json(`/api/jobs/${id}`, { method: "DELETE" })]);
+  /** Cancel a job that waits or runs, dismiss one that failed. */
+  async end(id) {
+    try {
+      if (ENDED.has(this.get(id).state)) await this.forget(id);
+      else this.#take([await json(`/api/jobs/${id}`, { method: "DELETE" })]);
+    } catch (error) {
+      tell(`It could not be cancelled: ${error.message}`);
+    }
   }
 
   /** Remove an ended job with its pictures from the server. */

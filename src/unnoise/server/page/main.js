@@ -25,7 +25,7 @@ const viewer = new Viewer(jobs, { use, start, watch });
 const stage = new Stage(jobs, (job, made) => viewer.open(job, made));
 const gallery = new Gallery(jobs, (job, made) => viewer.open(job, made));
 viewer.gallery = gallery;
-new Queue(jobs, watch);
+const queue = new Queue(jobs, stage, watch);
 
 /** Take settings over into the form; a picture that they began from is there if this page sent it. */
 function use(fields, job = null) {
@@ -54,13 +54,14 @@ async function sized(data) {
 function start(data, { width, height }) {
   init.set({ data, width, height });
   $("from").firstElementChild.focus();
-  $("from").scrollIntoView({ block: "nearest" });
+  $("from").scrollIntoView();
 }
 
 /** One that has ended is looked at from its first step on. */
 function watch(id) {
   const first = jobs.kept.of(id)[0]?.index;
   stage.watch(id, ENDED.has(jobs.get(id).state) ? first : null);
+  queue.draw();
   $("stage").scrollIntoView({ block: "start" });
   $("stage").focus({ preventScroll: true });
 }
@@ -75,6 +76,7 @@ async function submit() {
     const job = await jobs.submit({ ...fields, ...init.fields(), ...looks });
     if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
     else if (job.place) tell(`In the queue, ${many(job.place, "job")} before it.`);
+    queue.draw();
     if (matchMedia("(max-width: 899px)").matches) $("stage").scrollIntoView();
   } catch (error) {
     fail(error);

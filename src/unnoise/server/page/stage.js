@@ -33,6 +33,7 @@ export class Stage {
     $("step").addEventListener("input", () => this.#look(looks(this.#steps)[Number($("step").value) - 1].index));
     $("now").addEventListener("click", () => this.#look(null));
     $("play").addEventListener("click", () => this.#walk());
+    $("cancel").addEventListener("click", () => this.#jobs.end(this.#id));
     addEventListener("resize", () => this.draw());
     $("chart").addEventListener("pointerdown", (event) => {
       $("chart").setPointerCapture(event.pointerId);
@@ -139,7 +140,7 @@ export class Stage {
     $("pictures").replaceChildren();
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
-    [$("where").textContent, $("left").textContent] = ["The loop", ""];
+    [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];
     [$("seen").hidden, $("idle").hidden] = [true, false];
   }
 
@@ -187,10 +188,16 @@ export class Stage {
     const last = steps.at(-1);
     const index = this.#at ?? last?.index;
     $("where").textContent = index ? `Step ${index} of ${last.steps}` : HEADS[job.state];
+    this.#offerCancel(!ENDED.has(job.state) && this.#jobs.owns(job.id));
     const left = job.state === "running" ? secondsLeft(steps) : null;
     $("left").textContent = left === null ? "" : `${time(left)} left`;
     if (left !== null) this.#say(`Step ${last.index} of ${last.steps}, ${time(left)} left`);
     document.title = job.state === "running" && last ? `${last.index}/${last.steps} · unnoise` : "unnoise";
+  }
+
+  #offerCancel(offered) {
+    if (!offered && document.activeElement === $("cancel")) $("stage").focus({ preventScroll: true });
+    $("cancel").hidden = !offered;
   }
 
   /** To screen readers, which would never come to an end if they were told each step. */
