@@ -1,6 +1,7 @@
 /** The pictures of this session and of those before, newest first. */
 
 import { $, arrange, make, tell } from "./elements.js";
+import { titleOf } from "./jobs.js";
 import { show } from "./pictures.js";
 
 export class Gallery {
@@ -30,7 +31,7 @@ export class Gallery {
   }
 
   #tile(job, made) {
-    const title = `${job.asked.prompt || "Without a prompt"} · seed ${made.seed}`;
+    const title = `${titleOf(job)} · seed ${made.seed}`;
     const image = make("img", { alt: title, title, loading: "lazy" });
     show(image, made);
     const open = make("button", { type: "button", onclick: () => this.#open(job, made) }, image);

@@ -148,6 +148,8 @@ export class Jobs extends EventTarget {
   }
 }
 
+export const titleOf = ({ asked }) => asked.prompt || "Without a prompt";
+
 /** Whether what is known is later than an answer that was on its way meanwhile. */
 function isLater(known, job) {
   if (ENDED.has(known.state)) return !ENDED.has(job.state);

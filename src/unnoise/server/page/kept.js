@@ -24,9 +24,10 @@ export class Kept {
     this.#makeRoom(job.id);
   }
 
-  /** The steps of a job in their order. */
-  of(id) {
-    return this.#jobs.get(id)?.steps ?? [];
+  /** The steps of a job in their order, those of its attempt now. */
+  of(job) {
+    const kept = this.#jobs.get(job.id);
+    return kept?.begun === job.begun ? kept.steps : [];
   }
 
   from(id) {

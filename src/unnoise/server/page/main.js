@@ -59,8 +59,8 @@ function start(data, { width, height }) {
 
 /** One that has ended is looked at from its first step on. */
 function watch(id) {
-  const first = jobs.kept.of(id)[0]?.index;
-  stage.watch(id, ENDED.has(jobs.get(id).state) ? first : null);
+  const job = jobs.get(id);
+  stage.watch(id, ENDED.has(job.state) ? jobs.kept.of(job)[0]?.index : null);
   queue.draw();
   $("stage").scrollIntoView({ block: "start" });
   $("stage").focus({ preventScroll: true });
@@ -155,7 +155,10 @@ async function begin() {
   keepDraft(card);
   $("make").disabled = false;
   tellServer("ready", "ready");
-  jobs.addEventListener("reached", () => tellServer("ready", "ready"));
+  jobs.addEventListener("reached", () => {
+    if ($("server").dataset.state === "lost") accept(); // it may stand there that it cannot be reached
+    tellServer("ready", "ready");
+  });
   jobs.keepUp();
 }
 

@@ -1,6 +1,7 @@
 /** The queue: what waits, and what is at work away from the stage; each of this browser's own can be cancelled. */
 
 import { $, arrange, make } from "./elements.js";
+import { titleOf } from "./jobs.js";
 
 export class Queue {
   #jobs;
@@ -26,7 +27,7 @@ export class Queue {
 
   #row(job) {
     const title = make("button", { type: "button", className: "title", onclick: () => this.#watch(job.id) });
-    title.textContent = job.asked.prompt || "Without a prompt";
+    title.textContent = titleOf(job);
     const bar = make("progress", { max: 1, aria: { label: "Progress" } });
     const end = make("button", { type: "button", className: "quiet", onclick: () => this.#jobs.end(job.id) });
     return make("li", { data: { id: job.id } }, title, make("span", { className: "soft" }), bar, end);

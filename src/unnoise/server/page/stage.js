@@ -3,6 +3,7 @@
 import { stepAt } from "./chart.js";
 import { $, make, many } from "./elements.js";
 import { ENDED } from "./events.js";
+import { titleOf } from "./jobs.js";
 import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
 import { choosePanels, drawLoop } from "./loop.js";
 import { cardOf } from "./models.js";
@@ -52,7 +53,7 @@ export class Stage {
   }
 
   get #steps() {
-    return this.#jobs.kept.of(this.#id);
+    return this.#jobs.kept.of(this.#jobs.get(this.#id));
   }
 
   get watched() {
@@ -164,7 +165,7 @@ export class Stage {
   }
 
   #opening(job, made) {
-    const image = make("img", { alt: job.asked.prompt || "The picture" });
+    const image = make("img", { alt: titleOf(job) });
     show(image, made);
     const label = `Open picture with seed ${made.seed}`;
     return make("button", { type: "button", aria: { label }, onclick: () => this.#open(job, made) }, image);
@@ -218,14 +219,15 @@ const HEADS = {
 
 function result(job) {
   const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";
-  return `${job.asked.prompt || "Without a prompt"} · seed ${job.images[0].seed}${seconds}`;
+  return `${titleOf(job)} · seed ${job.images[0].seed}${seconds}`;
 }
 
 function waiting(job, steps) {
   if (job.error) return job.error.message;
   if (job.state === "queued") return job.place ? `${many(job.place, "picture")} before this one` : "Next in the queue";
   if (job.state === "running" && !steps.length) return "The model is being made ready";
-  return job.asked.prompt || "Without a prompt";
+  if (job.state === "cancelled") return `Cancelled · ${titleOf(job)}`;
+  return titleOf(job);
 }
 
 /** Seconds as people say them. */

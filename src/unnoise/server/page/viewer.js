@@ -2,6 +2,7 @@
 
 import { $, make, tell } from "./elements.js";
 import { asData } from "./init.js";
+import { titleOf } from "./jobs.js";
 import { blobOf, download, show } from "./pictures.js";
 
 const SURE = 4000; // ms in which the second click must come that forgets a picture
@@ -45,11 +46,11 @@ export class Viewer {
   open(job, made) {
     this.#now = { job, made };
     const image = $("viewer-picture");
-    image.alt = job.asked.prompt || "The picture";
+    image.alt = titleOf(job);
     show(image, made);
     $("recipe").replaceChildren(...facts(job, made).flatMap(line));
     $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
-    $("viewer-watch").hidden = !this.#jobs.kept.of(job.id).length;
+    $("viewer-watch").hidden = !this.#jobs.kept.of(job).length;
     this.#unsure();
     this.#limit();
     if (!$("viewer").open) $("viewer").showModal();
