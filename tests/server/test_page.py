@@ -362,6 +362,22 @@ def test_a_model_that_edits_has_the_fields_of_an_edit(page):
     assert fields("digits")["guidance_rescale"]
 
 
+def test_a_scheduler_is_found_by_what_it_does(page):
+    page.run("document.getElementById('scheduler').focus()")
+    page.write("draws noise")
+    found = page.run("[...document.querySelectorAll('#schedulers [role=option]')].map(row => row.textContent)")
+    assert len(found) > 5
+    assert all("draws noise" in row for row in found)
+    page.press("ArrowDown")
+    active = page.run("document.getElementById('scheduler').getAttribute('aria-activedescendant')")
+    assert page.run(f"document.getElementById({active!r}).getAttribute('aria-selected')") == "true"
+    page.press("Enter")
+    chosen = page.run("document.getElementById('scheduler').value")
+    assert found[0].startswith(chosen)
+    assert page.run("document.getElementById('scheduler').getAttribute('aria-expanded')") == "false"
+    choose(page, "scheduler", "")
+
+
 def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(page):
     told = page.run(
         """import("/page/exact.js").then(({ parse, write }) => [write({ seed: "9007199254740993", steps: 2 }),
@@ -466,6 +482,7 @@ def begin_from_a_picture(page):
     press(page, "#gallery button")
     press(page, "#viewer-start")
     page.until("!document.getElementById('init').hidden")
+    assert page.run("document.activeElement.parentElement.id") == "from"
 
 
 def test_a_mask_that_came_with_a_picture_is_there_to_be_changed(page):

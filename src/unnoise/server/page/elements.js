@@ -34,5 +34,17 @@ export function tell(sentence) {
   setTimeout(() => line.remove(), 6000);
 }
 
-/** `make(4, "step")` in words: "1 step", "4 steps". */
+/** Give a field a value as if it were typed. */
+export function enter(field, value) {
+  field.value = value;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Seconds as people say them. */
+export function time(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+/** `many(4, "step")` in words: "1 step", "4 steps". */
 export const many = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;

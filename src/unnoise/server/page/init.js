@@ -16,7 +16,14 @@ class Init extends EventTarget {
     Object.assign(this, { picture, mask });
     $("strength").value = mask ? 1 : 0.75; // what inpainting and image to image usually want
     this.#changed();
-    if (picture) $("from").open = true;
+    if (picture) this.#reveal();
+  }
+
+  /** Once its height is known. */
+  async #reveal() {
+    $("from").open = true;
+    await $("init-picture").decode();
+    $("from").scrollIntoView({ block: "nearest" });
   }
 
   setMask(mask) {

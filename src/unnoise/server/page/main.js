@@ -2,7 +2,7 @@
 
 import { Refused } from "./api.js";
 import { receivePictures } from "./arrivals.js";
-import { $, many, tell } from "./elements.js";
+import { $, enter, many, tell } from "./elements.js";
 import { ENDED } from "./events.js";
 import { Unreadable, accept, draft, fill, keepDraft, read, refuse } from "./form.js";
 import { Gallery } from "./gallery.js";
@@ -53,8 +53,7 @@ async function sized(data) {
 
 function start(data, { width, height }) {
   init.set({ data, width, height });
-  $("from").firstElementChild.focus();
-  $("from").scrollIntoView();
+  $("from").firstElementChild.focus({ preventScroll: true });
 }
 
 /** One that has ended is looked at from its first step on. */
@@ -117,14 +116,9 @@ function tellStrength() {
 }
 
 function setUpSeed() {
-  $("seed-random").addEventListener("click", () => setSeed(""));
-  $("seed-keep").addEventListener("click", () => setSeed(gallery.pictures[0].made.seed));
+  $("seed-random").addEventListener("click", () => enter($("seed"), ""));
+  $("seed-keep").addEventListener("click", () => enter($("seed"), gallery.pictures[0].made.seed));
   jobs.addEventListener("change", () => ($("seed-keep").disabled = !gallery.pictures.length));
-}
-
-function setSeed(seed) {
-  $("seed").value = seed;
-  $("seed").dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** One line at the top: whether the server is there. */

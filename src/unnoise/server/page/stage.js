@@ -1,7 +1,7 @@
 /** The stage: the picture in the making, large, beside the loop that makes it; afterwards a walk through its steps. */
 
 import { stepAt } from "./chart.js";
-import { $, make, many } from "./elements.js";
+import { $, make, many, time } from "./elements.js";
 import { ENDED } from "./events.js";
 import { titleOf } from "./jobs.js";
 import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
@@ -228,10 +228,4 @@ function waiting(job, steps) {
   if (job.state === "running" && !steps.length) return "The model is being made ready";
   if (job.state === "cancelled") return `Cancelled · ${titleOf(job)}`;
   return titleOf(job);
-}
-
-/** Seconds as people say them. */
-function time(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }

@@ -1,6 +1,6 @@
 /** One picture, large, with its recipe and what can be done with it. */
 
-import { $, make, tell } from "./elements.js";
+import { $, make, tell, time } from "./elements.js";
 import { asData } from "./init.js";
 import { titleOf } from "./jobs.js";
 import { blobOf, download, show } from "./pictures.js";
@@ -15,10 +15,11 @@ export class Viewer {
   /** use(fields, from): take settings over; start(data, made): begin from this picture; watch(id): walk its steps. */
   constructor(jobs, { use, start, watch }) {
     this.#jobs = jobs;
+    // Closed first, since closing gives the focus back to what opened it.
     const close = (act) => async () => {
+      $("viewer").close();
       try {
         await act(this.#now);
-        $("viewer").close();
       } catch (error) {
         tell(`That did not work: ${error.message}`);
       }
@@ -113,6 +114,7 @@ function settings(job, made) {
 /** The recipe in words that people look for; zeros and empty texts say nothing. */
 function facts(job, { recipe, seed, width, height }) {
   const { begun, ended } = job;
+  const when = new Date(ended * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return [
     ["prompt", recipe.prompt],
     ["negative", recipe.negative],
@@ -125,7 +127,7 @@ function facts(job, { recipe, seed, width, height }) {
     ["begun from", recipe.variant && `a picture (${recipe.variant})`],
     ["strength", recipe.strength],
     ["adapters", recipe.adapters],
-    ["made", begun && ended && `in ${(ended - begun).toFixed(1)} s, ${new Date(ended * 1000).toLocaleString()}`],
+    ["made", begun && ended && `in ${time(ended - begun)}, ${when}`],
   ].filter(([, value]) => value);
 }
 
