@@ -365,7 +365,9 @@ def test_a_model_that_edits_has_the_fields_of_an_edit(page):
 def test_a_scheduler_is_found_by_what_it_does(page):
     page.run("document.getElementById('scheduler').focus()")
     page.write("draws noise")
-    found = page.run("[...document.querySelectorAll('#schedulers [role=option]')].map(row => row.textContent)")
+    found = page.run(
+        "[...document.querySelectorAll('#schedulers [role=option]')].map(row => row.textContent)"
+    )
     assert len(found) > 5
     assert all("draws noise" in row for row in found)
     page.press("ArrowDown")
