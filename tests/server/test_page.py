@@ -529,6 +529,7 @@ def test_only_a_press_on_the_picture_paints(page):
 def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(page):
     """The one at work on the stage, the one behind it in the queue, whose button keeps the focus at each step."""
     choose(page, "steps", "1000")
+    choose(page, "count", "16")
     press(page, "#make")
     page.until("!document.getElementById('cancel').hidden")
     page.until("!document.getElementById('make').disabled")
@@ -546,6 +547,7 @@ def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(page):
     page.until("document.getElementById('cancel').hidden")
     assert page.run("document.activeElement.id") == "stage"
     assert page.run(text("hero-told")).startswith("Cancelled")
+    choose(page, "count", "1")
     assert page.run(pictures(2))
 
 

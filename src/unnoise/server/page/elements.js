@@ -12,8 +12,9 @@ export function make(tag, { data = {}, aria = {}, ...properties } = {}, ...child
 }
 
 /**
- * Let a list hold these rows in this order. Those that stay are not touched: a button that is taken out between press and
- * release is never clicked, and one that has the focus loses it. The focus of a row that goes passes to the next, or to `last`.
+ * Let a list hold these rows in this order. Those that stay are not touched: a button that is taken out between press
+ * and release is never clicked, and one that has the focus loses it. The focus of a row that goes passes to the next
+ * one, or to `last`.
  */
 export function arrange(list, rows, last) {
   const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));

@@ -19,11 +19,11 @@ class Init extends EventTarget {
     if (picture) this.#reveal();
   }
 
-  /** Once its height is known. */
-  async #reveal() {
+  /** Once its height is known, if another did not come meanwhile. */
+  #reveal() {
     $("from").open = true;
-    await $("init-picture").decode();
-    $("from").scrollIntoView({ block: "nearest" });
+    const scroll = () => $("from").scrollIntoView({ block: "nearest" });
+    $("init-picture").decode().then(scroll, () => {});
   }
 
   setMask(mask) {

@@ -161,8 +161,8 @@ function sharpened(colours) {
 }
 
 /**
- * Pixels in two colours (red, green, blue, alpha), by whether one of their channels is above the middle. Soft borders are
- * what "feather" is for.
+ * Pixels in two colours (red, green, blue, alpha), by whether one of their channels is above the middle. Soft borders
+ * are what "feather" is for.
  */
 function recoloured(image, channel, { inside, outside }) {
   const { data } = image;

@@ -45,7 +45,7 @@ function fetched(url) {
 
 /** Free what was fetched of a picture that is no more. */
 export function release(url) {
-  held.get(url)?.then(URL.revokeObjectURL);
+  held.get(url)?.then(URL.revokeObjectURL, () => {});
   held.delete(url);
 }
 

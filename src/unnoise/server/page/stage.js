@@ -177,9 +177,10 @@ export class Stage {
     if (box.dataset.shows !== "preview") {
       box.dataset.shows = "preview";
       box.style.setProperty("--across", 1);
-      box.replaceChildren(make("img", { alt: "The picture as it is predicted now" }));
+      box.replaceChildren(make("img"));
     }
     const image = box.firstElementChild;
+    image.alt = document.querySelector(`[data-of="${this.#large}"] img`).alt;
     image.hidden = !address;
     image.classList.toggle("pixels", this.#small(job));
     if (address) image.src = address;
@@ -192,7 +193,8 @@ export class Stage {
     this.#offerCancel(!ENDED.has(job.state) && this.#jobs.owns(job.id));
     const left = job.state === "running" ? secondsLeft(steps) : null;
     $("left").textContent = left === null ? "" : `${time(left)} left`;
-    if (left !== null) this.#say(`Step ${last.index} of ${last.steps}, ${time(left)} left`);
+    if (left === null) $("progress").textContent = "";
+    else this.#say(`Step ${last.index} of ${last.steps}, ${time(left)} left`);
     document.title = job.state === "running" && last ? `${last.index}/${last.steps} · unnoise` : "unnoise";
   }
 
@@ -219,7 +221,8 @@ const HEADS = {
 
 function result(job) {
   const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";
-  return `${titleOf(job)} · seed ${job.images[0].seed}${seconds}`;
+  const [first, last] = [job.images[0].seed, job.images.at(-1).seed];
+  return `${titleOf(job)} · ${first === last ? "seed" : `seeds ${first} to`} ${last}${seconds}`;
 }
 
 function waiting(job, steps) {
