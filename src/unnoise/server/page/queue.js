@@ -23,6 +23,7 @@ export class Queue {
     const drawn = rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job));
     arrange($("queue"), drawn, $("stage"));
     $("queue-part").hidden = !rows.length;
+    $("queue-title").textContent = waiting.length ? "In the queue" : "Failed";
   }
 
   #row(job) {
