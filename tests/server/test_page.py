@@ -228,6 +228,17 @@ def test_letters_stand_out_from_their_ground_in_light_and_in_dark():
     assert re.search(r"\ntextarea \{[^}]*border: 1px solid var\(--edge\)", FILES["form.css"])
 
 
+def test_nothing_moves_for_who_asks_for_less_motion():
+    """Transitions stand where motion is welcome; pictures of steps come at a slower pace (stage.js asks for it)."""
+    for name, text in SHEETS.items():
+        calm = re.sub(
+            r"@media \(prefers-reduced-motion: no-preference\) \{.*?\n\}", "", text, flags=re.DOTALL
+        )
+        assert not re.search(r"transition|animation|scroll-behavior", calm), name
+    assert not any("smooth" in text for text in SCRIPTS.values())
+    assert '"(prefers-reduced-motion: reduce)"' in SCRIPTS["stage.js"]
+
+
 def contrast(one, other):
     """(L1 + 0.05) / (L2 + 0.05) of relative luminances L (WCAG 2.2)."""
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
@@ -508,6 +519,17 @@ def test_a_mask_that_came_with_a_picture_is_there_to_be_changed(page):
     assert painted(page) == [0, 1]
 
 
+def test_settings_of_a_picture_bring_back_what_it_began_from(page):
+    """Of the picture made before, from another with a mask: the server keeps neither, the page does."""
+    press(page, "#init-remove")
+    press(page, "#gallery button")
+    press(page, "#viewer-use")
+    began = page.run("import('/page/init.js').then(({ init }) => [init.picture?.width, init.mask !== null])")
+    assert began == [8, True]
+    assert page.run(text("strength-told")) == "1.00"
+    assert page.run("document.activeElement.id") == "prompt"
+
+
 def test_only_a_press_on_the_picture_paints(page):
     press(page, "#paint")
     page.until("document.getElementById('painter').open")
@@ -598,11 +620,11 @@ def test_what_a_page_keeps_of_jobs_has_a_bound(page):
       const kept = new Kept();
       const step = { index: 1, previews: { x0: "x".repeat(10) } };
       for (const id of ["a", "b", "c"]) {
-        kept.begin(id, { init: "x".repeat(3e7) });
+        kept.begin(id, { data: "x".repeat(3e7) });
         kept.add({ id, begun: 1 }, step);
       }
       kept.forget("c");
-      const steps = ["a", "b", "c"].map((id) => [kept.of({ id, begun: 1 }).length, kept.from(id)?.init.length ?? 0]);
+      const steps = ["a", "b", "c"].map((id) => [kept.of({ id, begun: 1 }).length, kept.from(id)?.data.length ?? 0]);
       return [...steps, kept.of({ id: "b", begun: 2 }).length];
     })""")
     assert kept == [[0, 0], [1, 30_000_000], [0, 0], 0]  # of another attempt there are no steps yet

@@ -39,7 +39,7 @@ export class Jobs extends EventTarget {
   }
 
   /** Ask for pictures. A request whose answer was lost is sent once more under the same key, and made once. */
-  async submit(fields) {
+  async submit(fields, from) {
     const request = { method: "POST", fields, key: newKey() };
     const job = await json("/api/jobs", request).catch((error) => {
       if (error instanceof Refused) throw error;
@@ -47,7 +47,7 @@ export class Jobs extends EventTarget {
     });
     this.#mine.add(job.id);
     localStorage.setItem(MINE, JSON.stringify([...this.#mine].slice(-500)));
-    if (fields.init) this.kept.begin(job.id, { init: fields.init, mask: fields.mask });
+    if (from) this.kept.begin(job.id, from);
     this.#take([job]);
     return job;
   }

@@ -5,7 +5,7 @@ const BYTES = 64e6; // those of the oldest jobs go first
 export class Kept {
   #jobs = new Map(); // id -> {from, begun, steps, bytes}
 
-  /** from: the picture and mask that a job was asked with, {init, mask}. */
+  /** from: the picture that a job begins from with its mask, {data, width, height, mask}. */
   begin(id, from) {
     this.#jobs.set(id, { from, steps: [], bytes: bytes(from) });
     this.#makeRoom(id);
@@ -49,8 +49,8 @@ export class Kept {
   }
 }
 
-/** How long these addresses are, which hold pictures. */
-const bytes = (addresses = {}) => Object.values(addresses).reduce((sum, address) => sum + (address?.length ?? 0), 0);
+/** Of the addresses among these values, which hold pictures. */
+const bytes = (values = {}) => Object.values(values).reduce((sum, value) => sum + (value?.length ?? 0), 0);
 
 const hasPictures = ({ previews }) => Object.keys(previews).length > 0;
 

@@ -33,22 +33,12 @@ function use(fields, job = null) {
   const variant = job?.images[0]?.recipe.variant ?? "";
   fill(fields);
   suit();
-  if (from) restart(from, fields);
-  else if (!["", "second pass"].includes(variant)) tell("What this picture was begun from is not kept; add it again.");
+  if (from) {
+    const { mask, ...picture } = from;
+    init.set(picture, mask);
+    enter($("strength"), fields.strength ?? $("strength").value);
+  } else if (!["", "second pass"].includes(variant)) tell("What this picture was begun from is not kept; add it again.");
   $("prompt").focus();
-}
-
-async function restart({ init: data, mask }, { strength }) {
-  init.set(await sized(data), mask ?? null);
-  if (strength) $("strength").value = strength;
-  suit();
-}
-
-async function sized(data) {
-  const image = new Image();
-  image.src = data;
-  await image.decode();
-  return { data, width: image.naturalWidth, height: image.naturalHeight };
 }
 
 function start(data, { width, height }) {
@@ -72,7 +62,8 @@ async function submit() {
   try {
     const fields = read(card());
     const looks = { show: SHOW, show_every: Math.ceil((fields.steps ?? card().steps) / LOOKS) || 1 };
-    const job = await jobs.submit({ ...fields, ...init.fields(), ...looks });
+    const from = init.picture && { ...init.picture, mask: init.mask };
+    const job = await jobs.submit({ ...fields, ...init.fields(), ...looks }, from);
     if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
     else if (job.place) tell(`In the queue, ${many(job.place, "job")} before it.`);
     queue.draw();
