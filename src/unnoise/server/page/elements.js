@@ -41,10 +41,10 @@ export function enter(field, value) {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-/** Seconds as people say them. */
+/** Seconds as people say them; no line ends before the unit. */
 export function time(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}\u00a0s`;
+  return seconds < 90 ? `${Math.round(seconds)}\u00a0s` : `${Math.round(seconds / 60)}\u00a0min`;
 }
 
 /** `many(4, "step")` in words: "1 step", "4 steps". */

@@ -16,12 +16,12 @@ class Init extends EventTarget {
     Object.assign(this, { picture, mask });
     $("strength").value = mask ? 1 : 0.75; // what inpainting and image to image usually want
     this.#changed();
-    if (picture) this.#reveal();
+    if (picture) $("from").open = true;
   }
 
-  /** Once its height is known, if another did not come meanwhile. */
-  #reveal() {
-    $("from").open = true;
+  /** Begin from a picture that a person just chose: they see it, once its height is known and if no other came. */
+  choose(picture) {
+    this.set(picture);
     const scroll = () => $("from").scrollIntoView({ block: "nearest" });
     $("init-picture").decode().then(scroll, () => {});
   }

@@ -42,7 +42,7 @@ function use(fields, job = null) {
 }
 
 function start(data, { width, height }) {
-  init.set({ data, width, height });
+  init.choose({ data, width, height });
   $("from").firstElementChild.focus({ preventScroll: true });
 }
 
