@@ -80,8 +80,25 @@ def test_a_job_is_told_of_from_its_beginning_to_the_picture_that_its_recipe_make
     assert second == wanted.recipes[1]
     again = pipe(second.prompt, seed=second.seed, steps=second.steps, scheduler=second.scheduler)
     assert [again.images[0].tobytes()] == shown(running, done)[1:]
-    # who comes late is told how it ended
-    assert [event.name for event in running(running.told(job.id))] == ["done"]
+    late = running(running.told(job.id))
+    assert [event.name for event in late] == ["step"] * 4 + ["done"]
+    assert [event.seen for event in late[:-1]] == steps
+    assert [event.job.state for event in late] == ["running"] * 4 + ["done"]
+
+
+def test_who_comes_late_to_a_job_that_runs_is_told_of_its_first_step(running):
+    job = running.submit(replace(LONG, show_every=1))
+    running(running.told(job.id, lambda event: event.seen and event.seen.index >= 5))
+    now, *past, live = running(running.told(job.id, lambda event: event.seen and event.seen.index > 20))
+    assert (now.name, live.name) == ("running", "step")
+    assert [event.seen.index for event in past[:5]] == [1, 2, 3, 4, 5]
+    assert past[0].seen.previews
+    indices = [event.seen.index for event in (*past, live)]
+    assert indices == sorted(set(indices))
+    running(running.desk.cancel(job.id))
+    *steps, end = running(running.told(job.id))
+    assert end.name == "cancelled"
+    assert steps[: len(past)] == past
 
 
 def test_jobs_of_a_server_that_was_killed_are_made_by_the_next(running, pipe):
@@ -166,7 +183,8 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
     cancelled = running(running.desk.cancel(job.id))
     assert (cancelled.state, cancelled.images) == ("cancelled", ())
     assert cancelled.step < 1000
-    assert [event.name for event in running(running.told(job.id))] == ["cancelled"]
+    names = [event.name for event in running(running.told(job.id))]
+    assert (names[-1], set(names[:-1])) == ("cancelled", {"step"})
     done = running.ended(following.id)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=4).images[0].tobytes()]
     assert not list((running.desk.settings.folder / "images").glob(f"{job.id}*"))
@@ -315,6 +333,9 @@ def test_a_job_that_takes_a_worker_with_it_is_made_again_once(running, pipe):
     assert (failed.state, failed.problem.code, failed.attempt) == ("failed", "crashed", 2)
     dead.append(kill_at_first_step(running, unlucky.id))
     done = running.ended(unlucky.id)
+    *steps, _ = running(running.told(unlucky.id))
+    assert [event.seen.index for event in steps] == list(range(1, 41))  # of the second attempt alone
+    assert {event.job.attempt for event in steps} == {2}
     assert (done.state, done.attempt) == ("done", 2)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=40).images[0].tobytes()]
     assert [state_of(pid) for pid in dead] == ["", "", ""]  # no zombies

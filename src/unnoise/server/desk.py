@@ -20,9 +20,10 @@ from unnoise.errors import FileError, InputError
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
-from unnoise.server.job import Event, Job, Problem, Seen
+from unnoise.server.job import Event, Job, Problem
 from unnoise.server.ledger import Ledger
 from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
+from unnoise.server.past import Past
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.settings import Settings
@@ -51,7 +52,7 @@ class Desk:
         self._workshop = Workshop(settings, self._heard, self._lost)
         self._entrance = Entrance(settings, self._workshop)
         self._running: str | None = None  # what the worker is busy with, even where nobody wants it any more
-        self._seen: Seen | None = None
+        self._past = Past()
         self._readers: dict[str, set[Reader]] = {}
         self._reading = 0
         self._closing = False
@@ -165,12 +166,14 @@ class Desk:
         if not self.job(id).over:
             raise InputError(f"job '{id}' has not ended; cancel it first.")
         self._ledger.forget(id)
+        self._past.forget(id)
         self._remove_pictures(id)
 
     def events(self, id: str) -> AsyncIterator[Event]:
-        """Where the job stands now, then what happens to it, until it has ended or the desk has closed.
+        """Where the job stands now, the steps that were seen before, then what happens, until it has ended.
 
-        A reader too slow for its steps misses some, never the last event. Raises Unknown.
+        Of one that has ended the steps come first, as far as they are kept. A reader too slow for new steps misses
+        some, never the last event; where the desk closes before the job ends, there is none. Raises Unknown.
         """
         self.job(id)
         return self._follow(id)
@@ -219,15 +222,15 @@ class Desk:
         return answer
 
     async def _follow(self, id: str) -> AsyncIterator[Event]:
-        job, reader = self.job(id), Reader()
+        job, past, reader = self.job(id), self._past.of(id), Reader()
+        now = Event(job.state, job)
         readers = self._readers.setdefault(id, set())
         readers.add(reader)
         try:
-            yield Event(job.state, job)
+            for event in (*past, now) if job.over else (now, *past):
+                yield event
             if job.over:
                 return
-            if id == self._running and self._seen is not None:
-                yield Event("step", job, self._seen)
             async for event in reader:
                 yield event
         finally:
@@ -262,7 +265,7 @@ class Desk:
             except FileError as error:
                 self._end(replace(job, state="failed", problem=Problem("failed", str(error))))
                 continue
-            self._running, self._seen = job.id, None
+            self._running = job.id
             self._quiet.clear()
             self._ledger.put(job)
             self._workshop.send(Run(whole))
@@ -279,10 +282,10 @@ class Desk:
                 self._ledger.update(replace(job, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
             case Saw(_, seen) if job is not None:
-                self._ledger.update(replace(job, step=seen.index))
-                kept = self._seen.previews if self._seen is not None else {}
-                self._seen = replace(seen, previews=seen.previews or kept)
-                self._tell(Event("step", self.job(job.id), seen))
+                step = Event("step", replace(job, step=seen.index), seen)
+                self._ledger.update(step.job)
+                self._past.keep(step)
+                self._tell(step)
             case Ended():
                 self._free()
                 self._finish(message)
@@ -310,6 +313,7 @@ class Desk:
     def _again(self, job: Job) -> None:
         """A job that was begun and never ended: it comes next, unless it has taken two workers with it."""
         if job.attempt < _ATTEMPTS:
+            self._past.forget(job.id)
             self._ledger.line.insert(0, job.id)
             self._ledger.put(replace(job, state="queued", begun=None, step=0))
             self._tell_places()
@@ -333,7 +337,7 @@ class Desk:
                 self._end(replace(job, state="failed", problem=Problem("bad_input", text, "model")))
 
     def _free(self) -> None:
-        self._running, self._seen = None, None
+        self._running = None
         self._quiet.set()
 
     def _end(self, job: Job) -> None:
