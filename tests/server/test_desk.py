@@ -95,7 +95,7 @@ def test_who_comes_late_to_a_job_that_runs_is_told_of_its_first_step(running):
     assert past[0].seen.previews
     indices = [event.seen.index for event in (*past, live)]
     assert indices == sorted(set(indices))
-    running(running.desk.cancel(job.id))
+    running.cancel(job.id)
     *steps, end = running(running.told(job.id))
     assert end.name == "cancelled"
     assert steps[: len(past)] == past
@@ -128,9 +128,9 @@ def test_jobs_wait_in_line_and_a_full_queue_refuses_more(running):
             running.submit(SEVEN, client=client)
     assert [job.id for job in running.desk.jobs(4)] == [job.id for job in (*waiting[::-1], first)]
     assert running.desk.jobs(1, before=first.id)[0].id == before
-    assert running(running.desk.cancel(waiting[0].id)).state == "cancelled"
+    assert running.cancel(waiting[0].id).state == "cancelled"
     assert [running.desk.job(job.id).place for job in waiting[1:]] == [0, 1]
-    running(running.desk.cancel(first.id))
+    running.cancel(first.id)
     assert [running.ended(job.id).state for job in waiting] == ["cancelled", "done", "done"]
     assert running.desk.ready
 
@@ -180,7 +180,7 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
     running.first_step(job.id)
     worker = running.desk._workshop.pid
     os.kill(worker, signal.SIGINT)  # as Ctrl-C in a terminal, which is for the front to hear
-    cancelled = running(running.desk.cancel(job.id))
+    cancelled = running.cancel(job.id)
     assert (cancelled.state, cancelled.images) == ("cancelled", ())
     assert cancelled.step < 1000
     names = [event.name for event in running(running.told(job.id))]
@@ -189,7 +189,7 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
     assert shown(running, done) == [pipe("a seven", seed=7, steps=4).images[0].tobytes()]
     assert not list((running.desk.settings.folder / "images").glob(f"{job.id}*"))
     assert running.desk._workshop.pid == worker
-    assert running(running.desk.cancel(following.id)) == done  # what has ended stays as it is
+    assert running.cancel(following.id) == done  # what has ended stays as it is
 
 
 def test_a_key_that_was_given_before_gives_its_job(running):
@@ -261,7 +261,7 @@ def test_what_has_ended_can_be_forgotten_and_nothing_else(running):
         lambda: running.desk.events(job.id),
         lambda: running.desk.jobs(before=job.id),
         lambda: running.desk.picture(made.name),
-        lambda: running(running.desk.cancel(job.id)),
+        lambda: running.cancel(job.id),
     ):
         with pytest.raises(Unknown):
             ask()
@@ -347,7 +347,7 @@ def test_a_worker_that_does_not_leave_a_cancelled_job_is_replaced(running, monke
     stuck, following = running.submit(LONG), running.submit(SEVEN)
     running.first_step(stuck.id)
     os.kill(running.desk._workshop.pid, signal.SIGSTOP)
-    assert running(running.desk.cancel(stuck.id)).state == "cancelled"
+    assert running.cancel(stuck.id).state == "cancelled"
     assert running.ended(following.id).state == "done"
 
 

@@ -97,7 +97,7 @@ class Api:
         """Cancel one that waits or runs; forget one that has ended, with its pictures."""
         job = self._desk.job(request.path_params["id"])
         if not job.over:
-            return answer(of_job(await self._desk.cancel(job.id)))
+            return answer(of_job(self._desk.cancel(job.id)))
         self._desk.forget(job.id)
         return answer({**of_job(job), "forgotten": True})
 

@@ -148,7 +148,7 @@ class Desk:
         """The latest jobs, newest first; those made before the job `before`. Raises Unknown."""
         return self._ledger.latest(limit, before)
 
-    async def cancel(self, id: str) -> Job:
+    def cancel(self, id: str) -> Job:
         """End a job: at once where it waits, within a step where it runs; one that has ended stays as it is.
 
         Raises Unknown.
