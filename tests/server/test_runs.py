@@ -16,7 +16,7 @@ import miniature_file
 import unnoise
 from unnoise import images
 from unnoise.networks import AutoEncoder
-from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage
+from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage, latents
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
 from unnoise.server.held import Held
@@ -271,6 +271,31 @@ def test_without_memory_for_the_decoder_it_decodes_in_strips_and_a_second_time_f
     assert living() <= before
     monkeypatch.undo()
     assert latent.pictures(**asked) == wanted
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_a_job_is_left_in_the_middle_of_decoding(tmp_path, monkeypatch, strips):
+    monkeypatch.setattr(latents, "needs_strips", lambda *_: strips)
+    done = []
+    models = (str(miniature_file.checkpoint(tmp_path / "mini.safetensors")),)
+    latent = Made(tmp_path / "out", left=lambda id: "first" in done, models=models)
+    asked = asked_of(latent) | {"count": 3, "show_every": 0}
+    decoder = latent.bench.held.pipeline(asked["model"]).model.autoencoder.decoder
+    with (
+        decoder.conv_in.register_forward_hook(lambda *_: done.append("first")),
+        decoder.conv_out.register_forward_hook(lambda *_: done.append("last")),
+    ):
+        ended = latent(**asked)
+    assert (ended.images, ended.problem) == ((), None)
+    assert done == ["first"]
+    done.clear()
+    assert len(latent.pictures(**asked)) == 3  # nothing is left behind that would end the next
+
+
+def test_a_job_is_left_between_two_files(tmp_path, held):
+    made = Made(tmp_path, left=lambda id: bool(made.files), held=held)
+    assert made(count=3).images == ()
+    assert made.files == [f"{ID}-0.png"]  # which the desk removes
 
 
 def test_jobs_leave_nothing_in_memory(tmp_path):
