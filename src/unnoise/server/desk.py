@@ -241,7 +241,7 @@ class Desk:
     def _taken(self, asked: Asked, client: str, key: str | None) -> Job | None:
         """The job that the key gave already. Raises what `submit` raises where one more would not be taken."""
         if self._closing:
-            raise Closing("the server is about to end; ask again when it is back.")
+            raise Closing()
         if not self.cards:
             raise Loading()
         known = None if key is None else self._ledger.by_key(client, key)

@@ -45,7 +45,7 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
                 return
             event = coming.result()
             if event is None:
-                raise Closing("the server is about to end; ask again when it is back.")
+                raise Closing()
             coming, over = None, event.job.over
             yield event
     finally:
