@@ -37,6 +37,7 @@ def settings(*words):
         (["--queue", "0"], 2, "--queue"),
         (["--per-client", "no"], 2, "--per-client"),
         (["--drain", "-1"], 2, "--drain"),
+        (["--keep", "0"], 2, "--keep"),
         (["--threads", "0"], 2, "--threads"),
         (["-m", "no-such-model"], 2, "no model"),
         (["-m", "./nowhere/model"], 1, "nowhere"),

@@ -16,7 +16,19 @@ from running_desk import RunningDesk
 from unnoise import images
 from unnoise.errors import FileError, InputError, UnnoiseError
 from unnoise.pipelines import Recipe
-from unnoise.server import Asked, Closing, Desk, FieldError, Full, Job, Limits, Loading, Settings, Unknown
+from unnoise.server import (
+    Asked,
+    Closing,
+    Desk,
+    FieldError,
+    Full,
+    Job,
+    Limits,
+    Loading,
+    Made,
+    Settings,
+    Unknown,
+)
 from unnoise.server import desk as desks
 from unnoise.server.store import Store
 
@@ -376,6 +388,34 @@ def test_a_server_that_ends_finishes_what_runs_and_keeps_what_waits(tmp_path):
     assert (store.get(ran).state, store.get(waits).state) == ("done", "queued")
     assert (tmp_path / "images" / f"{ran}-0.png").is_file()
     store.close()
+
+
+def test_of_those_that_have_ended_the_latest_are_kept_with_their_pictures(tmp_path):
+    ids = [str(place) * 20 for place in range(6)]
+    store = Store(tmp_path / "jobs.sqlite")
+    for id in ids[:5]:
+        store.add(Job(id, SEVEN, "done", images=(Made(f"{id}-0.png", {}, 7, 8, 8),)), "", None)
+    store.add(Job(ids[5], SEVEN), "", None)
+    store.close()
+    images = tmp_path / "images"
+    images.mkdir()
+    for id in ids[:5]:
+        (images / f"{id}-0.png").touch()
+    left = []
+
+    async def go():
+        desk = Desk(Settings(models=("digits",), folder=tmp_path, keep=3))
+        await desk.start()
+        for _ in range(2):
+            left.append(([job.id for job in desk.jobs()][::-1], sorted(os.listdir(images))))
+            desk.cancel(ids[5])
+        await desk.stop(0)
+
+    asyncio.run(go())
+    assert left == [
+        (ids[2:], [f"{id}-0.png" for id in ids[2:5]]),
+        (ids[3:], [f"{id}-0.png" for id in ids[3:5]]),
+    ]
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

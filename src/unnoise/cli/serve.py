@@ -58,6 +58,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--drain", default="30", metavar="SECONDS", help="that the running job has at the end (%(default)s)"
     )
+    command.add_argument(
+        "--keep",
+        default="10000",
+        metavar="N",
+        help="jobs that stay, with their pictures, once they have ended; the oldest go first (%(default)s)",
+    )
     command.add_argument("-t", "--threads", metavar="N", help="processor cores to compute on")
     approximate.add_engine(command)
     command.add_argument("--log-prompts", action="store_true", help="write prompts to the log")
@@ -92,6 +98,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         token=token,
         hosts=tuple(map(_host, arguments.allow_host)),
         drain=number("--drain", arguments.drain, 0, 86_400, 30),
+        keep=whole("--keep", arguments.keep, 1, 10**9, 10_000),
         log_prompts=arguments.log_prompts,
     )
     address.check(read)

@@ -74,6 +74,7 @@ class Desk:
                 left.unlink(missing_ok=True)
         for job in self._ledger.take_up():
             self._again(job)
+        self._trim()
         self._workshop.start()
 
     async def loaded(self) -> None:
@@ -163,11 +164,11 @@ class Desk:
 
     def forget(self, id: str) -> None:
         """Remove the record and the pictures of a job that has ended. Raises Unknown, InputError where it has not."""
-        if not self.job(id).over:
+        job = self.job(id)
+        if not job.over:
             raise InputError(f"job '{id}' has not ended; cancel it first.")
         self._ledger.forget(id)
-        self._past.forget(id)
-        self._remove_pictures(id)
+        self._let_go(job)
 
     def events(self, id: str) -> AsyncIterator[Event]:
         """Where the job stands now, the steps that were seen before, then what happens, until it has ended.
@@ -343,6 +344,7 @@ class Desk:
     def _end(self, job: Job) -> None:
         job = replace(job, place=None, ended=time.time())
         self._ledger.put(job)
+        self._trim()
         if job.begun is not None and job.state == "done":
             self._usual += 0.3 * (time.time() - job.begun - self._usual)
         self._report(job)
@@ -366,6 +368,19 @@ class Desk:
         for id in self._ledger.line:
             if id in self._readers:
                 self._tell(Event("queued", self.job(id)))
+
+    def _trim(self) -> None:
+        """Let go of the oldest that have ended, where they are more than are kept."""
+        try:
+            for job in self._ledger.trim(self.settings.keep):
+                self._let_go(job)
+        except (FileError, OSError) as error:
+            _log.error("%s", error)
+
+    def _let_go(self, job: Job) -> None:
+        self._past.forget(job.id)
+        for made in job.images:
+            (self._images / made.name).unlink(missing_ok=True)
 
     def _remove_pictures(self, id: str) -> None:
         for path in self._images.glob(f"{id}-*.png"):
