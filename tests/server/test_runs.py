@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 import adapter_files
 import miniature_file
 import unnoise
+from tiny_model import save_tiny
 from unnoise import images
 from unnoise.networks import AutoEncoder
 from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage, latents
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
+from unnoise.server.card import called
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
@@ -95,6 +97,20 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
     assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
     run = pipe.denoise("a seven", steps=4, scheduler="euler")
     assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
+
+
+def test_a_model_has_one_name_before_it_is_read_and_after(tmp_path, monkeypatch):
+    folder = save_tiny(tmp_path / "house v1.5")
+    (tmp_path / "link.v2").symlink_to(folder)
+    file = miniature_file.checkpoint(tmp_path / "mini.v3.safetensors")
+    monkeypatch.chdir(folder)
+    sources = ("digits", str(folder), str(tmp_path / "link.v2"), str(file))
+    cards = Held(Settings(models=sources)).cards
+    assert [card.name for card in cards] == ["digits", "house v1.5", "link.v2", "mini.v3"]
+    assert [called(source) for source in sources] == [card.name for card in cards]
+    for source in (".", "model.json", str(folder / "model.json")):
+        (card,) = Held(Settings(models=(source,))).cards
+        assert card.name == called(source) == "house v1.5"
 
 
 def test_guidance_is_shaped_as_asked(made, pipe):

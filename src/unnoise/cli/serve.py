@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = settings(arguments)
     try:
+        from unnoise.server.card import called
         from unnoise.server.running import serve
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(
             f"unnoise: note: whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out.\n"
         )
-    names = ", ".join(Path(model).stem if Path(model).exists() else model for model in asked.models)
+    names = ", ".join(map(called, asked.models))
 
     def told(url: str) -> None:
         sys.stdout.write(f"unnoise serves {names} at {url} (Ctrl-C ends)\n")
