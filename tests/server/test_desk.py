@@ -391,31 +391,31 @@ def test_a_server_that_ends_finishes_what_runs_and_keeps_what_waits(tmp_path):
 
 
 def test_of_those_that_have_ended_the_latest_are_kept_with_their_pictures(tmp_path):
-    ids = [str(place) * 20 for place in range(6)]
+    ids = [str(place) * 20 for place in range(7)]
     store = Store(tmp_path / "jobs.sqlite")
     for id in ids[:5]:
         store.add(Job(id, SEVEN, "done", images=(Made(f"{id}-0.png", {}, 7, 8, 8),)), "", None)
-    store.add(Job(ids[5], SEVEN), "", None)
+    for id in ids[5:]:
+        store.add(Job(id, SEVEN), "", None)
     store.close()
     images = tmp_path / "images"
     images.mkdir()
     for id in ids[:5]:
         (images / f"{id}-0.png").touch()
-    left = []
 
-    async def go():
-        desk = Desk(Settings(models=("digits",), folder=tmp_path, keep=3))
+    async def left(keep, ends):
+        """Jobs and pictures that are there when these jobs have ended."""
+        desk = Desk(Settings(models=("digits",), folder=tmp_path, keep=keep))
         await desk.start()
-        for _ in range(2):
-            left.append(([job.id for job in desk.jobs()][::-1], sorted(os.listdir(images))))
-            desk.cancel(ids[5])
+        for id in ends:
+            desk.cancel(id)
+        found = [job.id for job in desk.jobs()][::-1], sorted(os.listdir(images))
         await desk.stop(0)
+        return found
 
-    asyncio.run(go())
-    assert left == [
-        (ids[2:], [f"{id}-0.png" for id in ids[2:5]]),
-        (ids[3:], [f"{id}-0.png" for id in ids[3:5]]),
-    ]
+    assert asyncio.run(left(3, [])) == (ids[2:], [f"{id}-0.png" for id in ids[2:5]])
+    assert asyncio.run(left(3, ids[6:])) == (ids[3:], [f"{id}-0.png" for id in ids[3:5]])
+    assert asyncio.run(left(1, ids[5:6])) == (ids[5:6], [])  # the last to end, though another is younger
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

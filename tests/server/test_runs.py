@@ -93,7 +93,7 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
         assert (each.recipe, each.seed) == (recipe.to_dict(), recipe.seed)
     assert made.files == [f"{ID}-0.png", f"{ID}-1.png"]
     begun, *saws = made.told
-    assert begun == Begun(ID, 4, ())
+    assert begun == Begun(4, ())
     assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
     run = pipe.denoise("a seven", steps=4, scheduler="euler")
     assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]

@@ -74,7 +74,7 @@ class Desk:
                 left.unlink(missing_ok=True)
         for job in self._ledger.take_up():
             self._again(job)
-        self._trim()
+        self._trim(self.settings.keep)
         self._workshop.start()
 
     async def loaded(self) -> None:
@@ -279,10 +279,10 @@ class Desk:
             case Known(cards):
                 self._refuse_unknown({card.name for card in cards})
                 self._next()
-            case Begun(_, steps, notes) if job is not None:
+            case Begun(steps, notes) if job is not None:
                 self._ledger.update(replace(job, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
-            case Saw(_, seen) if job is not None:
+            case Saw(seen) if job is not None:
                 step = Event("step", replace(job, step=seen.index), seen)
                 self._ledger.update(step.job)
                 self._past.keep(step)
@@ -343,8 +343,10 @@ class Desk:
 
     def _end(self, job: Job) -> None:
         job = replace(job, place=None, ended=time.time())
+        self._trim(
+            self.settings.keep - 1
+        )  # before this one counts: it does not go as it ends, whatever its age
         self._ledger.put(job)
-        self._trim()
         if job.begun is not None and job.state == "done":
             self._usual += 0.3 * (time.time() - job.begun - self._usual)
         self._report(job)
@@ -369,10 +371,10 @@ class Desk:
             if id in self._readers:
                 self._tell(Event("queued", self.job(id)))
 
-    def _trim(self) -> None:
-        """Let go of the oldest that have ended, where they are more than are kept."""
+    def _trim(self, keep: int) -> None:
+        """Let go of the oldest that have ended, where they are more than that."""
         try:
-            for job in self._ledger.trim(self.settings.keep):
+            for job in self._ledger.trim(keep):
                 self._let_go(job)
         except (FileError, OSError) as error:
             _log.error("%s", error)

@@ -139,11 +139,11 @@ class Bench:
                 steps = len(run) * len(parts)
                 if previews is None:
                     previews = Previews(asked.show_every, asked.show, steps)
-                    self.tell(Begun(job.id, steps, (*run.notes, *notes)))
+                    self.tell(Begun(steps, (*run.notes, *notes)))
                 for step in run:
                     index = place * len(run) + step.index + 1
                     self._look(job.id)
-                    self.tell(Saw(job.id, _seen(step, index, steps, begun, previews)))
+                    self.tell(Saw(_seen(step, index, steps, begun, previews)))
                 results.append(run.result(tiled))
         return tuple(self._save(job, results))
 
