@@ -356,7 +356,7 @@ class Desk:
     def _report(self, job: Job) -> None:
         seconds = 0.0 if job.begun is None else time.time() - job.begun
         first = next(iter(job.images), None)
-        size = "no picture" if first is None else f"{len(job.images)} x {first.width}x{first.height}"
+        size = "no picture" if first is None else f"{len(job.images)} x {first.size}"
         code = "" if job.problem is None else f" ({job.problem.code})"
         _log.info("job %s %s%s: %d steps, %s, %.2f s", job.id, job.state, code, job.step, size, seconds)
         if self.settings.log_prompts:
