@@ -101,7 +101,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         keep=whole("--keep", arguments.keep, 1, 10**9, 10_000),
         log_prompts=arguments.log_prompts,
     )
-    address.check(read)
+    address.numbers(read)  # refused before anything is imported
     return read
 
 
