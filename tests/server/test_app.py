@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,6 +87,30 @@ def test_events_tell_every_step_with_its_pictures(served):
     # one who asks later hears the same
     assert heard(served, id) == [(name, data) for name, data in told if name in ("step", "done")]
     assert served.ask("HEAD", f"/api/jobs/{id}/events")[::2] == (200, b"")
+
+
+def test_who_was_cut_off_is_told_what_came_after_the_last_event_that_it_had(served):
+    id = served.submit(prompt="a two", steps=5)["id"]
+    heard(served, id)
+
+    def told(last):
+        content = served.ask("GET", f"/api/jobs/{id}/events", headers={"Last-Event-ID": last})[2].decode()
+        return re.findall("^id: (.*)", content, re.MULTILINE), re.findall(
+            "^event: (.*)", content, re.MULTILINE
+        )
+
+    ids, _ = told("")
+    assert ids == ["1-1", "1-2", "1-3", "1-4", "1-5"]
+    assert told(ids[2]) == (["1-4", "1-5"], ["step", "step", "done"])
+    assert told(ids[-1]) == ([], ["done"])
+    for last in (
+        "0-4",
+        "1",
+        "nonsense",
+        "1-" + "9" * 5000,
+        "\xb2-3",
+    ):  # of an attempt that crashed, and not ours
+        assert told(last)[0] == ids
 
 
 def test_a_silent_stream_is_kept_open_by_comments():

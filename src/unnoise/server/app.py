@@ -101,7 +101,7 @@ class Api:
     async def events(self, request: Request) -> Response:
         """What happens to one, while it does."""
         job = self._desk.job(request.path_params["id"])  # refused before anything is sent
-        return events.stream(request, self._desk.events(job.id))
+        return events.stream(request, self._desk.events(job.id, events.last_heard(request)))
 
     async def picture(self, request: Request) -> Response:
         """A finished picture. It is one that we wrote: nothing else is ever sent as a picture."""

@@ -170,14 +170,15 @@ class Desk:
         self._ledger.forget(id)
         self._let_go(job)
 
-    def events(self, id: str) -> AsyncIterator[Event]:
+    def events(self, id: str, after: tuple[int, int] = (0, 0)) -> AsyncIterator[Event]:
         """Where the job stands now, the steps that were seen before, then what happens, until it has ended.
 
         Of one that has ended the steps come first, as far as they are kept. A reader too slow for new steps misses
-        some, never the last event; where the desk closes before the job ends, there is none. Raises Unknown.
+        some, never the last event; where the desk closes before the job ends, there is none. after: attempt and step
+        up to which nothing is told again. Raises Unknown.
         """
         self.job(id)
-        return self._follow(id)
+        return self._follow(id, after)
 
     def picture(self, name: str) -> Path:
         """The file of a picture of a job that is done. Raises Unknown."""
@@ -222,8 +223,11 @@ class Desk:
             raise FieldError(answer.problem.field or "image", answer.problem.message)
         return answer
 
-    async def _follow(self, id: str) -> AsyncIterator[Event]:
-        job, past, reader = self.job(id), self._past.of(id), Reader()
+    async def _follow(self, id: str, after: tuple[int, int]) -> AsyncIterator[Event]:
+        job, reader = self.job(id), Reader()
+        past = [
+            step for step in self._past.of(id) if step.seen and (step.job.attempt, step.seen.index) > after
+        ]
         now = Event(job.state, job)
         readers = self._readers.setdefault(id, set())
         readers.add(reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -20,6 +21,15 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """nginx hands each event on at once then."""
 
 
+_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+
+
+def last_heard(request: Request) -> tuple[int, int]:
+    """Attempt and step that a client heard last, before it was cut off: of the id of an event, which it sends back."""
+    found = _ID.fullmatch(request.headers.get("last-event-id", ""))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def stream(request: Request, found: AsyncIterator[Event]) -> Response:
     """The answer that tells these events while they come. A client that goes away ends the stream, and no job."""
     if request.method == "HEAD":
@@ -29,7 +39,8 @@ def stream(request: Request, found: AsyncIterator[Event]) -> Response:
 
 def text(event: Event) -> str:
     """One event as it goes over the line."""
-    return f"event: {event.name}\ndata: {json.dumps(of_event(event), allow_nan=False)}\n\n"
+    id = f"id: {event.job.attempt}-{event.seen.index}\n" if event.seen else ""
+    return f"event: {event.name}\n{id}data: {json.dumps(of_event(event), allow_nan=False)}\n\n"
 
 
 async def _texts(found: AsyncIterator[Event]) -> AsyncIterator[str]:
