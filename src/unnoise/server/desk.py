@@ -150,7 +150,7 @@ class Desk:
         return self._ledger.latest(limit, before)
 
     def cancel(self, id: str) -> Job:
-        """End a job: at once where it waits, within a step where it runs; one that has ended stays as it is.
+        """End a job: where it waits at once, else within a step or a layer of the decoder; one that has ended stays.
 
         Raises Unknown.
         """
