@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -19,7 +20,6 @@ QUIET = 15.0
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """nginx hands each event on at once then."""
-
 
 _ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
@@ -49,22 +49,23 @@ async def _texts(found: AsyncIterator[Event]) -> AsyncIterator[str]:
         yield ": still here\n\n" if event is None else text(event)
 
 
-async def heard(found: AsyncIterator[Event], quiet: float) -> AsyncIterator[Event | None]:
-    """These events, and None whenever none came for `quiet` seconds."""
-    waiting = asyncio.ensure_future(anext(found))
+async def heard(
+    found: AsyncIterator[Event], quiet: float, until: asyncio.Future[None] | None = None
+) -> AsyncGenerator[Event | None, None]:
+    """These events, and None whenever none came for `quiet` seconds; none any more once `until` is done."""
+    coming: asyncio.Future[Any] = asyncio.ensure_future(anext(found, None))
     try:
         while True:
-            done, _ = await asyncio.wait({waiting}, timeout=quiet)
+            watched = (coming,) if until is None else (coming, until)
+            done, _ = await asyncio.wait(watched, timeout=quiet, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 yield None
-                continue
-            try:
-                event = waiting.result()
-            except StopAsyncIteration:
+            elif coming not in done or (event := coming.result()) is None:
                 return
-            yield event
-            waiting = asyncio.ensure_future(anext(found))
+            else:
+                yield event
+                coming = asyncio.ensure_future(anext(found, None))
     finally:
-        waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-            await waiting
+        coming.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await coming

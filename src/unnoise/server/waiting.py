@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import StreamingResponse
 
 from unnoise.errors import UnnoiseError
-from unnoise.server.events import HEADERS, QUIET
+from unnoise.server.events import HEADERS, QUIET, heard
 from unnoise.server.refusals import Closing
 
 if TYPE_CHECKING:
@@ -31,27 +31,18 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
     event is of a job that is over, unless the client went away. Raises Closing where the server ends before the job.
     """
     left = asyncio.ensure_future(_left(receive))
-    events = desk.events(job.id)
-    coming: asyncio.Future[Any] | None = None
     over = False
     try:
-        while not over:
-            coming = coming or asyncio.ensure_future(anext(events, None))
-            done, _ = await asyncio.wait((coming, left), timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                yield None
-                continue
-            if coming not in done:
-                return
-            event = coming.result()
-            if event is None:
-                raise Closing()
-            coming, over = None, event.job.over
-            yield event
+        async with aclosing(heard(desk.events(job.id), QUIET, left)) as events:
+            async for event in events:
+                over = event is not None and event.job.over
+                yield event
+                if over:
+                    return
+        if not left.done():
+            raise Closing()
     finally:
         left.cancel()
-        if coming is not None:
-            coming.cancel()
         if not over:
             _leave(desk, job.id)
 
