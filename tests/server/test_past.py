@@ -1,8 +1,10 @@
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 
 from unnoise.server import Asked, Event, Job, Seen
 from unnoise.server.past import Past
+from unnoise.server.readers import Reader
 
 
 def step(id, index, look=100_000):
@@ -24,6 +26,18 @@ def test_steps_are_told_as_they_were_and_those_of_the_oldest_job_go_first():
     assert past.of("b") == ()
     past.keep(step("a", 1))
     assert past.of("c") == tuple(steps["c"])
+
+
+def test_a_reader_that_is_busy_misses_steps_without_looks_before_those_with_them():
+    async def go():
+        reader = Reader()
+        for index in range(1, 101):
+            reader.tell(step("a", index, look=10 if index % 20 == 0 else 0))
+        reader.tell(Event("done", Job("a", Asked(), "done")))
+        return [event.seen.index if event.seen else event.name async for event in reader]
+
+    told = asyncio.run(go())
+    assert told == [20, 40, 60, 80, 97, 98, 99, 100, "done"]
 
 
 def test_a_long_job_alone_keeps_all_steps_and_looks_that_are_spread_over_them():
