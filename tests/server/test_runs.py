@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 import adapter_files
 import miniature_file
 import unnoise
+from tiny_model import save_tiny
 from unnoise import images
 from unnoise.networks import AutoEncoder
-from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage
+from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage, latents
 from unnoise.pipelines.combining import from_text
 from unnoise.server import Asked, Job, Limits, Settings
+from unnoise.server.card import called
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
@@ -91,10 +93,24 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
         assert (each.recipe, each.seed) == (recipe.to_dict(), recipe.seed)
     assert made.files == [f"{ID}-0.png", f"{ID}-1.png"]
     begun, *saws = made.told
-    assert begun == Begun(ID, 4, ())
+    assert begun == Begun(4, ())
     assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
     run = pipe.denoise("a seven", steps=4, scheduler="euler")
     assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
+
+
+def test_a_model_has_one_name_before_it_is_read_and_after(tmp_path, monkeypatch):
+    folder = save_tiny(tmp_path / "house v1.5")
+    (tmp_path / "link.v2").symlink_to(folder)
+    file = miniature_file.checkpoint(tmp_path / "mini.v3.safetensors")
+    monkeypatch.chdir(folder)
+    sources = ("digits", str(folder), str(tmp_path / "link.v2"), str(file))
+    cards = Held(Settings(models=sources)).cards
+    assert [card.name for card in cards] == ["digits", "house v1.5", "link.v2", "mini.v3"]
+    assert [called(source) for source in sources] == [card.name for card in cards]
+    for source in (".", "model.json", str(folder / "model.json")):
+        (card,) = Held(Settings(models=(source,))).cards
+        assert card.name == called(source) == "house v1.5"
 
 
 def test_guidance_is_shaped_as_asked(made, pipe):
@@ -271,6 +287,31 @@ def test_without_memory_for_the_decoder_it_decodes_in_strips_and_a_second_time_f
     assert living() <= before
     monkeypatch.undo()
     assert latent.pictures(**asked) == wanted
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_a_job_is_left_in_the_middle_of_decoding(tmp_path, monkeypatch, strips):
+    monkeypatch.setattr(latents, "needs_strips", lambda *_: strips)
+    done = []
+    models = (str(miniature_file.checkpoint(tmp_path / "mini.safetensors")),)
+    latent = Made(tmp_path / "out", left=lambda id: "first" in done, models=models)
+    asked = asked_of(latent) | {"count": 3, "show_every": 0}
+    decoder = latent.bench.held.pipeline(asked["model"]).model.autoencoder.decoder
+    with (
+        decoder.conv_in.register_forward_hook(lambda *_: done.append("first")),
+        decoder.conv_out.register_forward_hook(lambda *_: done.append("last")),
+    ):
+        ended = latent(**asked)
+    assert (ended.images, ended.problem) == ((), None)
+    assert done == ["first"]
+    done.clear()
+    assert len(latent.pictures(**asked)) == 3  # nothing is left behind that would end the next
+
+
+def test_a_job_is_left_between_two_files(tmp_path, held):
+    made = Made(tmp_path, left=lambda id: bool(made.files), held=held)
+    assert made(count=3).images == ()
+    assert made.files == [f"{ID}-0.png"]  # which the desk removes
 
 
 def test_jobs_leave_nothing_in_memory(tmp_path):

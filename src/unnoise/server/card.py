@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class Card:
     heeds_prompt: bool
     prompts: tuple[str, ...] = ()
     summary: str = ""
+
+
+def called(source: str) -> str:
+    """The name of the model at this path, or of this name; a hub's address has its revision too once it is read."""
+    path = Path(source)
+    if not path.exists():
+        return source
+    if path.suffix == ".json":  # the file that a model's folder is known by
+        path = path.parent
+    return path.stem if path.is_file() else path.name or path.resolve().name
 
 
 def named(cards: Iterable[Card], name: object) -> Card | None:

@@ -36,5 +36,5 @@ def problem_of(error: BaseException, *hidden: Path | None, names: Mapping[str, s
 
 
 def _argument(message: str) -> str:
-    """Our messages begin with the name of the argument that they are about; one of them in two words."""
-    return "clip_skip" if message.startswith("clip skip ") else message.partition(" ")[0]
+    """Our messages begin with the name of the argument that they are about."""
+    return message.partition(" ")[0]

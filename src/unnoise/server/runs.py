@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ import torch
 from unnoise import images
 from unnoise.checkpoints.adapters.asked import of_tag
 from unnoise.errors import CheckpointError, FileError, InputError, UnnoiseError, out_of_memory
+from unnoise.networks import AutoEncoder
 from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
@@ -131,18 +133,18 @@ class Bench:
         """The pictures of these requests, one request after the other. tiled: as `Denoising.result`."""
         begun, previews = time.monotonic(), None
         results = []
-        for place, asked in enumerate(parts):
-            run = denoise(pipe, asked, self.settings.limits)
-            steps = len(run) * len(parts)
-            if previews is None:
-                previews = Previews(asked.show_every, asked.show, steps)
-                self.tell(Begun(job.id, steps, (*run.notes, *notes)))
-            for step in run:
-                index = place * len(run) + step.index + 1
-                self._look(job.id)
-                self.tell(Saw(job.id, _seen(step, index, steps, begun, previews)))
-            results.append(run.result(tiled))
-            self._look(job.id)
+        with _before_layers(pipe.model.autoencoder, lambda: self._look(job.id)):
+            for place, asked in enumerate(parts):
+                run = denoise(pipe, asked, self.settings.limits)
+                steps = len(run) * len(parts)
+                if previews is None:
+                    previews = Previews(asked.show_every, asked.show, steps)
+                    self.tell(Begun(steps, (*run.notes, *notes)))
+                for step in run:
+                    index = place * len(run) + step.index + 1
+                    self._look(job.id)
+                    self.tell(Saw(_seen(step, index, steps, begun, previews)))
+                results.append(run.result(tiled))
         return tuple(self._save(job, results))
 
     def _look(self, id: str) -> None:
@@ -152,10 +154,20 @@ class Bench:
     def _save(self, job: Job, results: list[Result]) -> Iterator[Made]:
         pairs = [pair for result in results for pair in zip(result.images, result.recipes, strict=True)]
         for place, (picture, recipe) in enumerate(pairs):
+            self._look(job.id)
             name = f"{job.id}-{place}.png"
             images.write_png(self.settings.folder / "images" / name, picture, recipe.png_text())
             self.held.told(self.held.name, recipe.model_hash)
             yield Made(name, recipe.to_dict(), recipe.seed, picture.width, picture.height)
+
+
+@contextlib.contextmanager
+def _before_layers(autoencoder: AutoEncoder | None, look: Callable[[], None]) -> Iterator[None]:
+    """Has `look` called before each layer of the autoencoder: a large picture is longer in there than in a step."""
+    with contextlib.ExitStack() as hooks:
+        for layer in () if autoencoder is None else autoencoder.modules():
+            hooks.enter_context(layer.register_forward_pre_hook(lambda *_: look()))
+        yield
 
 
 def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoPasses:

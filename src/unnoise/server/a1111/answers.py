@@ -17,7 +17,7 @@ from unnoise.server.a1111.samplers import parted
 from unnoise.server.answers import answer
 from unnoise.server.job import Job, Problem
 from unnoise.server.pictures import base64_of
-from unnoise.server.refusals import Closing, FieldError, Full, Loading
+from unnoise.server.refusals import FieldError, NotNow
 
 if TYPE_CHECKING:
     from unnoise.server.a1111.wanted import Wanted
@@ -96,11 +96,8 @@ def refused(error: UnnoiseError) -> Response:
     if isinstance(error, InputError):
         field = error.field if isinstance(error, FieldError) else None
         return answer(_told("HTTPException", str(error), field), 404 if field in _NOT_FOUND else 422)
-    if isinstance(error, Full | Loading | Closing):
-        headers = {"retry-after": str(error.retry_after)}
-        return answer(
-            _told(type(error).__name__, str(error)), 429 if isinstance(error, Full) else 503, headers
-        )
+    if isinstance(error, NotNow):
+        return answer(_told(type(error).__name__, str(error)), error.status, error.headers)
     return answer(_told("Failed", str(error)), 500)
 
 

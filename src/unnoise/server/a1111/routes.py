@@ -110,7 +110,7 @@ class Api:
         task = self._own(request)
         if task is not None and not task.job.over:
             task.interrupted = True
-            await self._desk.cancel(task.job.id)
+            self._desk.cancel(task.job.id)
         return answer({})
 
     async def png_info(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.answers import answer
 from unnoise.server.job import Job, Problem
-from unnoise.server.refusals import Closing, FieldError, Full, Loading
+from unnoise.server.refusals import FieldError, Full, NotNow
 
 Table = dict[str, object]
 
@@ -19,9 +19,8 @@ _FINAL = {"x-should-retry": "false"}
 
 def refused(error: UnnoiseError) -> Response:
     """The answer to a request that was not taken."""
-    if isinstance(error, Full | Loading | Closing):
-        status = 429 if isinstance(error, Full) else 503
-        return answer(told(error), status, {"retry-after": str(error.retry_after)})
+    if isinstance(error, NotNow):
+        return answer(told(error), error.status, error.headers)
     if isinstance(error, FieldError) and error.field == "model":
         return answer(told(error), 404)
     return answer(told(error), 400) if isinstance(error, InputError) else answer(told(error), 500, _FINAL)
