@@ -187,11 +187,14 @@ class Recipe:
 _EXAMPLE = Recipe("", guidance=1.0)
 
 
-def written_in(path: str | Path) -> Recipe | FoundRecipe:
-    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither."""
+def written_in(path: str | Path, content: bytes | None = None) -> Recipe | FoundRecipe:
+    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither.
+
+    content: its bytes, where they are known already.
+    """
     from unnoise import images
 
-    text = images.read_text(Path(path))
+    text = images.read_text(Path(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
     found = recipes.read_chunks(text)

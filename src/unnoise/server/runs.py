@@ -18,6 +18,7 @@ from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
 from unnoise.server.asked import PICTURES, Asked
+from unnoise.server.fields import FIELDS
 from unnoise.server.held import Held, free
 from unnoise.server.job import Job, Made, Seen
 from unnoise.server.limits import Limits
@@ -33,34 +34,6 @@ if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Result, Step, TextToImage, TwoPasses
 
 _ALL_THREADS = torch.get_num_threads()
-_PLAIN = (
-    "negative",
-    "steps",
-    "scheduler",
-    "compat",
-    "prompt_style",
-    "noise",
-    "clip_skip",
-    "seed",
-    "count",
-    "width",
-    "height",
-)
-_BEGUN = {
-    "strength": "strength",
-    "noise_level": "noise_level",
-    "outpaint": "outpaint",
-    "feather": "feather",
-    "padding": "padding",
-    "image_guidance": "picture_guidance",
-    "hires_scale": "scale",
-    "hires_steps": "second_steps",
-    "hires_strength": "strength",
-    "hires_in": "enlarge",
-}
-"""Field -> argument of the pipeline that begins from a picture, or has two passes."""
-
-
 _ONE_BY_ONE = "memory did not suffice for all at once; each picture was made alone and decoded in strips"
 
 
@@ -84,10 +57,8 @@ class Bench:
         except Left:
             return Ended(job.id)
         except Exception as error:
-            names = {
-                argument: name for name, argument in _BEGUN.items() if getattr(job.asked, name) is not None
-            }
-            problem = problem_of(error, self.settings.folder, self.settings.loras, names=names)
+            hidden = self.settings.folder, self.settings.loras
+            problem = problem_of(error, *hidden, names=job.asked.begun)
             if not isinstance(error, UnnoiseError) and not out_of_memory(error):
                 # without the message, which may hold a prompt
                 sys.stderr.write(
@@ -163,11 +134,9 @@ def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoP
 
     Raises InputError, and FieldError for a picture that cannot be read or that asks for more than the limits.
     """
-    options: dict[str, Any] = {name: getattr(asked, name) for name in _PLAIN}
+    options: dict[str, Any] = {name: getattr(asked, name) for name, row in FIELDS.items() if row.common}
     options["guidance"] = _guidance(pipe, asked)
-    more = {
-        argument: value for name, argument in _BEGUN.items() if (value := getattr(asked, name)) is not None
-    }
+    more = {argument: getattr(asked, name) for argument, name in asked.begun.items()}
     if asked.masked_area:
         more["area"] = "masked"
     pictures = {
