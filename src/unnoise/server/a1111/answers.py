@@ -15,9 +15,10 @@ from unnoise import images
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.a1111.samplers import parted
 from unnoise.server.answers import answer
-from unnoise.server.job import Job, Problem
+from unnoise.server.job import Job
 from unnoise.server.pictures import base64_of
 from unnoise.server.refusals import Closing, FieldError, Full, Loading
+from unnoise.server.renamed import failure
 
 if TYPE_CHECKING:
     from unnoise.server.a1111.wanted import Wanted
@@ -32,17 +33,19 @@ _NOT_FOUND = ("sampler_name", "scheduler", "sd_model_checkpoint")
 async def of_job(desk: Desk, job: Job, wanted: Wanted, given: Mapping[str, object]) -> Table:
     """The answer for a job that is over; a cancelled one has no pictures."""
     paths = [desk.picture(made.name) for made in job.images] if job.state == "done" else []
-    contents = await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
-    texts = [_infotext(content) for content in contents]
+    contents, texts = await asyncio.to_thread(_read, paths)
     return {
-        "images": [base64_of(content) for content in contents] if wanted.send else [],
+        "images": contents if wanted.send else [],
         "parameters": {name: None if name in _PICTURES else value for name, value in given.items()},
         "info": json.dumps(_info(job, wanted, texts)),
     }
 
 
-def _infotext(content: bytes) -> str:
-    return images.read_text(Path("picture"), content).get("parameters", "")
+def _read(paths: list[Path]) -> tuple[list[str], list[str]]:
+    """Pictures in base64, and their infotexts."""
+    contents = [path.read_bytes() for path in paths]
+    texts = [images.read_text(Path("picture"), content).get("parameters", "") for content in contents]
+    return [base64_of(content) for content in contents], texts
 
 
 def _info(job: Job, wanted: Wanted, texts: list[str]) -> Table:
@@ -106,10 +109,9 @@ def refused(error: UnnoiseError) -> Response:
 
 def failed(job: Job, theirs: Mapping[str, str]) -> Response:
     """The answer for a job that failed. theirs: field of ours -> their name."""
-    problem = job.problem or Problem("failed", "the job failed.")
+    problem = failure(job, theirs)
     kind = "OutOfMemoryError" if problem.code == "out_of_memory" else problem.code
-    field = theirs.get(problem.field or "", problem.field)
-    return answer(_told(kind, problem.message, field), 422 if problem.code == "bad_input" else 500)
+    return answer(_told(kind, problem.message, problem.field), 422 if problem.code == "bad_input" else 500)
 
 
 def _told(kind: str, message: str, field: str | None = None) -> Table:
