@@ -54,7 +54,7 @@ def opened(content):
 
 
 def test_what_is_left_out_is_left_to_the_model():
-    asked = read().asked
+    asked = read().parts[0]
     left = (
         "steps",
         "guidance",
@@ -76,7 +76,7 @@ def test_what_the_web_ui_makes_is_made():
     pipe = TextToImage(latent_model())
     card = dataclasses.replace(CARDS[0], family="Stable Diffusion 1", unit=1, width=16, height=16)
     fields = {"prompt": "a (cat:1.2)", "seed": 5, "steps": 3, "cfg_scale": 4, "sampler_name": "DPM++ 2M"}
-    asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).asked
+    asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).parts[0]
     size = {"width": 64, "height": 64}
     theirs = {"scheduler": "DPM++ 2M", "compat": "a1111", "noise": "cuda", "guidance": 4.0}
     run = denoise(pipe, asked, Limits())
@@ -89,16 +89,16 @@ SD = {"sd_model_checkpoint": "sd"}
 
 
 def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not():
-    asked = read(sampler_name="DPM++ 2M", scheduler="Karras", override_settings=SD).asked
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras", override_settings=SD).parts[0]
     # its values of the sampler, and the noise of an NVIDIA card, which is where it draws by default
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", "a1111", "cuda")
-    asked = read(override_settings={**SD, "randn_source": "CPU"}).asked
+    asked = read(override_settings={**SD, "randn_source": "CPU"}).parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M", "a1111", "torch")
-    asked = read(sampler_name="LCM", override_settings=SD).asked
+    asked = read(sampler_name="LCM", override_settings=SD).parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("LCM", None, "cuda")
-    asked = read(sampler_name="DPM++ 2M", scheduler="Karras").asked
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras").parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", None, None)
-    assert wanted({"sampler_name": "Euler"}, Limits(), CARDS, model="sd").asked.compat == "a1111"
+    assert wanted({"sampler_name": "Euler"}, Limits(), CARDS, model="sd").parts[0].compat == "a1111"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
     ],
 )
 def test_their_fields_are_ours(given, ours):
-    asked = read(**given).asked
+    asked = read(**given).parts[0]
     assert {name: getattr(asked, name) for name in ours} == ours
 
 
@@ -217,13 +217,13 @@ def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monke
     client.txt2img(prompt="a cat", width=64, height=64)
     client.img2img([INIT], prompt="a cat", width=64, height=64)
     told = wanted(sent["txt2img"], Limits(), CARDS)
-    assert (told.asked.scheduler, told.asked.steps, told.asked.guidance) == ("Euler a", 20, 7.0)
+    assert (told.parts[0].scheduler, told.parts[0].steps, told.parts[0].guidance) == ("Euler a", 20, 7.0)
     assert told.notes == ()
     told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
-    assert (told.asked.strength, told.asked.mask, told.notes) == (0.75, None, ())
+    assert (told.parts[0].strength, told.parts[0].mask, told.notes) == (0.75, None, ())
     client.img2img([INIT], mask_image=MASK, prompt="a cat", width=64, height=64)
     told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
-    assert (told.asked.masked_area, told.asked.padding, told.asked.feather) == (True, 0, 4.0)
+    assert (told.parts[0].masked_area, told.parts[0].padding, told.parts[0].feather) == (True, 0, 4.0)
     assert [note.partition(" ")[0] for note in told.notes] == ["inpainting_fill"]
 
 
@@ -244,7 +244,7 @@ def test_an_infotext_tells_what_is_left_out():
         "Size: 64x128, Hires upscale: 2, Version: v1.10.0"
     )
     told = read(infotext=text, steps=9)
-    asked = told.asked
+    asked = told.parts[0]
     assert (asked.prompt, asked.negative, asked.steps, asked.seed) == ("a cat", "fog", 9, 5)
     assert (asked.guidance, asked.width, asked.height) == (4.0, 64, 128)
     assert asked.scheduler == "DPM++ 2M Karras"
@@ -253,19 +253,33 @@ def test_an_infotext_tells_what_is_left_out():
 
 def test_a_picture_is_begun_from():
     told = read(True)
-    assert opened(told.asked.init).tobytes() == INIT.tobytes()
-    assert (told.asked.strength, told.asked.mask, told.shaping) == (0.75, None, Shaping())
-    assert read(True, denoising_strength=0.3).asked.strength == 0.3
+    assert opened(told.parts[0].init).tobytes() == INIT.tobytes()
+    assert (told.parts[0].strength, told.parts[0].mask, told.shaping) == (0.75, None, Shaping())
+    assert read(True, denoising_strength=0.3).parts[0].strength == 0.3
     size = {"width": 128, "height": 64}
-    assert read(True, **size).shaping == Shaping(size=(128, 64))
-    assert read(True, **size, resize_mode=1).shaping == Shaping(size=(128, 64), crop=True)
-    assert read(True, width=128).shaping == Shaping()
+    assert read(True, **size).shaping == Shaping(**size)
+    assert read(True, **size, resize_mode=1).shaping == Shaping(**size, crop=True)
+    assert read(True, width=128, resize_mode=1).shaping == Shaping(crop=True, width=128)
     assert read().shaping is None
+
+
+def test_several_pictures_are_begun_from_one_each():
+    """As the web UI's batch: the seeds count on through the batches, and the batch is as large as the list."""
+    several = [base64_png(INIT), base64_png(MASK.convert("RGB"))]
+    told = read(True, init_images=several, batch_size=3, n_iter=2, seed=7)
+    assert told.batch == 2
+    assert [(part.seed, part.count) for part in told.parts] == [(7, 1), (8, 1), (9, 1), (10, 1)]
+    assert [base64.b64encode(part.init).decode() for part in told.parts] == several * 2
+    (alone,) = read(True, batch_size=3, n_iter=2, seed=7).parts
+    assert (alone.seed, alone.count) == (7, 6)
+    first, second = read(True, init_images=several, batch_size=2).parts
+    assert second.seed == first.seed + 1
 
 
 @pytest.mark.parametrize("invert", [0, 1])
 @pytest.mark.parametrize("area", [True, False])
 def test_a_mask_says_where_to_paint(invert, area):
+    size = {"width": 128, "height": 128}
     told = read(
         True,
         mask=base64_png(MASK),
@@ -274,21 +288,22 @@ def test_a_mask_says_where_to_paint(invert, area):
         inpaint_full_res_padding=8,
         inpainting_fill=1,
         mask_blur=2,
-        width=128,
-        height=128,
+        **size,
     )
     # where only the masked area is worked on, width and height are of that and not of the picture
-    assert told.shaping == Shaping("dark" if invert else "light", None if area else (128, 128))
-    assert (told.asked.masked_area, told.asked.padding) == ((True, 8) if area else (False, None))
-    assert (told.asked.feather, told.asked.width) == (2.0, 128)
-    assert opened(told.asked.mask).tobytes() == MASK.tobytes()
+    assert told.shaping == Shaping("dark" if invert else "light", **({} if area else size))
+    assert (told.parts[0].masked_area, told.parts[0].padding) == ((True, 8) if area else (False, None))
+    assert (told.parts[0].feather, told.parts[0].width) == (2.0, 128)
+    assert opened(told.parts[0].mask).tobytes() == MASK.tobytes()
 
 
 @pytest.mark.parametrize(
     ("given", "field", "said"),
     [
-        ({"init_images": []}, "init_images", "one picture"),
-        ({"init_images": [base64_png(INIT)] * 2}, "init_images", "one picture"),
+        ({"init_images": []}, "init_images", "list of pictures"),
+        ({"init_images": [base64_png(INIT)] * 2}, "init_images", "a batch_size of 2"),
+        ({"init_images": [base64_png(INIT), "AAAA"], "batch_size": 2}, "init_images", "not a PNG"),
+        ({"init_images": [base64_png(INIT)] * 3, "batch_size": 3, "n_iter": 9}, "batch_size", "is 27"),
         ({"init_images": ["http://127.0.0.1/a.png"]}, "init_images", "base64"),
         ({"init_images": ["R0lGODlh"]}, "init_images", "PNG, JPEG or WebP"),
         ({"resize_mode": 2}, "resize_mode", "crop and resize"),
@@ -309,9 +324,9 @@ def test_a_refusal_of_img2img_names_their_field(given, field, said):
 def test_a_model_that_edits_is_told_how_strongly_it_keeps_to_the_picture():
     chosen_model = {"override_settings": {"sd_model_checkpoint": "editor"}}
     told = read(True, image_cfg_scale=1.2, denoising_strength=0.75, **chosen_model)
-    assert (told.asked.image_guidance, told.asked.strength) == (1.2, None)
+    assert (told.parts[0].image_guidance, told.parts[0].strength) == (1.2, None)
     assert told.notes[0].startswith("denoising_strength")
-    assert read(True, image_cfg_scale=1.2).asked.image_guidance is None
+    assert read(True, image_cfg_scale=1.2).parts[0].image_guidance is None
 
 
 def test_the_names_of_samplers_are_known_and_so_are_their_values_there():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unnoise.errors import InputError
@@ -117,6 +117,10 @@ class Asked:
         return {
             row.begun: name for name, row in FIELDS.items() if row.begun and getattr(self, name) is not None
         }
+
+    def alone(self, place: int) -> Asked:
+        """Picture `place` of those that are asked for, as a request of its own."""
+        return replace(self, count=1, seed=None if self.seed is None else self.seed + place)
 
     def card(self, cards: Sequence[Card]) -> Card:
         """The model's. Raises FieldError where it is not served."""

@@ -79,7 +79,8 @@ class Bench:
             if not out_of_memory(error) or not one_by_one:
                 raise
         free()
-        return self._pictures(job, pipe, list(_apart(job.asked)), True, (_ONE_BY_ONE,))
+        parts = [job.asked.alone(place) for place in range(job.asked.count)]  # in the memory of one
+        return self._pictures(job, pipe, parts, True, (_ONE_BY_ONE,))
 
     def _loaded(self, job: Job) -> TextToImage:
         name = job.asked.model or self.held.cards[0].name
@@ -183,12 +184,6 @@ def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToIm
         return pipe.with_loras([replace(lora, file=lora.within(settings.loras)) for lora in loras])
     except (InputError, FileError) as error:  # another prompt mends it, whatever is wrong with the file
         raise FieldError("prompt", str(error)) from error
-
-
-def _apart(asked: Asked) -> Iterator[Asked]:
-    """Each picture as a request of its own: the same picture, in the memory of one."""
-    for place in range(asked.count):
-        yield replace(asked, count=1, seed=None if asked.seed is None else asked.seed + place)
 
 
 def _seen(step: Step, index: int, steps: int, begun: float, previews: Previews) -> Seen:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
@@ -48,12 +49,13 @@ _LONGEST_ID = 100
 class Wanted:
     """What is asked, and how it is to be answered.
 
-    batch: pictures of one batch, of those that are asked. send: whether pictures are sent. task: by which progress is
+    parts: requests whose pictures make one answer: one, or of several pictures to begin from one for each that is made.
+    batch: pictures of one batch. send: whether pictures are sent. task: by which progress is
     asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
     shaping: of the pictures that it begins from.
     """
 
-    asked: Asked
+    parts: tuple[Asked, ...]
     batch: int
     send: bool
     task: str
@@ -91,13 +93,15 @@ def wanted(
         ours["scheduler"], compat = chosen(sampler, grid)
         ours["compat"] = compat if there else None
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
+    inits = begun.pictures(told, batch) if picture else []
+    batch = len(inits) if len(inits) > 1 else batch
     ours["count"] = batch * runs
     theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
     theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
     shaping = None
     if picture:
-        more, shaping = begun.begun(told, limits, card, notes)
-        ours |= more
+        more, shaping = begun.begun(told, card, notes)
+        ours |= {"init": inits[0], **more}
         theirs |= begun.THEIRS
     elif read.flag("enable_hr", told.get("enable_hr", False), limits):
         ours |= _second(told, notes)
@@ -108,14 +112,24 @@ def wanted(
     except FieldError as error:
         raise in_their_words(error, theirs) from error
     return Wanted(
-        asked,
+        _parts(asked, inits, runs, limits),
         batch,
         read.flag("send_images", told.get("send_images", True), limits),
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, sampler)),
         theirs,
-        shaping,
+        shaping and shaping.sized(asked),
     )
+
+
+def _parts(asked: Asked, inits: Sequence[object], runs: int, limits: Limits) -> tuple[Asked, ...]:
+    """Where several pictures are begun from, each one that is made is a request of its own."""
+    if len(inits) < 2:
+        return (asked,)
+    if asked.seed in (None, -1):
+        asked = replace(asked, seed=secrets.randbelow(2**32))
+    pictures = [read.picture("init_images", one, limits) for one in inits]
+    return tuple(replace(asked.alone(place), init=init) for place, init in enumerate(pictures * runs))
 
 
 def _word(told: Mapping[str, object], name: str) -> str:
