@@ -134,6 +134,8 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
         ({"enable_hr": True, "hr_second_pass_steps": 0}, {"hires_scale": 2.0, "hires_steps": None}),
         ({"enable_hr": True, "hr_resize_x": 192, "width": 64, "height": 64}, {"hires_scale": 3.0}),
         ({"denoising_strength": 0.4}, {"strength": None}),
+        ({"subseed": 5}, {"variation": None}),
+        ({"subseed": 5, "subseed_strength": 0.1}, {"variation": (5, 0.1)}),
     ],
 )
 def test_their_fields_are_ours(given, ours):
@@ -156,7 +158,9 @@ def test_their_fields_are_ours(given, ours):
         ({"alwayson_scripts": {"ControlNet": {"args": [{"image": "a"}]}}}, "alwayson_scripts", "ControlNet"),
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "alwayson_scripts", "ADetailer"),
         ({"alwayson_scripts": [1]}, "alwayson_scripts", "no table"),
-        ({"subseed_strength": 0.1}, "subseed_strength", "not done here"),
+        ({"subseed_strength": 1.1}, "subseed_strength", "from 0 to 1"),
+        ({"subseed_strength": 0.1, "subseed": "x"}, "subseed", "whole number"),
+        ({"seed_resize_from_w": 512}, "seed_resize_from_w", "not done here"),
         ({"restore_faces": True}, "restore_faces", "not done here"),
         ({"tiling": True}, "tiling", "not done here"),
         ({"styles": ["x"]}, "styles", "not done here"),
@@ -238,17 +242,78 @@ def test_scripts_that_are_switched_off_change_nothing():
     assert read(alwayson_scripts=off) == read()
 
 
-def test_an_infotext_tells_what_is_left_out():
-    text = (
+def infotext(more):
+    return (
         "a cat\nNegative prompt: fog\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4, Seed: 5, "
-        "Size: 64x128, Hires upscale: 2, Version: v1.10.0"
+        f"Size: 64x128, {more}"
     )
-    told = read(infotext=text, steps=9)
+
+
+A1111 = "Version: v1.10.0"
+
+
+def test_an_infotext_tells_what_is_left_out():
+    told = read(infotext=infotext(f"Hires upscale: 2, {A1111}"), steps=9)
     asked = told.parts[0]
     assert (asked.prompt, asked.negative, asked.steps, asked.seed) == ("a cat", "fog", 9, 5)
     assert (asked.guidance, asked.width, asked.height) == (4.0, 64, 128)
     assert asked.scheduler == "DPM++ 2M Karras"
-    assert told.notes == ("infotext: Hires upscale is not taken over",)
+    assert told.notes == ("infotext: Hires upscale is not taken over",)  # the web UI needs its strength too
+
+
+@pytest.mark.parametrize(
+    ("more", "ours"),
+    [
+        (f"Model hash: {'ab' * 5}, Model: any, {A1111}", {"model": "small"}),
+        (f"Model: other, {A1111}", {"model": "other"}),
+        (f"RNG: CPU, {A1111}", {"noise": "torch"}),
+        (f"Model: sd, {A1111}", {"noise": "cuda", "compat": "a1111"}),
+        (f"Model: sd, RNG: CPU, {A1111}", {"noise": "torch"}),
+        ("Model: sd, Version: unnoise 1", {"noise": None}),
+        ("Model: sd, RNG: NV, Version: unnoise 1", {"noise": "cuda"}),
+        (f"Clip skip: 2, {A1111}", {"clip_skip": 2}),
+        (f"Variation seed: 6, Variation seed strength: 0.2, {A1111}", {"variation": (6, 0.2)}),
+        (
+            f"Denoising strength: 0.6, Hires upscale: 2, Hires steps: 9, Hires upscaler: Latent, {A1111}",
+            {"hires_scale": 2.0, "hires_strength": 0.6, "hires_steps": 9, "hires_in": "latents"},
+        ),
+        (f"Denoising strength: 0.6, Hires resize: 128x256, {A1111}", {"hires_scale": 2.0}),
+    ],
+)
+def test_an_infotext_tells_of_the_model_the_noise_and_the_passes(more, ours):
+    told = read(infotext=infotext(more))
+    assert {name: getattr(told.parts[0], name) for name in ours} == ours
+    assert told.notes == ()
+
+
+def test_what_an_infotext_tells_in_vain_is_noted():
+    more = f"Model hash: 0123456789, Model: v1-5, VAE: x, ENSD: 31337, {A1111}"
+    assert read(infotext=infotext(more)).notes == (
+        "infotext: its model v1-5 (hash 0123456789) is not served here; another is used",
+        "infotext: VAE is not taken over",
+        "infotext: ENSD is not taken over",
+    )
+    # another file of a model's name is another model
+    assert "not served" in read(infotext=infotext(f"Model hash: 0123456789, Model: small, {A1111}")).notes[0]
+
+
+def test_the_settings_of_a_request_go_before_those_of_its_infotext():
+    text = infotext(f"Model: other, RNG: CPU, Clip skip: 2, {A1111}")
+    asked = read(infotext=text, override_settings={"sd_model_checkpoint": "sd", "randn_source": "NV"}).parts[
+        0
+    ]
+    assert (asked.model, asked.noise, asked.clip_skip) == ("sd", "cuda", 2)
+    with pytest.raises(FieldError, match="no table"):
+        read(infotext=text, override_settings=[1])
+
+
+def test_a_random_variation_is_chosen_once():
+    first, second = (read(subseed_strength=0.1).parts[0].variation for _ in range(2))
+    assert first[0] != second[0]
+    several = read(
+        True, init_images=[base64_png(INIT)] * 2, batch_size=2, seed=7, subseed=9, subseed_strength=0.1
+    )
+    assert [(part.seed, part.variation) for part in several.parts] == [(7, (9, 0.1)), (7, (10, 0.1))]
 
 
 def test_a_picture_is_begun_from():

@@ -67,6 +67,7 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
         "noise": found.noise or None,
         "cache": found.more.get("Feature cache"),
         "merge": found.more.get("Merged tokens"),
+        "variation": found.variation if found.variation[1] else None,
         **chosen,
     }
     notes += _model_notes(found, model)
@@ -271,6 +272,7 @@ def parts_of(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
 _HIRES = ("Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
 _TOLD = (
     *("Further passes", "Init image", "Steps made", "Clip skip", "VAE", "ENSD", "Prompt style", "Adapters"),
+    *("Variation seed", "Variation seed strength"),
     *NAMES,
 )
 

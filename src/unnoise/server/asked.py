@@ -26,7 +26,8 @@ _NOT_EDIT = (
 class Asked:
     """A request for pictures. None leaves a choice to the model.
 
-    model: the name of its card. seed: of the first picture; picture i has seed + i. init, mask: PNG, JPEG or WebP
+    model: the name of its card. seed: of the first picture; picture i has seed + i. variation: another seed, which then
+    counts on instead, and how far the start is moved to its noise. init, mask: PNG, JPEG or WebP
     files. outpaint: pixels left, top, right, bottom. guidance_interval: lowest and highest sigma / alpha. show_every:
     steps from one preview to the next, 0 for none. show: what previews show, of "x0", "sample" and "noise". The others
     as the options of `unnoise generate` with these names.
@@ -46,6 +47,7 @@ class Asked:
     height: int | None = None
     clip_skip: int | None = None
     noise: str | None = None
+    variation: tuple[int, float] | None = None
     init: bytes | None = None
     mask: bytes | None = None
     strength: float | None = None
@@ -120,6 +122,8 @@ class Asked:
 
     def alone(self, place: int) -> Asked:
         """Picture `place` of those that are asked for, as a request of its own."""
+        if self.variation is not None and self.variation[1]:
+            return replace(self, count=1, variation=(self.variation[0] + place, self.variation[1]))
         return replace(self, count=1, seed=None if self.seed is None else self.seed + place)
 
     def card(self, cards: Sequence[Card]) -> Card:

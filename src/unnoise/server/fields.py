@@ -113,6 +113,13 @@ def interval(name: str, value: object, limits: Limits) -> tuple[float, ...]:
     return low, high
 
 
+def variation(name: str, value: object, limits: Limits) -> tuple[int, float]:
+    """Another seed, and its share."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise refusal(name, value, "a seed and a share from 0 to 1, for example [7, 0.1]")
+    return whole(name, value[0], 0, SEED), number(name, value[1], 0, 1)
+
+
 def shown(name: str, value: object, limits: Limits) -> tuple[str, ...]:
     """What previews show, each once."""
     if not isinstance(value, list | tuple):
@@ -181,6 +188,7 @@ FIELDS: Mapping[str, Field] = {
     "height": Field(_whole(1, "side_high"), common=True),
     "clip_skip": Field(_whole(1, CLIP_SKIP), common=True),
     "noise": Field(_choice(STARTS), common=True),
+    "variation": Field(variation, common=True),
     "init": Field(picture),
     "mask": Field(picture, needs=_INIT),
     "strength": Field(_number(0, 1), begun="strength", needs=_INIT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from unnoise.pipelines.repeat_own import other_model
 from unnoise.pipelines.repeat_parts import Folders
 from unnoise.pipelines.repeat_variant import SECOND
 from unnoise.schedulers import tuned
-from unnoise.server.card import Card
+from unnoise.server.card import Card, of_recipe
 from unnoise.server.fields import FIELDS
 
 
@@ -38,19 +37,11 @@ def read(
         fields, notes = _fields(repeat)
         for folder in (loras, empty):  # where they are is the owner's business
             notes = tuple(note.replace(f"in '{folder}'", "here") for note in notes)
-    card = _card_of(found.model, found.model_hash, cards)
+    card = of_recipe(cards, found.model, found.model_hash)
     if card is None:
         return fields, notes
     untrue = other_model(found.model, found.model_hash, model)
     return fields | {"model": card.name}, tuple(note for note in notes if note != untrue)
-
-
-def _card_of(name: str, digest: str, cards: tuple[Card, ...]) -> Card | None:
-    by_hash = (card for card in cards if digest and card.hash.startswith(digest))
-    alike = [
-        card for card in cards if not card.hash and re.fullmatch(rf"{re.escape(name)}(-\d+)?", card.name)
-    ]
-    return next(by_hash, alike[0] if len(alike) == 1 and alike[0].name == name else None)
 
 
 def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:

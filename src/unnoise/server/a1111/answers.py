@@ -53,6 +53,7 @@ def _info(jobs: Sequence[Job], images: Sequence[Made], wanted: Wanted) -> Table:
     job, asked = jobs[0], jobs[0].asked
     first: Mapping[str, object] = images[0].recipe if images else {}
     seeds = [made.seed for made in images]
+    others = [made.recipe["variation_seed"] if made.recipe.get("variation") else -1 for made in images]
     sampler, scheduler = parted(str(first.get("scheduler", "")))
     return {
         "prompt": asked.prompt,
@@ -61,9 +62,9 @@ def _info(jobs: Sequence[Job], images: Sequence[Made], wanted: Wanted) -> Table:
         "all_negative_prompts": [asked.negative for _ in seeds],
         "seed": seeds[0] if seeds else -1,
         "all_seeds": seeds,
-        "subseed": -1,
-        "all_subseeds": [-1 for _ in seeds],
-        "subseed_strength": 0,
+        "subseed": others[0] if others else -1,
+        "all_subseeds": others,
+        "subseed_strength": first.get("variation", 0),
         "width": images[0].width if images else 0,
         "height": images[0].height if images else 0,
         "sampler_name": sampler,

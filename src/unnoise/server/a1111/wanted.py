@@ -6,9 +6,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from unnoise.checkpoints.recipes import a1111 as text
 from unnoise.server import fields as read
-from unnoise.server.a1111 import begun, unheeded
+from unnoise.server.a1111 import begun, infotext, unheeded
 from unnoise.server.a1111.samplers import chosen
 from unnoise.server.a1111.settings import Settings
 from unnoise.server.asked import Asked
@@ -29,11 +28,14 @@ _PLAIN = {
 }
 """Their name -> ours, where the value is the same."""
 
+_VARIATION = ("subseed", "subseed_strength")
 _ANSWER = ("send_images", "force_task_id", "infotext")
 _COUNTS = ("batch_size", "n_iter")
 _SAMPLING = ("sampler_name", "scheduler", "override_settings")
 _HIRES = ("enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y")
-KNOWN = frozenset((*_PLAIN, *_ANSWER, *_COUNTS, *_SAMPLING, *_HIRES, "denoising_strength", *begun.KNOWN))
+KNOWN = frozenset(
+    (*_PLAIN, *_ANSWER, *_COUNTS, *_SAMPLING, *_HIRES, *_VARIATION, "denoising_strength", *begun.KNOWN)
+)
 
 _FAMILIES = "Stable Diffusion"
 """Models that the web UI makes pictures with too: those are made with its values (`compat`) and its start's noise."""
@@ -78,15 +80,16 @@ def wanted(
     told = {name: value for name, value in given.items() if value is not None}
     notes: list[str] = []
     if "infotext" in told:
-        told = _from_text(read.text("infotext", told["infotext"], limits.body), notes) | told
+        text = read.text("infotext", told["infotext"], limits.body)
+        told = _merged(infotext.told(text, picture, cards, notes), told)
     unheeded.check(told)
     settings = Settings.read(told.get("override_settings", {}), cards)
     sampler, grid = _word(told, "sampler_name") or _word(told, "sampler_index"), _word(told, "scheduler")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= {**settings.asked, "model": settings.model or model, "show_every": 1}
+    ours |= {"model": settings.model or model, "show_every": 1}
     card = named(cards, ours["model"])
     there = card is not None and card.family.startswith(_FAMILIES)
-    ours["noise"] = settings.noise or ("cuda" if there else None)
+    ours |= {"noise": "cuda" if there else None, **settings.asked, "variation": _variation(told)}
     if card is not None and (there or grid):
         sampler = sampler or card.scheduler
     if sampler:
@@ -132,8 +135,23 @@ def _parts(asked: Asked, inits: Sequence[object], runs: int, limits: Limits) -> 
     return tuple(replace(asked.alone(place), init=init) for place, init in enumerate(pictures * runs))
 
 
+def _merged(text: dict[str, object], told: Mapping[str, object]) -> dict[str, object]:
+    """What a text tells, where the request itself does not."""
+    ours, theirs = text["override_settings"], told.get("override_settings", {})
+    if isinstance(ours, dict) and isinstance(theirs, Mapping):
+        theirs = {**ours, **theirs}
+    return {**text, **told, "override_settings": theirs}
+
+
 def _word(told: Mapping[str, object], name: str) -> str:
     return read.text(name, told.get(name, ""), 200)
+
+
+def _variation(told: Mapping[str, object]) -> list[float] | None:
+    """The other seed, and its share; None where it changes nothing."""
+    share = read.number("subseed_strength", told.get("subseed_strength", 0), 0, 1)
+    seed = read.whole("subseed", told.get("subseed", -1), -1, read.SEED)
+    return [secrets.randbelow(2**32) if seed == -1 else seed, share] if share else None
 
 
 def _second(told: Mapping[str, object], notes: list[str]) -> dict[str, object]:
@@ -168,21 +186,3 @@ def _scale(told: Mapping[str, object]) -> object:
             "hr_resize_x", "hr_resize_x and hr_resize_y are of another aspect; give one of the two."
         )
     return scales.pop() if scales else told.get("hr_scale", 2.0)
-
-
-def _from_text(infotext: str, notes: list[str]) -> dict[str, object]:
-    """The fields that a text of generation parameters tells."""
-    found = text.read(infotext)
-    told: dict[str, object] = {
-        "prompt": found.prompt,
-        "negative_prompt": found.negative,
-        "seed": found.seed,
-        "steps": found.steps,
-        "cfg_scale": found.guidance,
-        "sampler_name": found.sampler or None,
-        "scheduler": found.grid or None,
-        "width": found.width,
-        "height": found.height,
-    }
-    notes += [f"infotext: {name} is not taken over" for name in found.more]
-    return {name: value for name, value in told.items() if value is not None}
