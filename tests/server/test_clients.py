@@ -221,6 +221,19 @@ class TestA1111:
         ).image
         assert same(flipped.crop((0, 0, 8, 4)), picture.crop((0, 0, 8, 4)))
 
+    def test_a_variation_lies_between_two_seeds(self, webui, digits):
+        asked = {"prompt": "a seven", "seed": 7, "steps": 5}
+        made = webui.txt2img(
+            **asked, cfg_scale=2, width=8, height=8, n_iter=2, subseed=30, subseed_strength=0.4
+        )
+        alike = digits(**asked, guidance=2.0, scheduler="Euler a", count=2, variation=(30, 0.4)).images
+        assert all(same(one, two) for one, two in zip(made.images, alike, strict=True))
+        told = made.info
+        assert (told["all_seeds"], told["all_subseeds"], told["subseed_strength"]) == ([7, 7], [30, 31], 0.4)
+        sent = webui.session.post(f"{webui.baseurl}/txt2img", json={"infotext": told["infotexts"][1]}).json()
+        assert same(opened(sent["images"][0]), alike[1])
+        assert json.loads(sent["info"])["notes"] == []
+
     def test_several_pictures_are_begun_from_one_each(self, webui, digits):
         inits = [digits(f"a {word}", steps=4, seed=1).images[0] for word in ("one", "six")]
         asked = {"prompt": "a seven", "steps": 5, "seed": 7, "width": 8, "height": 8}
