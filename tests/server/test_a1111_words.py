@@ -14,10 +14,11 @@ from unnoise import images
 from unnoise.errors import InputError
 from unnoise.pipelines import TextToImage
 from unnoise.schedulers import names
-from unnoise.server.a1111 import begun, png_info, settings, unheeded
+from unnoise.server.a1111 import png_info, settings, unheeded
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS, THERE, chosen
-from unnoise.server.a1111.wanted import KNOWN, wanted
+from unnoise.server.a1111.wanted import KNOWN, THEIRS, wanted
 from unnoise.server.card import Card
+from unnoise.server.fields import FIELDS
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.runs import denoise
@@ -303,6 +304,10 @@ def test_the_settings_of_a_request_go_before_those_of_its_infotext():
         0
     ]
     assert (asked.model, asked.noise, asked.clip_skip) == ("sd", "cuda", 2)
+    unserved = read(
+        infotext=infotext(f"Model: v1-5, {A1111}"), override_settings={"sd_model_checkpoint": "sd"}
+    )
+    assert (unserved.parts[0].model, unserved.notes) == ("sd", ())
     with pytest.raises(FieldError, match="no table"):
         read(infotext=text, override_settings=[1])
 
@@ -435,7 +440,8 @@ def test_no_field_is_both_heeded_and_not():
     assert not KNOWN & unheeded.USUAL.keys()
     sent = {*inspect.signature(webuiapi.WebUIApi.txt2img).parameters} & KNOWN
     assert {"prompt", "enable_hr", "override_settings", "sampler_name"} <= sent
-    assert set(begun.THEIRS.values()) <= KNOWN
+    assert set(THEIRS.values()) <= KNOWN
+    assert set(THEIRS) <= set(FIELDS)
 
 
 def test_the_title_of_a_model_finds_it_again():

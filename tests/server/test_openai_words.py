@@ -239,8 +239,7 @@ def test_a_failure_after_the_queue_is_told_under_their_name_of_the_field():
     status, body = failures.ended(job, asked.theirs)
     assert (status, body["error"]["param"]) == (400, "guidance_scale")
     assert body["error"]["message"] == "guidance_scale is 7; give 1."
-    theirs = {"guidance": "cfg_scale"}
-    body = json.loads(a1111_answers.failed(job, theirs).body)
+    body = json.loads(a1111_answers.failed(job).body)
     assert (body["body"], body["detail"]) == ("cfg_scale", "cfg_scale is 7; give 1.")
     unnamed = replace(job, problem=Problem("bad_input", message))
     assert failures.ended(unnamed, asked.theirs)[1]["error"]["message"] == message

@@ -485,6 +485,7 @@ def test_every_field_of_a_begun_picture_is_read_from_it_again(made, held, pipe, 
     painted = {"strength": 0.5, "feather": 1.0, "padding": 2, "masked_area": True}
     for asked in (
         {"hires_scale": 2.0, "hires_strength": 0.5, "hires_steps": 6, "hires_in": "pixels"},
+        {"variation": (20, 0.3), "noise": "torch"},
         {"init": init, "outpaint": [0, 0, 4, 0], "noise_level": 1.5, "feather": 0.0},
         {"init": init, "mask": png(Image.new("L", (8, 8), "white")), **painted},
     ):

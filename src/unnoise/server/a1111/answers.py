@@ -14,6 +14,7 @@ from starlette.responses import Response
 from unnoise import images
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.a1111.samplers import parted
+from unnoise.server.a1111.wanted import THEIRS
 from unnoise.server.answers import answer
 from unnoise.server.job import Job
 from unnoise.server.pictures import base64_of
@@ -107,9 +108,9 @@ def refused(error: UnnoiseError) -> Response:
     return answer(_told("Failed", str(error)), 500)
 
 
-def failed(job: Job, theirs: Mapping[str, str]) -> Response:
-    """The answer for a job that failed. theirs: field of ours -> their name."""
-    problem = failure(job, theirs)
+def failed(job: Job) -> Response:
+    """The answer for a job that failed."""
+    problem = failure(job, THEIRS)
     kind = "OutOfMemoryError" if problem.code == "out_of_memory" else problem.code
     return answer(_told(kind, problem.message, problem.field), 422 if problem.code == "bad_input" else 500)
 

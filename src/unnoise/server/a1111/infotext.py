@@ -22,13 +22,16 @@ _MORE: Mapping[str, tuple[str, Callable[[object], object]]] = {
 """Setting of the text -> their field, and what reads it."""
 
 
-def told(text: str, picture: bool, cards: Sequence[Card], notes: list[str]) -> dict[str, object]:
-    """The fields, `override_settings` among them. picture: whether the request begins from one.
+def told(
+    text: str, picture: bool, cards: Sequence[Card], notes: list[str], given: Mapping[str, object]
+) -> dict[str, object]:
+    """The fields that are given, and what the text tells of the others. picture: whether the request begins from one.
 
     What is not taken over is noted. Raises InputError for settings that make no sense.
     """
     found = a1111.read(text)
-    fields: dict[str, object] = {
+    more, own = dict(found.more), given.get("override_settings", {})
+    fields = {
         "prompt": found.prompt,
         "negative_prompt": found.negative,
         "seed": found.seed,
@@ -38,33 +41,38 @@ def told(text: str, picture: bool, cards: Sequence[Card], notes: list[str]) -> d
         "scheduler": found.grid or None,
         "width": found.width,
         "height": found.height,
+        **_more(more, picture),
+        **given,
     }
-    more = dict(found.more)
-    fields["override_settings"] = _settings(found, more, cards, notes)
-    fields |= _more(more, picture)
+    if isinstance(own, Mapping):  # anything else is refused where it is read
+        settings = {**_noise(found), **_model(found, cards), **_clip_skip(more), **own}
+        fields["override_settings"] = settings
+        if (found.model or found.model_hash) and CHECKPOINT not in settings:
+            model = f"{found.model or 'unnamed'} (hash {found.model_hash or 'none'})"
+            notes.append(f"infotext: its model {model} is not served here; another is used")
     notes += [f"infotext: {name} is not taken over" for name in more]
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _settings(
-    found: FoundRecipe, more: dict[str, str], cards: Sequence[Card], notes: list[str]
-) -> dict[str, object]:
-    """Those of the web UI that the text tells. more: loses what is taken."""
-    made: dict[str, object] = {}
+def _noise(found: FoundRecipe) -> dict[str, object]:
     if found.program == "unnoise":
-        made[NOISE] = {"torch": "CPU", "cuda": "NV"}.get(found.noise, OWN)
-    elif found.noise == "torch":  # the card's is what such pictures begin from anyway
-        made[NOISE] = "CPU"
-    if (skip := whole(more.get("Clip skip"))) is not None:
-        made[CLIP_SKIP] = skip
-        del more["Clip skip"]
+        return {NOISE: {"torch": "CPU", "cuda": "NV"}.get(found.noise, OWN)}
+    # the card's is what other pictures begin from anyway
+    return {NOISE: "CPU"} if found.noise == "torch" else {}
+
+
+def _model(found: FoundRecipe, cards: Sequence[Card]) -> dict[str, object]:
     card = of_recipe(cards, found.model, found.model_hash)
-    if card is not None:
-        made[CHECKPOINT] = card.name
-    elif found.model or found.model_hash:
-        name = " ".join(filter(None, (found.model, found.model_hash and f"(hash {found.model_hash})")))
-        notes.append(f"infotext: its model {name} is not served here; another is used")
-    return made
+    return {} if card is None else {CHECKPOINT: card.name}
+
+
+def _clip_skip(more: dict[str, str]) -> dict[str, object]:
+    """more: loses what is taken."""
+    skip = whole(more.get("Clip skip"))
+    if skip is None:
+        return {}
+    del more["Clip skip"]
+    return {CLIP_SKIP: skip}
 
 
 def _more(more: dict[str, str], picture: bool) -> dict[str, object]:

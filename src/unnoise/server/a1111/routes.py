@@ -16,7 +16,7 @@ from unnoise.server import bodies, card, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
 from unnoise.server.a1111.settings import CHECKPOINT, DIGEST, named
 from unnoise.server.a1111.tasks import Task, Tasks
-from unnoise.server.a1111.wanted import Wanted, wanted
+from unnoise.server.a1111.wanted import THEIRS, Wanted, wanted
 from unnoise.server.answers import answer
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
@@ -91,7 +91,7 @@ class Api:
         if len(done) < len(jobs):
             return Response(status_code=499)  # the client is gone, and nobody reads this
         if done[-1].state == "failed":
-            return answers.failed(done[-1], want.theirs)
+            return answers.failed(done[-1])
         return answer(await answers.of_jobs(desk, done, want, given))
 
     async def _submitted(self, asked: Asked, want: Wanted, client: str) -> Job:
@@ -99,7 +99,7 @@ class Api:
             shaped = asked if want.shaping is None else await self._desk.shaped(asked, want.shaping)
             return await self._desk.submit(shaped, client)
         except FieldError as error:
-            raise in_their_words(error, want.theirs) from error
+            raise in_their_words(error, THEIRS) from error
 
     async def progress(self, request: Request) -> Response:
         """How far this client's job is, or the one that id_task names; no other's."""

@@ -28,6 +28,21 @@ _PLAIN = {
 }
 """Their name -> ours, where the value is the same."""
 
+THEIRS: Mapping[str, str] = {
+    **{own: name for name, own in _PLAIN.items()},
+    "count": "batch_size",
+    "model": "override_settings",
+    "clip_skip": "override_settings",
+    "scheduler": "sampler_name",
+    "variation": "subseed",
+    "hires_scale": "hr_scale",
+    "hires_steps": "hr_second_pass_steps",
+    "hires_strength": "denoising_strength",
+    "hires_in": "hr_upscaler",
+    **begun.THEIRS,
+}
+"""Field of ours -> their name."""
+
 _VARIATION = ("subseed", "subseed_strength")
 _ANSWER = ("send_images", "force_task_id", "infotext")
 _COUNTS = ("batch_size", "n_iter")
@@ -53,8 +68,7 @@ class Wanted:
 
     parts: requests whose pictures make one answer: one, or of several pictures to begin from one for each that is made.
     batch: pictures of one batch. send: whether pictures are sent. task: by which progress is
-    asked for, "" for none. notes: what was not heeded, a sentence each. theirs: field of ours -> their name.
-    shaping: of the pictures that it begins from.
+    asked for, "" for none. notes: what was not heeded, a sentence each. shaping: of the pictures that it begins from.
     """
 
     parts: tuple[Asked, ...]
@@ -62,7 +76,6 @@ class Wanted:
     send: bool
     task: str
     notes: tuple[str, ...]
-    theirs: Mapping[str, str]
     shaping: Shaping | None = None
 
 
@@ -81,46 +94,33 @@ def wanted(
     notes: list[str] = []
     if "infotext" in told:
         text = read.text("infotext", told["infotext"], limits.body)
-        told = _merged(infotext.told(text, picture, cards, notes), told)
+        told = infotext.told(text, picture, cards, notes, told)
     unheeded.check(told)
     settings = Settings.read(told.get("override_settings", {}), cards)
-    sampler, grid = _word(told, "sampler_name") or _word(told, "sampler_index"), _word(told, "scheduler")
     ours: dict[str, object] = {own: told[name] for name, own in _PLAIN.items() if name in told}
-    ours |= {"model": settings.model or model, "show_every": 1}
+    ours |= {"model": settings.model or model, "variation": _variation(told), "show_every": 1}
     card = named(cards, ours["model"])
-    there = card is not None and card.family.startswith(_FAMILIES)
-    ours |= {"noise": "cuda" if there else None, **settings.asked, "variation": _variation(told)}
-    if card is not None and (there or grid):
-        sampler = sampler or card.scheduler
-    if sampler:
-        ours["scheduler"], compat = chosen(sampler, grid)
-        ours["compat"] = compat if there else None
+    ours |= {**_sampling(told, card), **settings.asked}
     batch, runs = (read.whole(name, told.get(name, 1), 1, limits.count) for name in _COUNTS)
     inits = begun.pictures(told, batch) if picture else []
     batch = len(inits) if len(inits) > 1 else batch
     ours["count"] = batch * runs
-    theirs = {own: name for name, own in _PLAIN.items()} | {"count": "batch_size"}
-    theirs |= {"scheduler": "sampler_name", "model": "override_settings", "clip_skip": "override_settings"}
     shaping = None
     if picture:
         more, shaping = begun.begun(told, card, notes)
         ours |= {"init": inits[0], **more}
-        theirs |= begun.THEIRS
     elif read.flag("enable_hr", told.get("enable_hr", False), limits):
         ours |= _second(told, notes)
-        theirs |= {"hires_scale": "hr_scale", "hires_steps": "hr_second_pass_steps"}
-        theirs |= {"hires_strength": "denoising_strength", "hires_in": "hr_upscaler"}
     try:
         asked = Asked.read(ours, limits, cards)
     except FieldError as error:
-        raise in_their_words(error, theirs) from error
+        raise in_their_words(error, THEIRS) from error
     return Wanted(
         _parts(asked, inits, runs, limits),
         batch,
         read.flag("send_images", told.get("send_images", True), limits),
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
-        (*notes, *unheeded.notes(told, KNOWN, sampler)),
-        theirs,
+        (*notes, *unheeded.notes(told, KNOWN, str(ours.get("scheduler", "")))),
         shaping and shaping.sized(asked),
     )
 
@@ -135,12 +135,17 @@ def _parts(asked: Asked, inits: Sequence[object], runs: int, limits: Limits) -> 
     return tuple(replace(asked.alone(place), init=init) for place, init in enumerate(pictures * runs))
 
 
-def _merged(text: dict[str, object], told: Mapping[str, object]) -> dict[str, object]:
-    """What a text tells, where the request itself does not."""
-    ours, theirs = text["override_settings"], told.get("override_settings", {})
-    if isinstance(ours, dict) and isinstance(theirs, Mapping):
-        theirs = {**ours, **theirs}
-    return {**text, **told, "override_settings": theirs}
+def _sampling(told: Mapping[str, object], card: Card | None) -> dict[str, object]:
+    """Scheduler, whose values it has, and the noise of the start. card: of the model."""
+    sampler, grid = _word(told, "sampler_name") or _word(told, "sampler_index"), _word(told, "scheduler")
+    there = card is not None and card.family.startswith(_FAMILIES)
+    if card is not None and (there or grid):
+        sampler = sampler or card.scheduler
+    noise: dict[str, object] = {"noise": "cuda" if there else None}
+    if not sampler:
+        return noise
+    scheduler, compat = chosen(sampler, grid)
+    return noise | {"scheduler": scheduler, "compat": compat if there else None}
 
 
 def _word(told: Mapping[str, object], name: str) -> str:
