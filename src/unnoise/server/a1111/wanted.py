@@ -66,9 +66,9 @@ _LONGEST_ID = 100
 class Wanted:
     """What is asked, and how it is to be answered.
 
-    parts: requests whose pictures make one answer: one, or of several pictures to begin from one for each that is made.
-    batch: pictures of one batch. send: whether pictures are sent. task: by which progress is
-    asked for, "" for none. notes: what was not heeded, a sentence each. shaping: of the pictures that it begins from.
+    parts: requests whose pictures make one answer: one, or where several pictures are begun from, one for each that is
+    made. batch: pictures of one batch. send: whether pictures are sent. task: by which progress is asked for, "" for
+    none. notes: what was not heeded, a sentence each. shaping: of the pictures that it begins from.
     """
 
     parts: tuple[Asked, ...]
