@@ -100,6 +100,17 @@ def test_a1111s_variations_are_followed(pipe, tmp_path):
     assert torch.equal(run.noise, wanted)
 
 
+def test_a_share_that_is_none_is_said_to_be_passed_over(pipe, tmp_path):
+    text = (
+        "a seven\nSteps: 3, Sampler: Euler, Seed: 5, Size: 8x8, Variation seed: 4, Variation seed strength: 7"
+    )
+    path = tmp_path / "a.png"
+    images.write_png(path, Image.new("L", (8, 8)), {"parameters": text})
+    repeat = Repeat.of(path, pipe.model)
+    assert "not honoured: Variation seed 4; Variation seed strength 7" in repeat.notes
+    assert "variation" not in repeat.options
+
+
 def test_a_second_pass_begins_from_a_variation_too(pipe):
     asked = {"steps": 2, "seed": 9, "scale": 2.0, "strength": 1.0, "scheduler": "Euler"}  # all of it is noise
     made = SecondPass(pipe.model)("a seven", variation=(20, 1.0), **asked).arrays[0]

@@ -272,18 +272,18 @@ def parts_of(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
 _HIRES = ("Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
 _TOLD = (
     *("Further passes", "Init image", "Steps made", "Clip skip", "VAE", "ENSD", "Prompt style", "Adapters"),
-    *("Variation seed", "Variation seed strength"),
     *NAMES,
 )
 
 
 def unread(found: FoundRecipe) -> Iterator[str]:
     """One sentence on the settings that nothing here reads."""
+    varied = ("Variation seed",) if found.variation[1] else ()
     rest = [
         f"{name} {value[:40]}"
         for name, value in found.more.items()
         if name not in _TOLD
-        and not name.startswith(("Hires ", _TEXT_WEIGHT))
+        and not name.startswith(("Hires ", _TEXT_WEIGHT, *varied))
         and not _SILENT.fullmatch(name.lower())
     ]
     if rest:
