@@ -259,6 +259,19 @@ class TestA1111:
         assert len(made.images) in (1, 2)  # the second may just have ended
         webui.util_wait_for_ready(0.01)
 
+    def test_a_client_that_hangs_up_ends_the_job_of_now_and_begins_no_other(self, served, webui):
+        sent = [webuiapi.webuiapi.b64_img(Image.new("L", (8, 8), shade)) for shade in (0, 90, 180)]
+        asked = {"init_images": sent, "batch_size": 3, "prompt": "a two", "steps": LONG}
+        connection = served.connect()
+        told = {"Content-Type": "application/json"}
+        connection.request("POST", "/sdapi/v1/img2img", json.dumps(asked), told)
+        served.until(lambda: webui.get_progress()["state"]["job_no"] == 1)
+        id = latest(served)
+        connection.close()
+        assert served.ended(id)["state"] == "cancelled"
+        served.until(lambda: webui.get_progress()["state"]["job_count"] == 0)
+        assert latest(served) == id
+
     def test_a_side_alone_is_made_and_the_other_stays(self, webui, digits):
         picture = digits("a one", steps=4, seed=1).images[0]
         asked = {"init_images": [webuiapi.webuiapi.b64_img(picture)], "prompt": "a seven", "steps": 2}
