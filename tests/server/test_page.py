@@ -14,7 +14,6 @@ import miniature_file
 from chromium import Chromium
 from served import Served
 from unnoise.server.asked import PICTURES, Asked
-from unnoise.server.fields import READERS
 from unnoise.server.limits import Limits
 
 FOLDER = resources.files("unnoise.server").joinpath("page")
@@ -185,8 +184,8 @@ def test_the_form_asks_for_what_the_server_takes():
     asked = Asked()
     form = [element for element in TYPED if element.inside("form", id="asked") and "name" in element]
     names = {element["name"] for element in form}
-    assert names <= set(READERS)
-    assert names | {*PICTURES, "show", "show_every", "noise_level"} == set(READERS)
+    assert names <= set(vars(asked))
+    assert names | {*PICTURES, "show", "show_every", "noise_level"} == set(vars(asked))
     for element in form:
         if element["name"] == "count":
             assert int(element["value"]) == asked.count

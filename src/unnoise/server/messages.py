@@ -29,7 +29,7 @@ class Check:
     """To the worker: whether there is such a scheduler. number: of the question, which the answer repeats."""
 
     number: int
-    scheduler: str | None
+    scheduler: str
     compat: str | None
 
 

@@ -91,11 +91,8 @@ class Images:
         asked = want.asked
         if asked.mask is None:
             return asked
-        whole = (
-            None if asked.masked_area or not asked.width or not asked.height else (asked.width, asked.height)
-        )
         try:
-            return await self._desk.shaped(asked, Shaping("transparent", whole))
+            return await self._desk.shaped(asked, Shaping("transparent").sized(asked))
         except FieldError as error:
             raise in_their_words(error, want.theirs) from error
 
