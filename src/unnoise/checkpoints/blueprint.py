@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import check_dtype, outline, uncollected, unfilled
-from unnoise.checkpoints.families import REFINER
+from unnoise.checkpoints.families import REFINER, Family
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
@@ -87,23 +87,31 @@ def _unfilled(config: Config, dtype: torch.dtype, device: torch.device | str) ->
 class Blueprint:
     """A Stable Diffusion model in files of another program, accounted for but not loaded.
 
-    parts: "network", "autoencoder", then the text encoders "text_encoder", "text_encoder_2". tokenizers, skips:
-    one for each text encoder. unused: pattern of names that such files hold and no network needs. size: height
-    and width of the latents it was trained on. name: of the file or folder. hashed: the file whose sha256 names the
-    model.
+    kind: its family. parts: "network", "autoencoder", then the text encoders "text_encoder", "text_encoder_2".
+    tokenizers: one for each text encoder. unused: pattern of names that such files hold and no network needs. size:
+    height and width of the latents it was trained on. name: of the file or folder. hashed: the file whose sha256 names
+    the model.
     """
 
-    family: str
+    kind: Family
     parts: Mapping[str, Part]
     tokenizers: tuple[PromptTokenizer, ...]
-    skips: tuple[int, ...]
     schedule: NoiseSchedule
     prediction: str
     size: tuple[int, int]
-    defaults: Defaults
     unused: str
     name: str
     hashed: Path
+
+    @property
+    def family(self) -> str:
+        """The family's name."""
+        return self.kind.name
+
+    @property
+    def defaults(self) -> Defaults:
+        """What the family's pictures are made with when nothing else is asked."""
+        return self.kind.defaults
 
     @property
     def unet(self) -> UNetConfig:
@@ -136,7 +144,7 @@ class Blueprint:
         channels = self.unet.out_channels
         more = self.unet.in_channels - channels
         kind, shown = {
-            0: ("", " and a picture (--init)" if self.family == REFINER.name else ""),
+            0: ("", " and a picture (--init)" if self.kind is REFINER else ""),
             channels: (", editing", " and a picture (--init)"),
         }.get(more, (", inpainting", ", a picture and a mask (--init, --mask)"))
         size = sum(self.parameters().values()) / 1e9
@@ -189,8 +197,8 @@ class Blueprint:
         assert isinstance(autoencoder, AutoEncoder)
         encoders = [built[name] for name in self.parts if name.startswith("text")]
         first, *more = (
-            Tower(encoder, tokenizer, skip)
-            for encoder, tokenizer, skip in zip(encoders, self.tokenizers, self.skips, strict=True)
+            Tower(encoder, tokenizer, self.kind.skip)
+            for encoder, tokenizer in zip(encoders, self.tokenizers, strict=True)
             if isinstance(encoder, TextEncoder)
         )
         try:

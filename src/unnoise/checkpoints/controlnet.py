@@ -13,10 +13,10 @@ from unnoise import images
 from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.asked import exact
-from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.manifest import read_table
@@ -200,7 +200,7 @@ def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> 
         raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
     if unet is None or config is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
         raise CheckpointError(
-            f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
+            f"'{path}' is a ControlNet for {BY_WIDTH.get(text, 'another model')} (text of width {text}, levels "
             f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
         )
     layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
@@ -227,7 +227,7 @@ def _check_family(path: str | Path, part: Part, model: Model) -> None:
     theirs = part.config.unet
     if _shape(theirs) == _shape(ours):
         return
-    family = FAMILIES.get(theirs.text_width, "another model")
+    family = BY_WIDTH.get(theirs.text_width, "another model")
     raise CheckpointError(
         f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); "
         f"the loaded model is {loaded} ({ours.text_width}, {ours.widths}). "

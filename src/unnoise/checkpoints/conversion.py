@@ -16,11 +16,9 @@ from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
 from unnoise.checkpoints.adapters.asked import Asked
 from unnoise.checkpoints.adapters.live import Share, changed
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
-from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import some
-from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.needed import PARTS
@@ -121,12 +119,12 @@ def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
             tensors = dict(_moved(name, part, _diffusers(found, part), changes))
             write_weights(tensors, temporary / folder / f"{PARTS[folder]}.safetensors", {"format": "pt"})
             _write(temporary / folder / "config.json", tables[folder])
-        for name, tokenizer in zip(_family(found).encoders, found.tokenizers, strict=True):
+        for encoder, tokenizer in zip(found.kind.encoders, found.tokenizers, strict=True):
             assert isinstance(tokenizer, Tokenizer)
-            tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
+            tokenizer.save_pretrained(temporary / encoder.tokenizer)
         (temporary / "scheduler").mkdir()
         _write(temporary / "scheduler" / "scheduler_config.json", schedule)
-        _write(temporary / "model_index.json", model_index(_family(found), found.unet))
+        _write(temporary / "model_index.json", model_index(found.kind, found.unet))
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
@@ -157,9 +155,7 @@ def _check_told(found: Blueprint, forms: Mapping[str, Layout]) -> None:
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
     shapes = {name: forms[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
-    read = parts_of(
-        found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, _family(found)
-    ).parts
+    read = parts_of(found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, found.kind)
     for name, part in found.parts.items():
         told = _settings(read[name].config)
         for field, value in _settings(part.config).items():
@@ -221,19 +217,10 @@ def _original(found: Blueprint, name: str, part: Part) -> Layout:
         return layouts.unet.original(config, not _convolutions(found))
     if isinstance(config, AutoEncoderConfig):
         return layouts.autoencoder.original(len(config.widths))
-    family = _family(found)
-    if family is REFINER:
-        return layouts.text.open_clip(REFINER_BIG_G)
-    if family is SDXL:
-        second = name == "text_encoder_2"
-        return layouts.text.open_clip(XL_BIG_G) if second else layouts.text.transformers(XL_CLIP_L)
-    if family is SD2:
-        return layouts.text.open_clip(OPEN_CLIP_H)
-    return layouts.text.transformers(CLIP_L)
-
-
-def _family(found: Blueprint) -> Family:
-    return next(family for family in FAMILIES if family.name == found.family)
+    encoder = next(each for each in found.kind.encoders if each.name == name)
+    if encoder.open_clip:
+        return layouts.text.open_clip(encoder.prefix)
+    return layouts.text.transformers(encoder.prefix)
 
 
 def _convolutions(found: Blueprint) -> bool:
@@ -243,8 +230,7 @@ def _convolutions(found: Blueprint) -> bool:
 
 def _size_ids(found: Blueprint) -> int:
     """Width of the sinusoids of each size that XL is told; 0 for the others."""
-    sizes = _family(found).sizes
-    return sinusoid_width(found.parts, sizes) if sizes else 0
+    return sinusoid_width(found.parts, found.kind.sizes) if found.kind.sizes else 0
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:

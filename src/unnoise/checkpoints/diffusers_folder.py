@@ -11,7 +11,7 @@ from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_config
-from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Family
+from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.manifest import read_table
@@ -63,28 +63,24 @@ def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blue
     family = _family(folder, config)
     check_channels(folder, config)
     schedule, stated = _schedule(folder)
-    tokenizers = tuple(
-        _tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in family.encoders
-    )
+    tokenizers = tuple(_tokenizer(folder, encoder) for encoder in family.encoders)
     parts = {
         "network": _part(folder, "unet", config, layouts.unet.diffusers(linear), variant),
         "autoencoder": _autoencoder(folder, variant),
     }
-    for name, tokenizer in zip(family.encoders, tokenizers, strict=True):
-        parts[name] = _text(folder, name, tokenizer.end, family, variant)
+    for encoder, tokenizer in zip(family.encoders, tokenizers, strict=True):
+        parts[encoder.name] = _text(folder, encoder, tokenizer.end, family, variant)
     if family.sizes:
         _check_sizes(folder, parts, family)
     side = read_table(folder / "unet" / "config.json").get("sample_size")
     prediction = prediction or stated
     return Blueprint(
-        family=family.name,
+        kind=family,
         parts=parts,
         tokenizers=tokenizers,
-        skips=(family.skip,) * len(tokenizers),
         schedule=schedule,
         prediction=prediction,
         size=(side, side) if type(side) is int and 0 < side <= 512 else family.size(prediction),
-        defaults=family.defaults,
         unused=UNUSED,
         name=folder.name or folder.resolve().name,
         hashed=parts["network"].files[0],
@@ -141,14 +137,12 @@ def _autoencoder(folder: Path, variant: str) -> Part:
     return replace(part, layout=layouts.autoencoder.diffusers(old))
 
 
-def _text(folder: Path, name: str, end_token: int, family: Family, variant: str) -> Part:
-    projected = name == "text_encoder_2"
-
+def _text(folder: Path, encoder: Encoder, end_token: int, family: Family, variant: str) -> Part:
     def ours(table: dict[str, Any]) -> TextEncoderConfig:
-        return text_config(table, end_token, projected, normalize_skipped=not family.sizes)
+        return text_config(table, end_token, encoder.projected, normalize_skipped=not family.sizes)
 
-    config = _understood(folder / name, ours)
-    part = _part(folder, name, config, layouts.text.transformers(), variant)
+    config = _understood(folder / encoder.name, ours)
+    part = _part(folder, encoder.name, config, layouts.text.transformers(), variant)
     nested = any(each.startswith("text_model.") for file in part.files for each in read_header(file).tensors)
     return replace(part, layout=layouts.text.transformers(text_model=nested))
 
@@ -162,11 +156,12 @@ def _check_sizes(folder: Path, parts: dict[str, Part], family: Family) -> None:
         )
 
 
-def _tokenizer(folder: Path, name: str) -> Tokenizer:
+def _tokenizer(folder: Path, encoder: Encoder) -> Tokenizer:
+    place = folder / encoder.tokenizer
     try:
-        return Tokenizer.from_folder(folder / name)
+        return Tokenizer.from_folder(place)
     except (FileError, InputError) as error:
-        raise CheckpointError(f"'{folder / name}' holds no tokenizer that can be read: {error}") from error
+        raise CheckpointError(f"'{place}' holds no tokenizer that can be read: {error}") from error
 
 
 def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:

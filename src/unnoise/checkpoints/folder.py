@@ -90,13 +90,8 @@ def load(
         # Without memory for the weights first: nothing is taken before the file has been compared with it.
         check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        LookupError,
-        ArithmeticError,
-    ) as error:  # InputError is a ValueError
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
+        # InputError is a ValueError
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
     model = _build(manifest, device, dtype, _title(name_or_path, folder))
     for name, target in _state(model).items():

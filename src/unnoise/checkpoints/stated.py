@@ -122,7 +122,7 @@ def model_index(family: Family, config: UNetConfig) -> dict[str, Any]:
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "tokenizer_2": ["transformers", "CLIPTokenizer"],
     }
-    held = (*family.encoders, *(name.replace("text_encoder", "tokenizer") for name in family.encoders))
+    held = (*(each.name for each in family.encoders), *(each.tokenizer for each in family.encoders))
     absent: dict[str, Any] = {name: [None, None] for name in parts} if family.sizes else {}
     index: dict[str, Any] = {
         "_class_name": f"StableDiffusion{'XL' if family.sizes else ''}{kind}Pipeline",

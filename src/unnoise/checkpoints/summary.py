@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
-from unnoise.checkpoints.adapters.survey import FAMILIES, Survey, survey
+from unnoise.checkpoints.adapters.survey import Survey, survey
+from unnoise.checkpoints.families import BY_WIDTH
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, PICKLED, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
@@ -99,7 +100,7 @@ def _fits(header: Header) -> dict[str, str]:
     for name, info in header.tensors.items():
         if info.shape and (name.endswith("attn2.to_k.weight") or name in ("emb_params", "*")):
             width = info.shape[-1]
-            return {"fits": f"{FAMILIES.get(width, 'another model')} (text of width {width})"}
+            return {"fits": f"{BY_WIDTH.get(width, 'another model')} (text of width {width})"}
     return {}
 
 

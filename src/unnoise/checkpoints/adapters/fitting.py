@@ -9,7 +9,7 @@ from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.names import Layer
 from unnoise.checkpoints.adapters.places import Place
 from unnoise.checkpoints.adapters.reading import Adapter
-from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.errors import CheckpointError
 
 
@@ -49,7 +49,7 @@ def _refusal(
     width: int,
 ) -> str:
     kind, name, theirs = adapter.facts.kind, adapter.name, adapter.facts.family
-    ours = SHORT.get(family) or FAMILIES.get(width) or family or "another model"
+    ours = SHORT.get(family) or BY_WIDTH.get(width) or family or "another model"
     read = f" ({width})" if width else ""
     total = len(adapter.changes)
     if theirs and theirs != ours:
