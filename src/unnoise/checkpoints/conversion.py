@@ -225,7 +225,7 @@ def _original(found: Blueprint, name: str, part: Part) -> Layout:
 
 def _convolutions(found: Blueprint) -> bool:
     """Whether the transformers' projections are 1x1 convolutions, as in Stable Diffusion 1."""
-    return found.parts["network"].layout.pixels("mid_block.attention.project_in.weight")
+    return found.parts["network"].layout.form("mid_block.attention.project_in.weight") == "pixels"
 
 
 def _size_ids(found: Blueprint) -> int:
