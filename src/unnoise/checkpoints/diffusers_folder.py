@@ -25,25 +25,22 @@ from unnoise.text import Tokenizer
 
 UNUSED = r"(.*\.)?position_ids"
 
-_PIPELINES = (
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionXLPipeline",
-    "StableDiffusionXLImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-    "StableDiffusionXLInpaintPipeline",
-    "StableDiffusionInstructPix2PixPipeline",
-    "StableDiffusionXLInstructPix2PixPipeline",
-)
-# What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all.
-_CLASSES = {
-    "unet": {("diffusers", "UNet2DConditionModel")},
-    "vae": {("diffusers", "AutoencoderKL")},
-    "text_encoder": {("transformers", "CLIPTextModel")},
-    "text_encoder_2": {("transformers", "CLIPTextModelWithProjection")},
-    "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
-    "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+_PIPELINES = [
+    f"StableDiffusion{xl}{kind}Pipeline"
+    for kind in ("", "Img2Img", "Inpaint", "InstructPix2Pix")
+    for xl in ("", "XL")
+]
+_TOKENIZERS = [["transformers", "CLIPTokenizer"], ["transformers", "CLIPTokenizerFast"]]
+CLASSES = {
+    "unet": [["diffusers", "UNet2DConditionModel"]],
+    "vae": [["diffusers", "AutoencoderKL"]],
+    "text_encoder": [["transformers", "CLIPTextModel"]],
+    "text_encoder_2": [["transformers", "CLIPTextModelWithProjection"]],
+    "tokenizer": _TOKENIZERS,
+    "tokenizer_2": _TOKENIZERS,
 }
+"""What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all."""
+
 # Parts that are never opened, so that it does not matter what they claim to be.
 _PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder", "scheduler")
 
@@ -96,15 +93,12 @@ def _check_index(folder: Path, index: dict[str, Any]) -> None:
     for name, value in index.items():
         if name.startswith("_") or name in _PASSED_OVER or not isinstance(value, list):
             continue
-        if value != [None, None] and value not in map(list, _CLASSES.get(name, set())):
-            wanted = " or ".join(".".join(each) for each in sorted(_CLASSES.get(name, set())))
+        known = CLASSES.get(name, [])
+        if value not in ([None, None], *known):
+            wanted = f"{' or '.join(map('.'.join, known))} was expected."
             raise CheckpointError(
                 f"'{folder / INDEX}' says that {name!r} is {str(value)[:120]}; "
-                + (
-                    f"{wanted} was expected."
-                    if wanted
-                    else "no such part is known, and nothing of it was run."
-                )
+                f"{wanted if known else 'no such part is known, and nothing of it was run.'}"
             )
 
 
