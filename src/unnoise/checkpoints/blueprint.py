@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,15 +50,18 @@ class Part:
     where: Path
 
 
+_NETWORKS: dict[type, Callable[[Any], nn.Module]] = {
+    UNetConfig: UNet,
+    AutoEncoderConfig: AutoEncoder,
+    TextEncoderConfig: TextEncoder,
+    ControlNetConfig: ControlNet,
+    PictureAdapterConfig: PictureAdapter,
+}
+
+
 def build(config: Config) -> nn.Module:
     """The network of a configuration, with whatever weights it starts from."""
-    if isinstance(config, UNetConfig):
-        return UNet(config)
-    if isinstance(config, ControlNetConfig):
-        return ControlNet(config)
-    if isinstance(config, PictureAdapterConfig):
-        return PictureAdapter(config)
-    return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
+    return _NETWORKS[type(config)](config)
 
 
 @lru_cache(maxsize=4)

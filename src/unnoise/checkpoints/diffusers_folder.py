@@ -15,7 +15,7 @@ from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Famil
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.manifest import read_table
-from unnoise.checkpoints.needed import INDEX, PARTS, suffix, variants
+from unnoise.checkpoints.needed import INDEX, PARTS, spellings
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -175,15 +175,11 @@ def weight_files(folder: Path, base: str, variant: str = "") -> tuple[Path, ...]
 
     Raises CheckpointError when there is none, or shards are missing or lie outside the folder.
     """
-    for dotted in map(suffix, variants(variant)):
-        whole, index = (
-            folder / f"{base}{dotted}.safetensors",
-            folder / f"{base}.safetensors.index{dotted}.json",
-        )
-        if whole.is_file():
-            return (whole,)
-        if index.is_file():
-            return _shards(index)
+    for _, whole, index in spellings(base, variant):
+        if (folder / whole).is_file():
+            return (folder / whole,)
+        if (folder / index).is_file():
+            return _shards(folder / index)
     pickled = " It has pickled weights, which are not read." if [*folder.glob("*.bin")] else ""
     raise CheckpointError(
         f"'{folder}' has no {base}.safetensors.{pickled} Fetch the model with its .safetensors files."

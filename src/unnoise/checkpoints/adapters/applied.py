@@ -14,7 +14,7 @@ from torch import nn
 
 from unnoise.checkpoints.adapters import blocks
 from unnoise.checkpoints.adapters.asked import Asked, Lora, as_lora, exact
-from unnoise.checkpoints.adapters.fitting import Fitted, fit
+from unnoise.checkpoints.adapters.fitting import fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
 from unnoise.checkpoints.adapters.places import parts_of, places
 from unnoise.checkpoints.adapters.reading import Adapter, read
@@ -98,19 +98,11 @@ def shares_in(
     found: dict[tuple[str, str], list[Share]] = {}
     for one in applied:
         fitted = fit(one.adapter, known, family, network.text_width)
-        for place, share in weighed(fitted, one.asked, network):
-            found.setdefault(place, []).append(share)
-    return found
-
-
-def weighed(fitted: Sequence[Fitted], asked: Lora, config: UNetConfig) -> list[tuple[tuple[str, str], Share]]:
-    """Each change with its strength. config: of the UNet."""
-    blocks.check(asked.blocks, [one.place for one in fitted])
-    found = []
-    for place, change in fitted:
-        strength = asked.weight * blocks.factor(asked.blocks, place, config)
-        share = Share(change, strength, place.start, place.start + place.shape[0])
-        found.append(((place.part, place.name), share))
+        blocks.check(one.asked.blocks, [place for place, _ in fitted])
+        for place, change in fitted:
+            strength = one.asked.weight * blocks.factor(one.asked.blocks, place, network)
+            share = Share(change, strength, place.rows.start, place.rows.stop)
+            found.setdefault((place.part, place.name), []).append(share)
     return found
 
 

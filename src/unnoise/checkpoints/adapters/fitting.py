@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.names import Layer
@@ -13,14 +12,9 @@ from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.errors import CheckpointError
 
 
-class Fitted(NamedTuple):
-    """A change where it belongs."""
-
-    place: Place
-    change: Change
-
-
-def fit(adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int) -> list[Fitted]:
+def fit(
+    adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int
+) -> list[tuple[Place, Change]]:
     """Each change of the adapter at its place.
 
     family, width: of the model, for the message: its name, and the width of the text that it reads. Raises
@@ -34,7 +28,7 @@ def fit(adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int
         elif not change.fits(place.shape):
             misshapen.append((layer, place, change))
         else:
-            fitted.append(Fitted(place, change))
+            fitted.append((place, change))
     if strange or misshapen:
         raise CheckpointError(_refusal(adapter, len(fitted), strange, misshapen, family, width))
     return fitted
