@@ -38,7 +38,7 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
     CheckpointError for a file that is no whole model of a known family.
     """
     weights = open_weights([path])
-    shapes = {name: info.shape for name, info in weights.infos.items()}
+    shapes = weights.shapes
     family = _family(path, shapes)
     parts = parts_of(path, shapes, family)
     prediction = prediction or _prediction(family, parts["network"].config, weights)
