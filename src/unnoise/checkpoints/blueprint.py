@@ -77,15 +77,6 @@ def shapes_of(config: Config) -> Mapping[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def _unfilled(config: Config, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
-    """The network, its numbers not yet set: that whose shapes were compared, where nobody has taken it."""
-    try:
-        network = _outlines(config).pop()
-    except IndexError:
-        network = outline(lambda: build(config))
-    return unfilled(network, dtype, device)
-
-
 @dataclass(frozen=True, eq=False)
 class Blueprint:
     """A Stable Diffusion model in files of another program, accounted for but not loaded.
@@ -177,12 +168,14 @@ class Blueprint:
         networks compute in.
         """
         check_dtype(dtype)
-        built: dict[str, nn.Module] = {}
-        for weights, parts in self._opened():
-            for name, part in parts.items():
-                built[name] = _unfilled(part.config, dtype, device)
-                _fill(built[name], part, weights)
-        return self._model(built)
+        opened = self._opened()
+        return self._model(
+            {
+                name: _filled(part, weights, dtype, device)
+                for weights, parts in opened
+                for name, part in parts.items()
+            }
+        )
 
     def _opened(self) -> list[tuple[Weights, dict[str, Part]]]:
         """Each set of files with the parts in it, all of them accounted for before any is read."""
@@ -233,9 +226,7 @@ def fill(part: Part, dtype: torch.dtype, device: torch.device | str, unused: str
     """
     weights = open_weights(part.files)
     _account([part], weights, unused)
-    network = _unfilled(part.config, dtype, device)
-    _fill(network, part, weights)
-    return network
+    return _filled(part, weights, dtype, device)
 
 
 def _account(parts: Sequence[Part], weights: Weights, unused: str) -> None:
@@ -265,7 +256,12 @@ def _plain(shape: Shape) -> Shape:
     return shape[:-2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
 
 
-def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
+def _filled(part: Part, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    try:  # the network whose shapes were compared, where nobody has taken it
+        network = _outlines(part.config).pop()
+    except IndexError:
+        network = outline(lambda: build(part.config))
+    network = unfilled(network, dtype, device)
     for name, tensor in network.state_dict().items():
         source = part.layout.source(name)
         pour(source, tensor, weights.take)
@@ -274,6 +270,7 @@ def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
                 f"'{part.where}': {some(source.names)} holds numbers that are not finite, or too large for "
                 f"{str(tensor.dtype).removeprefix('torch.')}. Fetch the file again, or load with dtype=torch.float32."
             )
+    return network
 
 
 def _finite(tensor: Tensor) -> bool:
