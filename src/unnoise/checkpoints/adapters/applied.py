@@ -66,12 +66,13 @@ def read_all(
     asked: Sequence[Asked], folder: str | Path | None = None, live: bool = False
 ) -> tuple[Applied, ...]:
     """The files of what is asked for. Raises as `adapt`."""
-    wanted = [as_lora(one) for one in asked]
-    return tuple(Applied(_named(read(one.find(folder)), one.name), one, live) for one in wanted)
-
-
-def _named(adapter: Adapter, name: str) -> Adapter:
-    return replace(adapter, name=f"{name}{Path(adapter.name).suffix}") if name else adapter
+    found = []
+    for one in map(as_lora, asked):
+        adapter = read(one.find(folder))
+        if one.name:
+            adapter = replace(adapter, name=f"{one.name}{Path(adapter.name).suffix}")
+        found.append(Applied(adapter, one, live))
+    return tuple(found)
 
 
 def apply(base: Model, applied: Sequence[Applied]) -> Model:

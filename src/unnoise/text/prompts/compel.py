@@ -55,6 +55,8 @@ class _Reading(Weighed):
     def take(self, place: int) -> int:
         """Read what begins at `place`; returns where to go on."""
         letter = self.text[place]
+        if self.target is not None and self.grouped and (found := _NUMBER.match(self.text, place)):
+            return self._weigh(weight_of(found[0], found[0]), found.end())
         if letter == "\\":
             following = self.text[place + 1 : place + 2]
             return self._word(
@@ -73,8 +75,6 @@ class _Reading(Weighed):
             weight = weight_of(found[2] or "1", found[0])
             self.loras.append(LoraTag(found[1], *(1.0 if weight is None else weight,) * 2))
             return self._end(found.end())
-        if self.target is not None and self.grouped and (found := _NUMBER.match(self.text, place)):
-            return self._weigh(weight_of(found[0], found[0]), found.end())
         found = _PLAIN.match(self.text, place)
         if found is None or found[0].isspace():
             self.add(self.text[place] if found is None else found[0])
@@ -128,8 +128,6 @@ class _Reading(Weighed):
                 base = {"+": MORE, "-": LESS}.get(signs[0])
                 factor = weight_of(signs, found[0]) if base is None else base ** len(signs)
                 return self._weigh(factor, found.end())
-            if self.grouped and (found := _NUMBER.match(self.text, place)):
-                return self._weigh(weight_of(found[0], found[0]), found.end())
         self.add(".")
         return self._end(place + 1)
 
