@@ -51,7 +51,7 @@ def names_for(parts: Mapping[str, Config]) -> dict[Place, str]:
     first = "lora_te1_" if "text_encoder_2" in parts else "lora_te_"
     prefixes = {"network": "lora_unet_", "text_encoder": first, "text_encoder_2": "lora_te2_"}
     for part, config in parts.items():
-        for layout in _layouts(config)[-1:]:
+        for layout in _layouts(config)[-1:]:  # that to write, of networks that adapters change
             found |= {place: prefixes[part] + layer.key for layer, place in _of(part, config, layout)}
     return found
 
