@@ -36,6 +36,17 @@ class Residuals(NamedTuple):
     levels: tuple[Tensor, ...] = ()
 
 
+class Question(NamedTuple):
+    """What an answer is asked for: as `UNet.forward` takes it, but checked, and the text as `remember` made of it."""
+
+    x: Tensor
+    time: Tensor | float
+    text: TextMemory | None = None
+    pooled: Tensor | None = None
+    labels: Tensor | None = None
+    residuals: Residuals | None = None
+
+
 class UNet(nn.Module):
     """Predicts, from a noisy picture and its time, what it was trained for: noise, velocity, or the picture.
 
@@ -112,15 +123,19 @@ class UNet(nn.Module):
         """
         self._check(x, text, pooled, labels)
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        emb = F.silu(self._embed(x, time, pooled, labels))
-        more = Residuals() if residuals is None else residuals
-        h, skips = self.descend(x, emb, memory, levels=more.levels)
+        return self.answer(Question(x, time, memory, pooled, labels, residuals))
+
+    def answer(self, asked: Question) -> UNetOutput:
+        """The prediction alone, which networks around this one make in their own way."""
+        emb = self.embed(asked)
+        more = Residuals() if asked.residuals is None else asked.residuals
+        h, skips = self.descend(asked.x, emb, asked.text, levels=more.levels)
         if more.skips:
             skips = [skip + added for skip, added in zip(skips, more.skips, strict=True)]
         h = h if more.middle is None else h + more.middle
         for up in self.up_blocks:
-            h = up(h, skips, emb, memory)
-        return self.leave(h, x.dtype)
+            h = up(h, skips, emb, asked.text)
+        return self.leave(h, asked.x.dtype)
 
     def descend(
         self,
@@ -132,7 +147,7 @@ class UNet(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """The way down and through the middle: its output, and the skips, finest first.
 
-        emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map. levels: as `Residuals` has.
+        emb: as `embed` makes it. hint: added to the first feature map. levels: as `Residuals` has.
         """
         h = self.enter(x)
         h = h if hint is None else h + hint
@@ -184,9 +199,9 @@ class UNet(nn.Module):
         layers = tuple(layer.remember(text, text_mask) for layer in self.cross_attentions)
         return TextMemory(layers, None if text_mask is None else readable(text_mask))
 
-    def _embed(self, x: Tensor, time: Tensor | float, pooled: Tensor | None, labels: Tensor | None) -> Tensor:
-        """Time, pooled text and class as one vector per sample: (batch, 4 * first width)."""
-        config = self.config
+    def embed(self, asked: Question) -> Tensor:
+        """Time, pooled text and class as one vector per sample, after its SiLU: (batch, 4 * first width)."""
+        config, x, time = self.config, asked.x, asked.time
         if not isinstance(time, Tensor):
             time = torch.full((1,), float(time), dtype=torch.float32, device=x.device)
         if time.numel() not in (1, x.shape[0]):
@@ -195,11 +210,11 @@ class UNet(nn.Module):
             )
         time = time.to(x.device, torch.float32).reshape(-1).expand(x.shape[0]) * config.time_scale
         emb: Tensor = self.time_embedding(sinusoids(time, config.widths[0], config.sinusoid).to(self.dtype))
-        if self.pooled_embedding is not None and pooled is not None:
-            emb = emb + self.pooled_embedding(pooled.to(self.dtype))
-        if self.class_embedding is not None and labels is not None:
-            emb = emb + self.class_embedding(labels)
-        return emb
+        if self.pooled_embedding is not None and asked.pooled is not None:
+            emb = emb + self.pooled_embedding(asked.pooled.to(self.dtype))
+        if self.class_embedding is not None and asked.labels is not None:
+            emb = emb + self.class_embedding(asked.labels)
+        return F.silu(emb)
 
     def _check(
         self, x: Tensor, text: Tensor | TextMemory | None, pooled: Tensor | None, labels: Tensor | None
@@ -226,6 +241,24 @@ class UNet(nn.Module):
             )
         if pooled is not None and pooled.shape[-1] != config.pooled_width:
             raise InputError(f"pooled has shape {tuple(pooled.shape)}; give (batch, {config.pooled_width}).")
+
+
+class Around(UNet):
+    """A UNet around another, to be called as that one, whose weights and configuration it has; one for each run."""
+
+    def __init__(self, unet: UNet) -> None:
+        nn.Module.__init__(self)  # the UNet is there already
+        self.config = unet.config
+        self.unet = unet
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.unet.dtype
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """As the UNet's."""
+        return self.unet.remember(text, text_mask)
 
 
 def prompts(text: Tensor | TextMemory | None) -> int | None:
