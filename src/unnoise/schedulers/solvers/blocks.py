@@ -10,7 +10,7 @@ from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, weights
-from unnoise.schedulers.solvers.adams import Adams
+from unnoise.schedulers.solvers.adams import Adams, spread
 from unnoise.schedulers.solvers.base import Leg, Solver, check_no_noise
 
 # Looks of the block through which the line leads to its k-th level after the first, by the block's size.
@@ -64,7 +64,4 @@ def _from_first(block: tuple[Level, ...], place: int) -> tuple[float, list[float
     """(factor of the block's first sample, factors of its looks, first look first) of the level after `place`."""
     uses = _USES[len(block) - 1][place]
     found = weights("noise", "lambda", [block[use] for use in uses], block[0], block[place + 1])
-    factors = [0.0] * (place + 1)
-    for use, factor in zip(uses, found, strict=True):
-        factors[use] = factor
-    return keep("noise", block[0], block[place + 1]), factors
+    return keep("noise", block[0], block[place + 1]), spread(uses, found)
