@@ -72,10 +72,7 @@ def resolve(name: str, config: Mapping[str, Any], near: Scheduler, compat: bool)
     grid = _grid(name, config)
     scheduler = near if grid is None else replace(near, grid=grid)
     if compat:
-        rungs, rule = CLASSES[name].values(config)
-        scheduler = Preset(
-            scheduler.grid, near.solver, near.noise, near.final, rungs=rungs, rule=rule, program="diffusers"
-        )
+        scheduler = Preset.near(scheduler, CLASSES[name].values(config), "diffusers")
     return Resolved(scheduler, schedule, prediction)
 
 

@@ -10,10 +10,9 @@ import torch
 
 from unnoise.errors import InputError
 from unnoise.process import Flow, Level, NoiseSchedule, Scalar
-from unnoise.schedulers.grids import Karras
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.plan import Plan
-from unnoise.schedulers.presets.path import FromGrid, Path, Rungs
+from unnoise.schedulers.presets.path import Path, Rungs
 from unnoise.schedulers.scheduler import Scheduler, check_steps
 
 
@@ -66,10 +65,18 @@ class Preset(Scheduler):
     program: whose values these are. start: how many steps are left out at the noisy end (image to image).
     """
 
-    rungs: Rungs = field(default_factory=lambda: FromGrid(Karras()))
+    rungs: Rungs = field(kw_only=True)
     rule: Rule = field(kw_only=True)
-    program: str = ""
+    program: str = field(kw_only=True)
     start: int = 0
+
+    @classmethod
+    def near(cls, right: Scheduler, values: tuple[Rungs, Rule], program: str) -> Preset:
+        """What a program computes where this scheduler is asked for."""
+        rungs, rule = values
+        return cls(
+            right.grid, right.solver, right.noise, right.final, rungs=rungs, rule=rule, program=program
+        )
 
     @property
     def stochastic(self) -> bool:
@@ -87,7 +94,7 @@ class Preset(Scheduler):
             begin = min(self.start, path.steps - 1)
             try:
                 planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
-            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            except (torch.linalg.LinAlgError, ZeroDivisionError) as error:  # type: ignore[attr-defined]
                 raise self._no_numbers(steps) from error
         every = [move for step in planned for move in step.moves if isinstance(move, Move)]
         if not all(

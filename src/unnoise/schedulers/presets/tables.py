@@ -104,10 +104,8 @@ def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Nu
         times = np.asarray(np.linspace(0, steps - 1, points)[::-1], np.float64)
     elif spacing == "leading":
         times = np.asarray(np.arange(points)[::-1] * float(steps // points) + offset, np.float64)
-    elif spacing == "trailing":
-        return np.asarray(np.round(np.arange(steps, 0, -steps / count)) - 1.0, np.float64)
     else:
-        raise InputError(f"timestep_spacing is {spacing!r}; give linspace, leading or trailing.")
+        times = np.asarray(np.round(np.arange(steps, 0, -steps / count)) - 1.0, np.float64)
     return times[:count]
 
 
