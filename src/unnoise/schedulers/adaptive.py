@@ -86,7 +86,7 @@ class Adaptive:
             assert step is not None
             clean = clean_level(schedule)
             moves = Adams(1).moves(Leg(goal, Split(clean), (), schedule))
-            jump = Plan(schedule, (PlannedStep(goal, clean, moves),), 1, False).run(denoise, step.x)
+            jump = Plan(schedule, (PlannedStep(goal, clean, moves),)).run(denoise, step.x)
             yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
@@ -195,7 +195,7 @@ class ToTolerance(Scheduler):
                 "steps to a tolerance need a Runge-Kutta solver and no fresh noise, nor restarts."
             )
         parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
-        return AdaptivePlan(schedule, parts, 1, False, adaptive=replace(self.adaptive, solver=self.solver))
+        return AdaptivePlan(schedule, parts, adaptive=replace(self.adaptive, solver=self.solver))
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class AdaptivePlan(Plan):
         yield from self._handed_on(self._planned(last, len(self.steps)).walk(x), last, x)
 
     def _planned(self, begin: int, end: int) -> Plan:
-        return Plan(self.schedule, self.steps[begin:end], 1, False)
+        return Plan(self.schedule, self.steps[begin:end])
 
     def _handed_on(
         self, walk: Walk, index: int, x: Tensor

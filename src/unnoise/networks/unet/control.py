@@ -50,10 +50,7 @@ class ControlNet(UNet):
         for narrow, wide in pairwise(widths):
             hint += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.Conv2d(narrow, wide, 3, padding=1, stride=2)]
         self.hint = nn.ModuleList([*hint, zero(nn.Conv2d(widths[-1], config.unet.widths[0], 3, padding=1))])
-        left = [config.unet.widths[0]]
-        for level, width in enumerate(config.unet.widths):
-            left += [width] * (config.unet.blocks_at(level) + (level < len(config.unet.widths) - 1))
-        self.zero = nn.ModuleList(zero(nn.Conv2d(width, width, 1)) for width in left)
+        self.zero = nn.ModuleList(zero(nn.Conv2d(width, width, 1)) for width in config.unet.skips)
         self.zero_middle = zero(nn.Conv2d(config.unet.widths[-1], config.unet.widths[-1], 1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

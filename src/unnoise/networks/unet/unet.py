@@ -63,30 +63,24 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        widths, fold = config.widths, config.patch**2
+        widths, levels, fold = config.widths, range(len(config.widths)), config.patch**2
         embedding = 4 * widths[0]
         self.time_embedding = Embedding(widths[0], embedding)
         self.pooled_embedding = Embedding(config.pooled_width, embedding) if config.pooled_width else None
         self.class_embedding = nn.Embedding(config.classes, embedding) if config.classes else None
 
         self.conv_in = Convolution(config.in_channels * fold, widths[0], 3, padding=1)
-        width, skips = widths[0], [widths[0]]
-        down: list[DownBlock] = []
-        for level, out in enumerate(widths):
-            down.append(DownBlock(config, level, width))
-            skips += [out] * (config.blocks_at(level) + (level < len(widths) - 1))
-            width = out
-        self.down_blocks = nn.ModuleList(down)
+        self.down_blocks = nn.ModuleList(
+            DownBlock(config, level, widths[max(level - 1, 0)]) for level in levels
+        )
         self.mid_block = MidBlock(config)
-        up: list[UpBlock] = []
-        for level, out in reversed(list(enumerate(widths))):
-            up.append(
-                UpBlock(config, level, width, [skips.pop() for _ in range(config.blocks_at(level) + 1)])
-            )
-            width = out
+        up, skips = [], config.skips
+        for level in reversed(levels):
+            read = [skips.pop() for _ in range(config.blocks_at(level) + 1)]
+            up.append(UpBlock(config, level, widths[min(level + 1, levels[-1])], read))
         self.up_blocks = nn.ModuleList(up)
-        self.norm_out = GroupNorm(config.norm_groups, width, config.norm_eps)
-        self.conv_out = Convolution(width, config.out_channels * fold, 3, padding=1)
+        self.norm_out = GroupNorm(config.norm_groups, widths[0], config.norm_eps)
+        self.conv_out = Convolution(widths[0], config.out_channels * fold, 3, padding=1)
 
         self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
         for place, layer in enumerate(self.cross_attentions):

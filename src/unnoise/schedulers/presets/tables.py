@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, NoiseSchedule
+from unnoise.process.discrete import ending_without_signal
 from unnoise.schedulers.grids.beta import beta_quantile
 
 Numbers = NDArray[np.float64]
@@ -65,7 +66,7 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
         )
     betas = _betas(schedule)
     if schedule.zero_terminal:
-        betas = _zero_terminal(betas)
+        betas = ending_without_signal(betas)
     abar = torch.cumprod(1.0 - betas, 0)
     if schedule.zero_terminal and not infinite:
         abar[-1] = 2**-24
@@ -84,14 +85,6 @@ def _betas(schedule: DiscreteVP) -> Tensor:
         signal = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
         return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)
     return torch.tensor(schedule.table, dtype=torch.float32)
-
-
-def _zero_terminal(betas: Tensor) -> Tensor:
-    root = torch.cumprod(1.0 - betas, 0).sqrt()
-    first, last = root[0].clone(), root[-1].clone()
-    root = (root - last) * (first / (first - last))
-    abar = root**2
-    return 1 - torch.cat([abar[0:1], abar[1:] / abar[:-1]])
 
 
 def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Numbers:
