@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.limits import is_whole, number
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import (
@@ -128,7 +128,7 @@ class HeunPlusPlus(Solver):
         """Three."""
         return 3
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)

@@ -74,6 +74,10 @@ class Move:
         return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
 
 
+Moves = tuple[Look | Move, ...]
+"""What a step does, in order."""
+
+
 def joined(first: Move, second: Move) -> tuple[Move, ...]:
     """The two moves as one, which passes over memory once, where they follow the same unknown; else as they are.
 
@@ -92,4 +96,4 @@ class PlannedStep:
 
     start: Level
     to: Level
-    moves: tuple[Look | Move, ...]
+    moves: Moves

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Noisy, Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 
 @dataclass(frozen=True)

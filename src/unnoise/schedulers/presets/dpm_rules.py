@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unnoise.schedulers.moves import Look, Move, Unknown, joined
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown, joined
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves, history
+from unnoise.schedulers.presets.sigma_rules import history
 
 Algorithm = Literal["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"]
 Kind = Literal["midpoint", "heun"]

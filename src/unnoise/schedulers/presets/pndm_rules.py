@@ -10,11 +10,10 @@ import torch
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.heuristics import EQUAL_STEPS
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.presets.ddpm_rules import below
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 from unnoise.schedulers.solvers.adams import spread
 
 _RUNGE_KUTTA = ((1.0,), (1.0, 0.0), (1.0, 0.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))

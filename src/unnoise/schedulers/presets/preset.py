@@ -10,7 +10,7 @@ import torch
 
 from unnoise.errors import InputError
 from unnoise.process import Flow, Level, NoiseSchedule, Scalar
-from unnoise.schedulers.moves import Look, Move, PlannedStep
+from unnoise.schedulers.moves import Moves, PlannedStep
 from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.presets.path import Path, Rungs
 from unnoise.schedulers.scheduler import Scheduler, check_steps
@@ -25,7 +25,7 @@ class Rule(abc.ABC):
         return False
 
     @abc.abstractmethod
-    def moves(self, path: Path, i: int, known: int) -> tuple[Look | Move, ...]:
+    def moves(self, path: Path, i: int, known: int) -> Moves:
         """The moves from level i of the path to the next.
 
         known: how many steps of this run came before; less than i where a picture is entered in the middle.

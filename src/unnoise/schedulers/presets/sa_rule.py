@@ -12,11 +12,10 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from unnoise.schedulers.moves import Look, Unknown, joined
+from unnoise.schedulers.moves import Look, Moves, Unknown, joined
 from unnoise.schedulers.presets.dpm_rules import linear
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 _PARTS: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.ones_like,

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Noisy, Rule
 from unnoise.schedulers.quadrature import weights
-
-Moves = tuple[Look | Move, ...]
 
 
 def ancestral(now: Tensor, to: Tensor, eta: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, weights
 from unnoise.schedulers.solvers.adams import Adams, spread
 from unnoise.schedulers.solvers.base import Leg, Solver, check_no_noise
@@ -27,7 +27,7 @@ class Blocks(Solver):
 
     order: int = 3
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """One look, one move.
 
         Raises InputError for a noise rule, and for a grid that goes up and down: noise inside a block is not part of

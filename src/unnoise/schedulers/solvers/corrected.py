@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
-from unnoise.schedulers.moves import Look, Move, Unknown, joined
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
@@ -45,7 +45,7 @@ class Corrected(Solver):
         """One, or two where it looks again."""
         return 2 if self.again else 1
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Look, mend the last step, make this one."""
         mended = self.mend(leg)
         if mended is None:
@@ -147,7 +147,7 @@ class _Ending(Solver):
     def order(self) -> int:  # type: ignore[override]
         return self.jump.order
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         mended, jump = self.solver.mend(leg), self.jump.move(leg)
         if mended is None:
             return Look(leg.now), jump

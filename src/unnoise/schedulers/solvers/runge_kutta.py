@@ -10,7 +10,7 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.limits import as_declared
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Split
 from unnoise.schedulers.noise.base import span_of
 from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, weights
@@ -64,7 +64,7 @@ class RungeKutta(Solver):
         """One a stage."""
         return len(self.stages)
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Looks and moves in turn; one Euler move where an end of the step is infinite in the variable."""
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)
