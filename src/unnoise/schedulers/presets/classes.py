@@ -140,8 +140,10 @@ def _consistency(config: Config) -> Values:
     return rungs.ConsistencyRungs(config["num_train_timesteps"], config["rho"]), rule
 
 
-def _flow(config: Config) -> Rungs:
-    return rungs.FlowRungs(config["shift"], sigmas(config), config["num_train_timesteps"])
+def _flow_euler(config: Config) -> Values:
+    renoised = config["stochastic_sampling"]
+    rule = distilled_rules.ConsistencyRule() if renoised else ddpm_rules.FlowEulerRule()
+    return rungs.FlowRungs(config["shift"], sigmas(config), config["num_train_timesteps"]), rule
 
 
 CLASSES: dict[str, Class] = {
@@ -198,7 +200,7 @@ CLASSES: dict[str, Class] = {
     "FlowMatchEulerDiscreteScheduler": Class(
         "Euler",
         {"shift": 1.0, "num_train_timesteps": 1000, "stochastic_sampling": False},
-        lambda c: (_flow(c), ddpm_rules.FlowEulerRule(c["stochastic_sampling"])),
+        _flow_euler,
     ),
     "FlowMatchHeunDiscreteScheduler": Class(
         "Heun",

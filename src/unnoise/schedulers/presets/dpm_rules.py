@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unnoise.schedulers.moves import Look, Move, Moves, Unknown, joined
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.presets.sigma_rules import history
@@ -208,11 +208,8 @@ class UniPCRule(Rule):
         before = self._order(path, i - 1, known - 1)
         _, predicted = self._factors(path, i - 1, before, corrected=False)
         _, corrected = self._factors(path, i - 1, before, corrected=True)
-        change = (
-            corrected[0],
-            *(c - p for c, p in zip(corrected[1:], predicted, strict=True)),
-        )
-        return look, *joined(linear(torch.ones(()), change, unknown), forward)
+        change = linear(torch.ones(()), difference(corrected, predicted), unknown)
+        return look, *joined(change, forward)
 
     def _order(self, path: Path, i: int, known: int) -> int:
         order = min(self.order, path.steps - i) if self.lower_order_final else self.order
