@@ -78,9 +78,9 @@ class Compiled(Around):
         return UNetOutput(self._infer(asked, kept)[0].to(asked.x.dtype))
 
     def _infer(self, asked: Question, kept: Tensor | None = None) -> list[Tensor]:
-        time = torch.as_tensor(asked.time, dtype=torch.float32).reshape(-1).expand(len(asked.x))
-        inputs = [asked.x, time, *(tensor for tensor in (asked.pooled, kept) if tensor is not None)]
-        inputs = [tensor.detach().float().contiguous() for tensor in inputs]
+        x, time = asked.x, torch.as_tensor(asked.time, dtype=torch.float32, device=asked.x.device)
+        more = (tensor for tensor in (asked.pooled, kept) if tensor is not None)
+        inputs = [each.detach().float().contiguous() for each in (x, time.reshape(-1).expand(len(x)), *more)]
         part = Part(self.blocks, asked.pooled is not None, kept is not None, self.spans)
         ready = compile_for(self.unet, part, inputs, asked.text)
         if id(ready) not in self._requests:
