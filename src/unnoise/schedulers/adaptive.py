@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import Amount, Count, Positive, as_declared
+from unnoise.limits import Amount, Count, Finite, Positive, as_declared
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -23,16 +23,30 @@ from unnoise.schedulers.solvers import Adams, Leg, RungeKutta, Solver, ThreeStag
 from unnoise.schedulers.solvers.adams import spread
 from unnoise.schedulers.step import Request, Step
 
-_ACCEPTED = 0.81
-"""The least factor of the next step's length with which a step counts as good."""
 
+@dataclass(frozen=True)
+class Controller:
+    """How the next step's length follows from the errors of the last (PID; Soederlind 2003).
 
-def length_factor(error: float, order: int) -> float:
-    """Of the next step's length: 1 + atan(f - 1), f = (1 / error)^(1 / order) (Soederlind 2003, integral control).
-
-    error: of the last step, in units of the tolerance.
+    factor = limit((1/e_n)^b1 (1/e_n-1)^b2 (1/e_n-2)^b3), limit(f) = 1 + atan(f - 1); a step is accepted where its
+    factor is at least `safety`.
     """
-    return 1.0 + math.atan((error + 1e-8) ** -(1.0 / order) - 1.0)
+
+    proportional: Finite = 0.0
+    integral: Finite = 1.0
+    derivative: Finite = 0.0
+    safety: Finite = 0.81
+
+    def __post_init__(self) -> None:
+        as_declared(self)
+
+    def factor(self, errors: tuple[float, ...], order: int) -> float:
+        """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
+        p, i, d = self.proportional, self.integral, self.derivative
+        powers = ((p + i + d) / order, -(p + 2.0 * d) / order, d / order)
+        filled = (*errors, *[errors[-1]] * 2)[:3]
+        raw = math.prod((error + 1e-8) ** -power for error, power in zip(filled, powers, strict=True))
+        return 1.0 + math.atan(raw - 1.0)
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Adaptive:
     relative: Amount = 0.05
     absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
+    controller: Controller = field(default_factory=Controller)
     first: float = 0.01
     most: Count = 1000
 
@@ -84,9 +99,7 @@ class Adaptive:
             yield step
         if end is None:
             assert step is not None
-            clean = clean_level(schedule)
-            moves = Adams(1).moves(Leg(goal, Split(clean), (), schedule))
-            jump = Plan(schedule, (PlannedStep(goal, clean, moves),)).run(denoise, step.x)
+            jump = _jump(schedule, goal).run(denoise, step.x)
             yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
@@ -95,6 +108,7 @@ class Adaptive:
         for begin, goal in pairwise(marks):
             self._check_way(begin, goal)
         length, index = (self._place(goals[-1]) - self._place(now)) * self.first, 0
+        errors: tuple[float, ...] = ()
         for _ in range(self.most):
             rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
@@ -102,12 +116,14 @@ class Adaptive:
             if not last:
                 to = schedule.at_ratio(from_coordinate(self.solver.variable, self._place(now) + length))
             high, low, looks = yield from self._try(schedule, x, now, to)
-            factor = length_factor(self._error(x, now, high, low, to), self.solver.order)
-            good = factor >= _ACCEPTED
+            errors = (self._error(x, now, high, low, to), *errors[:2])
+            factor = self.controller.factor(errors, self.solver.order)
+            good = factor >= self.controller.safety
             made = (rest if last else length) * factor
             # A step that a mark cut short says nothing against the length that was due.
             length = max(made, length, key=abs) if good and last else made
             if not good:
+                errors = errors[1:]
                 continue
             x = high
             yield Step(index, now, looks[-1], to, x)
@@ -164,6 +180,13 @@ class Adaptive:
             raise InputError(
                 "give two levels with noise for the start and the end; the last jump is made besides."
             )
+
+
+def _jump(schedule: NoiseSchedule, now: Level) -> Plan:
+    """To the clean sample: the last x0."""
+    clean = clean_level(schedule)
+    moves = Adams(1).moves(Leg(now, Split(clean), (), schedule))
+    return Plan(schedule, (PlannedStep(now, clean, moves),))
 
 
 def check_alone(samples: int) -> None:
