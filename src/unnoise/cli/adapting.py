@@ -17,76 +17,37 @@ if TYPE_CHECKING:
     from unnoise.text import LoraTag
 
 
+_LORAS = {
+    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; "
+    "FILE:0.8:mid_block=0.5 for parts",
+    "--lora-dir FOLDER": "where LoRAs are looked for by name",
+}
+_OTHERS = {
+    "--lora-live": "keep LoRAs beside the weights: less memory, a little slower",
+    "--embedding FILE[=WORD] ...": "a word from a textual inversion; may be repeated",
+    "--embedding-dir FOLDER": "where those of a recipe are looked for, by name and hash",
+    "--control FILE ...": "a ControlNet or T2I-Adapter; may be repeated, as its options",
+    "--control-image FILE ...": "the picture that it steers by",
+    "--control-strength X ...": "from 0 to 2 (1)",
+    "--control-range A-B ...": "shares of the steps it is heard in (0-1)",
+    "--control-dir FOLDER": "where ControlNets of a recipe, and their pictures, are looked for",
+    "--refiner MODEL": "a second model that ends the run, such as SDXL's refiner",
+    "--refine-from SHARE": "of the model's times, after which it is asked (0.8)",
+}
+
+
 def add(command: parser.Parser) -> None:
     """The options of a command that makes pictures."""
     add_lora(command)
-    command.add_argument(
-        "--lora-live", action="store_true", help="keep LoRAs beside the weights: less memory, a little slower"
-    )
-    command.add_argument(
-        "--embedding",
-        action="append",
-        default=[],
-        metavar="FILE[=WORD]",
-        help="a word from a textual inversion; may be repeated",
-    )
-    command.add_argument(
-        "--embedding-dir", metavar="FOLDER", help="where those of a recipe are looked for, by name and hash"
-    )
-    command.add_argument(
-        "--control",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a ControlNet or T2I-Adapter; may be repeated, as its options",
-    )
-    command.add_argument(
-        "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
-    )
-    command.add_argument(
-        "--control-strength", action="append", default=[], metavar="X", help="from 0 to 2 (1)"
-    )
-    command.add_argument(
-        "--control-range",
-        action="append",
-        default=[],
-        metavar="A-B",
-        help="shares of the steps it is heard in (0-1)",
-    )
-    command.add_argument(
-        "--control-dir",
-        metavar="FOLDER",
-        help="where ControlNets of a recipe, and their pictures, are looked for",
-    )
+    parser.options(command, _OTHERS)
     parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
-    command.add_argument(  # one of a list, as parser.hidden's are not
-        "--control-net",
-        "--t2i-adapter",
-        dest="control",
-        action="append",
-        default=argparse.SUPPRESS,
-        help=argparse.SUPPRESS,
-    )
-    command.add_argument(
-        "--refiner", metavar="MODEL", help="a second model that ends the run, such as SDXL's refiner"
-    )
-    command.add_argument(
-        "--refine-from", metavar="SHARE", help="of the model's times, after which it is asked (0.8)"
-    )
-    for flag in ("--denoising-end", "--denoising_end", "--refiner-switch-at"):
-        parser.hidden(command, "refine_from", flag)
+    parser.hidden(command, "refine_from", "--denoising-end", "--denoising_end", "--refiner-switch-at")
+    parser.hidden(command, "control", "--control-net", "--t2i-adapter", action="append")
 
 
 def add_lora(command: parser.Parser) -> None:
     """The option of LoRAs, and of their folder."""
-    command.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:WEIGHT]",
-        help="LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; FILE:0.8:mid_block=0.5 for parts",
-    )
-    command.add_argument("--lora-dir", metavar="FOLDER", help="where LoRAs are looked for by name")
+    parser.options(command, _LORAS)
     parser.hidden(command, "lora_dir", "--lora-model-dir")
 
 

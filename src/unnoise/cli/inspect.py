@@ -13,19 +13,19 @@ from unnoise.cli import parser, values
 if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
 
+_OPTIONS = {
+    "FILE": "model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, or "
+    "PNG picture",
+    "--json": "print one JSON object",
+}
+
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "inspect", help="show what a model or a picture says of itself", description=__doc__
     )
-    command.add_argument(
-        "file",
-        metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, "
-        "or PNG picture",
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "inspect", run)
 
 

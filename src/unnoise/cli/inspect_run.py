@@ -8,6 +8,16 @@ import sys
 
 from unnoise.cli import outputs, parser, values
 
+_OPTIONS = {
+    "-m, --model MODEL = emoji": "name or folder (default %(default)s)",
+    "--steps N": "the model's own by default",
+    "--guidance X": "the model's own by default",
+    "--scheduler NAME": "the model's own by default",
+    "--seed N = 0": "of the noise (default %(default)s)",
+    "-o, --output FILE = run.html": "the page (default %(default)s)",
+    "--json": "print the numbers as one JSON object",
+}
+
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
@@ -15,17 +25,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "inspect-run", help="show every step of one run on a page", description=__doc__
     )
     command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what the picture shows")
-    command.add_argument(
-        "-m", "--model", default="emoji", metavar="MODEL", help="name or folder (default emoji)"
-    )
-    command.add_argument("--steps", metavar="N", help="the model's own by default")
-    command.add_argument("--guidance", metavar="X", help="the model's own by default")
-    command.add_argument("--scheduler", metavar="NAME", help="the model's own by default")
-    command.add_argument("--seed", default="0", metavar="N", help="of the noise (default 0)")
-    command.add_argument(
-        "-o", "--output", default="run.html", metavar="FILE", help="the page (default run.html)"
-    )
-    command.add_argument("--json", action="store_true", help="print the numbers as one JSON object")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "inspect-run", run)
 
 

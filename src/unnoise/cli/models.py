@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "models", help="list the models that come with unnoise", description=__doc__
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "models", run)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 ABOUT = "Turn noise into pictures, and see how: generate from a prompt, train on your own pictures."
 EXAMPLES = """examples:
@@ -18,6 +18,11 @@ EXAMPLES = """examples:
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]+")
 """What web pages and word processors make of hyphens."""
+
+
+_SPELLED = re.compile(
+    r"(?P<flags>[^ ,]+(, [^ ,]+)*)( (?P<metavar>[^ ]+))?(?P<many> \.\.\.)?( = (?P<default>.+))?"
+)
 
 
 class Refused(Exception):  # noqa: N818 - argparse's part in what the errors module calls InputError
@@ -106,9 +111,29 @@ def near(word: str, known: Sequence[str]) -> str:
     return f"did you mean {', '.join(found)}?"
 
 
-def hidden(parser: argparse.ArgumentParser, target: str, *flags: str) -> None:
-    """More spellings of an option that has one value, left out of the help."""
-    parser.add_argument(*flags, dest=target, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+def options(command: argparse._ActionsContainer, table: Mapping[str, str]) -> None:
+    """Add options: how the help spells each, and what it says of it.
+
+    "-b, --count N = 1" has a default, "--lora FILE ..." may be repeated and is a list, "--json" has no value, and
+    "MODEL" is told by its place.
+    """
+    for spelled, about in table.items():
+        told = _SPELLED.fullmatch(spelled)
+        assert told is not None, spelled
+        flags, metavar = told["flags"].split(", "), told["metavar"]
+        more: dict[str, Any] = {"default": told["default"], "metavar": metavar}
+        if not flags[0].startswith("-"):
+            flags, more = [flags[0].lower()], {"metavar": flags[0]}
+        elif metavar is None:
+            more = {"action": "store_true"}
+        elif told["many"]:
+            more |= {"action": "append", "default": []}
+        command.add_argument(*flags, help=about, **more)
+
+
+def hidden(parser: argparse.ArgumentParser, target: str, *flags: str, action: str = "store") -> None:
+    """More spellings of an option, left out of the help. action: "append" for one of a list."""
+    parser.add_argument(*flags, dest=target, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser("schedulers", help="list the schedulers", description=__doc__)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "schedulers", run)
 
 

@@ -21,7 +21,6 @@ from unnoise.files import check_folder
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
 
-_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
 _whole = partial(values.whole, high=10**9)
 _WIDTHS = "model.network.widths"
 _METAVARS = {"--channels": "N,N", "--lora": "MODEL", "--finetune": "MODEL", "--teach": "MODEL"}
@@ -64,41 +63,29 @@ _SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
     ),
 }
 
+_OPTIONS = {
+    "DATA": "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names",
+    "--config FILE": "settings in TOML; options below change single ones",
+    **{
+        f"{flag} {_METAVARS.get(flag, 'N')}": f"{about} ({setting})"
+        for flag, (setting, _, about) in _SETTINGS.items()
+    },
+    "--set KEY=VALUE ...": "any setting: --set optimizer.ema=0.99",
+    "--resume": "go on from the run's newest complete checkpoint",
+    "--strict": "refuse a corrupt picture instead of skipping it",
+    "--shard": "processes of torchrun share the weights too (run.shard)",
+    "--plan": "tell pictures, steps, memory and time, and train nothing",
+    "--json": "print each event as a line of JSON, and no progress",
+}
+
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options; more spellings that people type are taken but not listed."""
     command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
-    command.add_argument("data", metavar="DATA", help=_DATA)
     command.add_argument(
         "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
     )
-    command.add_argument(
-        "--config", metavar="FILE", help="settings in TOML; options below change single ones"
-    )
-    for flag, (setting, _, about) in _SETTINGS.items():
-        command.add_argument(flag, metavar=_METAVARS.get(flag, "N"), help=f"{about} ({setting})")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting: --set optimizer.ema=0.99",
-    )
-    command.add_argument(
-        "--resume", action="store_true", help="go on from the run's newest complete checkpoint"
-    )
-    command.add_argument(
-        "--strict", action="store_true", help="refuse a corrupt picture instead of skipping it"
-    )
-    command.add_argument(
-        "--shard", action="store_true", help="processes of torchrun share the weights too (run.shard)"
-    )
-    command.add_argument(
-        "--plan", action="store_true", help="tell pictures, steps, memory and time, and train nothing"
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print each event as a line of JSON, and no progress"
-    )
+    parser.options(command, _OPTIONS)
     for target, flags in {
         "out": ("--output_dir", "--output-dir", "--output"),
         "steps": ("--max_train_steps", "--max-train-steps"),

@@ -17,41 +17,26 @@ from unnoise.errors import InputError
 if TYPE_CHECKING:
     from unnoise.evaluation import HeldOut, Tuning
 
+_OPTIONS = {
+    "MODEL": "model name or folder, or run",
+    "--steps N = 8": "steps to make the most of, 2 to 25 (default %(default)s)",
+    "--guidance X": "that it will be used with; the model's own by default",
+    "--scheduler NAME = Adams-Moulton 2": "whose solver is improved (default %(default)s)",
+    "--prompt TEXT ...": "may be given again; the model card's by default",
+    "--count N = 48": "trajectories that it is fitted on (default %(default)s)",
+    "--seed N = 0": "of the first of them (default %(default)s)",
+    "--rounds N = 12": "at most so many (default %(default)s)",
+    "--levels-only": "leave the solver's factors: levels that other programs take too",
+    "-o, --out FILE": "the JSON file to write (default MODEL-STEPS.json)",
+    "--resume": "go on from the file's levels and factors",
+    "--json": "print the file's content, and no progress",
+}
+
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser("tune", help="fit a scheduler's steps to a model", description=__doc__)
-    command.add_argument("model", metavar="MODEL", help="model name or folder, or run")
-    command.add_argument(
-        "--steps", default="8", metavar="N", help="steps to make the most of, 2 to 25 (default 8)"
-    )
-    command.add_argument(
-        "--guidance", metavar="X", help="that it will be used with; the model's own by default"
-    )
-    command.add_argument(
-        "--scheduler",
-        default="Adams-Moulton 2",
-        metavar="NAME",
-        help="whose solver is improved (default %(default)s)",
-    )
-    command.add_argument(
-        "--prompt", action="append", metavar="TEXT", help="may be given again; the model card's by default"
-    )
-    command.add_argument(
-        "--count", default="48", metavar="N", help="trajectories that it is fitted on (default 48)"
-    )
-    command.add_argument("--seed", default="0", metavar="N", help="of the first of them (default 0)")
-    command.add_argument("--rounds", default="12", metavar="N", help="at most so many (default 12)")
-    command.add_argument(
-        "--levels-only",
-        action="store_true",
-        help="leave the solver's factors: levels that other programs take too",
-    )
-    command.add_argument(
-        "-o", "--out", metavar="FILE", help="the JSON file to write (default MODEL-STEPS.json)"
-    )
-    command.add_argument("--resume", action="store_true", help="go on from the file's levels and factors")
-    command.add_argument("--json", action="store_true", help="print the file's content, and no progress")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "tune", run)
 
 

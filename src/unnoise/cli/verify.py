@@ -10,21 +10,23 @@ from typing import Any
 from unnoise.cli import adapting, again, approximate, parser, values, variants
 from unnoise.cli.threads import fit_threads
 
+_OPTIONS = {
+    "IMAGE": "a picture with a recipe",
+    "-m, --model MODEL": "its model; the one that the recipe names, where that is shipped",
+    "-i, --init FILE": "the picture that it was begun from",
+    "--mask FILE": "the mask that it was painted within",
+}
+
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "verify", help="make a picture again and say whether it is the same", description=__doc__
     )
-    command.add_argument("image", metavar="IMAGE", help="a picture with a recipe")
-    command.add_argument(
-        "-m", "--model", help="its model; the one that the recipe names, where that is shipped"
-    )
-    command.add_argument("-i", "--init", metavar="FILE", help="the picture that it was begun from")
-    command.add_argument("--mask", metavar="FILE", help="the mask that it was painted within")
+    parser.options(command, _OPTIONS)
     adapting.add(command)
     approximate.add_engine(command)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "verify", run)
 
 
