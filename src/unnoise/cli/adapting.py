@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
@@ -51,20 +51,50 @@ def add_lora(command: parser.Parser) -> None:
     parser.hidden(command, "lora_dir", "--lora-model-dir")
 
 
-def refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
-    """The model that is to end the run, and the share of times after which. Raises InputError for a share alone."""
-    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
-    if share in (0.0, 1.0):
-        raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
-    if arguments.refiner is None:
-        if share is not None:
-            raise InputError("--refine-from is given without --refiner; give both, or neither.")
-        return None
-    return arguments.refiner, 0.8 if share is None else share
+@dataclass(frozen=True)
+class Adapters:
+    """What is to change the model, each file found.
+
+    words: files of embeddings, and the word that was chosen for each. controls: file, picture, strength, start and end
+    of each. refiner: the model that is to end the run, and the share of times after which. live: whether LoRAs stay
+    beside the weights. folders: where what a recipe names is looked for, as `Repeat.of` and `verify` take it.
+    """
+
+    loras: Sequence[Lora]
+    words: Sequence[tuple[str, str | None]]
+    controls: Sequence[tuple[str, str, float, float, float]]
+    refiner: tuple[str, float] | None
+    live: bool
+    folders: Mapping[str, Any]
+
+    def on(self, pipe: TextToImage) -> TextToImage:
+        """The pipeline with all of it."""
+        for file, word in self.words:
+            pipe = pipe.with_word(file, word)
+        for file, picture, strength, start, end in self.controls:
+            pipe = pipe.with_control(file, picture, strength, start=start, end=end)
+        if self.refiner is not None:
+            pipe = pipe.with_refiner(*self.refiner)
+        return pipe.with_loras(self.loras, live=self.live) if self.loras else pipe
+
+
+def read(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> Adapters:
+    """What is asked for, by option or by a tag in the prompt. Raises InputError, and FileError for a missing file."""
+    return Adapters(
+        loras=loras(arguments, tags),
+        words=words(arguments),
+        controls=_controls(arguments),
+        refiner=_refiner(arguments),
+        live=arguments.lora_live,
+        folders={
+            name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
+            for name in ("lora_dir", "embedding_dir", "control_dir")
+        },
+    )
 
 
 def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
-    """What is asked for, by option or by a tag in the prompt, each file found. Raises InputError and FileError."""
+    """The LoRAs alone."""
     from unnoise.checkpoints.adapters import Lora
     from unnoise.checkpoints.adapters.asked import of_tag
 
@@ -78,16 +108,8 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
     return [replace(one, file=one.find(folder)) for one in asked]
 
 
-def folders(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
-    return {
-        name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
-        for name in ("lora_dir", "embedding_dir", "control_dir")
-    }
-
-
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
-    """Files of embeddings, and the word that was chosen for each. Raises FileError for one that is not there."""
+    """The words alone."""
     pairs = [_file_and_word(text) for text in arguments.embedding]
     for name, _ in pairs:
         existing("--embedding", name, "an embedding's file")
@@ -101,11 +123,8 @@ def _file_and_word(text: str) -> tuple[str, str | None]:
     return file, word or None
 
 
-def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
-    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ.
-
-    Raises FileError for a picture that is not there; the network may be on the hub.
-    """
+def _controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
+    """Refuses numbers of options that differ, and a picture that is not there; the network may be on the hub."""
     files, pictures = arguments.control, arguments.control_image
     if len(files) != len(pictures):
         raise InputError(
@@ -134,14 +153,12 @@ def _range(text: str) -> tuple[float, float]:
     return start, end
 
 
-def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[LoraTag]) -> TextToImage:
-    """The pipeline with what was asked for."""
-    for file, word in words(arguments):
-        pipe = pipe.with_word(file, word)
-    for file, picture, strength, start, end in controls(arguments):
-        pipe = pipe.with_control(file, picture, strength, start=start, end=end)
-    second = refiner(arguments)
-    if second is not None:
-        pipe = pipe.with_refiner(*second)
-    asked = loras(arguments, tags)
-    return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe
+def _refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
+    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
+    if share in (0.0, 1.0):
+        raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
+    if arguments.refiner is None:
+        if share is not None:
+            raise InputError("--refine-from is given without --refiner; give both, or neither.")
+        return None
+    return arguments.refiner, 0.8 if share is None else share

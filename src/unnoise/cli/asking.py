@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
 from unnoise.cli.values import choice, maybe, number, path, size, whole, word
 from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from unnoise.text import LoraTag
 
 _DEFAULT_MODEL = "emoji"
 # As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
@@ -39,6 +42,7 @@ class Request:
     workers: int | None
     json: bool
     metadata: bool
+    adapters: adapting.Adapters
     variant: variants.Asked
     engine: str = "torch"
 
@@ -122,8 +126,9 @@ def request(arguments: argparse.Namespace) -> Request:
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
+    prompt = _prompt(arguments, model, source)
     asked = Request(
-        prompt=_prompt(arguments, model, source),
+        prompt=prompt,
         model=model,
         source=source,
         output=path("--output", arguments.output),
@@ -136,6 +141,7 @@ def request(arguments: argparse.Namespace) -> Request:
         workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
         json=arguments.json,
         metadata=not arguments.no_metadata,
+        adapters=adapting.read(arguments, _tags(prompt, options)),
         variant=variants.read(arguments),
         engine=approximate.engine(arguments, again.arithmetic_of(source)),
     )
@@ -172,6 +178,15 @@ def _prompt(arguments: argparse.Namespace, model: str, source: Path | None) -> s
     if prompt is None and heeds and source is None and arguments.prompts is None:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a red apple".')
     return prompt
+
+
+def _tags(prompt: str | None, options: Mapping[str, Any]) -> tuple[LoraTag, ...]:
+    """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
+    from unnoise.text.prompts import Prompt
+
+    style = options["prompt_style"] or "a1111"
+    Prompt.read(options["negative"] or "", style, negative=True)
+    return Prompt.read(prompt or "", style).loras
 
 
 def _check_files(asked: Request) -> None:

@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, asking, cluster, many, outputs, parser, variants
+from unnoise.cli import again, asking, cluster, many, outputs, parser, variants
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
 from unnoise.cli.watch import Watch
 
 if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
-    from unnoise.text import LoraTag
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -27,15 +26,6 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser("generate", help="make pictures from a prompt", description=__doc__)
     asking.add(command)
     parser.finish(command, "generate", run)
-
-
-def _tags(asked: Request) -> tuple[LoraTag, ...]:
-    """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
-    from unnoise.text.prompts import Prompt
-
-    style = asked.options["prompt_style"] or "a1111"
-    Prompt.read(asked.options["negative"] or "", style, negative=True)
-    return Prompt.read(asked.prompt or "", style).loras
 
 
 def _check_known(asked: Request) -> None:
@@ -71,21 +61,16 @@ def _check_size(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
-    # a missing file is told before anything is loaded
-    adapting.loras(arguments, _tags(asked))
-    adapting.words(arguments)
-    adapting.controls(arguments)
-    adapting.refiner(arguments)
     _check_known(asked)
     if arguments.prompts is not None:
         return _many(asked, arguments)
     begun = time.monotonic()
-    pipe = _loaded(asked, arguments)
+    pipe = _loaded(asked)
     loaded = time.monotonic()
-    repeat = _repeat(asked, pipe, adapting.folders(arguments))
+    repeat = _repeat(asked, pipe)
     if repeat is not None:
         asked = replace(asked, variant=variants.again(asked.variant, repeat))
-        pipe = repeat.adapted(pipe, arguments.lora_live)
+        pipe = repeat.adapted(pipe, asked.adapters.live)
     options = _whole(asked, repeat)
     denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
     notes = () if repeat is None else (*repeat.notes, *repeat.differences(denoising.recipes[0]))
@@ -109,21 +94,21 @@ def run(arguments: argparse.Namespace) -> int:
 def _many(asked: Request, arguments: argparse.Namespace) -> int:
     rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"])
     if asked.workers is None:
-        found = many.results(asked, _loaded(asked, arguments), rows)
+        found = many.results(asked, _loaded(asked), rows)
     else:
         cluster.check()
-        found = cluster.results(asked, arguments, rows)
+        found = cluster.results(asked, rows)
     return many.tell(asked, found, len(rows))
 
 
-def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+def _loaded(asked: Request) -> TextToImage:
     tells = not asked.json and sys.stderr.isatty()
     if tells:
         sys.stderr.write(f"loading {asked.model} ...\r")
     import torch
 
     try:
-        pipe = prepared(asked, arguments)
+        pipe = prepared(asked)
     finally:  # a refusal stands on a line of its own too
         if tells:
             sys.stderr.write("\x1b[K")
@@ -131,14 +116,14 @@ def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
     return pipe
 
 
-def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+def prepared(asked: Request) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
     _check_size(asked)
     pipe = load(asked.model, engine=asked.engine)
     variants.check_kind(pipe.model, asked.variant)
-    return adapting.adapted(pipe, arguments, _tags(asked))
+    return asked.adapters.on(pipe)
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:
@@ -152,13 +137,13 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
     return result, watch
 
 
-def _repeat(asked: Request, pipe: TextToImage, folders: Mapping[str, Any]) -> Repeat | None:
+def _repeat(asked: Request, pipe: TextToImage) -> Repeat | None:
     """What the picture that is to be repeated says of itself, if there is one."""
     from unnoise.pipelines import Repeat
 
-    return (
-        None if asked.source is None else Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **folders)
-    )
+    if asked.source is None:
+        return None
+    return Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **asked.adapters.folders)
 
 
 def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:

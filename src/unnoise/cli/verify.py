@@ -35,18 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     path = values.path("IMAGE", arguments.image)
     model = again.model_of(path, values.maybe(values.word, "--model", arguments.model))
     files = variants.pictures(arguments)
-    adapting.loras(arguments)
-    adapting.words(arguments)
-    adapting.controls(arguments)
-    adapting.refiner(arguments)
+    adapters = adapting.read(arguments)
     engine = approximate.engine(arguments, again.arithmetic_of(path))
     from unnoise import images
     from unnoise.pipelines import load, verify
 
-    pipe = adapting.adapted(load(model, engine=engine), arguments, ())
+    pipe = adapters.on(load(model, engine=engine))
     fit_threads(pipe.model)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
-    found = verify(pipe, path, **pictures, **adapting.folders(arguments))
+    found = verify(pipe, path, **pictures, **adapters.folders)
     if arguments.json:
         sys.stdout.write(json.dumps(found.to_dict()) + "\n")
         return 0 if found.holds else 1
