@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from functools import partial
 
 from unnoise.cli import card, features, outputs, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -79,8 +78,4 @@ def run(arguments: argparse.Namespace) -> int:
             told=lambda what, done, whole: progress.told(done, whole, what),
         )
     page = evaluation.write_comparison(report, out)
-    if arguments.json:
-        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
-        return 0
-    sys.stdout.write(f"{report.sentence}\n{page}\n")
-    return 0
+    return answer(arguments.json, report.to_dict(), f"{report.sentence}\n{page}")

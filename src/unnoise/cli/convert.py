@@ -6,10 +6,9 @@ Of a training run with snapshots of its averages: the model with any other avera
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from unnoise.cli import adapting, parser
+from unnoise.cli.answering import answer
 from unnoise.cli.values import number, path, word
 from unnoise.errors import InputError
 
@@ -47,6 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
         from unnoise.training import profiles
 
         written = profiles.export(path("SOURCE", source), deviation, destination)
-    told = json.dumps({"path": str(written)}) if arguments.json else f"saved {written}"
-    sys.stdout.write(told + "\n")
-    return 0
+    return answer(arguments.json, {"path": str(written)}, f"saved {written}")

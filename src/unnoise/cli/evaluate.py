@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import features, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -142,8 +142,8 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
-    _tell_likelihoods(results, captioned, arguments.json)
-    return 0
+    facts = {"captions": captioned, "results": [result.to_dict() for result in results]}
+    return answer(arguments.json, facts, _likelihoods(results, captioned))
 
 
 def _measured(
@@ -196,17 +196,12 @@ def _conditioning(
     return told, any(captions)
 
 
-def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:
-    if as_json:
-        rows = [result.to_dict() for result in results]
-        sys.stdout.write(json.dumps({"captions": told, "results": rows}) + "\n")
-        return
-    for result in results:
-        sys.stdout.write(f"{result}\n")
-        for line in result.conventions:
-            sys.stdout.write(f"  {line}\n")
+def _likelihoods(results: list[Likelihood], told: bool) -> str:
+    lines = [
+        line for result in results for line in (str(result), *(f"  {each}" for each in result.conventions))
+    ]
     heard = "the model was told the captions" if told else "no captions"
-    sys.stdout.write(f"{results[0].pictures} pictures; {heard}; less is better\n")
+    return "\n".join([*lines, f"{results[0].pictures} pictures; {heard}; less is better"])
 
 
 def run_distance(arguments: argparse.Namespace) -> int:
@@ -239,23 +234,17 @@ def run_distance(arguments: argparse.Namespace) -> int:
             for place, index in enumerate(close.index)
         ]
         told["copies"] = [own[int(place)] for place in close.copies]
-    if arguments.json:
-        sys.stdout.write(json.dumps(told) + "\n")
-    else:
-        _tell_distance(found, close, told.get("nearest", []))
-    return 0
+    return answer(arguments.json, told, "\n".join(_distances(found, close, told.get("nearest", []))))
 
 
-def _tell_distance(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> None:
-    sys.stdout.write(f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}\n")
-    for measure, value in found.values.items():
-        sys.stdout.write(f"{measure.replace('_', ' '):<20}{value}\n")
-    for note in found.notes:
-        sys.stdout.write(f"{note}\n")
+def _distances(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}"
+    yield from (f"{measure.replace('_', ' '):<20}{value}" for measure, value in found.values.items())
+    yield from found.notes
     for row in sorted(rows, key=lambda row: row["distance"])[:10]:
-        sys.stdout.write(f"{row['made']} is {row['distance']:.4g} from {row['real']}\n")
+        yield f"{row['made']} is {row['distance']:.4g} from {row['real']}"
     if close is not None:
-        sys.stdout.write(f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})\n")
+        yield f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})"
 
 
 def _features(

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import again, asking, cluster, many, outputs, parser, variants
+from unnoise.cli.answering import answer, note
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
 from unnoise.cli.watch import Watch
 
 if TYPE_CHECKING:
-    from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
+    from unnoise.pipelines import Denoising, Repeat, Result, TextToImage, TwoPasses
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -75,20 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
     denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
     notes = () if repeat is None else (*repeat.notes, *repeat.differences(denoising.recipes[0]))
     notes += denoising.notes
-    for note in notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    note(notes)
     result, watch = _watched(asked, denoising)
-    sampled = time.monotonic()
+    seconds = {"load": loaded - begun, "sample": time.monotonic() - loaded}
     if not asked.json and not asked.show_every:
         _show_small(result)
     paths = _save(asked, result)
-    extra = watch.finish(result)
-    seconds = {"load": loaded - begun, "sample": sampled - loaded}
-    if asked.json:
-        _tell_json(denoising, paths, extra, seconds, notes)
-    else:
-        _tell(denoising, result.images[0].size, paths, extra, seconds)
-    return 0
+    done = _tell(asked, result, paths, watch.finish(result), notes, seconds)
+    if not asked.json:
+        first, (width, height) = result.recipes[0], result.images[0].size
+        sys.stderr.write(
+            f"{len(denoising)} steps of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
+            f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
+        )
+    return done
 
 
 def _many(asked: Request, arguments: argparse.Namespace) -> int:
@@ -185,34 +185,21 @@ def _save(asked: Request, result: Result) -> list[Path]:
 
 
 def _tell(
-    run: Denoising | TwoPasses,
-    size: tuple[int, int],
-    paths: list[Path],
+    asked: Request,
+    result: Result,
+    paths: Sequence[Path],
     extra: Mapping[str, str],
+    notes: Sequence[str],
     seconds: Mapping[str, float],
-) -> None:
-    first: Recipe = run.recipes[0]
-    for path, recipe in zip(paths, run.recipes, strict=True):
-        sys.stdout.write(f"saved {path}  seed {recipe.seed}\n")
-    for what, where in extra.items():
-        sys.stdout.write(f"saved {where}  {what}\n")
-    sys.stderr.write(
-        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {size[0]}x{size[1]}: "
-        f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
-    )
-
-
-def _tell_json(
-    run: Denoising | TwoPasses,
-    paths: list[Path],
-    extra: Mapping[str, str],
-    seconds: Mapping[str, float],
-    notes: tuple[str, ...],
-) -> None:
-    pictures = [
-        {"path": str(path), "recipe": recipe.to_dict()}
-        for path, recipe in zip(paths, run.recipes, strict=True)
-    ]
-    rounded = {name: round(value, 4) for name, value in seconds.items()}
-    told = {"images": pictures, **extra, "notes": list(notes), "seconds": rounded}
-    sys.stdout.write(json.dumps(told) + "\n")
+) -> int:
+    """Say where the pictures are. extra: what else was saved."""
+    saved = list(zip(paths, result.recipes, strict=True))
+    facts = {
+        "images": [{"path": str(path), "recipe": recipe.to_dict()} for path, recipe in saved],
+        **extra,
+        "notes": list(notes),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+    }
+    words = [f"saved {path}  seed {recipe.seed}" for path, recipe in saved]
+    words += [f"saved {where}  {what}" for what, where in extra.items()]
+    return answer(asked.json, facts, "\n".join(words))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser, values
+from unnoise.cli.answering import answer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
@@ -34,13 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise.checkpoints import inspect
 
     summary = inspect(values.word("FILE", arguments.file))
-    if arguments.json:
-        sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
-        return 0
-    rows = _ROWS[summary.kind](summary)
-    for name, value in rows:
-        sys.stdout.write(f"{name:<11} {value}\n")
-    return 0
+    rows = (f"{name:<11} {value}" for name, value in _ROWS[summary.kind](summary))
+    return answer(arguments.json, summary.to_dict(), "\n".join(rows))
 
 
 def _weights(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from unnoise.cli import outputs, parser, values
+from unnoise.cli.answering import answer
 
 _OPTIONS = {
     "-m, --model MODEL = emoji": "name or folder (default %(default)s)",
@@ -47,5 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
         pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler
     )
     evaluation.write_inspection(seen, path)
-    sys.stdout.write(json.dumps(seen.to_dict()) + "\n" if arguments.json else f"{path}\n")
-    return 0
+    return answer(arguments.json, seen.to_dict(), str(path))

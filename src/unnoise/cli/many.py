@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unnoise.cli import parser, requests, values, variants
+from unnoise.cli.answering import note
 from unnoise.cli.progress import Progress
 from unnoise.errors import FileError, InputError
 
@@ -101,8 +102,7 @@ def tell(asked: Request, found: Iterable[Result], count: int) -> int:
     made, notes = 0, frozenset[str]()
     with Progress(count, "pictures", quiet=asked.json) as progress:
         for done, result in enumerate(found, 1):
-            for note in sorted(result.notes - notes):
-                sys.stderr.write(f"unnoise: note: {note}\n")
+            note(sorted(result.notes - notes))
             notes |= result.notes
             made += result.made
             if asked.json:

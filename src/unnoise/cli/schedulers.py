@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from unnoise.cli import parser
+from unnoise.cli.answering import answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,19 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise.schedulers import names
 
     rows = names.table()
-    if arguments.json:
-        told = {
-            "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
-            "grids": list(names.grid_names()),
-            "compat": list(names.PROGRAMS),
-        }
-        sys.stdout.write(json.dumps(told) + "\n")
-        return 0
-    sys.stdout.write("\n".join(_listing(rows)) + "\n")
-    sys.stdout.write(
-        f'\nA grid may follow a name, as in "DPM++ 2M Karras": {", ".join(names.grid_names())}.\n'
-    )
-    return 0
+    told = {
+        "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
+        "grids": list(names.grid_names()),
+        "compat": list(names.PROGRAMS),
+    }
+    more = f'A grid may follow a name, as in "DPM++ 2M Karras": {", ".join(told["grids"])}.'
+    return answer(arguments.json, told, "\n".join([*_listing(rows), "", more]))
 
 
 def _listing(rows: Sequence[Named]) -> list[str]:

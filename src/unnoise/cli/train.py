@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import outputs, parser, values
+from unnoise.cli.answering import answer, note
 from unnoise.cli.progress import Progress
 from unnoise.errors import InputError
 from unnoise.files import check_folder
@@ -176,11 +177,8 @@ def _tell_plan(
     from unnoise.training.plan import plan
 
     found = plan(data, out, asked, reading)
-    if as_json:
-        sys.stdout.write(json.dumps(vars(found)) + "\n")
-        return 0
-    for note in found.notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    if not as_json:
+        note(found.notes)
     shapes = ", ".join(f"{count:,} of {width}x{height}" for height, width, count in found.buckets)
     told = "tried" if found.tried else "reckoned"
     rows = {
@@ -193,8 +191,7 @@ def _tell_plan(
     if found.seconds is not None:
         each = f"{found.seconds_per_step:.3f} s a step, without what is saved"
         rows["time"] = f"about {_duration(found.seconds)} ({each})"
-    sys.stdout.write("".join(f"{name:<9} {text}\n" for name, text in rows.items()))
-    return 0
+    return answer(as_json, vars(found), "\n".join(f"{name:<9} {text}" for name, text in rows.items()))
 
 
 def _duration(seconds: float) -> str:
@@ -228,8 +225,8 @@ def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
     with Progress(started.steps, "training", start=started.step) as progress:
         for event in events:
             if isinstance(event, Figures):
-                note = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
-                progress.reach(event.step, note)
+                figures = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
+                progress.reach(event.step, figures)
             else:
                 progress.write(_sentence(event) + "\n")
     if type(event).__name__ == "Stopped":
@@ -279,8 +276,7 @@ def _sentence(event: Event) -> str:
 
 
 def _tell_start(started: Started, out: Path) -> None:
-    for note in started.notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    note(started.notes)
     told = "with captions" if started.captioned else "without captions"
     sys.stdout.write(
         f"{started.pictures:,} pictures {told}; {started.parameters:,} parameters on {started.device}; "

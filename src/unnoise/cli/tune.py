@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import card, outputs, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
-    from unnoise.evaluation import HeldOut, Tuning
+    from unnoise.evaluation import HeldOut
 
 _OPTIONS = {
     "MODEL": "model name or folder, or run",
@@ -72,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         for each in made:  # kept round by round: a fit that is stopped is shorter, not lost
             each.tuned.write(out)
     assert each.held_out is not None
-    _tell(each, each.held_out, out, arguments.json)
-    return 0
+    facts = {"file": str(out), **asdict(each.tuned)}
+    return answer(arguments.json, facts, _words(each.held_out, out))
 
 
 def _out(arguments: argparse.Namespace, steps: int) -> Path:
@@ -87,14 +86,11 @@ def _out(arguments: argparse.Namespace, steps: int) -> Path:
     return out
 
 
-def _tell(made: Tuning, held: HeldOut, out: Path, plain: bool) -> None:
-    if plain:
-        sys.stdout.write(json.dumps({"file": str(out), **asdict(made.tuned)}) + "\n")
-        return
+def _words(held: HeldOut, out: Path) -> str:
     before, after = held.before, held.after
-    sys.stdout.write(
+    return (
         f"held-out seeds {held.seeds[0]} to {held.seeds[1]}, error to the converged pictures of the same noise:\n"
         f"  before  {before.together:.4f}, of the middle picture {before.median:.4f}\n"
         f"  after   {after.together:.4f}, of the middle picture {after.median:.4f}\n"
-        f"saved {out}; use it: --scheduler tuned:{out}\n"
+        f"saved {out}; use it: --scheduler tuned:{out}"
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
 
 from unnoise.cli import adapting, again, approximate, parser, values, variants
+from unnoise.cli.answering import answer
 from unnoise.cli.threads import fit_threads
 
 _OPTIONS = {
@@ -44,13 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     fit_threads(pipe.model)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
     found = verify(pipe, path, **pictures, **adapters.folders)
-    if arguments.json:
-        sys.stdout.write(json.dumps(found.to_dict()) + "\n")
-        return 0 if found.holds else 1
     apart = (
         "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
     )
-    sys.stdout.write(f"{path}: {found.verdict}{apart}\n")
-    for reason in found.reasons:
-        sys.stdout.write(f"  {reason}\n")
+    answer(
+        arguments.json,
+        found.to_dict(),
+        "\n  ".join([f"{path}: {found.verdict}{apart}", *found.reasons]),
+    )
     return 0 if found.holds else 1
