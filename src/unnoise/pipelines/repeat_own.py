@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from unnoise.checkpoints.model import Model
@@ -10,10 +11,8 @@ from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.recipe_adapters import wanted_of
-from unnoise.pipelines.repeat_loras import Looked, look, without_tags
-from unnoise.pipelines.repeat_parts import Folders, Parts
-from unnoise.pipelines.repeat_parts import look as look_parts
+from unnoise.pipelines.recipe_adapters import Wanted, asked_by, wanted_of
+from unnoise.pipelines.repeat_variant import arguments_of
 from unnoise.schedulers import Scheduler, names
 
 _TAKEN = (
@@ -30,7 +29,51 @@ _TAKEN = (
 )
 
 
-def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+@dataclass(frozen=True)
+class Read:
+    """What a picture says of itself, as arguments, before what it was made with is looked up.
+
+    options, variant, arguments, init_hash, mask_hash, clip_skip: as `Repeat` has them. loras, others: to be looked up,
+    as `wanted_of` gives them. asked: names of the LoRAs that its prompt asks for. notes, more: what is not honoured, a
+    sentence each, to be told before and after that of parts.
+    """
+
+    program: str
+    options: dict[str, Any]
+    variant: str
+    arguments: dict[str, Any]
+    init_hash: str
+    mask_hash: str
+    clip_skip: int
+    loras: list[Wanted]
+    others: list[str]
+    asked: frozenset[str]
+    notes: tuple[str, ...]
+    more: tuple[str, ...]
+
+
+def read(recipe: Recipe, model: Model) -> Read:
+    """What a recipe of ours says. Raises InputError for one that makes no sense."""
+    options, notes = _options(recipe, model)
+    loras, others = wanted_of(recipe.adapters)
+    skip, skipped = clip_skip_of(recipe.clip_skip, model)
+    return Read(
+        program="unnoise",
+        options=options,
+        variant=recipe.variant,
+        arguments=arguments_of(recipe),
+        init_hash=recipe.init_hash,
+        mask_hash=recipe.mask_hash,
+        clip_skip=skip,
+        loras=loras,
+        others=others,
+        asked=asked_by(recipe.prompt, recipe.prompt_style),
+        notes=notes,
+        more=skipped,
+    )
+
+
+def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments that every pipeline has, and notes."""
     told = {
         name: value for name, value in recipe.to_dict().items() if name in _TAKEN and not _silent(name, value)
@@ -58,14 +101,6 @@ def _silent(name: str, value: object) -> bool:
     return (value == "" and name not in ("prompt", "negative")) or (
         name in ("width", "height") and value == 0
     )
-
-
-def adapters_of(recipe: Recipe, model: Model, folders: Folders) -> tuple[Looked, Parts, str]:
-    """Its LoRAs; its words and ControlNets; and its prompt without the tags of LoRAs that are missing."""
-    wanted, others = wanted_of(recipe.adapters)
-    looked = look(wanted, model, folders.loras)
-    prompt = without_tags(recipe.prompt, recipe.prompt_style, looked.missing)
-    return looked, look_parts(others, model, folders), prompt
 
 
 def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:
