@@ -107,12 +107,15 @@ def _loaded(asked: Request) -> TextToImage:
         sys.stderr.write(f"loading {asked.model} ...\r")
     import torch
 
+    from unnoise.networks.hardware import worth_threads
+
     try:
         pipe = prepared(asked)
     finally:  # a refusal stands on a line of its own too
         if tells:
             sys.stderr.write("\x1b[K")
-    torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    usual = torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
+    torch.set_num_threads(asked.threads or usual)
     return pipe
 
 
@@ -153,14 +156,6 @@ def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:
         typed = again.options(repeat, typed)
     texts = {name: typed.get(name) or "" for name in ("prompt", "negative")}
     return typed | texts | {"prompt_style": typed.get("prompt_style") or "a1111"}
-
-
-def _threads(pipe: TextToImage, asked: Request) -> int:
-    import torch
-
-    from unnoise.networks.hardware import worth_threads
-
-    return torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
 
 
 def _show_small(result: Result) -> None:

@@ -83,23 +83,13 @@ def read(arguments: argparse.Namespace) -> Asked:
     """The values of these options. Raises InputError or FileError; torch is not needed for that."""
     given = pictures(arguments)
     _check_together(arguments)
-    values: dict[str, Any] = {
-        "strength": maybe(number, "--strength", arguments.strength, 0, 1, 0.75),
-        "noise_level": maybe(number, "--noise-level", arguments.noise_level, 0, 1e6, 2),
-        "outpaint": maybe(_sides, "--outpaint", arguments.outpaint),
-        "feather": maybe(number, "--feather", arguments.feather, 0, 256, 4),
-        "padding": maybe(whole, "--padding", arguments.padding, 0, 4096, 32),
-        "area": "masked" if arguments.masked_area else None,
-        "paste": False if arguments.no_paste else None,
-        "picture_guidance": maybe(number, "--image-guidance", arguments.image_guidance, 0, 100, 1.5),
-        "scale": maybe(number, "--hires-scale", arguments.hires_scale, 1, 8, 2),
-        "second_steps": maybe(whole, "--hires-steps", arguments.hires_steps, 1, 1000, 20),
-        "second_strength": maybe(number, "--hires-strength", arguments.hires_strength, 0, 1, 0.7),
-        "enlarge": maybe(choice, "--hires-in", arguments.hires_in, ("latents", "pixels")),
-    }
     return Asked(
         pictures=given,
-        arguments={name: value for name, value in values.items() if value is not None},
+        arguments={
+            name: reader(flag, text, *limits)
+            for name, (flag, reader, *limits) in _ARGUMENTS.items()
+            if (text := getattr(arguments, flag[2:].replace("-", "_"))) not in (None, False)
+        },
         guidance_rule=_rule(arguments),
         hires=arguments.hires_scale is not None,
         tiled=True if arguments.vae_tiling else None,
@@ -194,14 +184,20 @@ def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-_FLAGS = {
-    "picture_guidance": "--image-guidance",
-    "noise_level": "--noise-level",
-    "area": "--masked-area",
-    "paste": "--no-paste",
-    "second_steps": "--hires-steps",
-    "second_strength": "--hires-strength",
-    "enlarge": "--hires-in",
+# Argument of a pipeline -> its option, how that is read, and within which limits.
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "strength": ("--strength", number, 0, 1, 0.75),
+    "noise_level": ("--noise-level", number, 0, 1e6, 2),
+    "outpaint": ("--outpaint", _sides),
+    "feather": ("--feather", number, 0, 256, 4),
+    "padding": ("--padding", whole, 0, 4096, 32),
+    "area": ("--masked-area", lambda *_: "masked"),
+    "paste": ("--no-paste", lambda *_: False),
+    "picture_guidance": ("--image-guidance", number, 0, 100, 1.5),
+    "scale": ("--hires-scale", number, 1, 8, 2),
+    "second_steps": ("--hires-steps", whole, 1, 1000, 20),
+    "second_strength": ("--hires-strength", number, 0, 1, 0.7),
+    "enlarge": ("--hires-in", choice, ("latents", "pixels")),
 }
 
 
@@ -217,7 +213,7 @@ def check_kind(model: Model, asked: Asked) -> None:
     edits = kind_of(model) == "edit"
     for name in (*asked.arguments, *asked.pictures):
         if name != "init" and (name == "picture_guidance") != edits:
-            flag = _FLAGS.get(name, f"--{name}")
+            flag = f"--{name}" if name in asked.pictures else _ARGUMENTS[name][0]
             raise InputError(
                 f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
                 if edits

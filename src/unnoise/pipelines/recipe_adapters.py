@@ -45,13 +45,11 @@ _OTHER = ("control ", "word ", "refiner ")
 class Wanted:
     """A LoRA that a picture was made with.
 
-    lora: its file is a name. digest: the beginning of the hash of its file, or of the numbers in it. told: as the
-    recipe has it.
+    lora: its file is a name. digest: the beginning of the hash of its file, or of the numbers in it.
     """
 
     lora: Lora
     digest: str = ""
-    told: str = ""
 
     @property
     def name(self) -> str:
@@ -111,7 +109,7 @@ def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
         if lora is None or found is None:
             others.append(text)
         else:
-            loras.append(Wanted(lora, found["hash"], text))
+            loras.append(Wanted(lora, found["hash"]))
     return loras, others
 
 

@@ -69,26 +69,28 @@ class Repeat:
         Raises FileError where it holds no recipe or too much text, InputError for a recipe that makes no sense.
         """
         found = written_in(path)
-        ours = isinstance(found, Recipe)
-        read = own.read(found, model) if isinstance(found, Recipe) else foreign.read(found, model)
+        if isinstance(found, Recipe):
+            program, recipe, read = "unnoise", found, own.read(found, model)
+        else:
+            program, recipe, read = found.program, Recipe.from_found(found), foreign.read(found, model)
         options, loras = dict(read.options), read.loras
         if prompt is not None:
             options["prompt"] = prompt
             loras = [one for one in loras if one.name not in read.asked]
         parts = Parts(model, Folders(lora_dir, embedding_dir, control_dir)).look(loras, read.others)
         options["prompt"] = without_tags(options["prompt"], options.get("prompt_style", ""), parts.missing)
-        unread = () if ours else tuple(foreign.word_for_word(options))
+        unread = () if recipe is found else tuple(foreign.word_for_word(options))
         if unread:
             options["prompt_style"] = "plain"
         return cls(
-            program=read.program,
+            program=program,
             options=options,
             notes=(*read.notes, *parts.notes, *unread, *read.more),
-            own=ours,
+            own=recipe is found,
             variant=read.variant,
             arguments=read.arguments,
-            init_hash=read.init_hash,
-            mask_hash=read.mask_hash,
+            init_hash=recipe.init_hash,
+            mask_hash=recipe.mask_hash,
             loras=tuple(parts.loras),
             words=tuple(parts.words),
             controls=tuple(parts.controls),

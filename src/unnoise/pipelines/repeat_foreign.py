@@ -64,14 +64,10 @@ def read(found: FoundRecipe, model: Model) -> Read:
     text, tags, said = _said(found, style)
     loras, others = wanted_of(found.more.get("Adapters", ""))
     skip, skipped = _clip_skip(found, model)
-    recipe = Recipe.from_found(found)
     return Read(
-        program=found.program,
         options=options | {"prompt": text, "negative": found.negative, "prompt_style": style},
         variant=variant,
         arguments=arguments,
-        init_hash=recipe.init_hash,
-        mask_hash=recipe.mask_hash,
         clip_skip=skip,
         loras=loras or _loras(found, tags),
         others=others or _words(found, style),

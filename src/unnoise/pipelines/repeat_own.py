@@ -15,35 +15,22 @@ from unnoise.pipelines.recipe_adapters import Wanted, asked_by, wanted_of
 from unnoise.pipelines.repeat_variant import arguments_of
 from unnoise.schedulers import Scheduler, names
 
-_TAKEN = (
-    "prompt",
-    "negative",
-    "seed",
-    "steps",
-    "scheduler",
-    "compat",
-    "noise",
-    "width",
-    "height",
-    "prompt_style",
-)
+_ALWAYS = ("prompt", "negative", "seed", "steps")
+_IF_TOLD = ("scheduler", "compat", "noise", "width", "height", "prompt_style")
 
 
 @dataclass(frozen=True)
 class Read:
     """What a picture says of itself, as arguments, before what it was made with is looked up.
 
-    options, variant, arguments, init_hash, mask_hash, clip_skip: as `Repeat` has them. loras, others: to be looked up,
-    as `wanted_of` gives them. asked: names of the LoRAs that its prompt asks for. notes, more: what is not honoured, a
-    sentence each, to be told before and after that of parts.
+    options, variant, arguments, clip_skip: as `Repeat` has them. loras, others: to be looked up, as `wanted_of` gives
+    them. asked: names of the LoRAs that its prompt asks for. notes, more: what is not honoured, a sentence each, to be
+    told before and after that of parts.
     """
 
-    program: str
     options: dict[str, Any]
     variant: str
     arguments: dict[str, Any]
-    init_hash: str
-    mask_hash: str
     clip_skip: int
     loras: list[Wanted]
     others: list[str]
@@ -58,12 +45,9 @@ def read(recipe: Recipe, model: Model) -> Read:
     loras, others = wanted_of(recipe.adapters)
     skip, skipped = clip_skip_of(recipe.clip_skip, model)
     return Read(
-        program="unnoise",
         options=options,
         variant=recipe.variant,
         arguments=arguments_of(recipe),
-        init_hash=recipe.init_hash,
-        mask_hash=recipe.mask_hash,
         clip_skip=skip,
         loras=loras,
         others=others,
@@ -75,9 +59,8 @@ def read(recipe: Recipe, model: Model) -> Read:
 
 def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments that every pipeline has, and notes."""
-    told = {
-        name: value for name, value in recipe.to_dict().items() if name in _TAKEN and not _silent(name, value)
-    }
+    told = {name: getattr(recipe, name) for name in _ALWAYS}
+    told |= {name: value for name in _IF_TOLD if (value := getattr(recipe, name))}
     told["guidance"] = (
         from_text(recipe.guidance, recipe.guidance_rule) if recipe.guidance_rule else recipe.guidance
     )
@@ -94,13 +77,6 @@ def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, .
         notes.append(other_model(recipe.model, recipe.model_hash, model))
     notes += other_arithmetic(recipe.arithmetic, model)
     return told, tuple(notes)
-
-
-def _silent(name: str, value: object) -> bool:
-    """Whether a field of a recipe says nothing: no text but for the prompts, no size."""
-    return (value == "" and name not in ("prompt", "negative")) or (
-        name in ("width", "height") and value == 0
-    )
 
 
 def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:
