@@ -71,6 +71,7 @@ def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, .
     notes = []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")
+        told.pop("compat", None)  # the values of a program are those of its own schedulers
     if recipe.own_noise:
         notes.append("it was started from noise that was given, which a recipe does not hold")
     if recipe.model_hash != model.fingerprint():
