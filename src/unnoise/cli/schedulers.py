@@ -26,13 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     from unnoise.schedulers import names
 
-    rows = names.table()
+    rows, grids = names.table(), list(names.grid_names())
     told = {
         "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
-        "grids": list(names.grid_names()),
+        "grids": grids,
         "compat": list(names.PROGRAMS),
     }
-    more = f'A grid may follow a name, as in "DPM++ 2M Karras": {", ".join(told["grids"])}.'
+    more = f'A grid may follow a name, as in "DPM++ 2M Karras": {", ".join(grids)}.'
     return answer(arguments.json, told, "\n".join([*_listing(rows), "", more]))
 
 
