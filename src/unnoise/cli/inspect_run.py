@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
     path = values.path("--output", arguments.output)
-    path = path if path.suffix else path / "run.html"
+    path = path if path.suffix and not path.is_dir() else path / "run.html"
     outputs.check_output("--output", path, (".html",))
     from unnoise import evaluation, pipelines
     from unnoise.schedulers import names

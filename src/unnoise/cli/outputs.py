@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"(\d+)-")
 
 
 def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse an ending that is not among these, and a folder that cannot be written; leaves nothing behind.
+    """Refuse an ending that is not among these, and a file that cannot be written; leaves nothing behind.
 
     A path without an ending is a folder. Raises InputError or FileError.
     """
@@ -37,6 +37,12 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
         raise FileError(
             f"cannot write '{path}': {folder}: {reason}. Choose a folder that can be written."
         ) from None
+    try:
+        os.lstat(next(candidates(path, 0)))
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # such as a name that is too long, which a counter may make of a short one
+        raise FileError(f"cannot write '{path}': {error.strerror}. Choose another name.") from None
 
 
 def candidates(path: Path, seed: int) -> Iterator[Path]:
