@@ -60,7 +60,8 @@ def candidates(path: Path, seed: int) -> Iterator[Path]:
         yield path
         yield from (path.with_name(f"{path.stem}-{place}{path.suffix}") for place in itertools.count(2))
     else:
-        taken = [int(match[1]) for entry in _entries(path) if (match := _NUMBERED.match(entry))]
+        entries = os.listdir(path) if path.is_dir() else []
+        taken = [int(match[1]) for entry in entries if (match := _NUMBERED.match(entry))]
         yield from (path / f"{place:05d}-{seed}.png" for place in itertools.count(max(taken, default=0) + 1))
 
 
@@ -110,7 +111,3 @@ def _take(hidden: Path, name: Path) -> bool:
         except OSError:
             raise FileError(f"cannot write '{name}': {error.strerror}. Choose another folder.") from error
     return True
-
-
-def _entries(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []

@@ -47,7 +47,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"the following arguments are required: (.*)", message):
             raise Refused(f"{found[1]} {'are' if ', ' in found[1] else 'is'} missing; {usage}")
         if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            raise Refused(f"'{found[1]}' is not a command; {near(found[1], _words(found[2]))} {usage}")
+            known = [word.strip(" '") for word in found[2].split(",")]
+            raise Refused(f"'{found[1]}' is not a command; {near(found[1], known)} {usage}")
         raise Refused(f"{message}; {usage}")
 
 
@@ -140,10 +141,6 @@ def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) 
     """Say which function runs the command, and keep its options for hints on misspelt ones."""
     listed = [action.option_strings for action in parser._actions if action.help is not argparse.SUPPRESS]
     parser.set_defaults(run=run, command=name, options=[flag for flags in listed for flag in flags])
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip(" '") for word in text.split(",")]
 
 
 def _left_over(arguments: argparse.Namespace, left: Sequence[str]) -> str:
