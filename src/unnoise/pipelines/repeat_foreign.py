@@ -201,7 +201,7 @@ def _model_notes(found: FoundRecipe, model: Model) -> Iterator[str]:
 def _variant(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """What it was begun from, the arguments of the pipeline for that, and notes. Raises InputError for no sense."""
     more, notes = _hires(found)
-    recipe = Recipe.from_found(found if more is None else replace(found, more=more))
+    recipe = Recipe.from_found(replace(found, more=more))
     variant, strength = recipe.variant, found.more.get("Denoising strength", "")
     if "Further passes" in found.more:
         notes.append(
@@ -218,11 +218,11 @@ def _variant(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     return variant, arguments_of(recipe), tuple(notes)
 
 
-def _hires(found: FoundRecipe) -> tuple[dict[str, str] | None, list[str]]:
-    """The settings with a second pass as it can be made here; None where they are that already; and notes."""
+def _hires(found: FoundRecipe) -> tuple[Mapping[str, str], list[str]]:
+    """The settings, with a second pass as it can be made here; and notes."""
     named = {name: value for name, value in found.more.items() if name.startswith("Hires ")}
     if not named:
-        return None, []
+        return found.more, []
     scale = number(named.get("Hires upscale")) or _scale(named.get("Hires resize", ""), found)
     more = {name: value for name, value in found.more.items() if name not in named}
     if scale is None or not 1.0 <= scale <= SCALE:
