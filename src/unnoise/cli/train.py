@@ -46,8 +46,8 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
 }
 
+_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
 _OPTIONS = {
-    "DATA": "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names",
     "--config FILE": "settings in TOML; options below change single ones",
     **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
     "--set KEY=VALUE ...": "any setting: --set optimizer.ema=0.99",
@@ -62,6 +62,7 @@ _OPTIONS = {
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options; more spellings that people type are taken but not listed."""
     command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
+    parser.options(command, {"DATA": _DATA})
     command.add_argument(
         "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
     )
