@@ -114,7 +114,9 @@ class Edit(Adaptable):
         model = self.model
         check_kind(model, "edit")
         number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
-        pictures = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
+        pictures = read_picture(
+            "picture", picture, picture_channels(model), expected_pictures(prompt, options)
+        )
         sides = (pictures.shape[2], pictures.shape[3])
         request = requested(model, prompt, options, sides)
         plan = request.scheduler.plan(model.schedule, request.steps)

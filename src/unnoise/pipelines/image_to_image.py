@@ -72,7 +72,7 @@ class ImageToImage(Adaptable):
         expected = expected_pictures(prompt, options)
         latents = _latents(self.model, picture, expected)
         if latents is None:
-            begun = read_picture(picture, picture_channels(self.model), expected)
+            begun = read_picture("picture", picture, picture_channels(self.model), expected)
             given_size = (begun.shape[2], begun.shape[3])
         else:
             begun = latents / RANGE

@@ -110,10 +110,8 @@ class Inpaint(Adaptable):
         """The same run step by step: an iterator of Step, each with `preview()`."""
         model = self.model
         check_kind(model, "text", "inpaint")
-        number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
-        choice("area", area, AREAS)
-        padding = whole("padding", padding, 0, PADDING, 32)
-        read = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
+        padding = _check(feather, area, padding)
+        read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
         added = None if outpaint is None else read_sides(outpaint)
         pictures, fresh = _read(read, mask, added)
         sides = (pictures.shape[2], pictures.shape[3])
@@ -171,3 +169,10 @@ def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None
         left, top, right, bottom = sides
         fresh = torch.maximum(fresh, F.pad(known, (left, right, top, bottom)))
     return wide, fresh
+
+
+def _check(feather: float, area: str, padding: int) -> int:
+    """The padding."""
+    number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
+    choice("area", area, AREAS)
+    return whole("padding", padding, 0, PADDING, 32)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -157,7 +157,7 @@ def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
     return _listed().get(scheduler, repr(scheduler))
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def _listed() -> dict[Scheduler, str]:
     """The names of all schedulers on all grids: a thousand look-ups, for which no request should wait again."""
     rows = names.table()
