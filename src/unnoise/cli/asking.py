@@ -20,6 +20,7 @@ _DEFAULT_MODEL = "emoji"
 # As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
 PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
 STARTS = ("torch", "cuda")
+_SEED = 2**63 - 257
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ _OPTIONS = {
     "--compat PROGRAM": "its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
     "-s, --seed N": "of the first picture; if -1 or left out, random, and printed",
     "--noise NAME": "begin with the noise that other programs draw: torch (CPU) or cuda",
+    "--variation SEED:X": "move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
     "-b, --count N = 1": "pictures; picture i has seed + i",
     "--size WxH": "in pixels",
     "-W, --width N": "in pixels",
@@ -123,6 +125,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "cache": approximate.cache(arguments),
         "merge": approximate.merge(arguments),
         "seed": _seed(arguments.seed),
+        "variation": maybe(_variation, "--variation", arguments.variation),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
@@ -150,8 +153,15 @@ def request(arguments: argparse.Namespace) -> Request:
 
 
 def _seed(text: str | None) -> int | None:
-    seed = maybe(whole, "--seed", text, -1, 2**63 - 257, 7)
+    seed = maybe(whole, "--seed", text, -1, _SEED, 7)
     return secrets.randbelow(2**32) if seed == -1 else seed
+
+
+def _variation(flag: str, text: str) -> tuple[int, float]:
+    seed, mark, share = text.partition(":")
+    if not mark:
+        raise InputError(f"{flag} is {text[:40]!r}; give a seed and a share, for example 7:0.1.")
+    return whole(flag, seed, 0, _SEED, 7), number(flag, share, 0, 1, 0.1)
 
 
 def _size(arguments: argparse.Namespace) -> dict[str, int | None]:

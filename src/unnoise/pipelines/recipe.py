@@ -33,7 +33,8 @@ class Recipe:
     encoder was left, as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written.
     version: of unnoise. guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of
     deep features (`FeatureCache.from_text` reads it). merge: of tokens (`TokenMerging.from_text` reads it). arithmetic:
-    "int8" where the network multiplied in eight bits.
+    "int8" where the network multiplied in eight bits. variation: how far the start was moved to the noise of
+    variation_seed.
 
     variant: "" for text to image, else "image to image", "inpaint", "edit" or "second pass", and then: strength,
     noise_level: where it was entered (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from.
@@ -77,6 +78,8 @@ class Recipe:
     cache: str = ""
     merge: str = ""
     arithmetic: str = ""
+    variation_seed: int = 0
+    variation: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -122,6 +125,8 @@ class Recipe:
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash[:10],
             "Model": self.model,
+            "Variation seed": self.variation_seed if self.variation else "",
+            "Variation seed strength": f"{self.variation:g}" if self.variation else "",
             "RNG": {"torch": "CPU", "cuda": "NV"}.get(self.noise, ""),
             "Clip skip": self.clip_skip or "",
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
@@ -169,6 +174,8 @@ class Recipe:
             version=found.version,
             adapters=found.more.get("Adapters", ""),
             clip_skip=max(whole(found.more.get("Clip skip")) or 0, 0),
+            variation_seed=found.variation[0],
+            variation=found.variation[1],
             **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
             **variant,
         )
@@ -187,11 +194,14 @@ class Recipe:
 _EXAMPLE = Recipe("", guidance=1.0)
 
 
-def written_in(path: str | Path) -> Recipe | FoundRecipe:
-    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither."""
+def written_in(path: str | Path, content: bytes | None = None) -> Recipe | FoundRecipe:
+    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither.
+
+    content: its bytes, where they are known already.
+    """
     from unnoise import images
 
-    text = images.read_text(Path(path))
+    text = images.read_text(Path(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
     found = recipes.read_chunks(text)

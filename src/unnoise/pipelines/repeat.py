@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints.adapters import Lora
 from unnoise.checkpoints.model import Model
+from unnoise.checkpoints.recipes import FoundRecipe
 from unnoise.errors import InputError
 from unnoise.pipelines import repeat_foreign as foreign
 from unnoise.pipelines import repeat_own as own
@@ -68,7 +69,13 @@ class Repeat:
         instead; the LoRAs that only the picture's prompt asks for are left out then.
         Raises FileError where it holds no recipe or too much text, InputError for a recipe that makes no sense.
         """
-        found = written_in(path)
+        return cls.of_found(written_in(path), model, Folders(lora_dir, embedding_dir, control_dir), prompt)
+
+    @classmethod
+    def of_found(
+        cls, found: Recipe | FoundRecipe, model: Model, folders: Folders, prompt: str | None = None
+    ) -> Repeat:
+        """The same of what was found in a picture (`written_in`)."""
         if isinstance(found, Recipe):
             program, recipe, read = "unnoise", found, own.read(found, model)
         else:
@@ -77,7 +84,7 @@ class Repeat:
         if prompt is not None:
             options["prompt"] = prompt
             loras = [one for one in loras if one.name not in read.asked]
-        parts = Parts(model, Folders(lora_dir, embedding_dir, control_dir)).look(loras, read.others)
+        parts = Parts(model, folders).look(loras, read.others)
         options["prompt"] = without_tags(options["prompt"], options.get("prompt_style", ""), parts.missing)
         unread = () if recipe is found else tuple(foreign.word_for_word(options))
         if unread:

@@ -37,6 +37,13 @@ class FoundRecipe:
     loras: tuple[tuple[str, float], ...] = ()
     more: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def variation(self) -> tuple[int, float]:
+        """The seed of a variation, and its share; 0 for none."""
+        share = number(self.more.get("Variation seed strength")) or 0.0
+        seed = whole(self.more.get("Variation seed")) or 0
+        return (seed % 2**63, share) if 0.0 < share <= 1.0 else (0, 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what was not told."""
         return {name: value for name, value in asdict(self).items() if value not in (None, "", (), {})}
