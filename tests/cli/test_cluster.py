@@ -1,6 +1,5 @@
 """`unnoise generate --prompts FILE --ray N`: workers of a cluster make what one process makes, to the bit."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -8,7 +7,7 @@ import sys
 
 import pytest
 
-from unnoise.cli import cluster, parser
+from unnoise.cli import asking, cluster, parser
 from unnoise.pipelines import Recipe
 
 ROWS = [
@@ -79,9 +78,8 @@ def painted(tiny, tmp_path, known):
     arguments = parser.parse(
         ["generate", "--prompts", "x.jsonl", "-m", str(tiny), "--steps", "2", "--ray", "2", "-o", "x.parquet"]
     )
-    assert isinstance(arguments, argparse.Namespace)
     rows = [json.dumps({"seed": 0, **row}) for row in ROWS[:2]]
-    return cluster.Painter(arguments, str(tmp_path), frozenset(known))({"row": rows})
+    return cluster.Painter(asking.request(arguments), str(tmp_path), frozenset(known))({"row": rows})
 
 
 def test_a_worker_passes_over_what_is_packed_already(run, tiny, tmp_path):

@@ -126,6 +126,7 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
             "--control-range is 0.8-0.2; give the lower share first",
         ),
         (("--compat", "invoke"), "--compat is invoke; give one of diffusers, k-diffusion, a1111, comfyui."),
+        (("-o", "a-%300d.png"), "cannot write 'a-%300d.png': File name too long. Choose another name."),
         (("-m", "sd.safetensors", "--size", "8x9"), "height is 9; this model makes multiples of 2"),
     ],
 )

@@ -140,6 +140,14 @@ def test_inspect_run_writes_a_page(run, tiny, tmp_path):
     assert (tmp_path / "seen.json").is_file()
 
 
+def test_the_page_of_a_run_goes_into_a_folder_that_is_there_whatever_its_name(run, tiny, tmp_path):
+    (tmp_path / "seen.today").mkdir()
+    words = ("inspect-run", "a seven", "-m", tiny, "--steps", 1, "-o")
+    for folder in ("seen.today", "new"):
+        assert run(*words, folder) == (0, f"{folder}/run.html\n", "")
+        assert (tmp_path / folder / "run.html").is_file()
+
+
 def test_refusals(run, tiny, folder, tmp_path):
     (tmp_path / "wide").mkdir()
     Image.new("L", (9, 8)).save(tmp_path / "wide" / "wide.png")

@@ -17,7 +17,7 @@ from unnoise.checkpoints.blueprint import shapes_of
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import published
 from unnoise.pipelines import Recipe
-from unnoise.pipelines.prompting import Script
+from unnoise.pipelines.telling import script
 from unnoise.text import Prompt, Tokenizer
 from unnoise.text.chunks import chunked
 from unnoise.text.prompts import editing, emphasis
@@ -73,9 +73,8 @@ def test_what_is_said_at_each_step_of_a_second_pass(prompt, past, steps, expecte
 
 @pytest.mark.parametrize(("prompt", "steps", "calls", "past", "expected"), THEIRS["calls"])
 def test_what_is_said_at_each_network_call_with_the_values_of_a1111(prompt, steps, calls, past, expected):
-    script = Script([Prompt.read(prompt)], [], steps * calls, past * calls, late=True)
-    heard = [script.said(script.moment(call))[1] for call in range(steps * calls)]
-    assert [said[0][0].text for said in heard] == expected
+    heard = script([Prompt.read(prompt)], [], steps * calls, past * calls, late=True)
+    assert [said[0][0].text for _, said in heard] == expected
 
 
 @pytest.mark.parametrize("prompt", THEIRS["and"])

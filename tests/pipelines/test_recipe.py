@@ -132,7 +132,10 @@ def test_a_lora_whose_name_holds_the_parting_is_found_by_its_name():
     kept = recipe_adapters.joined(told)
     assert kept == r"a,\ b.safetensors:0.8:0123456789ab, ink.safetensors:1:ba9876543210"
     loras, others = recipe_adapters.wanted_of(kept)
-    assert [(one.name, one.told) for one in loras] == [("a, b", told[0]), ("ink", told[1])]
+    assert [(one.name, one.lora.weight, one.digest) for one in loras] == [
+        ("a, b", 0.8, "0123456789ab"),
+        ("ink", 1.0, "ba9876543210"),
+    ]
     assert others == []
     # written before there were backslashes: the one that has no comma is read as ever
     assert [one.name for one in recipe_adapters.wanted_of(", ".join(told))[0]] == ["b", "ink"]

@@ -228,3 +228,17 @@ def test_clip_skip_is_set_for_the_run_and_told(pipe, tmp_path):
     assert verify(deep, written(tmp_path, made)).verdict == "bit-equal"
     with pytest.raises(InputError, match="give a whole number from 1 to 2"):
         deep.with_clip_skip(3)
+
+
+@pytest.mark.parametrize("compat", ["", "a1111", "comfyui", "diffusers"])
+def test_for_a_scheduler_of_a_name_unknown_here_the_model_s_own_is_used_as_the_note_says(
+    pipe, tmp_path, compat
+):
+    """As in a picture of a later version."""
+    recipe = replace(
+        pipe("a seven", seed=3, steps=3).recipes[0], scheduler="Euler of tomorrow", compat=compat
+    )
+    images.write_png(tmp_path / "a.png", Image.new("L", (8, 8)), recipe.png_text())
+    repeat = Repeat.of(tmp_path / "a.png", pipe.model)
+    assert repeat.notes == ("its scheduler, Euler of tomorrow, has no name; the model's default is used",)
+    assert same(repeat.denoise(pipe).result(), pipe("a seven", seed=3, steps=3))

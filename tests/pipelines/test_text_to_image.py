@@ -250,6 +250,14 @@ def test_guidance_one_asks_the_network_once_with_half_the_batch(pipe, monkeypatc
     assert sizes == [1, 1, 1, 2, 2, 2]
 
 
+def test_names_of_schedulers_are_looked_up_once_and_not_for_every_request(pipe, monkeypatch):
+    pipe.denoise("a seven", scheduler="Euler Karras")
+    asked, plain = [], names.get
+    monkeypatch.setattr(names, "get", lambda *words: asked.append(words) or plain(*words))
+    assert pipe.denoise("a seven", scheduler="k_euler karras").recipes[0].scheduler == "Euler Karras"
+    assert len(asked) < 5
+
+
 def test_text_is_embedded_once_a_run_and_remembered(pipe, monkeypatch):
     calls = []
     remember = type(pipe.model.network).remember

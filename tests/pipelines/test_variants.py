@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+import adapter_files
 from latent_model import latent_model
 from tiny_model import tiny_model
 from unnoise.errors import InputError
 from unnoise.networks.vae import AutoEncoder
 from unnoise.networks.vae_strips import decode_in_strips
-from unnoise.pipelines import ImageToImage, Inpaint, SecondPass, TextToImage
+from unnoise.pipelines import Edit, ImageToImage, Inpaint, SecondPass, TextToImage
 from unnoise.pipelines import latents as halves
 from unnoise.pipelines.canvas import Canvas, feathered, outpainted, read_mask
 from unnoise.pipelines.latents import decode, needs_strips
@@ -60,6 +61,15 @@ def same(made, other):
 def test_image_to_image_at_strength_one_is_text_to_image(model, name):
     made = ImageToImage(model)("a seven", picture(model), strength=1.0, scheduler=name, **ASK)
     assert same(made, TextToImage(model)("a seven", scheduler=name, **ASK))
+
+
+@pytest.mark.parametrize("kind", [ImageToImage, Inpaint, SecondPass, Edit])
+def test_every_pipeline_takes_adapters_and_stays_what_it_is(kind, tmp_path):
+    plain = tiny_model()
+    pipe = kind(plain).with_lora(adapter_files.kohya(plain, tmp_path / "ink.safetensors"), 0.8)
+    assert type(pipe) is kind
+    assert [one.told.partition(":")[0] for one in pipe.model.adapters] == ["ink.safetensors"]
+    assert pipe.without_loras().model is plain
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
@@ -17,93 +17,84 @@ if TYPE_CHECKING:
     from unnoise.text import LoraTag
 
 
+_LORAS = {
+    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; "
+    "FILE:0.8:mid_block=0.5 for parts",
+    "--lora-dir FOLDER": "where LoRAs are looked for by name",
+}
+_OTHERS = {
+    "--lora-live": "keep LoRAs beside the weights: less memory, a little slower",
+    "--embedding FILE[=WORD] ...": "a word from a textual inversion; may be repeated",
+    "--embedding-dir FOLDER": "where those of a recipe are looked for, by name and hash",
+    "--control FILE ...": "a ControlNet or T2I-Adapter; may be repeated, as its options",
+    "--control-image FILE ...": "the picture that it steers by",
+    "--control-strength X ...": "from 0 to 2 (1)",
+    "--control-range A-B ...": "shares of the steps it is heard in (0-1)",
+    "--control-dir FOLDER": "where ControlNets of a recipe, and their pictures, are looked for",
+    "--refiner MODEL": "a second model that ends the run, such as SDXL's refiner",
+    "--refine-from SHARE": "of the model's times, after which it is asked (0.8)",
+}
+
+
 def add(command: parser.Parser) -> None:
     """The options of a command that makes pictures."""
     add_lora(command)
-    command.add_argument(
-        "--lora-live", action="store_true", help="keep LoRAs beside the weights: less memory, a little slower"
-    )
-    command.add_argument(
-        "--embedding",
-        action="append",
-        default=[],
-        metavar="FILE[=WORD]",
-        help="a word from a textual inversion; may be repeated",
-    )
-    command.add_argument(
-        "--embedding-dir", metavar="FOLDER", help="where those of a recipe are looked for, by name and hash"
-    )
-    command.add_argument(
-        "--control",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a ControlNet or T2I-Adapter; may be repeated, as its options",
-    )
-    command.add_argument(
-        "--control-image", action="append", default=[], metavar="FILE", help="the picture that it steers by"
-    )
-    command.add_argument(
-        "--control-strength", action="append", default=[], metavar="X", help="from 0 to 2 (1)"
-    )
-    command.add_argument(
-        "--control-range",
-        action="append",
-        default=[],
-        metavar="A-B",
-        help="shares of the steps it is heard in (0-1)",
-    )
-    command.add_argument(
-        "--control-dir",
-        metavar="FOLDER",
-        help="where ControlNets of a recipe, and their pictures, are looked for",
-    )
+    parser.options(command, _OTHERS)
     parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
-    command.add_argument(  # one of a list, as parser.hidden's are not
-        "--control-net",
-        "--t2i-adapter",
-        dest="control",
-        action="append",
-        default=argparse.SUPPRESS,
-        help=argparse.SUPPRESS,
-    )
-    command.add_argument(
-        "--refiner", metavar="MODEL", help="a second model that ends the run, such as SDXL's refiner"
-    )
-    command.add_argument(
-        "--refine-from", metavar="SHARE", help="of the model's times, after which it is asked (0.8)"
-    )
-    for flag in ("--denoising-end", "--denoising_end", "--refiner-switch-at"):
-        parser.hidden(command, "refine_from", flag)
+    parser.hidden(command, "refine_from", "--denoising-end", "--denoising_end", "--refiner-switch-at")
+    parser.hidden(command, "control", "--control-net", "--t2i-adapter", action="append")
 
 
 def add_lora(command: parser.Parser) -> None:
     """The option of LoRAs, and of their folder."""
-    command.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:WEIGHT]",
-        help="LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; FILE:0.8:mid_block=0.5 for parts",
-    )
-    command.add_argument("--lora-dir", metavar="FOLDER", help="where LoRAs are looked for by name")
+    parser.options(command, _LORAS)
     parser.hidden(command, "lora_dir", "--lora-model-dir")
 
 
-def refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
-    """The model that is to end the run, and the share of times after which. Raises InputError for a share alone."""
-    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
-    if share in (0.0, 1.0):
-        raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
-    if arguments.refiner is None:
-        if share is not None:
-            raise InputError("--refine-from is given without --refiner; give both, or neither.")
-        return None
-    return arguments.refiner, 0.8 if share is None else share
+@dataclass(frozen=True)
+class Adapters:
+    """What is to change the model, each file found.
+
+    words: files of embeddings, and the word that was chosen for each. controls: file, picture, strength, start and end
+    of each. refiner: the model that is to end the run, and the share of times after which. live: whether LoRAs stay
+    beside the weights. folders: where what a recipe names is looked for, as `Repeat.of` and `verify` take it.
+    """
+
+    loras: Sequence[Lora]
+    words: Sequence[tuple[str, str | None]]
+    controls: Sequence[tuple[str, str, float, float, float]]
+    refiner: tuple[str, float] | None
+    live: bool
+    folders: Mapping[str, Any]
+
+    def on(self, pipe: TextToImage) -> TextToImage:
+        """The pipeline with all of it."""
+        for file, word in self.words:
+            pipe = pipe.with_word(file, word)
+        for file, picture, strength, start, end in self.controls:
+            pipe = pipe.with_control(file, picture, strength, start=start, end=end)
+        if self.refiner is not None:
+            pipe = pipe.with_refiner(*self.refiner)
+        return pipe.with_loras(self.loras, live=self.live) if self.loras else pipe
+
+
+def read(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> Adapters:
+    """What is asked for, by option or by a tag in the prompt. Raises InputError, and FileError for a missing file."""
+    return Adapters(
+        loras=loras(arguments, tags),
+        words=words(arguments),
+        controls=_controls(arguments),
+        refiner=_refiner(arguments),
+        live=arguments.lora_live,
+        folders={
+            name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
+            for name in ("lora_dir", "embedding_dir", "control_dir")
+        },
+    )
 
 
 def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[Lora]:
-    """What is asked for, by option or by a tag in the prompt, each file found. Raises InputError and FileError."""
+    """The LoRAs alone."""
     from unnoise.checkpoints.adapters import Lora
     from unnoise.checkpoints.adapters.asked import of_tag
 
@@ -117,16 +108,8 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
     return [replace(one, file=one.find(folder)) for one in asked]
 
 
-def folders(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where the files that a recipe names are looked for, as `Repeat.of` and `verify` take it."""
-    return {
-        name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
-        for name in ("lora_dir", "embedding_dir", "control_dir")
-    }
-
-
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
-    """Files of embeddings, and the word that was chosen for each. Raises FileError for one that is not there."""
+    """The words alone."""
     pairs = [_file_and_word(text) for text in arguments.embedding]
     for name, _ in pairs:
         existing("--embedding", name, "an embedding's file")
@@ -140,11 +123,8 @@ def _file_and_word(text: str) -> tuple[str, str | None]:
     return file, word or None
 
 
-def controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
-    """File, picture, strength, start and end of each ControlNet. Raises InputError where their numbers differ.
-
-    Raises FileError for a picture that is not there; the network may be on the hub.
-    """
+def _controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
+    """Refuses numbers of options that differ, and a picture that is not there; the network may be on the hub."""
     files, pictures = arguments.control, arguments.control_image
     if len(files) != len(pictures):
         raise InputError(
@@ -173,14 +153,12 @@ def _range(text: str) -> tuple[float, float]:
     return start, end
 
 
-def adapted(pipe: TextToImage, arguments: argparse.Namespace, tags: Sequence[LoraTag]) -> TextToImage:
-    """The pipeline with what was asked for."""
-    for file, word in words(arguments):
-        pipe = pipe.with_word(file, word)
-    for file, picture, strength, start, end in controls(arguments):
-        pipe = pipe.with_control(file, picture, strength, start=start, end=end)
-    second = refiner(arguments)
-    if second is not None:
-        pipe = pipe.with_refiner(*second)
-    asked = loras(arguments, tags)
-    return pipe.with_loras(asked, live=arguments.lora_live) if asked else pipe
+def _refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
+    share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
+    if share in (0.0, 1.0):
+        raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
+    if arguments.refiner is None:
+        if share is not None:
+            raise InputError("--refine-from is given without --refiner; give both, or neither.")
+        return None
+    return arguments.refiner, 0.8 if share is None else share

@@ -5,41 +5,32 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
+from unnoise.cli import parser
 from unnoise.cli.values import choice, maybe, number, whole
 from unnoise.errors import InputError
+
+_ENGINE = {
+    "--engine NAME": "what computes the network: torch (default), or where unnoise[openvino] is installed openvino, or "
+    "openvino-int8, which is approximate",
+}
+_FASTER = {
+    "--cache TURN": "reuse deep features until the noise level has turned by so many radians, such as 0.15",
+    "--cache-every N": "or for N - 1 of N network calls (DeepCache)",
+    "--cache-blocks N": "last residual blocks that are always computed (the finest level)",
+    "--merge-tokens SHARE": "attend over fewer tokens, those alike merged: the share that is, 0 to 0.75",
+    "--merge-least N": "merge wherever there are N tokens (the finest level that attends)",
+}
 
 
 def add_engine(command: argparse.ArgumentParser) -> None:
     """The option of engines."""
-    command.add_argument(
-        "--engine",
-        metavar="NAME",
-        help="what computes the network: torch (default), or where unnoise[openvino] is installed openvino, or "
-        "openvino-int8, which is approximate",
-    )
+    parser.options(command, _ENGINE)
 
 
 def add(command: argparse.ArgumentParser) -> None:
     """The options of engines, of feature caching and of token merging."""
     add_engine(command)
-    group = command.add_argument_group("faster and approximate")
-    group.add_argument(
-        "--cache",
-        metavar="TURN",
-        help="reuse deep features until the noise level has turned by so many radians, such as 0.15",
-    )
-    group.add_argument("--cache-every", metavar="N", help="or for N - 1 of N network calls (DeepCache)")
-    group.add_argument(
-        "--cache-blocks", metavar="N", help="last residual blocks that are always computed (the finest level)"
-    )
-    group.add_argument(
-        "--merge-tokens",
-        metavar="SHARE",
-        help="attend over fewer tokens, those alike merged: the share that is, 0 to 0.75",
-    )
-    group.add_argument(
-        "--merge-least", metavar="N", help="merge wherever there are N tokens (the finest level that attends)"
-    )
+    parser.options(command.add_argument_group("faster and approximate"), _FASTER)
 
 
 def engine(arguments: argparse.Namespace, arithmetic: str = "") -> str:

@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
 from unnoise.cli.values import choice, maybe, number, path, size, whole, word
 from unnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from unnoise.text import LoraTag
 
 _DEFAULT_MODEL = "emoji"
 # As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
@@ -40,81 +43,46 @@ class Request:
     workers: int | None
     json: bool
     metadata: bool
+    adapters: adapting.Adapters
     variant: variants.Asked
     engine: str = "torch"
+
+
+_OPTIONS = {
+    "-p, --prompt PROMPT": "the same as PROMPT",
+    "-m, --model MODEL": "name, folder, training run, .safetensors file, or OWNER/NAME on the hub "
+    f"({_DEFAULT_MODEL})",
+    "--from IMAGE": "make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
+    "-o, --output OUTPUT = outputs": "folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
+    "-n, --negative TEXT": "what the picture should not be",
+    "--prompt-style NAME": "how weights are written: a1111 (the default), comfyui, compel, plain",
+    "--clip-skip N": "layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
+    "(in diffusers clip_skip=1)",
+    "--steps N": "steps from noise to picture",
+    "--guidance X": "how strongly to follow the prompt; 1 is without guidance",
+    "--scheduler NAME": "as `unnoise schedulers` lists",
+    "--compat PROGRAM": "its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
+    "-s, --seed N": "of the first picture; if -1 or left out, random, and printed",
+    "--noise NAME": "begin with the noise that other programs draw: torch (CPU) or cuda",
+    "--variation SEED:X": "move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
+    "-b, --count N = 1": "pictures; picture i has seed + i",
+    "--size WxH": "in pixels",
+    "-W, --width N": "in pixels",
+    "-H, --height N": "in pixels",
+    "--show-every N": "show the picture in the terminal after every N steps",
+    "--frames DIR": "save the predicted picture of those steps (or of each)",
+    "--animate FILE": "save the way from noise as .webp or .gif",
+    "--enlarge N = 1": "save each pixel N x N times as large",
+    "-t, --threads N": "processor cores to use",
+    "--json": "print one JSON object, and no progress",
+    "--no-metadata": "leave prompt and settings out of the files",
+}
 
 
 def add(command: parser.Parser) -> None:
     """Add the options; more spellings that people type are taken but not listed."""
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
-    command.add_argument("-p", "--prompt", help="the same as PROMPT")
-    command.add_argument(
-        "-m",
-        "--model",
-        help=f"name, folder, training run, .safetensors file, or OWNER/NAME on the hub ({_DEFAULT_MODEL})",
-    )
-    command.add_argument(
-        "--from",
-        dest="source",
-        metavar="IMAGE",
-        help="make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
-    )
-    command.add_argument(
-        "-o",
-        "--output",
-        default="outputs",
-        help="folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
-    )
-    command.add_argument("-n", "--negative", metavar="TEXT", help="what the picture should not be")
-    command.add_argument(
-        "--prompt-style",
-        metavar="NAME",
-        help="how weights are written: a1111 (the default), comfyui, compel, plain",
-    )
-    command.add_argument(
-        "--clip-skip",
-        metavar="N",
-        help="layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
-        "(in diffusers clip_skip=1)",
-    )
-    command.add_argument("--steps", metavar="N", help="steps from noise to picture")
-    command.add_argument(
-        "--guidance", metavar="X", help="how strongly to follow the prompt; 1 is without guidance"
-    )
-    command.add_argument("--scheduler", metavar="NAME", help="as `unnoise schedulers` lists")
-    command.add_argument(
-        "--compat",
-        metavar="PROGRAM",
-        help="its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
-    )
-    command.add_argument(
-        "-s", "--seed", metavar="N", help="of the first picture; if -1 or left out, random, and printed"
-    )
-    command.add_argument(
-        "--noise", metavar="NAME", help="begin with the noise that other programs draw: torch (CPU) or cuda"
-    )
-    command.add_argument(
-        "--variation",
-        metavar="SEED:X",
-        help="move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
-    )
-    command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
-    command.add_argument("--size", metavar="WxH", help="in pixels")
-    command.add_argument("-W", "--width", metavar="N", help="in pixels")
-    command.add_argument("-H", "--height", metavar="N", help="in pixels")
-    command.add_argument(
-        "--show-every", metavar="N", help="show the picture in the terminal after every N steps"
-    )
-    command.add_argument(
-        "--frames", metavar="DIR", help="save the predicted picture of those steps (or of each)"
-    )
-    command.add_argument("--animate", metavar="FILE", help="save the way from noise as .webp or .gif")
-    command.add_argument("--enlarge", default="1", metavar="N", help="save each pixel N x N times as large")
-    command.add_argument("-t", "--threads", metavar="N", help="processor cores to use")
-    command.add_argument("--json", action="store_true", help="print one JSON object, and no progress")
-    command.add_argument(
-        "--no-metadata", action="store_true", help="leave prompt and settings out of the files"
-    )
+    parser.options(command, _OPTIONS)
     adapting.add(command)
     many.add(command)
     approximate.add(command)
@@ -140,11 +108,10 @@ def _more_spellings(command: parser.Parser) -> None:
 
 def request(arguments: argparse.Namespace) -> Request:
     """The typed request. Raises InputError or FileError; torch is not needed for that."""
-    from unnoise import checkpoints
     from unnoise.text.prompts import STYLES
 
     many.check(arguments)
-    source, model = maybe(path, "--from", arguments.source), maybe(word, "--model", arguments.model)
+    source, model = maybe(path, "--from", vars(arguments)["from"]), maybe(word, "--model", arguments.model)
     model = (model or _DEFAULT_MODEL) if source is None else again.model_of(source, model)
     options: dict[str, Any] = {
         "negative": arguments.negative,
@@ -162,8 +129,9 @@ def request(arguments: argparse.Namespace) -> Request:
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
+    prompt = _prompt(arguments, model, source)
     asked = Request(
-        prompt=_prompt(arguments, model, checkpoints.is_foreign(model)),
+        prompt=prompt,
         model=model,
         source=source,
         output=path("--output", arguments.output),
@@ -176,6 +144,7 @@ def request(arguments: argparse.Namespace) -> Request:
         workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
         json=arguments.json,
         metadata=not arguments.no_metadata,
+        adapters=adapting.read(arguments, _tags(prompt, options)),
         variant=variants.read(arguments),
         engine=approximate.engine(arguments, again.arithmetic_of(source)),
     )
@@ -206,19 +175,28 @@ def _size(arguments: argparse.Namespace) -> dict[str, int | None]:
     return {"width": width, "height": height}
 
 
-def _prompt(arguments: argparse.Namespace, model: str, foreign: bool) -> str | None:
-    from unnoise.checkpoints import find
+def _prompt(arguments: argparse.Namespace, model: str, source: Path | None) -> str | None:
+    from unnoise.checkpoints import find, is_foreign
     from unnoise.checkpoints.manifest import read_manifest
 
-    heeds = foreign or read_manifest(find(model)).text_encoder is not None
+    heeds = is_foreign(model) or read_manifest(find(model)).text_encoder is not None
     if arguments.words is not None and arguments.prompt is not None:
         raise InputError(
             f"the prompt is given twice, {arguments.words!r} and {arguments.prompt!r}; give one."
         )
     prompt: str | None = arguments.prompt if arguments.words is None else arguments.words
-    if prompt is None and heeds and arguments.source is None and arguments.prompts is None:
+    if prompt is None and heeds and source is None and arguments.prompts is None:
         raise InputError('a prompt is missing; give it in quotes: unnoise generate "a red apple".')
     return prompt
+
+
+def _tags(prompt: str | None, options: Mapping[str, Any]) -> tuple[LoraTag, ...]:
+    """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
+    from unnoise.text.prompts import Prompt
+
+    style = options["prompt_style"] or "a1111"
+    Prompt.read(options["negative"] or "", style, negative=True)
+    return Prompt.read(prompt or "", style).loras
 
 
 def _check_files(asked: Request) -> None:

@@ -6,7 +6,6 @@ there: a run that was cut, or that lost workers, goes on where pictures are miss
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import importlib.util
@@ -36,18 +35,17 @@ def check() -> None:
 
 
 class Painter:
-    """One worker with its model. Ray makes it from the words of the command, and hands it batches of rows."""
+    """One worker with its model. Ray makes it from what was asked, and hands it batches of rows."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: str, known: frozenset[str]) -> None:
+    def __init__(self, asked: Request, folder: str, known: frozenset[str]) -> None:
         os.chdir(folder)  # where the command was typed: file names mean the same here
         import torch
 
-        from unnoise.cli import asking, generate
+        from unnoise.cli import generate
 
-        self.known = known
-        self.asked = asking.request(arguments)
-        torch.set_num_threads(self.asked.threads or 1)
-        self.pipe = generate.prepared(self.asked, arguments)
+        self.asked, self.known = asked, known
+        torch.set_num_threads(asked.threads or 1)
+        self.pipe = generate.prepared(asked)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """A batch of rows as columns, to one of what became of them."""
@@ -67,7 +65,7 @@ class Painter:
         return {**told, "path": name, "made": name not in self.known, "recipe": recipe.to_json()}
 
 
-def results(asked: Request, arguments: argparse.Namespace, rows: list[requests.Row]) -> Iterator[many.Result]:
+def results(asked: Request, rows: list[requests.Row]) -> Iterator[many.Result]:
     """What became of each row, in the order in which workers finish. Raises what a worker refuses or fails at."""
     import ray
 
@@ -78,7 +76,7 @@ def results(asked: Request, arguments: argparse.Namespace, rows: list[requests.R
     with _cluster(workers), _told():
         table = ray.data.from_items([{"row": json.dumps(row)} for row in rows]).map_batches(
             Painter,
-            fn_constructor_args=(arguments, str(Path.cwd()), known),
+            fn_constructor_args=(asked, str(Path.cwd()), known),
             batch_size=_BATCH,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),

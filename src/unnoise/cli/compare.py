@@ -3,64 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from functools import partial
 
 from unnoise.cli import card, features, outputs, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
 _SCHEDULERS = "DDPM,DDIM,Euler,Euler a,Heun,LMS,DPM++ 2M,UniPC"
+_OPTIONS = {
+    "MODEL": "model name or folder, or run",
+    f"--schedulers A,B = {_SCHEDULERS}": "names parted by commas (default %(default)s)",
+    "--steps N,N = 5,10,20,50": "numbers of steps (default %(default)s)",
+    "--prompt TEXT ...": "may be given again; the model card's prompts by default",
+    "--count N = 16": "pictures a cell (default %(default)s)",
+    "--guidance X": "the model's own by default",
+    "--seed N = 0": "of the first picture (default %(default)s)",
+    "--data FOLDER": "held-out pictures that the quality is measured against",
+    "--features WHAT": "features whose kernel distance (KID) is the quality, instead of the pixels' energy distance: "
+    f"{features.HELP}",
+    "--encoder NAME": "picture-text encoder that says how well pictures show their prompts; the model card's by "
+    "default",
+    "-o, --out FOLDER = comparison": "where report.html goes; runs already there are kept",
+    "--json": "print the report as one JSON object, and no progress",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser("compare", help="compare schedulers on a model", description=__doc__)
-    command.add_argument("model", metavar="MODEL", help="model name or folder, or run")
-    command.add_argument(
-        "--schedulers",
-        default=_SCHEDULERS,
-        metavar="A,B",
-        help=f"names parted by commas (default {_SCHEDULERS})",
-    )
-    command.add_argument(
-        "--steps", default="5,10,20,50", metavar="N,N", help="numbers of steps (default 5,10,20,50)"
-    )
-    command.add_argument(
-        "--prompt",
-        action="append",
-        metavar="TEXT",
-        help="may be given again; the model card's prompts by default",
-    )
-    command.add_argument("--count", default="16", metavar="N", help="pictures a cell (default 16)")
-    command.add_argument("--guidance", metavar="X", help="the model's own by default")
-    command.add_argument("--seed", default="0", metavar="N", help="of the first picture (default 0)")
-    command.add_argument(
-        "--data", metavar="FOLDER", help="held-out pictures that the quality is measured against"
-    )
-    command.add_argument(
-        "--features",
-        metavar="WHAT",
-        help=f"features whose kernel distance (KID) is the quality, instead of the pixels' energy distance: "
-        f"{features.HELP}",
-    )
-    command.add_argument(
-        "--encoder",
-        metavar="NAME",
-        help="picture-text encoder that says how well pictures show their prompts; the model card's by default",
-    )
-    command.add_argument(
-        "-o",
-        "--out",
-        default="comparison",
-        metavar="FOLDER",
-        help="where report.html goes; runs already there are kept",
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print the report as one JSON object, and no progress"
-    )
+    parser.options(command, _OPTIONS)
     parser.finish(command, "compare", run)
 
 
@@ -105,8 +78,4 @@ def run(arguments: argparse.Namespace) -> int:
             told=lambda what, done, whole: progress.told(done, whole, what),
         )
     page = evaluation.write_comparison(report, out)
-    if arguments.json:
-        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
-        return 0
-    sys.stdout.write(f"{report.sentence}\n{page}\n")
-    return 0
+    return answer(arguments.json, report.to_dict(), f"{report.sentence}\n{page}")

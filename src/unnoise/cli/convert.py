@@ -6,12 +6,18 @@ Of a training run with snapshots of its averages: the model with any other avera
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from unnoise.cli import adapting, parser
+from unnoise.cli.answering import answer
 from unnoise.cli.values import number, path, word
 from unnoise.errors import InputError
+
+_OPTIONS = {
+    "SOURCE": ".safetensors or .ckpt file, or diffusers folder",
+    "DESTINATION": "new folder, or new file.safetensors",
+    "--prediction KIND": "noise or velocity, where the file does not tell it rightly",
+    "--profile X": "of a training run: its model with the average whose profile has this deviation, such as 0.08",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -19,18 +25,9 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "convert", help="single file <-> diffusers folder, without loss", description=__doc__
     )
-    command.add_argument("source", metavar="SOURCE", help=".safetensors or .ckpt file, or diffusers folder")
-    command.add_argument("destination", metavar="DESTINATION", help="new folder, or new file.safetensors")
-    command.add_argument(
-        "--prediction", metavar="KIND", help="noise or velocity, where the file does not tell it rightly"
-    )
-    command.add_argument(
-        "--profile",
-        metavar="X",
-        help="of a training run: its model with the average whose profile has this deviation, such as 0.08",
-    )
+    parser.options(command, _OPTIONS)
     adapting.add_lora(command)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "convert", run)
 
 
@@ -49,6 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
         from unnoise.training import profiles
 
         written = profiles.export(path("SOURCE", source), deviation, destination)
-    told = json.dumps({"path": str(written)}) if arguments.json else f"saved {written}"
-    sys.stdout.write(told + "\n")
-    return 0
+    return answer(arguments.json, {"path": str(written)}, f"saved {written}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import features, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
@@ -28,6 +28,32 @@ _METHODS = {
     "vlb": "the discrete bound",
     "vdm": "the bound in continuous time",
     "ode": "the probability-flow ODE",
+}
+_LIKELIHOOD = {
+    "MODEL": "model name or folder, or run",
+    "DATA": "folder of pictures of the model's size, best held out",
+    "--method NAME = vlb": "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
+    + "; all: each (default %(default)s)",
+    "--steps N": "steps of the chain (vlb); the model's own where it has one",
+    "--calls N": "network calls a picture (vlb, vdm); all steps, or 128",
+    "--tolerance X": "of the ODE's solver (default 1e-4)",
+    "--probes N": "random probes of the ODE's trace (default 1)",
+    "--levels N = 256": "grey levels of the pictures (default %(default)s)",
+    "--limit N": "at most so many pictures",
+    "--no-captions": "do not tell the model the pictures' captions",
+    "--train FOLDER": "training pictures: two simple models are fitted to them, to read beside",
+}
+_DISTANCE = {
+    "REAL": "folder of pictures, or .npy/.npz of features",
+    "MADE": "the same, of generated pictures",
+    "--features WHAT = pixels": features.HELP,
+    "--neighbours N = 5": "of precision and recall (default %(default)s)",
+    "--limit N": "at most so many pictures of each",
+    "--nearest": "name the real picture nearest to each made one",
+    "--force": "a Frechet distance of too few pictures too",
+    "--resamples N = 40": "half samples behind the intervals; 0 for none (default %(default)s)",
+    "--seed N = 0": "of the intervals",
+    "--json": "print one JSON object",
 }
 # Option -> the methods that heed it.
 _ONLY = {
@@ -53,28 +79,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
     about = "bits per number of held-out pictures under a model, with an error bar"
     part = parts.add_parser("likelihood", help=about, description=about)
-    part.add_argument("model", metavar="MODEL", help="model name or folder, or run")
-    part.add_argument("data", metavar="DATA", help="folder of pictures of the model's size, best held out")
-    told = "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
-    part.add_argument("--method", default="vlb", metavar="NAME", help=f"{told}; all: each (default vlb)")
-    part.add_argument(
-        "--steps", metavar="N", help="steps of the chain (vlb); the model's own where it has one"
-    )
-    part.add_argument("--calls", metavar="N", help="network calls a picture (vlb, vdm); all steps, or 128")
-    part.add_argument("--tolerance", metavar="X", help="of the ODE's solver (default 1e-4)")
-    part.add_argument("--probes", metavar="N", help="random probes of the ODE's trace (default 1)")
-    part.add_argument(
-        "--levels", default="256", metavar="N", help="grey levels of the pictures (default 256)"
-    )
-    part.add_argument("--limit", metavar="N", help="at most so many pictures")
-    part.add_argument(
-        "--no-captions", action="store_true", help="do not tell the model the pictures' captions"
-    )
-    part.add_argument(
-        "--train",
-        metavar="FOLDER",
-        help="training pictures: two simple models are fitted to them, to read beside",
-    )
+    parser.options(part, _LIKELIHOOD)
     part.add_argument(
         "--fit-variance",
         nargs="?",
@@ -82,34 +87,14 @@ def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         metavar="N",
         help="fit the steps' variance to N of the training pictures (vlb; 256 where N is left out)",
     )
-    part.add_argument("--seed", default="0", metavar="N", help="of every random draw")
-    part.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(part, {"--seed N = 0": "of every random draw", "--json": "print one JSON object"})
     parser.finish(part, "evaluate likelihood", run_likelihood)
 
 
 def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
     about = "how far two sets of pictures are apart, with intervals; and which are copies"
     part = parts.add_parser("distance", help=about, description=about)
-    part.add_argument("real", metavar="REAL", help="folder of pictures, or .npy/.npz of features")
-    part.add_argument("made", metavar="MADE", help="the same, of generated pictures")
-    part.add_argument(
-        "--features",
-        default="pixels",
-        metavar="WHAT",
-        help=features.HELP,
-    )
-    part.add_argument("--neighbours", default="5", metavar="N", help="of precision and recall (default 5)")
-    part.add_argument("--limit", metavar="N", help="at most so many pictures of each")
-    part.add_argument("--nearest", action="store_true", help="name the real picture nearest to each made one")
-    part.add_argument("--force", action="store_true", help="a Frechet distance of too few pictures too")
-    part.add_argument(
-        "--resamples",
-        default="40",
-        metavar="N",
-        help="half samples behind the intervals; 0 for none (default 40)",
-    )
-    part.add_argument("--seed", default="0", metavar="N", help="of the intervals")
-    part.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(part, _DISTANCE)
     parser.finish(part, "evaluate distance", run_distance)
 
 
@@ -157,8 +142,8 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
-    _tell_likelihoods(results, captioned, arguments.json)
-    return 0
+    facts = {"captions": captioned, "results": [result.to_dict() for result in results]}
+    return answer(arguments.json, facts, _likelihoods(results, captioned))
 
 
 def _measured(
@@ -211,17 +196,12 @@ def _conditioning(
     return told, any(captions)
 
 
-def _tell_likelihoods(results: list[Likelihood], told: bool, as_json: bool) -> None:
-    if as_json:
-        rows = [result.to_dict() for result in results]
-        sys.stdout.write(json.dumps({"captions": told, "results": rows}) + "\n")
-        return
-    for result in results:
-        sys.stdout.write(f"{result}\n")
-        for line in result.conventions:
-            sys.stdout.write(f"  {line}\n")
+def _likelihoods(results: list[Likelihood], told: bool) -> str:
+    lines = [
+        line for result in results for line in (str(result), *(f"  {each}" for each in result.conventions))
+    ]
     heard = "the model was told the captions" if told else "no captions"
-    sys.stdout.write(f"{results[0].pictures} pictures; {heard}; less is better\n")
+    return "\n".join([*lines, f"{results[0].pictures} pictures; {heard}; less is better"])
 
 
 def run_distance(arguments: argparse.Namespace) -> int:
@@ -254,23 +234,17 @@ def run_distance(arguments: argparse.Namespace) -> int:
             for place, index in enumerate(close.index)
         ]
         told["copies"] = [own[int(place)] for place in close.copies]
-    if arguments.json:
-        sys.stdout.write(json.dumps(told) + "\n")
-    else:
-        _tell_distance(found, close, told.get("nearest", []))
-    return 0
+    return answer(arguments.json, told, "\n".join(_distances(found, close, told.get("nearest", []))))
 
 
-def _tell_distance(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> None:
-    sys.stdout.write(f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}\n")
-    for measure, value in found.values.items():
-        sys.stdout.write(f"{measure.replace('_', ' '):<20}{value}\n")
-    for note in found.notes:
-        sys.stdout.write(f"{note}\n")
+def _distances(found: SetDistance, close: Nearest | None, rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"{found.pictures[0]} and {found.pictures[1]} pictures, features: {found.features}"
+    yield from (f"{measure.replace('_', ' '):<20}{value}" for measure, value in found.values.items())
+    yield from found.notes
     for row in sorted(rows, key=lambda row: row["distance"])[:10]:
-        sys.stdout.write(f"{row['made']} is {row['distance']:.4g} from {row['real']}\n")
+        yield f"{row['made']} is {row['distance']:.4g} from {row['real']}"
     if close is not None:
-        sys.stdout.write(f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})\n")
+        yield f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})"
 
 
 def _features(

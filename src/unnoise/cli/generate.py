@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import adapting, again, asking, cluster, many, outputs, parser, variants
+from unnoise.cli import again, asking, cluster, many, outputs, parser, variants
+from unnoise.cli.answering import answer, note
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
 from unnoise.cli.watch import Watch
 
 if TYPE_CHECKING:
-    from unnoise.pipelines import Denoising, Recipe, Repeat, Result, TextToImage, TwoPasses
-    from unnoise.text import LoraTag
+    from unnoise.pipelines import Denoising, Repeat, Result, TextToImage, TwoPasses
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -27,15 +26,6 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser("generate", help="make pictures from a prompt", description=__doc__)
     asking.add(command)
     parser.finish(command, "generate", run)
-
-
-def _tags(asked: Request) -> tuple[LoraTag, ...]:
-    """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
-    from unnoise.text.prompts import Prompt
-
-    style = asked.options["prompt_style"] or "a1111"
-    Prompt.read(asked.options["negative"] or "", style, negative=True)
-    return Prompt.read(asked.prompt or "", style).loras
 
 
 def _check_known(asked: Request) -> None:
@@ -71,74 +61,72 @@ def _check_size(asked: Request) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = request(arguments)
-    # a missing file is told before anything is loaded
-    adapting.loras(arguments, _tags(asked))
-    adapting.words(arguments)
-    adapting.controls(arguments)
-    adapting.refiner(arguments)
     _check_known(asked)
     if arguments.prompts is not None:
         return _many(asked, arguments)
     begun = time.monotonic()
-    pipe = _loaded(asked, arguments)
+    pipe = _loaded(asked)
     loaded = time.monotonic()
-    repeat = _repeat(asked, pipe, adapting.folders(arguments))
+    repeat = _repeat(asked, pipe)
     if repeat is not None:
         asked = replace(asked, variant=variants.again(asked.variant, repeat))
-        pipe = repeat.adapted(pipe, arguments.lora_live)
+        pipe = repeat.adapted(pipe, asked.adapters.live)
     options = _whole(asked, repeat)
     denoising = variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
     notes = () if repeat is None else (*repeat.notes, *repeat.differences(denoising.recipes[0]))
     notes += denoising.notes
-    for note in notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    note(notes)
     result, watch = _watched(asked, denoising)
-    sampled = time.monotonic()
+    seconds = {"load": loaded - begun, "sample": time.monotonic() - loaded}
     if not asked.json and not asked.show_every:
         _show_small(result)
     paths = _save(asked, result)
-    extra = watch.finish(result)
-    seconds = {"load": loaded - begun, "sample": sampled - loaded}
-    if asked.json:
-        _tell_json(denoising, paths, extra, seconds, notes)
-    else:
-        _tell(denoising, result.images[0].size, paths, extra, seconds)
-    return 0
+    done = _tell(asked, result, paths, watch.finish(result), notes, seconds)
+    if not asked.json:
+        first, (width, height) = result.recipes[0], result.images[0].size
+        sys.stderr.write(
+            f"{len(denoising)} steps of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
+            f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
+        )
+    return done
 
 
 def _many(asked: Request, arguments: argparse.Namespace) -> int:
     rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"])
     if asked.workers is None:
-        found = many.results(asked, _loaded(asked, arguments), rows)
+        found = many.results(asked, _loaded(asked), rows)
     else:
         cluster.check()
-        found = cluster.results(asked, arguments, rows)
+        found = cluster.results(asked, rows)
     return many.tell(asked, found, len(rows))
 
 
-def _loaded(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+def _loaded(asked: Request) -> TextToImage:
     tells = not asked.json and sys.stderr.isatty()
     if tells:
         sys.stderr.write(f"loading {asked.model} ...\r")
     import torch
 
+    from unnoise.networks.hardware import worth_threads
+
     try:
-        pipe = prepared(asked, arguments)
+        pipe = prepared(asked)
     finally:  # a refusal stands on a line of its own too
         if tells:
             sys.stderr.write("\x1b[K")
-    torch.set_num_threads(asked.threads or _threads(pipe, asked))
+    usual = torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
+    torch.set_num_threads(asked.threads or usual)
     return pipe
 
 
-def prepared(asked: Request, arguments: argparse.Namespace) -> TextToImage:
+def prepared(asked: Request) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
     _check_size(asked)
     pipe = load(asked.model, engine=asked.engine)
     variants.check_kind(pipe.model, asked.variant)
-    return adapting.adapted(pipe, arguments, _tags(asked))
+    return asked.adapters.on(pipe)
 
 
 def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, Watch]:
@@ -152,13 +140,13 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
     return result, watch
 
 
-def _repeat(asked: Request, pipe: TextToImage, folders: Mapping[str, Any]) -> Repeat | None:
+def _repeat(asked: Request, pipe: TextToImage) -> Repeat | None:
     """What the picture that is to be repeated says of itself, if there is one."""
     from unnoise.pipelines import Repeat
 
-    return (
-        None if asked.source is None else Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **folders)
-    )
+    if asked.source is None:
+        return None
+    return Repeat.of(asked.source, pipe.model, prompt=asked.prompt, **asked.adapters.folders)
 
 
 def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:
@@ -168,14 +156,6 @@ def _whole(asked: Request, repeat: Repeat | None) -> dict[str, Any]:
         typed = again.options(repeat, typed)
     texts = {name: typed.get(name) or "" for name in ("prompt", "negative")}
     return typed | texts | {"prompt_style": typed.get("prompt_style") or "a1111"}
-
-
-def _threads(pipe: TextToImage, asked: Request) -> int:
-    import torch
-
-    from unnoise.networks.hardware import worth_threads
-
-    return torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
 
 
 def _show_small(result: Result) -> None:
@@ -200,34 +180,21 @@ def _save(asked: Request, result: Result) -> list[Path]:
 
 
 def _tell(
-    run: Denoising | TwoPasses,
-    size: tuple[int, int],
-    paths: list[Path],
+    asked: Request,
+    result: Result,
+    paths: Sequence[Path],
     extra: Mapping[str, str],
+    notes: Sequence[str],
     seconds: Mapping[str, float],
-) -> None:
-    first: Recipe = run.recipes[0]
-    for path, recipe in zip(paths, run.recipes, strict=True):
-        sys.stdout.write(f"saved {path}  seed {recipe.seed}\n")
-    for what, where in extra.items():
-        sys.stdout.write(f"saved {where}  {what}\n")
-    sys.stderr.write(
-        f"{len(run)} steps of {first.scheduler}, guidance {first.guidance:g}, {size[0]}x{size[1]}: "
-        f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
-    )
-
-
-def _tell_json(
-    run: Denoising | TwoPasses,
-    paths: list[Path],
-    extra: Mapping[str, str],
-    seconds: Mapping[str, float],
-    notes: tuple[str, ...],
-) -> None:
-    pictures = [
-        {"path": str(path), "recipe": recipe.to_dict()}
-        for path, recipe in zip(paths, run.recipes, strict=True)
-    ]
-    rounded = {name: round(value, 4) for name, value in seconds.items()}
-    told = {"images": pictures, **extra, "notes": list(notes), "seconds": rounded}
-    sys.stdout.write(json.dumps(told) + "\n")
+) -> int:
+    """Say where the pictures are. extra: what else was saved."""
+    saved = list(zip(paths, result.recipes, strict=True))
+    facts = {
+        "images": [{"path": str(path), "recipe": recipe.to_dict()} for path, recipe in saved],
+        **extra,
+        "notes": list(notes),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+    }
+    words = [f"saved {path}  seed {recipe.seed}" for path, recipe in saved]
+    words += [f"saved {where}  {what}" for what, where in extra.items()]
+    return answer(asked.json, facts, "\n".join(words))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser, values
+from unnoise.cli.answering import answer
 
 if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
+
+_OPTIONS = {
+    "FILE": "model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, or "
+    "PNG picture",
+    "--json": "print one JSON object",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -19,13 +24,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "inspect", help="show what a model or a picture says of itself", description=__doc__
     )
-    command.add_argument(
-        "file",
-        metavar="FILE",
-        help="model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, "
-        "or PNG picture",
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "inspect", run)
 
 
@@ -34,26 +33,24 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise.checkpoints import inspect
 
     summary = inspect(values.word("FILE", arguments.file))
-    if arguments.json:
-        sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
-        return 0
-    rows = _ROWS[summary.kind](summary)
-    for name, value in rows:
-        sys.stdout.write(f"{name:<11} {value}\n")
-    return 0
+    rows = (f"{name:<11} {value}" for name, value in _ROWS[summary.kind](summary))
+    return answer(arguments.json, summary.to_dict(), "\n".join(rows))
 
 
-def _weights(summary: Summary) -> Iterator[tuple[str, str]]:
+Rows = Iterator[tuple[str, str]]
+
+
+def _weights(summary: Summary) -> Rows:
     yield "file", f"{summary.path}, {summary.size / 1e6:,.2f} MB"
     types = ", ".join(f"{count:,} {dtype}" for dtype, count in summary.dtypes.items())
     yield "holds", f"{summary.parameters:,} numbers in {summary.tensors:,} tensors ({types})"
     yield "sha256", summary.sha256
     yield "short hash", summary.short_hash
     if summary.kind in ("weights", "adapter"):
-        yield from ((name, " ".join(str(value).split())[:200]) for name, value in summary.details.items())
+        yield from _short(summary.details)
 
 
-def _model(summary: Summary) -> Iterator[tuple[str, str]]:
+def _model(summary: Summary) -> Rows:
     yield from _weights(summary)
     facts = summary.details
     if not facts["intact"]:
@@ -71,41 +68,33 @@ def _model(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from ((name, _plain(value)) for name, value in facts["card"].items())
 
 
-def _checkpoint(summary: Summary) -> Iterator[tuple[str, str]]:
+def _checkpoint(summary: Summary) -> Rows:
     yield from _weights(summary)
     facts = dict(summary.details)
     if "problem" in facts:
         yield "problem", facts.pop("problem")
     else:
-        parts = {name: f"{count:,}" for name, count in facts.pop("parts").items()}
-        yield "family", facts.pop("family")
-        yield "pictures", facts.pop("pictures")
-        yield "predicts", facts.pop("predicts")
-        yield "schedule", _line(facts.pop("schedule"))
-        yield "defaults", _line(facts.pop("defaults"))
-        yield "needs", facts.pop("needs")
-        yield "numbers", _line(parts)
-    yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
+        numbers = {name: f"{count:,}" for name, count in facts.pop("parts").items()}
+        for name in ("family", "pictures", "predicts", "schedule", "defaults", "needs"):
+            value = facts.pop(name)
+            yield name, _line(value) if isinstance(value, dict) else value
+        yield "numbers", _line(numbers)
+    yield from _short(facts)
 
 
-def _picture(summary: Summary) -> Iterator[tuple[str, str]]:
+def _picture(summary: Summary) -> Rows:
     facts = dict(summary.details)
     yield "file", f"{summary.path}, {facts.pop('width')}x{facts.pop('height')}, {summary.size / 1e3:,.1f} kB"
     recipe = facts.pop("recipe", None)
     if "problem" in facts:
         yield "problem", facts.pop("problem")
-    if recipe is None:
-        yield "recipe", "none"
+    if recipe is not None:  # it tells what the texts hold
+        told = {name: value for name, value in recipe.items() if value not in ("", False) and name != "more"}
+        yield from ((name.replace("_", " "), _plain(value)) for name, value in told.items())
+        yield from (("", f"{name} {text}") for name, text in _short(recipe.get("more", {})))
     else:
-        facts = {}  # the recipe tells what the texts hold
-        more = recipe.get("more", {})
-        yield from (
-            (name.replace("_", " "), _plain(value))
-            for name, value in recipe.items()
-            if value not in ("", False) and name != "more"
-        )
-        yield from (("", f"{name} {' '.join(value.split())[:200]}") for name, value in more.items())
-    yield from ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
+        yield "recipe", "none"
+        yield from _short(facts)
 
 
 _ROWS = {
@@ -115,6 +104,10 @@ _ROWS = {
     "adapter": _weights,
     "picture": _picture,
 }
+
+
+def _short(facts: Mapping[str, Any]) -> Rows:
+    return ((name, " ".join(str(value).split())[:200]) for name, value in facts.items())
 
 
 def _line(table: dict[str, Any]) -> str:

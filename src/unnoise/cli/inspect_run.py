@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from unnoise.cli import outputs, parser, values
+from unnoise.cli.answering import answer
+
+_OPTIONS = {
+    "-m, --model MODEL = emoji": "name or folder (default %(default)s)",
+    "--steps N": "the model's own by default",
+    "--guidance X": "the model's own by default",
+    "--scheduler NAME": "the model's own by default",
+    "--seed N = 0": "of the noise (default %(default)s)",
+    "-o, --output FILE = run.html": "the page (default %(default)s)",
+    "--json": "print the numbers as one JSON object",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -15,17 +24,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
         "inspect-run", help="show every step of one run on a page", description=__doc__
     )
     command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what the picture shows")
-    command.add_argument(
-        "-m", "--model", default="emoji", metavar="MODEL", help="name or folder (default emoji)"
-    )
-    command.add_argument("--steps", metavar="N", help="the model's own by default")
-    command.add_argument("--guidance", metavar="X", help="the model's own by default")
-    command.add_argument("--scheduler", metavar="NAME", help="the model's own by default")
-    command.add_argument("--seed", default="0", metavar="N", help="of the noise (default 0)")
-    command.add_argument(
-        "-o", "--output", default="run.html", metavar="FILE", help="the page (default run.html)"
-    )
-    command.add_argument("--json", action="store_true", help="print the numbers as one JSON object")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "inspect-run", run)
 
 
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
     path = values.path("--output", arguments.output)
-    path = path if path.suffix else path / "run.html"
+    path = path if path.suffix and not path.is_dir() else path / "run.html"
     outputs.check_output("--output", path, (".html",))
     from unnoise import evaluation, pipelines
     from unnoise.schedulers import names
@@ -47,5 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
         pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler
     )
     evaluation.write_inspection(seen, path)
-    sys.stdout.write(json.dumps(seen.to_dict()) + "\n" if arguments.json else f"{path}\n")
-    return 0
+    return answer(arguments.json, seen.to_dict(), str(path))

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unnoise.cli import requests, values, variants
+from unnoise.cli import parser, requests, values, variants
+from unnoise.cli.answering import note
 from unnoise.cli.progress import Progress
 from unnoise.errors import FileError, InputError
 
@@ -22,22 +23,19 @@ if TYPE_CHECKING:
     from unnoise.cli.asking import Request
     from unnoise.pipelines import Denoising, Recipe, TextToImage, TwoPasses
 
-_ALONE = ("show_every", "frames", "animate", "source")
+_ALONE = ("show_every", "frames", "animate", "from")
+
+
+_OPTIONS = {
+    "--prompts FILE": "a picture for each row of a .txt, .csv, .jsonl or .parquet file, if it is not there already",
+    "--shard I/N": "of such a file, every Nth row from row I on",
+    "--ray N": "by N workers of a Ray cluster (RAY_ADDRESS) or of this machine; -o FOLDER.parquet packs the pictures",
+}
 
 
 def add(command: argparse.ArgumentParser) -> None:
     """Add the options of a file of prompts."""
-    command.add_argument(
-        "--prompts",
-        metavar="FILE",
-        help="a picture for each row of a .txt, .csv, .jsonl or .parquet file, if it is not there already",
-    )
-    command.add_argument("--shard", metavar="I/N", help="of such a file, every Nth row from row I on")
-    command.add_argument(
-        "--ray",
-        metavar="N",
-        help="by N workers of a Ray cluster (RAY_ADDRESS) or of this machine; -o FOLDER.parquet packs the pictures",
-    )
+    parser.options(command, _OPTIONS)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -59,8 +57,7 @@ def check(arguments: argparse.Namespace) -> None:
         or (folder.suffix and not packed and not folder.is_dir()),
     }
     for name in _ALONE:
-        option = "from" if name == "source" else name.replace("_", "-")
-        about = f"--{option} looks at one picture; leave it out with --prompts."
+        about = f"--{name.replace('_', '-')} looks at one picture; leave it out with --prompts."
         faults[about] = getattr(arguments, name) is not None
     for sentence, wrong in faults.items():
         if wrong:
@@ -105,8 +102,7 @@ def tell(asked: Request, found: Iterable[Result], count: int) -> int:
     made, notes = 0, frozenset[str]()
     with Progress(count, "pictures", quiet=asked.json) as progress:
         for done, result in enumerate(found, 1):
-            for note in sorted(result.notes - notes):
-                sys.stderr.write(f"unnoise: note: {note}\n")
+            note(sorted(result.notes - notes))
             notes |= result.notes
             made += result.made
             if asked.json:

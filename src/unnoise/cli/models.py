@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
 
 from unnoise.cli import parser
+from unnoise.cli.answering import answer
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -15,7 +14,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "models", help="list the models that come with unnoise", description=__doc__
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "models", run)
 
 
@@ -36,17 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
             "channels": channels,
             "card": manifest.card,
         }
-    sys.stdout.write(json.dumps(told) + "\n" if arguments.json else _table(told))
-    return 0
+    return answer(arguments.json, told, _table(told))
 
 
 def _table(told: dict[str, Any]) -> str:
     if not told:
-        return "no model comes with this build; train one: unnoise train pictures/ --out run/\n"
+        return "no model comes with this build; train one: unnoise train pictures/ --out run/"
     lines = []
     for name, facts in told.items():
         lines.append(f"{name}  {facts['width']}x{facts['height']}, {facts['bytes'] / 1e6:.1f} MB")
         for key, value in facts["card"].items():
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"  {key:<10}{shown}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"(\d+)-")
 
 
 def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse an ending that is not among these, and a folder that cannot be written; leaves nothing behind.
+    """Refuse an ending that is not among these, and a file that cannot be written; leaves nothing behind.
 
     A path without an ending is a folder. Raises InputError or FileError.
     """
@@ -37,6 +37,12 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
         raise FileError(
             f"cannot write '{path}': {folder}: {reason}. Choose a folder that can be written."
         ) from None
+    try:
+        os.lstat(next(candidates(path, 0)))
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # such as a name that is too long, which a counter may make of a short one
+        raise FileError(f"cannot write '{path}': {error.strerror}. Choose another name.") from None
 
 
 def candidates(path: Path, seed: int) -> Iterator[Path]:
@@ -54,7 +60,8 @@ def candidates(path: Path, seed: int) -> Iterator[Path]:
         yield path
         yield from (path.with_name(f"{path.stem}-{place}{path.suffix}") for place in itertools.count(2))
     else:
-        taken = [int(match[1]) for entry in _entries(path) if (match := _NUMBERED.match(entry))]
+        entries = os.listdir(path) if path.is_dir() else []
+        taken = [int(match[1]) for entry in entries if (match := _NUMBERED.match(entry))]
         yield from (path / f"{place:05d}-{seed}.png" for place in itertools.count(max(taken, default=0) + 1))
 
 
@@ -104,7 +111,3 @@ def _take(hidden: Path, name: Path) -> bool:
         except OSError:
             raise FileError(f"cannot write '{name}': {error.strerror}. Choose another folder.") from error
     return True
-
-
-def _entries(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []

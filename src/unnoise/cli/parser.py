@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 ABOUT = "Turn noise into pictures, and see how: generate from a prompt, train on your own pictures."
 EXAMPLES = """examples:
@@ -18,6 +18,11 @@ EXAMPLES = """examples:
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]+")
 """What web pages and word processors make of hyphens."""
+
+
+_SPELLED = re.compile(
+    r"(?P<flags>[^ ,]+(, [^ ,]+)*)( (?P<metavar>[^ ]+))?(?P<many> \.\.\.)?( = (?P<default>.+))?"
+)
 
 
 class Refused(Exception):  # noqa: N818 - argparse's part in what the errors module calls InputError
@@ -42,7 +47,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"the following arguments are required: (.*)", message):
             raise Refused(f"{found[1]} {'are' if ', ' in found[1] else 'is'} missing; {usage}")
         if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            raise Refused(f"'{found[1]}' is not a command; {near(found[1], _words(found[2]))} {usage}")
+            known = [word.strip(" '") for word in found[2].split(",")]
+            raise Refused(f"'{found[1]}' is not a command; {near(found[1], known)} {usage}")
         raise Refused(f"{message}; {usage}")
 
 
@@ -106,19 +112,35 @@ def near(word: str, known: Sequence[str]) -> str:
     return f"did you mean {', '.join(found)}?"
 
 
-def hidden(parser: argparse.ArgumentParser, target: str, *flags: str) -> None:
-    """More spellings of an option that has one value, left out of the help."""
-    parser.add_argument(*flags, dest=target, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+def options(command: argparse._ActionsContainer, table: Mapping[str, str]) -> None:
+    """Add options: how the help spells each, and what it says of it.
+
+    "-b, --count N = 1" has a default, "--lora FILE ..." may be repeated and is a list, "--json" has no value, and
+    "MODEL" is told by its place.
+    """
+    for spelled, about in table.items():
+        told = _SPELLED.fullmatch(spelled)
+        assert told is not None, spelled
+        flags, metavar = told["flags"].split(", "), told["metavar"]
+        more: dict[str, Any] = {"default": told["default"], "metavar": metavar}
+        if not flags[0].startswith("-"):
+            flags, more = [flags[0].lower()], {"metavar": flags[0]}
+        elif metavar is None:
+            more = {"action": "store_true"}
+        elif told["many"]:
+            more |= {"action": "append", "default": []}
+        command.add_argument(*flags, help=about, **more)
+
+
+def hidden(parser: argparse.ArgumentParser, target: str, *flags: str, action: str = "store") -> None:
+    """More spellings of an option, left out of the help. action: "append" for one of a list."""
+    parser.add_argument(*flags, dest=target, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) -> None:
     """Say which function runs the command, and keep its options for hints on misspelt ones."""
     listed = [action.option_strings for action in parser._actions if action.help is not argparse.SUPPRESS]
     parser.set_defaults(run=run, command=name, options=[flag for flags in listed for flag in flags])
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip(" '") for word in text.split(",")]
 
 
 def _left_over(arguments: argparse.Namespace, left: Sequence[str]) -> str:

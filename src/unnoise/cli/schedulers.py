@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from unnoise.cli import parser
+from unnoise.cli.answering import answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser("schedulers", help="list the schedulers", description=__doc__)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "schedulers", run)
 
 
@@ -27,20 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     from unnoise.schedulers import names
 
-    rows = names.table()
-    if arguments.json:
-        told = {
-            "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
-            "grids": list(names.grid_names()),
-            "compat": list(names.PROGRAMS),
-        }
-        sys.stdout.write(json.dumps(told) + "\n")
-        return 0
-    sys.stdout.write("\n".join(_listing(rows)) + "\n")
-    sys.stdout.write(
-        f'\nA grid may follow a name, as in "DPM++ 2M Karras": {", ".join(names.grid_names())}.\n'
-    )
-    return 0
+    rows, grids = names.table(), list(names.grid_names())
+    told = {
+        "schedulers": [{"name": row.name, **row.facts(), "parts": repr(row.scheduler)} for row in rows],
+        "grids": grids,
+        "compat": list(names.PROGRAMS),
+    }
+    more = f'A grid may follow a name, as in "DPM++ 2M Karras": {", ".join(grids)}.'
+    return answer(arguments.json, told, "\n".join([*_listing(rows), "", more]))
 
 
 def _listing(rows: Sequence[Named]) -> list[str]:

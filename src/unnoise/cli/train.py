@@ -9,96 +9,64 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import outputs, parser, values
+from unnoise.cli import outputs, parser
+from unnoise.cli.answering import answer, note
 from unnoise.cli.progress import Progress
+from unnoise.cli.values import number, path, whole, widths, word
 from unnoise.errors import InputError
 from unnoise.files import check_folder
 
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
 
-_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
-_whole = partial(values.whole, high=10**9)
 _WIDTHS = "model.network.widths"
-_METAVARS = {"--channels": "N,N", "--lora": "MODEL", "--finetune": "MODEL", "--teach": "MODEL"}
-_METAVARS |= {"--word": "WORD", "--like": "WORD", "--caption": "TEXT", "--prior": "TEXT"}
+_MANY = 10**9
 
-# Option -> the setting it stands for, how its text is checked, and its help.
-_SETTINGS: dict[str, tuple[str, Callable[[str, str], object], str]] = {
-    "--steps": ("run.steps", partial(_whole, low=1, example=10_000), "steps of the optimizer"),
-    "--batch": ("run.batch", partial(_whole, low=1, example=64), "pictures a step"),
-    "--size": (
-        "model.size",
-        partial(values.whole, low=4, high=4096, example=32),
-        "side of the pictures, in pixels",
-    ),
-    "--channels": (_WIDTHS, values.widths, "channels of each level, such as 64,128"),
-    "--lr": ("optimizer.lr", partial(values.number, low=0, high=10, example=3e-4), "learning rate"),
-    "--checkpoint-every": (
-        "run.checkpoint_every",
-        partial(_whole, low=0, example=1000),
-        "steps between checkpoints",
-    ),
-    "--sample-every": (
-        "run.sample_every",
-        partial(_whole, low=0, example=1000),
-        "steps between sample sheets",
-    ),
-    "--lora": ("lora.model", values.word, "learn a LoRA for this model, which stays as it is"),
-    "--rank": ("lora.rank", partial(values.whole, low=1, high=4096, example=8), "rank of the LoRA"),
-    "--finetune": ("finetune.model", values.word, "let all weights of a copy of this model learn on"),
-    "--teach": ("word.model", values.word, "teach this model a word (--word, --like), and nothing else"),
-    "--word": ("word.word", values.word, "the new word, such as '<toy>'"),
-    "--like": ("word.like", values.word, "a known word that it begins as"),
-    "--caption": ("data.caption", values.word, "the words of every picture"),
-    "--prior": ("prior.prompt", values.word, "keep this class: it is shown beside the pictures (DreamBooth)"),
-    "--seed": ("run.seed", partial(_whole, low=0, example=0), "of every random draw"),
-    "--workers": (
-        "run.workers",
-        partial(values.whole, low=0, high=256, example=2),
-        "threads that read ahead",
-    ),
+# Option -> the setting it stands for, its help, how its text is checked, and within which limits.
+_SETTINGS: dict[str, tuple[Any, ...]] = {
+    "--steps N": ("run.steps", "steps of the optimizer", whole, 1, _MANY, 10_000),
+    "--batch N": ("run.batch", "pictures a step", whole, 1, _MANY, 64),
+    "--size N": ("model.size", "side of the pictures, in pixels", whole, 4, 4096, 32),
+    "--channels N,N": (_WIDTHS, "channels of each level, such as 64,128", widths),
+    "--lr N": ("optimizer.lr", "learning rate", number, 0, 10, 3e-4),
+    "--checkpoint-every N": ("run.checkpoint_every", "steps between checkpoints", whole, 0, _MANY, 1000),
+    "--sample-every N": ("run.sample_every", "steps between sample sheets", whole, 0, _MANY, 1000),
+    "--lora MODEL": ("lora.model", "learn a LoRA for this model, which stays as it is", word),
+    "--rank N": ("lora.rank", "rank of the LoRA", whole, 1, 4096, 8),
+    "--finetune MODEL": ("finetune.model", "let all weights of a copy of this model learn on", word),
+    "--teach MODEL": ("word.model", "teach this model a word (--word, --like), and nothing else", word),
+    "--word WORD": ("word.word", "the new word, such as '<toy>'", word),
+    "--like WORD": ("word.like", "a known word that it begins as", word),
+    "--caption TEXT": ("data.caption", "the words of every picture", word),
+    "--prior TEXT": ("prior.prompt", "keep this class: it is shown beside the pictures (DreamBooth)", word),
+    "--seed N": ("run.seed", "of every random draw", whole, 0, _MANY, 0),
+    "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
+}
+
+_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
+_OPTIONS = {
+    "--config FILE": "settings in TOML; options below change single ones",
+    **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
+    "--set KEY=VALUE ...": "any setting: --set optimizer.ema=0.99",
+    "--resume": "go on from the run's newest complete checkpoint",
+    "--strict": "refuse a corrupt picture instead of skipping it",
+    "--shard": "processes of torchrun share the weights too (run.shard)",
+    "--plan": "tell pictures, steps, memory and time, and train nothing",
+    "--json": "print each event as a line of JSON, and no progress",
 }
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options; more spellings that people type are taken but not listed."""
     command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
-    command.add_argument("data", metavar="DATA", help=_DATA)
+    parser.options(command, {"DATA": _DATA})
     command.add_argument(
         "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
     )
-    command.add_argument(
-        "--config", metavar="FILE", help="settings in TOML; options below change single ones"
-    )
-    for flag, (setting, _, about) in _SETTINGS.items():
-        command.add_argument(flag, metavar=_METAVARS.get(flag, "N"), help=f"{about} ({setting})")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting: --set optimizer.ema=0.99",
-    )
-    command.add_argument(
-        "--resume", action="store_true", help="go on from the run's newest complete checkpoint"
-    )
-    command.add_argument(
-        "--strict", action="store_true", help="refuse a corrupt picture instead of skipping it"
-    )
-    command.add_argument(
-        "--shard", action="store_true", help="processes of torchrun share the weights too (run.shard)"
-    )
-    command.add_argument(
-        "--plan", action="store_true", help="tell pictures, steps, memory and time, and train nothing"
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print each event as a line of JSON, and no progress"
-    )
+    parser.options(command, _OPTIONS)
     for target, flags in {
         "out": ("--output_dir", "--output-dir", "--output"),
         "steps": ("--max_train_steps", "--max-train-steps"),
@@ -120,16 +88,17 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
     from unnoise.training import TrainConfig, run_folder, settings
 
     changes = []
-    for flag, (setting, read, _) in _SETTINGS.items():
+    for option, (setting, _, read, *limits) in _SETTINGS.items():
+        flag = option.split()[0]
         text = getattr(arguments, flag[2:].replace("-", "_"))
         if text is not None:
-            read(flag, text)
+            read(flag, text, *limits)
             changes.append(f"{setting}=[{text}]" if setting == _WIDTHS else f"{setting}={text}")
     changes += ["data.strict=true"] * arguments.strict + ["run.shard=true"] * arguments.shard + arguments.set
-    out = values.path("--out", arguments.out)
+    out = path("--out", arguments.out)
     own = out / run_folder.CONFIG
     if arguments.config is not None:
-        base = settings.read(values.path("--config", arguments.config))
+        base = settings.read(path("--config", arguments.config))
     elif arguments.resume and own.is_file():
         base = settings.read(own)
     else:
@@ -167,7 +136,7 @@ def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    data, out = values.path("DATA", arguments.data), values.path("--out", arguments.out)
+    data, out = path("DATA", arguments.data), path("--out", arguments.out)
     asked = config(arguments)
     check_folder(data)
     outputs.check_output("--out", out / "run", ())
@@ -189,11 +158,8 @@ def _tell_plan(
     from unnoise.training.plan import plan
 
     found = plan(data, out, asked, reading)
-    if as_json:
-        sys.stdout.write(json.dumps(vars(found)) + "\n")
-        return 0
-    for note in found.notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    if not as_json:
+        note(found.notes)
     shapes = ", ".join(f"{count:,} of {width}x{height}" for height, width, count in found.buckets)
     told = "tried" if found.tried else "reckoned"
     rows = {
@@ -206,8 +172,7 @@ def _tell_plan(
     if found.seconds is not None:
         each = f"{found.seconds_per_step:.3f} s a step, without what is saved"
         rows["time"] = f"about {_duration(found.seconds)} ({each})"
-    sys.stdout.write("".join(f"{name:<9} {text}\n" for name, text in rows.items()))
-    return 0
+    return answer(as_json, vars(found), "\n".join(f"{name:<9} {text}" for name, text in rows.items()))
 
 
 def _duration(seconds: float) -> str:
@@ -241,8 +206,8 @@ def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
     with Progress(started.steps, "training", start=started.step) as progress:
         for event in events:
             if isinstance(event, Figures):
-                note = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
-                progress.reach(event.step, note)
+                figures = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
+                progress.reach(event.step, figures)
             else:
                 progress.write(_sentence(event) + "\n")
     if type(event).__name__ == "Stopped":
@@ -292,8 +257,7 @@ def _sentence(event: Event) -> str:
 
 
 def _tell_start(started: Started, out: Path) -> None:
-    for note in started.notes:
-        sys.stderr.write(f"unnoise: note: {note}\n")
+    note(started.notes)
     told = "with captions" if started.captioned else "without captions"
     sys.stdout.write(
         f"{started.pictures:,} pictures {told}; {started.parameters:,} parameters on {started.device}; "

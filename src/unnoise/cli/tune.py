@@ -3,55 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import card, outputs, parser, values
+from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
-    from unnoise.evaluation import HeldOut, Tuning
+    from unnoise.evaluation import HeldOut
+
+_OPTIONS = {
+    "MODEL": "model name or folder, or run",
+    "--steps N = 8": "steps to make the most of, 2 to 25 (default %(default)s)",
+    "--guidance X": "that it will be used with; the model's own by default",
+    "--scheduler NAME = Adams-Moulton 2": "whose solver is improved (default %(default)s)",
+    "--prompt TEXT ...": "may be given again; the model card's by default",
+    "--count N = 48": "trajectories that it is fitted on (default %(default)s)",
+    "--seed N = 0": "of the first of them (default %(default)s)",
+    "--rounds N = 12": "at most so many (default %(default)s)",
+    "--levels-only": "leave the solver's factors: levels that other programs take too",
+    "-o, --out FILE": "the JSON file to write (default MODEL-STEPS.json)",
+    "--resume": "go on from the file's levels and factors",
+    "--json": "print the file's content, and no progress",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser("tune", help="fit a scheduler's steps to a model", description=__doc__)
-    command.add_argument("model", metavar="MODEL", help="model name or folder, or run")
-    command.add_argument(
-        "--steps", default="8", metavar="N", help="steps to make the most of, 2 to 25 (default 8)"
-    )
-    command.add_argument(
-        "--guidance", metavar="X", help="that it will be used with; the model's own by default"
-    )
-    command.add_argument(
-        "--scheduler",
-        default="Adams-Moulton 2",
-        metavar="NAME",
-        help="whose solver is improved (default %(default)s)",
-    )
-    command.add_argument(
-        "--prompt", action="append", metavar="TEXT", help="may be given again; the model card's by default"
-    )
-    command.add_argument(
-        "--count", default="48", metavar="N", help="trajectories that it is fitted on (default 48)"
-    )
-    command.add_argument("--seed", default="0", metavar="N", help="of the first of them (default 0)")
-    command.add_argument("--rounds", default="12", metavar="N", help="at most so many (default 12)")
-    command.add_argument(
-        "--levels-only",
-        action="store_true",
-        help="leave the solver's factors: levels that other programs take too",
-    )
-    command.add_argument(
-        "-o", "--out", metavar="FILE", help="the JSON file to write (default MODEL-STEPS.json)"
-    )
-    command.add_argument("--resume", action="store_true", help="go on from the file's levels and factors")
-    command.add_argument("--json", action="store_true", help="print the file's content, and no progress")
+    parser.options(command, _OPTIONS)
     parser.finish(command, "tune", run)
 
 
@@ -87,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         for each in made:  # kept round by round: a fit that is stopped is shorter, not lost
             each.tuned.write(out)
     assert each.held_out is not None
-    _tell(each, each.held_out, out, arguments.json)
-    return 0
+    facts = {"file": str(out), **asdict(each.tuned)}
+    return answer(arguments.json, facts, _words(each.held_out, out))
 
 
 def _out(arguments: argparse.Namespace, steps: int) -> Path:
@@ -102,14 +86,11 @@ def _out(arguments: argparse.Namespace, steps: int) -> Path:
     return out
 
 
-def _tell(made: Tuning, held: HeldOut, out: Path, plain: bool) -> None:
-    if plain:
-        sys.stdout.write(json.dumps({"file": str(out), **asdict(made.tuned)}) + "\n")
-        return
+def _words(held: HeldOut, out: Path) -> str:
     before, after = held.before, held.after
-    sys.stdout.write(
+    return (
         f"held-out seeds {held.seeds[0]} to {held.seeds[1]}, error to the converged pictures of the same noise:\n"
         f"  before  {before.together:.4f}, of the middle picture {before.median:.4f}\n"
         f"  after   {after.together:.4f}, of the middle picture {after.median:.4f}\n"
-        f"saved {out}; use it: --scheduler tuned:{out}\n"
+        f"saved {out}; use it: --scheduler tuned:{out}"
     )

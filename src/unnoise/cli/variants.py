@@ -37,49 +37,36 @@ class Asked:
     tiled: bool | None
 
 
+_PICTURE = {
+    "-i, --init FILE": "picture to begin from, or to edit",
+    "--strength S": "share of the steps that is made, 0 to 1 (0.75; inpainting 1)",
+    "--noise-level X": "noise the picture up to sigma / alpha = X instead",
+    "--mask FILE": "white where the picture is to be painted anew",
+    "--feather PX": "pixels over which new fades into known (0)",
+    "--masked-area": "work on the box around the mask alone, enlarged",
+    "--padding PX": "pixels of that box around the mask (32)",
+    "--outpaint L,T,R,B": "pixels to add and paint left, top, right, bottom",
+    "--no-paste": "leave known places as the model gives them",
+    "--image-guidance X": "how strongly an edit keeps to its picture (1.5)",
+}
+_GUIDANCE = {
+    "--guidance-rescale SHARE": "give back the spread of the plain answer, 0 to 1",
+    "--guidance-interval LOW,HIGH": "guide at these noise levels sigma / alpha alone",
+    "--guidance-projected PARALLEL,LIMIT,MOMENTUM": "adaptive projected guidance, for example 0,15,-0.5",
+}
+_HIRES = {
+    "--hires-scale X": "make it again this many times as large",
+    "--hires-steps N": "steps of the second pass (as the first)",
+    "--hires-strength S": "share of them that is made (0.7)",
+    "--hires-in WHAT": "enlarge latents or pixels (latents)",
+    "--vae-tiling": "decode in strips even where memory suffices",
+}
+
+
 def add(command: parser.Parser) -> None:
     """Add the options to `generate`."""
-    picture = command.add_argument_group("from a picture")
-    picture.add_argument("-i", "--init", metavar="FILE", help="picture to begin from, or to edit")
-    picture.add_argument(
-        "--strength", metavar="S", help="share of the steps that is made, 0 to 1 (0.75; inpainting 1)"
-    )
-    picture.add_argument(
-        "--noise-level", metavar="X", help="noise the picture up to sigma / alpha = X instead"
-    )
-    picture.add_argument("--mask", metavar="FILE", help="white where the picture is to be painted anew")
-    picture.add_argument("--feather", metavar="PX", help="pixels over which new fades into known (0)")
-    picture.add_argument(
-        "--masked-area", action="store_true", help="work on the box around the mask alone, enlarged"
-    )
-    picture.add_argument("--padding", metavar="PX", help="pixels of that box around the mask (32)")
-    picture.add_argument(
-        "--outpaint", metavar="L,T,R,B", help="pixels to add and paint left, top, right, bottom"
-    )
-    picture.add_argument("--no-paste", action="store_true", help="leave known places as the model gives them")
-    picture.add_argument(
-        "--image-guidance", metavar="X", help="how strongly an edit keeps to its picture (1.5)"
-    )
-    guidance = command.add_argument_group("guidance")
-    guidance.add_argument(
-        "--guidance-rescale", metavar="SHARE", help="give back the spread of the plain answer, 0 to 1"
-    )
-    guidance.add_argument(
-        "--guidance-interval", metavar="LOW,HIGH", help="guide at these noise levels sigma / alpha alone"
-    )
-    guidance.add_argument(
-        "--guidance-projected",
-        metavar="PARALLEL,LIMIT,MOMENTUM",
-        help="adaptive projected guidance, for example 0,15,-0.5",
-    )
-    hires = command.add_argument_group("second pass")
-    hires.add_argument("--hires-scale", metavar="X", help="make it again this many times as large")
-    hires.add_argument("--hires-steps", metavar="N", help="steps of the second pass (as the first)")
-    hires.add_argument("--hires-strength", metavar="S", help="share of them that is made (0.7)")
-    hires.add_argument("--hires-in", metavar="WHAT", help="enlarge latents or pixels (latents)")
-    hires.add_argument(
-        "--vae-tiling", action="store_true", help="decode in strips even where memory suffices"
-    )
+    for title, table in {"from a picture": _PICTURE, "guidance": _GUIDANCE, "second pass": _HIRES}.items():
+        parser.options(command.add_argument_group(title), table)
     for target, flags in {
         "init": ("--init-img", "--init_img", "--image"),
         "mask": ("--mask-image", "--mask_image"),
@@ -96,23 +83,13 @@ def read(arguments: argparse.Namespace) -> Asked:
     """The values of these options. Raises InputError or FileError; torch is not needed for that."""
     given = pictures(arguments)
     _check_together(arguments)
-    values: dict[str, Any] = {
-        "strength": maybe(number, "--strength", arguments.strength, 0, 1, 0.75),
-        "noise_level": maybe(number, "--noise-level", arguments.noise_level, 0, 1e6, 2),
-        "outpaint": maybe(_sides, "--outpaint", arguments.outpaint),
-        "feather": maybe(number, "--feather", arguments.feather, 0, 256, 4),
-        "padding": maybe(whole, "--padding", arguments.padding, 0, 4096, 32),
-        "area": "masked" if arguments.masked_area else None,
-        "paste": False if arguments.no_paste else None,
-        "picture_guidance": maybe(number, "--image-guidance", arguments.image_guidance, 0, 100, 1.5),
-        "scale": maybe(number, "--hires-scale", arguments.hires_scale, 1, 8, 2),
-        "second_steps": maybe(whole, "--hires-steps", arguments.hires_steps, 1, 1000, 20),
-        "second_strength": maybe(number, "--hires-strength", arguments.hires_strength, 0, 1, 0.7),
-        "enlarge": maybe(choice, "--hires-in", arguments.hires_in, ("latents", "pixels")),
-    }
     return Asked(
         pictures=given,
-        arguments={name: value for name, value in values.items() if value is not None},
+        arguments={
+            name: reader(flag, text, *limits)
+            for name, (flag, reader, *limits) in _ARGUMENTS.items()
+            if (text := getattr(arguments, flag[2:].replace("-", "_"))) not in (None, False)
+        },
         guidance_rule=_rule(arguments),
         hires=arguments.hires_scale is not None,
         tiled=True if arguments.vae_tiling else None,
@@ -155,7 +132,7 @@ def again(asked: Asked, repeat: Repeat) -> Asked:
 def _check_together(arguments: argparse.Namespace) -> None:
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     for names, needed, flag in (
-        (_HIRES_ONLY, {"hires_scale", "source"}, "--hires-scale"),
+        (_HIRES_ONLY, {"hires_scale", "from"}, "--hires-scale"),
         (_INPAINT_ONLY, {"mask", "outpaint"}, "--mask or --outpaint"),
         (("mask", "outpaint", "strength", "noise_level", "image_guidance"), {"init"}, "--init"),
     ):
@@ -207,14 +184,20 @@ def _sides(flag: str, text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-_FLAGS = {
-    "picture_guidance": "--image-guidance",
-    "noise_level": "--noise-level",
-    "area": "--masked-area",
-    "paste": "--no-paste",
-    "second_steps": "--hires-steps",
-    "second_strength": "--hires-strength",
-    "enlarge": "--hires-in",
+# Argument of a pipeline -> its option, how that is read, and within which limits.
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "strength": ("--strength", number, 0, 1, 0.75),
+    "noise_level": ("--noise-level", number, 0, 1e6, 2),
+    "outpaint": ("--outpaint", _sides),
+    "feather": ("--feather", number, 0, 256, 4),
+    "padding": ("--padding", whole, 0, 4096, 32),
+    "area": ("--masked-area", lambda *_: "masked"),
+    "paste": ("--no-paste", lambda *_: False),
+    "picture_guidance": ("--image-guidance", number, 0, 100, 1.5),
+    "scale": ("--hires-scale", number, 1, 8, 2),
+    "second_steps": ("--hires-steps", whole, 1, 1000, 20),
+    "second_strength": ("--hires-strength", number, 0, 1, 0.7),
+    "enlarge": ("--hires-in", choice, ("latents", "pixels")),
 }
 
 
@@ -230,7 +213,7 @@ def check_kind(model: Model, asked: Asked) -> None:
     edits = kind_of(model) == "edit"
     for name in (*asked.arguments, *asked.pictures):
         if name != "init" and (name == "picture_guidance") != edits:
-            flag = _FLAGS.get(name, f"--{name}")
+            flag = f"--{name}" if name in asked.pictures else _ARGUMENTS[name][0]
             raise InputError(
                 f"this model edits a whole picture by instruction (8 channels); leave {flag} out."
                 if edits

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
 
 from unnoise.cli import adapting, again, approximate, parser, values, variants
+from unnoise.cli.answering import answer
 from unnoise.cli.threads import fit_threads
+
+_OPTIONS = {
+    "IMAGE": "a picture with a recipe",
+    "-m, --model MODEL": "its model; the one that the recipe names, where that is shipped",
+    "-i, --init FILE": "the picture that it was begun from",
+    "--mask FILE": "the mask that it was painted within",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -16,15 +22,10 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "verify", help="make a picture again and say whether it is the same", description=__doc__
     )
-    command.add_argument("image", metavar="IMAGE", help="a picture with a recipe")
-    command.add_argument(
-        "-m", "--model", help="its model; the one that the recipe names, where that is shipped"
-    )
-    command.add_argument("-i", "--init", metavar="FILE", help="the picture that it was begun from")
-    command.add_argument("--mask", metavar="FILE", help="the mask that it was painted within")
+    parser.options(command, _OPTIONS)
     adapting.add(command)
     approximate.add_engine(command)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.options(command, {"--json": "print one JSON object"})
     parser.finish(command, "verify", run)
 
 
@@ -33,25 +34,21 @@ def run(arguments: argparse.Namespace) -> int:
     path = values.path("IMAGE", arguments.image)
     model = again.model_of(path, values.maybe(values.word, "--model", arguments.model))
     files = variants.pictures(arguments)
-    adapting.loras(arguments)
-    adapting.words(arguments)
-    adapting.controls(arguments)
-    adapting.refiner(arguments)
+    adapters = adapting.read(arguments)
     engine = approximate.engine(arguments, again.arithmetic_of(path))
     from unnoise import images
     from unnoise.pipelines import load, verify
 
-    pipe = adapting.adapted(load(model, engine=engine), arguments, ())
+    pipe = adapters.on(load(model, engine=engine))
     fit_threads(pipe.model)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
-    found = verify(pipe, path, **pictures, **adapting.folders(arguments))
-    if arguments.json:
-        sys.stdout.write(json.dumps(found.to_dict()) + "\n")
-        return 0 if found.holds else 1
+    found = verify(pipe, path, **pictures, **adapters.folders)
     apart = (
         "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
     )
-    sys.stdout.write(f"{path}: {found.verdict}{apart}\n")
-    for reason in found.reasons:
-        sys.stdout.write(f"  {reason}\n")
+    answer(
+        arguments.json,
+        found.to_dict(),
+        "\n  ".join([f"{path}: {found.verdict}{apart}", *found.reasons]),
+    )
     return 0 if found.holds else 1

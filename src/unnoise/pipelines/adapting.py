@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Adaptable:
-    """A pipeline over one model, whose adapters can be changed."""
+    """A pipeline over one model, whose adapters can be changed: what every pipeline is."""
 
     def __init__(self, model: Model) -> None:
         self.model = model

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -37,6 +37,9 @@ from unnoise.process import Diffuser, Estimate, Level
 from unnoise.schedulers import Plan
 from unnoise.schedulers import Step as SchedulerStep
 from unnoise.schedulers.plan import Walk, next_step
+
+if TYPE_CHECKING:
+    from unnoise.pipelines.second_pass import TwoPasses
 
 PREVIEWS = ("x0", "sample", "noise")
 
@@ -237,18 +240,7 @@ class Denoising(Iterator[Step]):
         )
 
 
-class Run(Protocol):
-    """What `finished` needs of a run."""
-
-    def __iter__(self) -> Iterator[Step]: ...
-
-    def __len__(self) -> int: ...
-
-    def result(self) -> Result:
-        """The pictures."""
-
-
-def finished(run: Run, show_every: int | None) -> Result:
+def finished(run: Denoising | TwoPasses, show_every: int | None) -> Result:
     """The result of a run, its predicted pictures displayed after every `show_every` steps and the last."""
     if show_every is not None:
         whole("show_every", show_every, 1, STEPS, 50)

@@ -13,6 +13,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import number
 from unnoise.networks.unet import UNet
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
 from unnoise.pipelines.denoising import Denoising, Result, finished
@@ -80,11 +81,8 @@ class GivenToEdit(Given):
         return TwiceGuided(model.network, condition, request.guidance, self.picture_guidance, self.beside)
 
 
-class Edit:
+class Edit(Adaptable):
     """A model that changes a picture as the prompt says: "make it snow"."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,
@@ -101,9 +99,8 @@ class Edit:
         instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
         Raises InputError.
         """
-        return finished(
-            self.denoise(prompt, picture, picture_guidance=picture_guidance, **options), show_every
-        )
+        run = self.denoise(prompt, picture, picture_guidance=picture_guidance, **options)
+        return finished(run, show_every)
 
     def denoise(
         self,

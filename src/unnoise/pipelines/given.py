@@ -55,7 +55,7 @@ class Given:
         if not self.from_noise:
             return noised
         start = plan.initial(noise)
-        return torch.where(self.fresh, start, noised) if self._keeps and self.fresh is not None else start
+        return start if self._kept is None else torch.where(self._kept[1], start, noised)
 
     def guided(self, request: Request) -> bool:
         """Whether the network is told the negative prompts too."""
@@ -78,32 +78,30 @@ class Given:
         A solver that follows x_0 or the noise then keeps the known places at alpha x_0 + sigma eps of every level, any
         other as near as it integrates; the new ones are moved by exactly the network's numbers.
         """
-        if not self._keeps:
+        if self._kept is None:
             return seen
-        x, level = seen.x, seen.level
-        assert self.clean is not None
-        assert self.fresh is not None
+        (known, fresh), x, level = self._kept, seen.x, seen.level
         a, s = level.expand("alpha", x), level.expand("sigma", x)
-        clean = self.clean.to(x).expand_as(x)
+        clean = known.to(x).expand_as(x)
         eps = combine(x, 1.0 / s, clean, -a / s)
-        known = seen.prediction.target(clean, eps, level)
-        output = torch.where(self.fresh, seen.output, known)
+        output = torch.where(fresh, seen.output, seen.prediction.target(clean, eps, level))
         made = Estimate(x, level, output, seen.prediction, seen.variance, seen.clip)
         made.half = None if seen.half is None else self._with_known(seen.half)
         return made
 
     @property
-    def _keeps(self) -> bool:
-        """An inpainting network is shown the known places instead, and paints them again."""
-        return self.fresh is not None and self.beside is None
+    def _kept(self) -> tuple[Tensor, Tensor] | None:
+        """The clean sample and where it is new; an inpainting network is shown it instead, and paints it again."""
+        if self.clean is None or self.fresh is None or self.beside is not None:
+            return None
+        return self.clean, self.fresh
 
     def end(self, x: Tensor) -> Tensor:
         """The clean sample after the last step, exactly as known where it is."""
-        if not self._keeps:
+        if self._kept is None:
             return x
-        assert self.fresh is not None
-        assert self.clean is not None
-        return torch.where(self.fresh, x, self.clean.to(x))
+        known, fresh = self._kept
+        return torch.where(fresh, x, known.to(x))
 
     def pictures(self, made: Tensor) -> Tensor:
         """The pictures (batch, channels, height, width) as a person gets them."""

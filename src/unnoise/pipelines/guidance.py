@@ -139,7 +139,9 @@ class Guided:
         asked: where the run stands, for guidance that depends on it.
         """
         guidance = self.guidance if isinstance(self.guidance, Guidance) else Scale(self.guidance)
-        seen = self._with_beside(x)
+        seen = x
+        if self.beside is not None:
+            seen = torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)
         guided = guidance.scale != 1.0
         if not (guided or self.both) or not guidance.heeds(asked):
             told = self._prompts if guided or self.both else self.condition
@@ -178,8 +180,3 @@ class Guided:
         """The second half of the condition."""
         whole = self.condition.answers
         return self.condition.rows(list(range(whole // 2, whole)))
-
-    def _with_beside(self, x: Tensor) -> Tensor:
-        if self.beside is None:
-            return x
-        return torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
@@ -30,14 +31,11 @@ RANGE = 8.0
 """Latents stay below this, for the hash that tells whether a picture was begun from the same ones."""
 
 
-class ImageToImage:
+class ImageToImage(Adaptable):
     """A model that makes pictures from a picture and a prompt (SDEdit; Meng et al. 2022, alg. 1).
 
     Nothing is kept between calls, so threads may share one.
     """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,

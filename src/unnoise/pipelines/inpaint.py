@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import choice, number, whole
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import (
     Box,
     Canvas,
@@ -43,16 +44,13 @@ AREAS = ("picture", "masked")
 FEATHER, PADDING = 256.0, 4096
 
 
-class Inpaint:
+class Inpaint(Adaptable):
     """A model that paints the masked part of a picture anew.
 
     With an ordinary model the known part is held at its own noise level throughout, as if the network had seen it
     perfectly (compare Song et al. 2021, app. I.2). An inpainting model (9 channels, Rombach et al. 2022, sec. 4.5)
     is shown the mask and the rest of the picture instead.
     """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,

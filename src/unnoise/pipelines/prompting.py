@@ -1,4 +1,4 @@
-"""Prompts over a run: what each step is told."""
+"""Prompts -> embeddings: each phrase alone and once, whatever else is in its batch."""
 
 from __future__ import annotations
 
@@ -41,47 +41,6 @@ class Embedder:
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the phrases embedded so far, each sentence once."""
         return tuple(dict.fromkeys(note for row in self._known.values() for note in row.notes))
-
-
-class Script:
-    """What a run is told at each of its steps."""
-
-    def __init__(
-        self,
-        prompts: Sequence[Prompt],
-        negatives: Sequence[Prompt],
-        steps: int,
-        past: int = 0,
-        late: bool = False,
-    ) -> None:
-        """negatives: none, or one for each prompt. steps: of the run. past: of the first pass, for a second.
-
-        late: as A1111's samplers, which count from 0 and so hear each step's words one too late, the first's twice.
-        """
-        everyone = (*negatives, *prompts)
-        still = not any(prompt.changes for prompt in everyone)
-        heard = [
-            tuple(prompt.at(max(step - late, 0), steps, past) for prompt in everyone)
-            for step in range(1 if still else steps)
-        ]
-        numbers = {said: number for number, said in enumerate(dict.fromkeys(heard))}
-        self._negatives = len(negatives)
-        self._moments = tuple(numbers)
-        self._at = [numbers[said] for said in heard]
-
-    def moment(self, step: int) -> int:
-        """The number of what is said at a step, counted from 0; steps of the same number hear the same."""
-        return self._at[min(step, len(self._at) - 1)]
-
-    def said(self, moment: int) -> tuple[tuple[Said, ...], tuple[Said, ...]]:
-        """What the negative prompts say at a moment, and what the prompts do."""
-        everyone = self._moments[moment]
-        return everyone[: self._negatives], everyone[self._negatives :]
-
-    @property
-    def phrases(self) -> tuple[Phrase, ...]:
-        """Every phrase that is ever said, once."""
-        return tuple(dict.fromkeys(phrase for moment in self._moments for said in moment for phrase in said))
 
 
 def phrases_of(prompt: str | Said) -> Said:

@@ -11,7 +11,7 @@ control canny.safetensors:0.8:0123456789ab:ba9876543210  a ControlNet: file, str
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from unnoise.checkpoints.adapters.asked import blocks_of
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import InputError
 from unnoise.text.prompts import LoraTag, Prompt
+from unnoise.text.prompts.compel import LORA
 
 if TYPE_CHECKING:
     from unnoise.checkpoints.model import Model
@@ -36,6 +37,7 @@ _CONTROL = re.compile(
     r"(?::(?P<start>[.\d]{1,24})-(?P<end>[.\d]{1,24}))?",
     re.DOTALL,
 )
+_TAG = re.compile(r"<(?:lora|lyco):([^:<>]{1,300})(?::[^<>]{0,200})?>")
 _OTHER = ("control ", "word ", "refiner ")
 
 
@@ -43,13 +45,11 @@ _OTHER = ("control ", "word ", "refiner ")
 class Wanted:
     """A LoRA that a picture was made with.
 
-    lora: its file is a name. digest: the beginning of the hash of its file, or of the numbers in it. told: as the
-    recipe has it.
+    lora: its file is a name. digest: the beginning of the hash of its file, or of the numbers in it.
     """
 
     lora: Lora
     digest: str = ""
-    told: str = ""
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
         if lora is None or found is None:
             others.append(text)
         else:
-            loras.append(Wanted(lora, found["hash"], text))
+            loras.append(Wanted(lora, found["hash"]))
     return loras, others
 
 
@@ -172,6 +172,14 @@ def _tag(one: Wanted) -> LoraTag:
     blocks, weight = one.lora.blocks, one.lora.weight
     share = blocks.get("text_encoder", 1.0) if isinstance(blocks, Mapping) else 1.0
     return LoraTag(one.name, weight, weight * share)
+
+
+def without_tags(prompt: str, style: str, names: Collection[str]) -> str:
+    """A prompt without the tags of these LoRAs."""
+    pattern = {"a1111": _TAG, "compel": LORA}.get(style)
+    if pattern is None or not names:
+        return prompt
+    return pattern.sub(lambda tag: "" if tag[1].strip() in names else tag[0], prompt).strip()
 
 
 def asked_by(prompt: str, style: str) -> frozenset[str]:

@@ -42,6 +42,14 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     "init_hash": ("Init image hash", lambda digest: digest[:10], str),
     "mask_hash": ("Mask hash", lambda digest: digest[:10], str),
 }
+# The field that tells a variant, the surest first: A1111 does not name it.
+_VARIANTS = (
+    ("hires_scale", "second pass"),
+    ("feather", "inpaint"),
+    ("image_guidance", "edit"),
+    ("strength", "image to image"),
+    ("noise_level", "image to image"),
+)
 NAMES = tuple(name for name, _, _ in _SETTINGS.values())
 
 
@@ -67,19 +75,5 @@ def from_settings(found: Mapping[str, str]) -> dict[str, Any]:
         told.setdefault("hires_in", "latents")
     else:
         told.pop("hires_in", None)
-    variant = _variant(told)
+    variant = next((variant for name, variant in _VARIANTS if name in told), "")
     return {**told, "variant": variant} if variant else told
-
-
-def _variant(told: Mapping[str, Any]) -> str:
-    """Told by what is there: A1111 does not name it."""
-    for name, variant in (
-        ("hires_scale", "second pass"),
-        ("feather", "inpaint"),
-        ("image_guidance", "edit"),
-        ("strength", "image to image"),
-        ("noise_level", "image to image"),
-    ):
-        if name in told:
-            return variant
-    return ""

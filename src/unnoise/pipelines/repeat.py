@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ from unnoise.errors import InputError
 from unnoise.pipelines import repeat_foreign as foreign
 from unnoise.pipelines import repeat_own as own
 from unnoise.pipelines.recipe import Recipe, written_in
-from unnoise.pipelines.recipe_adapters import asked_by, joined, wanted_of
-from unnoise.pipelines.repeat_parts import Folders, Steering
-from unnoise.pipelines.repeat_variant import ENTRY, SECOND, arguments_of, begin, missing_picture
+from unnoise.pipelines.recipe_adapters import without_tags
+from unnoise.pipelines.repeat_parts import Folders, Parts, Steering
+from unnoise.pipelines.repeat_variant import ENTRY, SECOND, begin, missing_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,8 +77,32 @@ class Repeat:
     ) -> Repeat:
         """The same of what was found in a picture (`written_in`)."""
         if isinstance(found, Recipe):
-            return _own(_said(found, prompt), model, folders)
-        return _foreign(found, model, folders, prompt)
+            program, recipe, read = "unnoise", found, own.read(found, model)
+        else:
+            program, recipe, read = found.program, Recipe.from_found(found), foreign.read(found, model)
+        options, loras = dict(read.options), read.loras
+        if prompt is not None:
+            options["prompt"] = prompt
+            loras = [one for one in loras if one.name not in read.asked]
+        parts = Parts(model, folders).look(loras, read.others)
+        options["prompt"] = without_tags(options["prompt"], options.get("prompt_style", ""), parts.missing)
+        unread = () if recipe is found else tuple(foreign.word_for_word(options))
+        if unread:
+            options["prompt_style"] = "plain"
+        return cls(
+            program=program,
+            options=options,
+            notes=(*read.notes, *parts.notes, *unread, *read.more),
+            own=recipe is found,
+            variant=read.variant,
+            arguments=read.arguments,
+            init_hash=recipe.init_hash,
+            mask_hash=recipe.mask_hash,
+            loras=tuple(parts.loras),
+            words=tuple(parts.words),
+            controls=tuple(parts.controls),
+            clip_skip=read.clip_skip,
+        )
 
     def adapted(self, pipe: TextToImage, live: bool = False) -> TextToImage:
         """The pipeline with what must be loaded or set first. Raises CheckpointError for files of another family."""
@@ -131,55 +155,3 @@ class Repeat:
             )
             if theirs and ours and not ours.startswith(theirs)
         )
-
-
-def _said(recipe: Recipe, prompt: str | None) -> Recipe:
-    """The recipe with another prompt, without the LoRAs that the old one asked for."""
-    if prompt is None:
-        return recipe
-    gone = asked_by(recipe.prompt, recipe.prompt_style)
-    loras, others = wanted_of(recipe.adapters)
-    kept = [one.told for one in loras if one.name not in gone]
-    return replace(recipe, prompt=prompt, adapters=joined([*kept, *others]))
-
-
-def _own(recipe: Recipe, model: Model, folders: Folders) -> Repeat:
-    options, notes = own.options_of(recipe, model)
-    looked, parts, prompt = own.adapters_of(recipe, model, folders)
-    skip, skipped = own.clip_skip_of(recipe.clip_skip, model)
-    return Repeat(
-        program="unnoise",
-        options=options | {"prompt": prompt},
-        notes=(*notes, *looked.notes, *parts.notes, *skipped),
-        own=True,
-        variant=recipe.variant,
-        arguments=arguments_of(recipe),
-        init_hash=recipe.init_hash,
-        mask_hash=recipe.mask_hash,
-        loras=looked.loras,
-        words=parts.words,
-        controls=parts.controls,
-        clip_skip=skip,
-    )
-
-
-def _foreign(found: FoundRecipe, model: Model, folders: Folders, prompt: str | None) -> Repeat:
-    said = foreign.said(found, model, folders, prompt)
-    options, notes = foreign.options_of(found, model)
-    variant, arguments, passes = foreign.variant_of(found)
-    skip, parts = foreign.parts_of(found, model)
-    recipe = Recipe.from_found(found)
-    return Repeat(
-        program=found.program,
-        options={**options, **said.options},
-        notes=(*notes, *passes, *said.notes, *parts, *foreign.unread(found)),
-        own=False,
-        variant=variant,
-        arguments=arguments,
-        init_hash=recipe.init_hash,
-        mask_hash=recipe.mask_hash,
-        loras=said.loras,
-        words=said.parts.words,
-        controls=said.parts.controls,
-        clip_skip=skip,
-    )

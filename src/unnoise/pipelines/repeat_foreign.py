@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from unnoise.checkpoints.adapters import Lora
@@ -17,10 +17,14 @@ from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
 from unnoise.pipelines.recipe_variants import NAMES
-from unnoise.pipelines.repeat_loras import look, without_tags
-from unnoise.pipelines.repeat_own import clip_skip_of, named, other_arithmetic, other_model, scheduler_of
-from unnoise.pipelines.repeat_parts import Folders, Parts
-from unnoise.pipelines.repeat_parts import look as look_parts
+from unnoise.pipelines.repeat_own import (
+    Read,
+    clip_skip_of,
+    named,
+    other_arithmetic,
+    other_model,
+    scheduler_of,
+)
 from unnoise.pipelines.repeat_variant import SECOND, arguments_of
 from unnoise.pipelines.second_pass import SCALE
 from unnoise.process import DiscreteVP
@@ -52,7 +56,37 @@ _SILENT = re.compile(
 )
 
 
-def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+def read(found: FoundRecipe, model: Model) -> Read:
+    """What another program's recipe says. Raises InputError for one that makes no sense."""
+    options, notes = _options(found, model)
+    variant, arguments, passes = _variant(found)
+    style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
+    text, tags, said = _said(found, style)
+    loras, others = wanted_of(found.more.get("Adapters", ""))
+    skip, skipped = _clip_skip(found, model)
+    return Read(
+        options=options | {"prompt": text, "negative": found.negative, "prompt_style": style},
+        variant=variant,
+        arguments=arguments,
+        clip_skip=skip,
+        loras=loras or _loras(found, tags),
+        others=others or _words(found, style),
+        asked=frozenset(tag.name for tag in tags),
+        notes=(*notes, *passes, *said),
+        more=(*skipped, *_unread(found)),
+    )
+
+
+def word_for_word(options: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where the prompts cannot be read in their style, and are to be taken as they stand."""
+    try:
+        Prompt.read(options["prompt"], options["prompt_style"])
+        Prompt.read(options["negative"], options["prompt_style"], negative=True)
+    except InputError as error:
+        yield f"its prompt is taken word for word: {error}".rstrip(".")
+
+
+def _options(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments that every pipeline has, but the texts; and notes."""
     chosen, notes = _sampling(found, model)
     rule = found.more.get("Guidance", "")
@@ -76,41 +110,7 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
     return {name: value for name, value in options.items() if value is not None}, tuple(notes)
 
 
-@dataclass(frozen=True)
-class Said:
-    """What is said. options: the texts and their style. loras, parts: what they ask for. notes: what is not so here."""
-
-    options: Mapping[str, str]
-    loras: tuple[Lora, ...]
-    parts: Parts
-    notes: tuple[str, ...]
-
-
-def said(found: FoundRecipe, model: Model, folders: Folders, prompt: str | None) -> Said:
-    """The prompts in the syntax of their program, and the LoRAs. prompt: what is said instead."""
-    style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
-    text, tags, notes = _read(found, style)
-    wanted, others = wanted_of(found.more.get("Adapters", ""))
-    wanted = wanted or _wanted(found, tags)
-    if prompt is not None:
-        gone = {tag.name for tag in tags}
-        text, wanted = prompt, [one for one in wanted if one.name not in gone]
-    looked = look(wanted, model, folders.loras)
-    text = without_tags(text, style, looked.missing)
-    parts = look_parts(others or _words(found, style), model, folders)
-    notes += [*looked.notes, *parts.notes]
-    try:
-        Prompt.read(text, style)
-        Prompt.read(found.negative, style, negative=True)
-    except InputError as error:
-        notes.append(f"its prompt is taken word for word: {error}".rstrip("."))
-        style = "plain"
-    return Said(
-        {"prompt": text, "negative": found.negative, "prompt_style": style}, looked.loras, parts, tuple(notes)
-    )
-
-
-def _read(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], list[str]]:
+def _said(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], list[str]]:
     """The prompt, the LoRAs that it asks for, and notes. What nobody here can load is taken out."""
     text, notes = found.prompt, []
     if style == "a1111" and (tags := _HYPERNET.findall(text)):
@@ -127,7 +127,7 @@ def _read(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], lis
         return text, (), notes
 
 
-def _wanted(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
+def _loras(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
     """The LoRAs of tags, and those that are told beside the prompt."""
     wanted, hashes = [], hashes_in(found.more.get("Lora hashes", ""))
     for tag in tags:
@@ -199,10 +199,10 @@ def _model_notes(found: FoundRecipe, model: Model) -> Iterator[str]:
         yield f"the picture's model is {named(found.model)}; whether '{model.name}' is the same is not known ({why})"
 
 
-def variant_of(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+def _variant(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """What it was begun from, the arguments of the pipeline for that, and notes. Raises InputError for no sense."""
     more, notes = _hires(found)
-    recipe = Recipe.from_found(found if more is None else replace(found, more=more))
+    recipe = Recipe.from_found(replace(found, more=more))
     variant, strength = recipe.variant, found.more.get("Denoising strength", "")
     if "Further passes" in found.more:
         notes.append(
@@ -219,11 +219,11 @@ def variant_of(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]
     return variant, arguments_of(recipe), tuple(notes)
 
 
-def _hires(found: FoundRecipe) -> tuple[dict[str, str] | None, list[str]]:
-    """The settings with a second pass as it can be made here; None where they are that already; and notes."""
+def _hires(found: FoundRecipe) -> tuple[Mapping[str, str], list[str]]:
+    """The settings, with a second pass as it can be made here; and notes."""
     named = {name: value for name, value in found.more.items() if name.startswith("Hires ")}
     if not named:
-        return None, []
+        return found.more, []
     scale = number(named.get("Hires upscale")) or _scale(named.get("Hires resize", ""), found)
     more = {name: value for name, value in found.more.items() if name not in named}
     if scale is None or not 1.0 <= scale <= SCALE:
@@ -254,7 +254,7 @@ def _scale(size: str, found: FoundRecipe) -> float | None:
     return scale if abs(scale * found.height - sides[1]) < 1.0 else None
 
 
-def parts_of(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
+def _clip_skip(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
     """The clip skip to be set, and notes on parts that are not loaded."""
     notes = []
     told = found.more.get("Clip skip", "")
@@ -276,7 +276,7 @@ _TOLD = (
 )
 
 
-def unread(found: FoundRecipe) -> Iterator[str]:
+def _unread(found: FoundRecipe) -> Iterator[str]:
     """One sentence on the settings that nothing here reads."""
     varied = ("Variation seed",) if found.variation[1] else ()
     rest = [

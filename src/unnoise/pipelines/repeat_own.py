@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from unnoise.checkpoints.model import Model
@@ -10,31 +11,56 @@ from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.recipe_adapters import wanted_of
-from unnoise.pipelines.repeat_loras import Looked, look, without_tags
-from unnoise.pipelines.repeat_parts import Folders, Parts
-from unnoise.pipelines.repeat_parts import look as look_parts
+from unnoise.pipelines.recipe_adapters import Wanted, asked_by, wanted_of
+from unnoise.pipelines.repeat_variant import arguments_of
 from unnoise.schedulers import Scheduler, names
 
-_TAKEN = (
-    "prompt",
-    "negative",
-    "seed",
-    "steps",
-    "scheduler",
-    "compat",
-    "noise",
-    "width",
-    "height",
-    "prompt_style",
-)
+_ALWAYS = ("prompt", "negative", "seed", "steps")
+_IF_TOLD = ("scheduler", "compat", "noise", "width", "height", "prompt_style")
 
 
-def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+@dataclass(frozen=True)
+class Read:
+    """What a picture says of itself, as arguments, before what it was made with is looked up.
+
+    options, variant, arguments, clip_skip: as `Repeat` has them. loras, others: to be looked up, as `wanted_of` gives
+    them. asked: names of the LoRAs that its prompt asks for. notes, more: what is not honoured, a sentence each, to be
+    told before and after that of parts.
+    """
+
+    options: dict[str, Any]
+    variant: str
+    arguments: dict[str, Any]
+    clip_skip: int
+    loras: list[Wanted]
+    others: list[str]
+    asked: frozenset[str]
+    notes: tuple[str, ...]
+    more: tuple[str, ...]
+
+
+def read(recipe: Recipe, model: Model) -> Read:
+    """What a recipe of ours says. Raises InputError for one that makes no sense."""
+    options, notes = _options(recipe, model)
+    loras, others = wanted_of(recipe.adapters)
+    skip, skipped = clip_skip_of(recipe.clip_skip, model)
+    return Read(
+        options=options,
+        variant=recipe.variant,
+        arguments=arguments_of(recipe),
+        clip_skip=skip,
+        loras=loras,
+        others=others,
+        asked=asked_by(recipe.prompt, recipe.prompt_style),
+        notes=notes,
+        more=skipped,
+    )
+
+
+def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments that every pipeline has, and notes."""
-    told = {
-        name: value for name, value in recipe.to_dict().items() if name in _TAKEN and not _silent(name, value)
-    }
+    told = {name: getattr(recipe, name) for name in _ALWAYS}
+    told |= {name: value for name in _IF_TOLD if (value := getattr(recipe, name))}
     told["guidance"] = (
         from_text(recipe.guidance, recipe.guidance_rule) if recipe.guidance_rule else recipe.guidance
     )
@@ -47,27 +73,13 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
     notes = []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")
+        told.pop("compat", None)  # the values of a program are those of its own schedulers
     if recipe.own_noise:
         notes.append("it was started from noise that was given, which a recipe does not hold")
     if recipe.model_hash != model.fingerprint():
         notes.append(other_model(recipe.model, recipe.model_hash, model))
     notes += other_arithmetic(recipe.arithmetic, model)
     return told, tuple(notes)
-
-
-def _silent(name: str, value: object) -> bool:
-    """Whether a field of a recipe says nothing: no text but for the prompts, no size."""
-    return (value == "" and name not in ("prompt", "negative")) or (
-        name in ("width", "height") and value == 0
-    )
-
-
-def adapters_of(recipe: Recipe, model: Model, folders: Folders) -> tuple[Looked, Parts, str]:
-    """Its LoRAs; its words and ControlNets; and its prompt without the tags of LoRAs that are missing."""
-    wanted, others = wanted_of(recipe.adapters)
-    looked = look(wanted, model, folders.loras)
-    prompt = without_tags(recipe.prompt, recipe.prompt_style, looked.missing)
-    return looked, look_parts(others, model, folders), prompt
 
 
 def clip_skip_of(skip: int, model: Model) -> tuple[int, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,12 +166,18 @@ def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
     """The name under which `scheduler` is listed, whatever spelling it was asked by; a file's; else its parts."""
     if isinstance(asked, str) and asked.startswith(tuned.PREFIX):
         return asked
+    return _listed().get(scheduler, repr(scheduler))
+
+
+@functools.lru_cache(maxsize=1)
+def _listed() -> dict[Scheduler, str]:
+    """The names of all schedulers on all grids: a thousand look-ups, for which no request should wait again."""
     rows = names.table()
     known = {row.scheduler: row.name for row in reversed(rows)}
     for grid in names.grid_names():
         for row in rows:
             known.setdefault(names.get(f"{row.name} {grid}"), f"{row.name} {grid}")
-    return known.get(scheduler, repr(scheduler))
+    return known
 
 
 def _texts(name: str, value: str | Sequence[str]) -> list[str]:

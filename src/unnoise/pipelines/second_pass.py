@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import choice, number, whole
+from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import resized
 from unnoise.pipelines.denoising import Denoising, Result, Step, finished
 from unnoise.pipelines.given import Given
@@ -91,11 +92,8 @@ def enlarged(model: Model, samples: Tensor, size: tuple[int, int], way: str) -> 
     return F.interpolate(samples.float(), sides, mode="bilinear")
 
 
-class SecondPass:
+class SecondPass(Adaptable):
     """A model that makes larger pictures than it was trained on, without their usual doubled figures."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     def __call__(
         self,
