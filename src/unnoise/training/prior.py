@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,13 +63,27 @@ def make(
 
     pipe = TextToImage(base)
     steps, guidance = config.steps or None, config.guidance or None
-    for start in range(0, len(numbers), _TOGETHER):
-        if stop():
-            raise KeyboardInterrupt
-        seeds = list(numbers[start : start + _TOGETHER])
-        made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
-        for number, picture in zip(seeds, made.images, strict=True):
-            images.write_png(_path(run, number), picture)
+    with _at_rest(base):
+        for start in range(0, len(numbers), _TOGETHER):
+            if stop():
+                raise KeyboardInterrupt
+            seeds = list(numbers[start : start + _TOGETHER])
+            made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
+            for number, picture in zip(seeds, made.images, strict=True):
+                images.write_png(_path(run, number), picture)
+
+
+@contextlib.contextmanager
+def _at_rest(model: Model) -> Iterator[None]:
+    """A block in which the networks, which may be those that learn, drop nothing out."""
+    learning = [part for part in model.parts.values() if part.training]
+    try:
+        for part in learning:
+            part.eval()
+        yield
+    finally:
+        for part in learning:
+            part.train()
 
 
 def _path(run: Path, number: int) -> Path:
