@@ -107,8 +107,9 @@ class Trainer:
         self.pictures, self.unseen = open_data(Path(data), known, reading)
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
-        self.tuning = None if self.base is None else tuning.begin(self.config, self.base)
-        self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
+        begun = self.base or build_model(self._first_model(), words, run.seed)
+        self.tuning = tuning.begin(self.config, begun)
+        self.model = self.tuning.model
         self._freeze()
         self.unmade = self._unmade()
         if self.base is None:
@@ -116,7 +117,7 @@ class Trainer:
         self.prompts = samples.prompts_for(run, self.pictures, self.model)
         if run.sample_every:
             samples.check(self.model, self.prompts)
-        self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
+        self.learner = Learner(self.config, self.tuning, device, self.world)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
         self.notes = _data_notes(seen, run.batch) + self._notes(words)
@@ -186,9 +187,9 @@ class Trainer:
 
     def _freeze(self) -> None:
         """Put before the network what the data goes through first, where the base has such."""
-        if self.base is None or self.tuning is None or self.base.autoencoder is None:
+        if self.model.autoencoder is None:
             return
-        known = frozen.Frozen(self.base, self.config.data, text=not self.tuning.reads)
+        known = frozen.Frozen(self.tuning.base, self.config.data, text=not self.tuning.reads)
         self.pictures = replace(self.pictures, frozen=known)
         if self.unseen is not None:
             self.unseen = replace(self.unseen, frozen=known)
@@ -205,8 +206,8 @@ class Trainer:
         return wanted
 
     def _make_prior(self, stop: Callable[[], bool]) -> None:
-        base = self.base
-        if self.unmade and base is not None:
+        if self.unmade:
+            base = self.tuning.base
             self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.unmade, stop))
             self._open_prior()
 
