@@ -12,6 +12,7 @@ from unnoise.checkpoints import Model
 from unnoise.files import expanded
 from unnoise.training.config import DataConfig
 from unnoise.training.data import PictureSet, open_pictures
+from unnoise.training.draws import Draws
 from unnoise.training.order import picture_at
 from unnoise.training.tuning_config import PriorConfig
 
@@ -26,10 +27,11 @@ class Prior:
     pictures: PictureSet
     weight: float
 
-    def at(self, seed: int, step: int, batch: int, positions: Sequence[int]) -> list[int]:
+    def at(self, draws: Draws, batch: int) -> list[int]:
         """Which of them stand at these positions of a step's `batch` pictures of the class."""
-        first, count = step * batch, len(self.pictures)
-        return [picture_at(seed, first + position, count, -1) for position in positions]  # no bucket is -1
+        first, count = draws.step * batch, len(self.pictures)
+        # no bucket is -1
+        return [picture_at(draws.seed, first + position, count, -1) for position in draws.positions]
 
     def shown(self, shape: tuple[int, int, int]) -> PictureSet:
         """The pictures in the shape of a batch."""

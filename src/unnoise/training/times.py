@@ -7,7 +7,6 @@ differs between plain and stratified draws. The importance law bends u first, by
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,22 +14,23 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.training.config import LossConfig
+from unnoise.training.draws import Draws
 
 _EDGE = 1e-9  # keeps the normal quantile finite
 
 
-def fractions(seed: int, step: int, positions: Sequence[int], batch: int, stratified: bool) -> Tensor:
-    """One number in (0, 1) for each position of the global batch: float64, shape (len(positions),).
+def fractions(draws: Draws, batch: int, stratified: bool) -> Tensor:
+    """One number in (0, 1) for each position of the global batch: float64, shape (positions,).
 
     Plain: independent, a function of (seed, step, position). Stratified: (u + position / batch) mod 1 with
     one keyed u a step, which is uniform for each sample and leaves no part of a batch empty (Kingma et al.
     2021, app. I.1).
     """
     if stratified:
-        start = randomness.uniform(seed, "time", step)
-        drawn = [(start + position / batch) % 1.0 for position in positions]
+        start = randomness.uniform(draws.seed, "time", draws.step)
+        drawn = [(start + position / batch) % 1.0 for position in draws.positions]
     else:
-        drawn = [randomness.uniform(seed, "time", step, position) for position in positions]
+        drawn = draws.uniform("time")
     return torch.tensor(drawn, dtype=torch.float64, device="cpu").clamp(_EDGE, 1.0 - _EDGE)
 
 
