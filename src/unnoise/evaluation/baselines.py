@@ -24,9 +24,7 @@ def independent_pixels(train: Tensor, test: Tensor, bins: int = 256, prior: floa
     log = ((table + prior) / (len(seen) + bins * prior)).log()
     each = -log[torch.arange(seen.shape[1], device="cpu"), unseen].mean(1)
     told = (f"histograms of {len(seen)} pictures, {prior:g} added to each of {bins} counts",)
-    return summarise(
-        {"pixels": each}, calls=0, estimator="independent pixels", conventions=told, unit="bits/dim"
-    )
+    return summarise({"pixels": each}, calls=0, estimator="independent pixels", conventions=told)
 
 
 def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Likelihood:
@@ -50,13 +48,7 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     told = (
         f"full covariance of {len(seen)} pictures, shrunk by {shrunk:.3f}, uniform dequantisation to {bins} bins",
     )
-    return summarise(
-        {"density": each},
-        calls=0,
-        estimator="Gaussian with full covariance",
-        conventions=told,
-        unit="bits/dim",
-    )
+    return summarise({"density": each}, calls=0, estimator="Gaussian with full covariance", conventions=told)
 
 
 def _levels(images: Tensor, bins: int) -> Tensor:

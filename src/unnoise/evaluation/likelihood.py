@@ -11,7 +11,7 @@ from torch import Tensor
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation.bound import Chain, discrete_bound
 from unnoise.evaluation.continuous import Strata, continuous_bound
-from unnoise.evaluation.decoder import Cdf, check_cdf
+from unnoise.evaluation.decoder import Cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
@@ -62,19 +62,18 @@ def bits_per_dim(
     """
     choice("method", method, METHODS)
     choice("space", space, _UNITS)
-    check_cdf(cdf)
+    choice("cdf", cdf, ("exact", "tanh"), " (tanh for published figures)")
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))
     source = draw or keyed(seed, x0.shape[1:])
-    subject = Subject(diffuser, x0, given, source, batch, told)
-    unit = _UNITS[space]
+    subject = Subject(diffuser, x0, given, source, batch, told, levels, seed, _UNITS[space])
     if method == "vlb":
         chain = Chain.of(diffuser.schedule, steps, levels)
-        return discrete_bound(subject, chain, levels, cdf, calls, seed, unit)
+        return discrete_bound(subject, chain, cdf, calls)
     if method == "vdm":
-        return continuous_bound(subject, levels, 128 if calls is None else calls, strata, seed, unit)
-    return flow_likelihood(subject, flow or Flow(), levels, seed, unit)
+        return continuous_bound(subject, 128 if calls is None else calls, strata)
+    return flow_likelihood(subject, flow or Flow())
 
 
 def _checked(images: Tensor, bins: int | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is being measured: a diffuser, the pictures, what the network is told of each, and the noise."""
+"""What is being measured: a diffuser, the pictures, what the network is told of each, the noise, and the unit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Subject:
     """Pictures under a diffuser. Arithmetic is float64 on the CPU; the network is asked in the pictures' own type.
 
     x0: (pictures, ...). conditioning: tensors with a row for each picture, passed to the network by name. draw:
-    where noise comes from. batch: rows of one network call. told: hears of progress, or None.
+    where noise comes from. batch: rows of one network call. told: hears of progress, or None. bins: grey levels of the
+    pictures; None asks for the density of plain numbers. seed: of what is drawn beside the noise. unit: of the result.
     """
 
     diffuser: Diffuser
@@ -35,12 +36,20 @@ class Subject:
     draw: Draw
     batch: int = 64
     told: Told | None = None
+    bins: int | None = None
+    seed: int = 0
+    unit: str = "bits/dim"
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 1, example=64)
 
     def __len__(self) -> int:
         return len(self.x0)
+
+    @property
+    def every(self) -> Tensor:
+        """The places of all pictures."""
+        return torch.arange(len(self), device="cpu")
 
     @property
     def numbers(self) -> int:
