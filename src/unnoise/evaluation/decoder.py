@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unnoise.errors import InputError
 from unnoise.process import Gaussian, Level
 from unnoise.process.level import expand
 
@@ -63,3 +64,9 @@ def nearest_level_log_likelihood(x0: Tensor, x: Tensor, level: Level, bins: int 
     for place in range(bins):
         whole = torch.logaddexp(whole, -0.5 * ((x - alpha * (-1.0 + place * step)) / sigma) ** 2)
     return own - whole
+
+
+def check_cdf(cdf: str) -> None:
+    """Refuse another word than "exact" or "tanh"."""
+    if cdf not in ("exact", "tanh"):
+        raise InputError(f"cdf is {cdf!r}; give 'exact', or 'tanh' to reproduce published figures.")

@@ -29,7 +29,7 @@ _MOST = 10_000  # steps before an equation is called too hard
 
 
 def fixed(slope: Slope, y: Tensor, start: float, end: float, steps: int) -> tuple[Tensor, int]:
-    """`steps` equal steps of order five from `start` to `end`: y there, and how many slopes were asked, 6 steps + 1."""
+    """`steps` equal steps of order five from `start` to `end`: the end, and the number of slopes asked, 6 steps + 1."""
     size, first, calls = (end - start) / steps, slope(start, y), 1
     for index in range(steps):
         y, first, _ = _step(slope, start + index * size, y, size, first)
@@ -38,10 +38,10 @@ def fixed(slope: Slope, y: Tensor, start: float, end: float, steps: int) -> tupl
 
 
 def adaptive(slope: Slope, y: Tensor, start: float, end: float, tolerance: float) -> tuple[Tensor, int]:
-    """Steps as long as the error estimate stays below tolerance (1 + |y|): y at the end, and how many slopes were asked.
+    """Steps as long as the error estimate stays below tolerance (1 + |y|): the end, and the number of slopes asked.
 
-    y: (rows, numbers). The error is the root mean square of a row, and the worst row decides, so a row's answer meets the
-    tolerance in any company. Slopes of refused steps count. The length of steps follows a proportional-integral
+    y: (rows, numbers). The error is the root mean square of a row, and the worst row decides, so a row's answer meets
+    the tolerance in any company. Slopes of refused steps count. The length of steps follows a proportional-integral
     controller (Gustafsson 1991). Raises NonFiniteError where it gets stuck.
     """
     time, direction = start, math.copysign(1.0, end - start)

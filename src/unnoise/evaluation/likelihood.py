@@ -11,7 +11,7 @@ from torch import Tensor
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation.bound import Chain, discrete_bound
 from unnoise.evaluation.continuous import Strata, continuous_bound
-from unnoise.evaluation.decoder import Cdf
+from unnoise.evaluation.decoder import Cdf, check_cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
@@ -62,7 +62,7 @@ def bits_per_dim(
     """
     choice("method", method, METHODS)
     choice("space", space, _UNITS)
-    choice("cdf", cdf, ("exact", "tanh"), " (tanh for published figures)")
+    check_cdf(cdf)
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))
