@@ -69,9 +69,8 @@ def _shrunk(centred: Tensor) -> tuple[Tensor, float]:
     count = len(centred)
     covariance = centred.T @ centred / count
     own, square = covariance.diagonal().clone(), covariance.square()
-    variance = (
-        ((centred**2).T @ (centred**2)).div_(count).sub_(square).div_(count)
-    )  # each is 1.2 GB of 64x64 pictures
+    # each is 1.2 GB of 64x64 pictures
+    variance = ((centred**2).T @ (centred**2)).div_(count).sub_(square).div_(count)
     off = [float(each.fill_diagonal_(0.0).sum()) for each in (variance, square)]
     share = min(max(off[0] / max(off[1], 1e-300), 0.0), 1.0)
     covariance.mul_(1.0 - share).diagonal().copy_(own)

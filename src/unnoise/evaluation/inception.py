@@ -18,9 +18,8 @@ from unnoise.errors import CheckpointError
 SIDE = 299
 RULE = "stretched to 299x299 (TensorFlow 1's bilinear, not antialiased)"
 """How pictures come to the size that the network sees, in words."""
-_CLASSES = (
-    1008  # ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
-)
+# ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
+_CLASSES = 1008
 
 Layer = tuple[str, int, int | tuple[int, int]]
 """Name, channels and kernel of a convolution."""

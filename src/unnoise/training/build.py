@@ -34,9 +34,8 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     words = sorted(set(captions))
     schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), _default_type(torch.float32):
-        torch.default_generator.manual_seed(
-            randomness.key(seed, "weights")
-        )  # a GPU's numbers stay as they were
+        # a GPU's numbers stay as they were
+        torch.default_generator.manual_seed(randomness.key(seed, "weights"))
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     # A new network learns at sizes that it halves without a rest, as OpenVINO's graph will need them.

@@ -26,9 +26,8 @@ from unnoise.training.batches import Batch
 from unnoise.training.learner import Learner
 
 _WORDS = "a caption of some length in plain words"  # one a sample: all different is the most
-_FIRST = (
-    30 << 20
-)  # what a first step brings into memory beside its tensors: code, and the kernels' own tables
+# what a first step brings into memory beside its tensors: code, and the kernels' own tables
+_FIRST = 30 << 20
 _HEAP = 1.2  # what the C library's heap takes for each byte in use: 1.15 to 1.3 measured, more with recomputed blocks
 
 

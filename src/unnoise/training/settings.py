@@ -21,24 +21,12 @@ else:
     import tomli as tomllib
 
 # Values that a resumed run may change: none of them alters what an already trained step computed.
-FREE_ON_RESUME = frozenset(
-    f"run.{name}"
-    for name in (
-        "steps",
-        "workers",
-        "recompute",
-        "shard",
-        "device",
-        "log_every",
-        "checkpoint_every",
-        "keep",
-        "sample_every",
-        "validate_every",
-        "sample_prompts",
-        "patience",
-        "tensorboard",
-    )
-) | {f"data.{name}" for name in ("cache_mb", "strict", "encoded_mb", "encoded_folder", "encoded_folder_mb")}
+_FREE = {
+    "run": "steps workers recompute shard device log_every checkpoint_every keep sample_every validate_every "
+    "sample_prompts patience tensorboard",
+    "data": "cache_mb strict encoded_mb encoded_folder encoded_folder_mb",
+}
+FREE_ON_RESUME = frozenset(f"{table}.{name}" for table, names in _FREE.items() for name in names.split())
 
 
 def from_dict(tables: Mapping[str, Any]) -> TrainConfig:

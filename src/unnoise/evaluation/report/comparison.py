@@ -150,9 +150,8 @@ def _table(report: Report) -> str:
         "error",
         "SSIM",
         "to next",
-        "quality",
-        *(["asked for"] if report.judge else []),
     ]
+    head += ["quality", *(["asked for"] if report.judge else [])]
     rows, before = [], ""
     for cell in report.cells:
         fresh = f" {_FRESH}" if cell.stochastic else ""
