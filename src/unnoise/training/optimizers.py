@@ -1,4 +1,9 @@
-"""The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint."""
+"""The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint.
+
+Both are AdamW over some weights, with the moments in this or that form. `tensors` are what a checkpoint has to hold,
+named by the weight's number: the optimizer's own memory, which `begin` makes for a checkpoint's numbers to be put in,
+as so many steps would have left it. `bytes` is what these take after the first step.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import importlib.util
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,23 +24,9 @@ _BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmer
 _SMALL = 4096  # numbers of a weight below which its moments stay in float32
 
 
-class Optimizer(Protocol):
-    """AdamW over some weights, with its moments in this or that form."""
-
-    def step(self, lr: float) -> None:
-        """Move the weights by their gradients; those without one stay."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint has to hold, named by the weight's number: its own memory."""
-
-    def begin(self, steps: int) -> None:
-        """Make the tensors that `steps` steps would have left, for a checkpoint's numbers to be put in."""
-
-    def bytes(self) -> int:
-        """What its tensors take after the first step."""
-
-
-def build(config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device) -> Optimizer:
+def build(
+    config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device
+) -> AdamW | AdamW8bit:
     """The optimizer that `config.name` names; `check` tells whether it can be had."""
     return AdamW8bit(config, weights) if config.name == "adamw8bit" else AdamW(config, weights, device)
 
