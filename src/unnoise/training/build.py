@@ -72,12 +72,21 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
 
 
 def _defaults(config: ModelConfig) -> Defaults:
-    try:
+    with _setting("model.defaults", "how pictures are drawn", "checkpoints.Defaults"):
         found = Defaults.from_table(config.defaults)
         names.get(found.scheduler)  # a run of days should not end in a model that draws with no scheduler
-    except InputError as error:
-        raise InputError(f"model.defaults: {error}") from error
     return found
+
+
+@contextlib.contextmanager
+def _setting(name: str, what: str, where: str) -> Iterator[None]:
+    """A block whose errors are told as what is wrong with a table of settings; where: its fields are explained."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except (TypeError, LookupError) as error:
+        raise InputError(f"{name} does not describe {what}: {error}. See {where}.") from error
 
 
 def begin_with(model: Model, start: str) -> None:
@@ -135,18 +144,14 @@ def _text(
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
     if config.network.get("classes"):
         raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
-    try:
+    with _setting("model.network", "a UNet", "UNetConfig"):
         found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
         if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
             raise InputError(
                 "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
                 "data.captions=none."
             )
-        return found
-    except (TypeError, LookupError) as error:
-        raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
-    except InputError as error:
-        raise InputError(f"model.network: {error}") from error
+    return found
 
 
 def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> dict[str, Any]:
@@ -177,15 +182,9 @@ def _time_scale(schedule: NoiseSchedule) -> float:
 
 
 def _text_config(config: ModelConfig, tokenizer: CompactTokenizer | WordTokenizer) -> TextEncoderConfig:
-    small = TextEncoderConfig.small(tokenizer.size, tokenizer.end)
-    try:
-        return replace(small, **config.text)
-    except TypeError as error:
-        raise InputError(
-            f"model.text does not describe a text encoder: {error}. See TextEncoderConfig."
-        ) from error
-    except InputError as error:
-        raise InputError(f"model.text: {error}") from error
+    with _setting("model.text", "a text encoder", "TextEncoderConfig"):
+        made = replace(TextEncoderConfig.small(tokenizer.size, tokenizer.end), **config.text)
+    return made
 
 
 def check_multiple(name: str, value: int, unit: int, what: str = "network") -> None:
