@@ -67,18 +67,13 @@ class Flow:
             velocity, trace = _velocity_and_trace(subject, which, place, angle, probes, self.trace == "exact")
             return torch.cat([velocity.flatten(1), trace / numbers], dim=1)
 
-        state = torch.cat(
-            [x.flatten(1), torch.zeros(len(x), self._sums, dtype=torch.float64, device="cpu")], dim=1
-        )
+        sums = 1 if self.trace == "exact" else self.probes
+        state = torch.cat([x.flatten(1), torch.zeros(len(x), sums, dtype=torch.float64, device="cpu")], dim=1)
         if self.steps is None:
             final, calls = adaptive(slope, state, start, end, self.tolerance)
         else:
             final, calls = fixed(slope, state, start, end, self.steps)
         return final[:, :numbers].reshape(shape), final[:, numbers:], calls
-
-    @property
-    def _sums(self) -> int:
-        return 1 if self.trace == "exact" else self.probes
 
     def _probes(self, subject: Subject, which: Tensor) -> Tensor:
         """Vectors v, (probes, rows, ...); the unit vectors where the trace is exact."""

@@ -79,13 +79,11 @@ class Subject:
 
     def look(self, which: Tensor, x: Tensor, level: Level, clip: float | None) -> Estimate:
         """The same for x that the network can take as it is; gradients flow where they are on."""
-        seen = self.diffuser.estimate(x, level, **self._told_of(which))
+        told = {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
+        seen = self.diffuser.estimate(x, level, **told)
         variance = None if seen.variance is None else seen.variance.cpu().double()
         output = seen.output.cpu().double()
         return Estimate(x.cpu().double(), level, output, self.diffuser.prediction, variance, clip)
-
-    def _told_of(self, which: Tensor) -> dict[str, Tensor]:
-        return {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
 
 
 def keyed(seed: int, shape: Sequence[int]) -> Draw:

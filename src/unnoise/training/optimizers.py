@@ -152,11 +152,8 @@ class AdamW8bit:
 
     def bytes(self) -> int:
         """Two bytes a number and two factors a block; of small weights eight bytes a number."""
-        return sum(_bytes(weight.numel()) for weight in self.weights)
-
-
-def _bytes(count: int) -> int:
-    return 8 * count if count < _SMALL else 2 * count + 8 * math.ceil(count / _BLOCK)
+        counts = [weight.numel() for weight in self.weights]
+        return sum(8 * n if n < _SMALL else 2 * n + 8 * math.ceil(n / _BLOCK) for n in counts)
 
 
 def _settings(config: OptimizerConfig) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
         ratio = torch.exp(loss.mean + loss.std * torch.special.ndtri(fraction))
         ratio = ratio.clamp(float(schedule.cleanest.ratio), float(schedule.noisiest.ratio))
         level = schedule.at_ratio(ratio)
-        return schedule.at_step(_whole(level.time)) if isinstance(schedule, DiscreteVP) else level
+        if isinstance(schedule, DiscreteVP):
+            return schedule.at_step(torch.as_tensor(level.time, device="cpu").round().clamp(min=0.0).long())
+        return level
     if loss.times == "logit_normal":
         fraction = torch.sigmoid(loss.mean + loss.std * torch.special.ndtri(fraction))
     fraction = loss.shift * fraction / (1.0 + (loss.shift - 1.0) * fraction)
@@ -53,10 +55,6 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
         return schedule.at_step((fraction * schedule.steps).long().clamp(max=schedule.steps - 1))
     low, high = float(schedule.cleanest.time), float(schedule.noisiest.time)
     return schedule.level((low + fraction * (high - low)).clamp(low, high))
-
-
-def _whole(time: float | Tensor) -> Tensor:
-    return torch.as_tensor(time, device="cpu").round().clamp(min=0.0).long()
 
 
 class SecondMoments:

@@ -142,7 +142,8 @@ class Trainer:
                 yield event
 
     def _run(self) -> Generator[Event, None, None]:
-        with self._held(), stop_requests() as asked:
+        held = run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
+        with held, stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
             self._make_prior(asked.is_set)
             saved = self._take_up()
@@ -175,9 +176,6 @@ class Trainer:
 
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.config.run.steps)
-
-    def _held(self) -> contextlib.AbstractContextManager[None]:
-        return run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
 
     def _known_model(self) -> ModelConfig:
         """The settings of the model, as they are where one is there already."""
