@@ -12,7 +12,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from unnoise.errors import FileError, InputError
-from unnoise.limits import typed
 from unnoise.training.config import TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -134,15 +133,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - TOML's own values
 def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a dataclass and its TOML table
     if not isinstance(table, Mapping):
         raise InputError(f"{prefix.rstrip('.')} is {table!r}; give a table of settings.")
-    types = typing.get_type_hints(kind)
-    values = {}
+    types, values = typing.get_type_hints(kind), dict(table)
     for key, value in table.items():
         if key not in types:
             raise _unknown(prefix + key)
         if dataclasses.is_dataclass(types[key]):
             values[key] = _build(types[key], value, f"{prefix}{key}.")
-        else:
-            values[key] = typed(prefix + key, value, types[key])
     return kind(**values)
 
 
