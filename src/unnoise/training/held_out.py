@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -195,14 +195,12 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        return {"step": self.step, "best": list(self.best), "rises": self.rises}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Curve:
         """The inverse of `to_dict`; without values, a curve not begun."""
-        if not values:
-            return cls()
-        return cls(values["step"], tuple(values["best"]), values["rises"])
+        return cls(**{**values, "best": tuple(values.get("best", ()))})
 
 
 def standard_error(values: Tensor) -> float:

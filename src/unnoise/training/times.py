@@ -17,6 +17,7 @@ from unnoise.training.config import LossConfig
 from unnoise.training.draws import Draws
 
 _EDGE = 1e-9  # keeps the normal quantile finite
+_FLOOR = 0.001  # of the uniform law, beside the learned one
 
 
 def fractions(draws: Draws, batch: int, stratified: bool) -> Tensor:
@@ -61,15 +62,14 @@ class SecondMoments:
     """Importance sampling of times by the loss's second moment (Nichol & Dhariwal 2021, sec. 3.3).
 
     The span of fractions is cut into `bins`, each with its last ten losses. A bin is drawn with probability
-    p proportional to sqrt(mean(loss^2)), mixed with `floor` of the uniform law, and its loss is divided by
+    p proportional to sqrt(mean(loss^2)), mixed with a thousandth of the uniform law, and its loss is divided by
     bins * p, which leaves the expected gradient as it was. Until every bin has ten losses the law is uniform.
 
     What it knows is `losses` (bins, 10) and `counts` (bins,), tensors that a checkpoint holds.
     """
 
-    def __init__(self, bins: int = 50, kept: int = 10, floor: float = 0.001) -> None:
-        self.floor = floor
-        self.losses = torch.zeros(bins, kept, dtype=torch.float64, device="cpu")
+    def __init__(self, bins: int = 50) -> None:
+        self.losses = torch.zeros(bins, 10, dtype=torch.float64, device="cpu")
         self.counts = torch.zeros(bins, dtype=torch.int64, device="cpu")
 
     def probabilities(self) -> Tensor:
@@ -78,7 +78,7 @@ class SecondMoments:
         root = self.losses.square().mean(1).sqrt()
         if bool((self.counts < kept).any()) or float(root.sum()) == 0.0:
             return torch.full((bins,), 1.0 / bins, dtype=torch.float64, device="cpu")
-        return (1.0 - self.floor) * root / root.sum() + self.floor / bins
+        return (1.0 - _FLOOR) * root / root.sum() + _FLOOR / bins
 
     def bend(self, fraction: Tensor) -> tuple[Tensor, Tensor]:
         """The fraction at the same quantile of the learned law, and 1 / (bins p) there: both float64 (batch,)."""

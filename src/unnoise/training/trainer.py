@@ -103,7 +103,7 @@ class Trainer:
         self.positions = self.world.stretch(run.batch)
         dtype = compute_dtype(run.precision, device)
         self.base = tuning.open_base(self.config, device, dtype) if self.config.base else None
-        known = replace(self.config, model=self._known_model())
+        known = replace(self.config, model=tuning.settled(self.config, self.base))
         self.pictures, self.unseen = open_data(Path(data), known, reading)
         seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
         words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
@@ -176,12 +176,6 @@ class Trainer:
 
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.config.run.steps)
-
-    def _known_model(self) -> ModelConfig:
-        """The settings of the model, as they are where one is there already."""
-        if self.base is None:
-            return self.config.model
-        return tuning.settled(self.config.model, self.base, self.config.tuned)
 
     def _freeze(self) -> None:
         """Put before the network what the data goes through first, where the base has such."""

@@ -110,11 +110,13 @@ def _sized(base: Model, config: TrainConfig) -> Model:
     return replace(base, shape=(base.shape[0], size // base.factor, size // base.factor))
 
 
-def settled(config: ModelConfig, base: Model, tuned: str) -> ModelConfig:
-    """The model's settings with the base's values, which hold whatever stands there as a default.
+def settled(config: TrainConfig, base: Model | None) -> ModelConfig:
+    """The model's settings; where one is there already with its values, which hold whatever stands there as a default.
 
     Raises InputError, naming the setting, for one that was changed to something else than the base has.
     """
+    if base is None:
+        return config.model
     plain = ModelConfig()
     channels = base.shape[0] if base.autoencoder is None else base.autoencoder.config.channels
     own = replace(
@@ -127,12 +129,13 @@ def settled(config: ModelConfig, base: Model, tuned: str) -> ModelConfig:
         schedule=base.schedule.config(),
     )
     for name in (field.name for field in fields(ModelConfig)):
-        given, wanted = getattr(config, name), getattr(own, name)
+        given, wanted = getattr(config.model, name), getattr(own, name)
         same = given in (getattr(plain, name), wanted)
         if not same and (name != "schedule" or schedule_from_config(given) != base.schedule):
             has = f"; it has {wanted}" if wanted != getattr(plain, name) else ""
             raise InputError(
-                f"model.{name} is {given!r}, but with {tuned}.model the base model's own holds{has}. Leave it out."
+                f"model.{name} is {given!r}, but with {config.tuned}.model the base model's own holds{has}. Leave it "
+                "out."
             )
     return own
 
