@@ -182,9 +182,7 @@ def _costs(
     numbers = index.tolist() if draws is None else list(draws)
     for part in subject.chunks(len(which)):
         rows, (level, to) = which[part], chain.pair(index[part])
-        x0 = subject.clean(rows)
-        x = subject.diffuser.add_noise(x0, subject.noise("step", rows, numbers[part]), level)
-        estimate = subject.estimate(rows, x, level)
+        x0, _, estimate = subject.seen("step", rows, numbers[part], level)
         cost = step_cost(subject.diffuser, x0, estimate, to, chain.floor, subject.bins, cdf)
         costs.append(cost.flatten(1).mean(1))
     return torch.cat(costs)

@@ -81,10 +81,8 @@ def _squares(subject: Subject, log_snr: Tensor) -> Tensor:
     for part in subject.chunks(count * calls):
         rows = which[part]
         level = subject.diffuser.schedule.at_log_snr(log_snr.flatten()[part])
-        eps = subject.noise("time", rows, numbers[part])
-        x = subject.diffuser.add_noise(subject.clean(rows), eps, level)
-        missed = subject.estimate(rows, x, level).noise - eps
-        squares.append(missed.square().flatten(1).mean(1))
+        _, eps, estimate = subject.seen("time", rows, numbers[part], level)
+        squares.append((estimate.noise - eps).square().flatten(1).mean(1))
     return torch.cat(squares).reshape(count, calls)
 
 

@@ -72,13 +72,20 @@ class Subject:
         pairs = zip(which.tolist(), draws, strict=True)
         return torch.stack([self.draw(purpose, place, number) for place, number in pairs]).double()
 
-    def estimate(self, which: Tensor, x: Tensor, level: Level) -> Estimate:
-        """What the network sees in x (rows, ...) at `level`, as float64 numbers; no gradients are kept."""
+    def seen(
+        self, purpose: str, which: Tensor, draws: Sequence[int], level: Level
+    ) -> tuple[Tensor, Tensor, Estimate]:
+        """The pictures at these places, a noise for each, and what the network sees of both at `level`: float64.
+
+        No gradients are kept.
+        """
+        x0, eps = self.clean(which), self.noise(purpose, which, draws)
+        x = self.diffuser.add_noise(x0, eps, level).to(self.x0.device, self.x0.dtype)
         with torch.no_grad():
-            return self.look(which, x.to(self.x0.device, self.x0.dtype), level, self.diffuser.clip)
+            return x0, eps, self.look(which, x, level, self.diffuser.clip)
 
     def look(self, which: Tensor, x: Tensor, level: Level, clip: float | None) -> Estimate:
-        """The same for x that the network can take as it is; gradients flow where they are on."""
+        """What the network sees in x (rows, ...), of a type that it can take; gradients flow where they are on."""
         told = {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
         seen = self.diffuser.estimate(x, level, **told)
         variance = None if seen.variance is None else seen.variance.cpu().double()
