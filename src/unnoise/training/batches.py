@@ -40,11 +40,6 @@ class Batch:
     told: Embedding | None = None
     sizes: Tensor | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """Where the pictures are."""
-        return self.x0.device
-
     def part(self, start: int, stop: int) -> Batch:
         """The samples at places start to stop - 1 of this stretch."""
         cut = slice(start, stop)

@@ -50,11 +50,6 @@ class Frozen:
         self._lock = threading.RLock()
 
     @property
-    def tells_sizes(self) -> bool:
-        """Whether the network is told of each picture's size and cut."""
-        return bool(self._base.size_ids)
-
-    @property
     def _device(self) -> torch.device:
         return self._autoencoder.encoder.conv_in.weight.device
 
@@ -71,7 +66,7 @@ class Frozen:
         places: of which set each picture is, and which of that. sizes: (batch, 6), None where the network is told none.
         """
         sizes = None
-        if self.tells_sizes:
+        if self._base.size_ids:
             shown = (pictures.shape[2], pictures.shape[3])
             sizes = torch.tensor(
                 [of.told_sizes(index, shown) for of, index in places], dtype=torch.float32, device="cpu"

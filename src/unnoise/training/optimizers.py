@@ -59,7 +59,7 @@ class AdamW:
     ) -> None:
         self.weights = list(weights)
         self._fused = device.type in ("cpu", "cuda")
-        self._settings = _settings(config)
+        self._config = config
         self._moments: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -72,7 +72,6 @@ class AdamW:
         count, mean, square = (
             [self._moments[weight][name] for weight in live] for name in ("step", "exp_avg", "exp_avg_sq")
         )
-        beta1, beta2 = self._settings["betas"]
         adamw(
             list[Tensor](live),
             [weight.grad for weight in live if weight.grad is not None],
@@ -82,10 +81,10 @@ class AdamW:
             count,
             fused=self._fused,
             lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            eps=self._settings["eps"],
-            weight_decay=self._settings["weight_decay"],
+            beta1=self._config.betas[0],
+            beta2=self._config.betas[1],
+            eps=self._config.eps,
+            weight_decay=self._config.weight_decay,
             amsgrad=False,
             maximize=False,
         )
@@ -127,7 +126,9 @@ class AdamW8bit:
         self.weights = list(weights)
         self._flat = [nn.Parameter(_flat(weight.detach())) for weight in self.weights]
         library: Any = bitsandbytes  # its classes have no types
-        self._adam = library.optim.AdamW8bit(self._flat, min_8bit_size=_SMALL, **_settings(config))
+        self._adam = library.optim.AdamW8bit(
+            self._flat, config.lr, config.betas, config.eps, config.weight_decay, min_8bit_size=_SMALL
+        )
 
     def step(self, lr: float) -> None:
         """Move the weights by their gradients; those without one stay."""
@@ -154,15 +155,6 @@ class AdamW8bit:
         """Two bytes a number and two factors a block; of small weights eight bytes a number."""
         counts = [weight.numel() for weight in self.weights]
         return sum(8 * n if n < _SMALL else 2 * n + 8 * math.ceil(n / _BLOCK) for n in counts)
-
-
-def _settings(config: OptimizerConfig) -> dict[str, Any]:
-    return {
-        "lr": config.lr,
-        "betas": (config.betas[0], config.betas[1]),
-        "eps": config.eps,
-        "weight_decay": config.weight_decay,
-    }
 
 
 def _named(weights: Sequence[nn.Parameter], state: Mapping[Tensor, Any]) -> dict[str, Tensor]:
