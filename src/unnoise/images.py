@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+"""Of the files that are read as pictures."""
+
 PIXEL_LIMIT = 16 * 2**20
 """Largest picture that is decoded, in pixels: a small file can claim gigabytes."""
 
