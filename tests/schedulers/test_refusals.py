@@ -120,7 +120,10 @@ CASES = {
     "no stages": (lambda: RungeKutta((), 1), "give it at=1.0"),
     "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
     "half an order": (lambda: Adams(1.5), "order is 1.5"),
-    "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
+    "a corrector of six": (
+        lambda: solvers.Corrected(Adams(4), 6),
+        "estimates is 6; give a whole number from 1 to 5",
+    ),
     "inversion with a jump to clean data at its end": (
         lambda: Scheduler(grids.Reverse(grids.Karras())).plan(SD, 5),
         "final=Stop() for one that goes up",

@@ -55,7 +55,7 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
 
     refiner: a model, or where it is. Raises InputError for models that do not share their latents and noise schedule.
     """
-    start = number("start", start, 0.0, 1.0, 0.8, "a share of the times", strict=True)
+    start = number("start", start, 0.0, 1.0, 0.8, "a share of the times", without="both")
     if isinstance(refiner, str | Path):
         refiner = load(refiner, model.network.dtype, model.device)
     reason = _apart(model, refiner)

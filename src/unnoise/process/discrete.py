@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared, whole
+from unnoise.limits import whole
 from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
@@ -40,7 +40,7 @@ class DiscreteVP(NoiseSchedule):
     table: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        as_declared(self)
+        super().__post_init__()
         whole("steps", self.steps, 1, MOST, 1000)
         if self.curve == "table" and len(self.table) != self.steps:
             raise InputError(
@@ -49,9 +49,11 @@ class DiscreteVP(NoiseSchedule):
         if self.zero_terminal and self.steps < 2:
             raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
         if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):
+            ends = f"beta_start {self.beta_start:g}, beta_end {self.beta_end:g}"
             raise InputError(
-                f"betas run from {float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; "
-                "each must lie strictly between 0 and 1, for example linear(1e-4, 0.02)."
+                f"the betas of curve '{self.curve}' ({'table' if self.curve == 'table' else ends}) run from "
+                f"{float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; each must lie strictly "
+                "between 0 and 1, for example linear(1e-4, 0.02)."
             )
 
     @classmethod

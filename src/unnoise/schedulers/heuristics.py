@@ -47,7 +47,8 @@ class FixedWeights(OneLook):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
-            raise InputError("the table of weights must hold rows of 1, 2, 3, ... weights.")
+            lengths = [len(row) for row in self.table]
+            raise InputError(f"table has rows of {lengths} weights; give rows of 1, 2, 3, ... weights.")
 
     def move(self, leg: Leg) -> Move:
         """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal.

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.limits import shown
 from unnoise.schedulers import solvers, tuned
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.moves import Unknown
@@ -49,7 +50,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
         return name
     if not isinstance(name, str):
         raise InputError(
-            f"scheduler is {repr(name)[:80]}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
+            f"scheduler is {shown(name)}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
         )
     if name.startswith(tuned.PREFIX):
         tuned.check_plain(name, compat, grid)

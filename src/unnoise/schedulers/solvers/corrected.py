@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
+from unnoise.limits import whole
 from unnoise.schedulers.moves import Look, Move, Unknown, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
@@ -33,7 +34,7 @@ class Corrected(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_order("a corrector", self.estimates, 5)
+        whole("estimates", self.estimates, 1, 5, 2)
 
     @property
     def order(self) -> int:  # type: ignore[override]
