@@ -152,7 +152,7 @@ def test_a_value_of_one_of_several_kinds_is_kept_as_that_one(value, kind, typed)
 @pytest.mark.parametrize(
     ("value", "kind", "said"),
     [
-        ("7", COUNTS, "give a whole number of at least 1 or a list, for example 64,128."),
+        ("7", COUNTS, "give a whole number of at least 1 or a list."),
         (0, COUNTS, "give a whole number of at least 1."),
         ("7", float | torch.Tensor, "give a number or a Tensor."),
         ((7,), tuple[str, int], "give a list of 2."),

@@ -31,21 +31,22 @@ ShareAbove = Annotated[float, (0.0, 1.0, "low")]
 Between = Annotated[float, (0.0, 1.0, "both")]
 BelowOne = Annotated[float, (0.0, 1.0, "high")]
 Count = Annotated[int, (1, math.inf)]
+Steps = Annotated[int, (1, 1_000_000)]
 Bound = Annotated[int, (0, math.inf)]
 
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-_WORDS |= {tuple: "a list, for example 64,128", dict: "a table of settings"}
-_WORDS |= {Sequence: "a list", Mapping: "a table of settings", Callable: "a function"}
-_LARGEST = 2**63 - 1  # what files, tensors and other programs hold
+_WORDS |= dict.fromkeys((tuple, Sequence), "a list") | dict.fromkeys((dict, Mapping), "a table of settings")
+_WORDS |= {Callable: "a function"}
+_LARGEST = 10**4300  # Python writes no longer ones
 _LONGEST = 2**16  # numbers of an array that are read as a list: an argument, not data
 
 
 def is_whole(value: object, low: float = 1, high: float = math.inf) -> bool:
-    """Whether it is a whole number from `low` to `high`, of 64 bits at most; true and false are none."""
+    """Whether it is a whole number from `low` to `high` that Python can write; true and false are none."""
     found = _plain(value)
     if isinstance(found, bool) or not isinstance(found, Integral):
         return False
-    return low <= int(found) <= high and abs(int(found)) <= _LARGEST
+    return low <= int(found) <= high and abs(int(found)) < _LARGEST
 
 
 def whole(name: str, value: Any, low: int, high: float = math.inf, example: object = None) -> int:  # noqa: ANN401
@@ -109,7 +110,7 @@ def typed(name: str, value: Any, kind: Any, example: object = None) -> Any:  # n
     if origin is Literal:
         return choice(name, value, inner)
     if origin is tuple:
-        return _listed(name, value, inner)
+        return _listed(name, value, inner, example)
     return value if kind is Any else _of_class(name, value, origin or kind, example)
 
 
@@ -145,14 +146,21 @@ def shown(value: object) -> str:
 
 
 @cache
-def _declared(kind: Any) -> list[tuple[str, Any, float | None]]:  # noqa: ANN401
-    """Name, type and, where that is a number and one to learn from, default of each field."""
+def _declared(kind: Any) -> list[tuple[str, Any, object]]:  # noqa: ANN401
+    """Name, type and, where there is one to learn from, default of each field."""
     try:
         hints = get_type_hints(kind, include_extras=True)
     except NameError:  # a class made inside a function, with others that are known there only
         return []
-    usual = {each.name: as_number(each.default) for each in fields(kind)}
-    return [(name, hints[name], None if value in (0.0, math.inf) else value) for name, value in usual.items()]
+    return [(each.name, hints[each.name], _example(each.default)) for each in fields(kind)]
+
+
+def _example(usual: object) -> object:
+    """A default as an example: a list's with commas, a number other than 0 as it is, nothing else."""
+    if isinstance(usual, tuple) and usual:
+        return ",".join(map(str, usual))
+    found = as_number(usual)
+    return None if found in (0.0, math.inf) else found
 
 
 def _one_of(name: str, value: Any, kinds: tuple[Any, ...], example: object) -> Any:  # noqa: ANN401
@@ -166,18 +174,18 @@ def _one_of(name: str, value: Any, kinds: tuple[Any, ...], example: object) -> A
     for kind in some:
         with suppress(InputError):
             return typed(name, value, kind, example)
-    raise _refused(name, value, " or ".join(map(_called, some)), None)
+    raise _refused(name, value, " or ".join(map(_called, some)), example)
 
 
-def _listed(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ANN401
+def _listed(name: str, value: Any, kinds: tuple[Any, ...], example: object) -> tuple[Any, ...]:  # noqa: ANN401
     """`value` as a tuple: of the first kind where `...` follows it, else of as many as there are kinds."""
     found = _plain(value)
     if not isinstance(found, Sequence) or isinstance(found, str | bytes):
-        raise _refused(name, value, _WORDS[tuple], None)
+        raise _refused(name, value, _WORDS[tuple], example or "64,128")
     if kinds[-1] is ...:
         kinds = kinds[:1] * len(found)
     if len(found) != len(kinds):
-        raise _refused(name, value, f"a list of {len(kinds)}", None)
+        raise _refused(name, value, f"a list of {len(kinds)}", example)
     return tuple(typed(name, each, kind) for each, kind in zip(found, kinds, strict=True))
 
 

@@ -88,6 +88,10 @@ CASES = {
         lambda: Scheduler(grids.Karras(sigma_min=90.0)).plan(EDM(), 4),
         "sigma runs from 90 to 80",
     ),
+    "a shift beyond all numbers": (
+        lambda: Scheduler(grids.Laplace(mu=1e6)).plan(SD, 4),
+        "grid is Laplace(mu=1000000.0, spread=0.5, sigma_min=None, sigma_max=None), whose levels are beyond all numbers",
+    ),
     "a shift below nothing": (
         lambda: Scheduler(grids.Shift(grids.Trailing(), -1.0)).plan(Flow(), 4),
         "factor is -1.0",

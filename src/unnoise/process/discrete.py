@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import whole
+from unnoise.limits import Steps
 from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
 CURVES: tuple[Curve, ...] = get_args(Curve)
-MOST = 1_000_000
-"""Steps that a table may have."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class DiscreteVP(NoiseSchedule):
     """
 
     curve: Curve
-    steps: int
+    steps: Steps
     beta_start: float = 0.0
     beta_end: float = 0.0
     zero_terminal: bool = False
@@ -41,7 +39,6 @@ class DiscreteVP(NoiseSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("steps", self.steps, 1, MOST, 1000)
         if self.curve == "table" and len(self.table) != self.steps:
             raise InputError(
                 f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, whole
+from unnoise.limits import Declared, shown, whole
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
 from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
@@ -79,7 +79,12 @@ class Scheduler(Declared):
         )
 
     def _levels(self, schedule: NoiseSchedule, steps: int) -> tuple[Level, ...]:
-        visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
+        try:
+            visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
+        except ArithmeticError as error:  # powers and exponentials of settings far from any use
+            raise InputError(
+                f"grid is {shown(self.grid)}, whose levels are beyond all numbers; give smaller settings."
+            ) from error
         clean = visited[-1].sigma == 0.0
         if clean and self.final.appends_clean:
             raise InputError("the grid ends at the clean level already; use final=Stop().")
