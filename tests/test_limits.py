@@ -135,7 +135,7 @@ KINDS = [
     ([["a", 1]], tuple[tuple[str, int], ...], (("a", 1),)),
     ("lora.safetensors", str | Path, "lora.safetensors"),
     ({"mid": 1.0}, Mapping[str, float] | Sequence[float], {"mid": 1.0}),
-    ([1.0], Mapping[str, float] | Sequence[float], [1.0]),
+    ([1.0], Mapping[str, float] | Sequence[float], (1.0,)),
     (math.sqrt, Callable[[float], float] | None, math.sqrt),
     (None, Callable[[float], float] | None, None),
     ("anything", Any, "anything"),

@@ -103,14 +103,17 @@ def typed(name: str, value: Any, kind: Any, example: object = None) -> Any:  # n
     if origin in (Union, UnionType):
         return _one_of(name, value, inner, example)
     if origin is Annotated:
-        low, high, *without = inner[1]
-        if inner[0] is int:
+        base, (low, high, *without), *unit = inner
+        if base is int:
             return whole(name, value, low, high, example)
-        return number(name, value, low, high, example, _WORDS[float], *without)
+        return number(name, value, low, high, example, *(unit or [_WORDS[float]]), *without)
     if origin is Literal:
         return choice(name, value, inner)
-    if origin is tuple:
-        return _listed(name, value, inner, example)
+    if origin in (tuple, Sequence):
+        return _listed(name, value, inner if origin is tuple else (*inner, ...), example)
+    if origin in (dict, Mapping):
+        table = _of_class(name, value, origin, example)
+        return {typed(name, key, inner[0]): typed(name, each, inner[1]) for key, each in table.items()}
     return value if kind is Any else _of_class(name, value, origin or kind, example)
 
 
@@ -211,8 +214,8 @@ def _class(kind: Any) -> Any:  # noqa: ANN401
 def _called(kind: Any) -> str:  # noqa: ANN401
     """In words."""
     if get_origin(kind) is Annotated:
-        base, (low, high, *without) = get_args(kind)
-        return _WORDS[base] + _limits(low, high, "," if base is int else "g", *without)
+        base, (low, high, *without), *unit = get_args(kind)
+        return str((unit or [_WORDS[base]])[0]) + _limits(low, high, "," if base is int else "g", *without)
     found = _class(kind)
     if found in _WORDS or not isinstance(found, type):
         return _WORDS.get(found, str(kind))

@@ -161,12 +161,12 @@ def test_the_file_of_a_picture_makes_it_again(pipe, tmp_path, text_alone):
 @pytest.mark.parametrize(
     ("merge", "words"),
     [
-        (0.8, "the share of merged tokens is 0.8; give a number from 0 to 0.75, for example 0.5"),
-        (True, "the share of merged tokens"),
+        (0.8, "merging's share is 0.8; give a number from 0 to 0.75, for example 0.5"),
+        (True, "merging's share"),
         ("half", "makes no sense as merging"),
         ("share 0.5 least", "makes no sense"),
         ("share 0.5 share 0.5", "makes no sense"),
-        ("share=0.5 least=-1", "the least number of tokens is -1"),
+        ("share=0.5 least=-1", "merging's least is -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(pipe, merge, words):

@@ -90,7 +90,7 @@ CASES = {
     ),
     "a shift beyond all numbers": (
         lambda: Scheduler(grids.Laplace(mu=1e6)).plan(SD, 4),
-        "grid is Laplace(mu=1000000.0, spread=0.5, sigma_min=None, sigma_max=None), whose levels are beyond all numbers",
+        "grid is Laplace(mu=1000000.0, spread=0.5, sigma_min=None, sigma_max=None), whose levels are beyond",
     ),
     "a shift below nothing": (
         lambda: Scheduler(grids.Shift(grids.Trailing(), -1.0)).plan(Flow(), 4),

@@ -12,7 +12,7 @@ from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
-from unnoise.limits import typed
+from unnoise.limits import Declared, as_declared
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 from unnoise.schedulers import names
@@ -22,7 +22,7 @@ _GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=Tru
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Declared):
     """Everything that makes the same picture again.
 
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance, scheduler: of the
@@ -78,6 +78,9 @@ class Recipe:
     merge: str = ""
     arithmetic: str = ""
 
+    def __post_init__(self) -> None:
+        as_declared(self, "the recipe's ")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -103,8 +106,6 @@ class Recipe:
         values = {item.name: table[item.name] for item in fields(cls) if item.name in table}
         if "prompt" not in values:
             raise InputError("this recipe has no prompt; give one that unnoise wrote.")
-        for name, value in values.items():
-            typed(f"the recipe's {name}", value, type(getattr(_EXAMPLE, name)))
         return cls(**values)
 
     def to_parameters(self) -> str:
@@ -182,9 +183,6 @@ class Recipe:
     def png_text(self) -> dict[str, str]:
         """The text chunks of a PNG: "parameters" for people and other tools, "unnoise" without loss."""
         return {"parameters": self.to_parameters(), "unnoise": self.to_json()}
-
-
-_EXAMPLE = Recipe("", guidance=1.0)
 
 
 def written_in(path: str | Path) -> Recipe | FoundRecipe:

@@ -12,9 +12,9 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, whole
-from unnoise.pipelines.caching import FeatureCache, as_cache
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
-from unnoise.pipelines.merging import TokenMerging, as_merging
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
@@ -140,8 +140,8 @@ def check(
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
-        cache=as_cache(cache),
-        merge=as_merging(merge),
+        cache=FeatureCache.of(cache),
+        merge=TokenMerging.of(merge),
     )
     _check_words(model, request)
     check_loras(request.said, model)
