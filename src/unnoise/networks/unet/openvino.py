@@ -108,7 +108,7 @@ class Compiled(UNet):
         pooled: Tensor | None,
         kept: Tensor | None = None,
     ) -> list[Tensor]:
-        time = torch.as_tensor(time, dtype=torch.float32).reshape(-1).expand(len(x))
+        time = torch.as_tensor(time, dtype=torch.float32, device=x.device).reshape(-1).expand(len(x))
         inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
         inputs = [tensor.detach().float().contiguous() for tensor in inputs]
         part = Part(self.blocks, pooled is not None, kept is not None, self.spans)
