@@ -10,7 +10,16 @@ from adapter_files import kohya
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.errors import InputError
-from unnoise.networks.unet import ControlNet, ControlNetConfig, Guide, Merging, Reusing, Steered, with_merging
+from unnoise.networks.unet import (
+    ControlNet,
+    ControlNetConfig,
+    Guide,
+    Merging,
+    Reusing,
+    Steered,
+    merging,
+    with_merging,
+)
 from unnoise.pipelines import (
     ImageToImage,
     Inpaint,
@@ -51,6 +60,16 @@ def test_other_tokens_are_kept_at_every_look(pipe, monkeypatch):
     asked = len(run._plan.looks)
     assert asked > len(run)  # Heun looks twice at most steps
     assert sorted(set(looks)) == list(range(asked))
+
+
+def test_what_is_kept_is_drawn_once_a_look_and_size(pipe, monkeypatch):
+    drawn, asked = [], []
+    generator, homes = merging.generator, Merging.homes
+    monkeypatch.setattr(merging, "generator", lambda *key: (drawn.append(key), generator(*key))[1])
+    monkeypatch.setattr(Merging, "homes", lambda work, x: (asked.append(work.look), homes(work, x))[1])
+    merging.windows.cache_clear()
+    pipe.denoise(**OPTIONS, merge=TokenMerging(0.5, 1)).result()
+    assert len(drawn) == len(set(asked)) == OPTIONS["steps"] < len(asked)
 
 
 def test_a_look_between_the_steps_changes_nothing(pipe):
