@@ -316,6 +316,8 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.Imag
         raise FileError(f"there is no file '{path}'.") from None
     except Exception as error:  # decoders raise many kinds for damaged data
         reason = getattr(error, "strerror", None) or f"it is damaged or cut short ({error})"
+        if "MAX_TEXT" in str(error):  # one packed text of more than a megabyte, or 64 of all
+            reason = "it holds more text than PIL reads; save it again without its texts"
         raise FileError(f"cannot read the picture '{path}': {reason}.") from error
 
 
