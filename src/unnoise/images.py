@@ -68,7 +68,7 @@ def array_to_pil(array: Array) -> Image.Image:
     """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]."""
     channels = array.shape[-1]
     if channels not in _MODES:
-        raise InputError(f"a picture has 1, 3 or 4 channels; this one has {channels}.")
+        raise InputError(f"a picture has {channels} channels; give it 1, 3 or 4.")
     pixels = np.rint(array * 255.0).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
 
@@ -313,7 +313,7 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.Imag
     except FileError:
         raise
     except FileNotFoundError:
-        raise FileError(f"there is no file '{path}'.") from None
+        raise FileError(f"there is no file '{path}'; give a PNG, JPEG or WebP picture.") from None
     except Exception as error:  # decoders raise many kinds for damaged data
         reason = getattr(error, "strerror", None) or f"it is damaged or cut short ({error})"
         if "MAX_TEXT" in str(error):  # one packed text of more than a megabyte, or 64 of all

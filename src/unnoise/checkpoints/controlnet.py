@@ -91,7 +91,7 @@ class Control(Declared):
         super().__post_init__()
         if not 0 <= self.start < self.end <= 1:
             raise InputError(
-                f"start and end are {self.start!r} and {self.end!r}; give shares of the steps, such as 0 and 0.8."
+                f"start and end are {self.start} and {self.end}; give shares of the steps, such as 0 and 0.8."
             )
 
 

@@ -95,9 +95,11 @@ class Recipe(Declared):
         try:
             table = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"this is not a recipe in JSON: {error}.") from error
+            raise InputError(f"this is not a recipe in JSON: {error}; give what `to_json` wrote.") from error
         if not isinstance(table, dict):
-            raise InputError("a recipe in JSON is a table; this is something else.")
+            raise InputError(
+                "a recipe in JSON is a table; this is something else. Give what `to_json` wrote."
+            )
         return cls.from_dict(table)
 
     @classmethod

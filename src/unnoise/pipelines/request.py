@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import is_whole, number, whole
+from unnoise.limits import choice, is_whole, number, shown, typed, whole
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.merging import TokenMerging
@@ -164,7 +165,7 @@ def _shown_name(asked: str | Scheduler, scheduler: Scheduler) -> str:
 def _texts(name: str, value: str | Sequence[str]) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{name} is {value!r}; give a text, or a list of at least one.")
+        raise InputError(f"{name} is {shown(value)}; give a text, or a list of at least one.")
     return list(texts)
 
 
@@ -188,15 +189,18 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tupl
         _seed("seed", first + pictures - 1)
         return tuple(first + place for place in range(pictures))
     if seed is not None:
-        raise InputError(f"seed is {seed} and seeds is {seeds!r}; give one of the two.")
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or len(seeds) != pictures:
-        raise InputError(f"seeds is {seeds!r}; give one whole number for each of {pictures} pictures.")
-    return tuple(_seed("seeds", each) for each in seeds)
+        raise InputError(f"seed is {shown(seed)} and seeds is {shown(seeds)}; give one of the two.")
+    several = typed("seeds", seeds, tuple[Any, ...], "1,2")
+    if len(several) != pictures:
+        raise InputError(f"seeds is {shown(seeds)}; give one whole number for each of {pictures} pictures.")
+    return tuple(_seed("seeds", each) for each in several)
 
 
 def _seed(name: str, value: object) -> int:
     if not is_whole(value, 0, 2**63 - 1):
-        raise InputError(f"{name} holds {value!r}; give whole numbers from 0 to 2**63 - 1, for example 7.")
+        raise InputError(
+            f"{name} holds {shown(value)}; give whole numbers from 0 to 2**63 - 1, for example 7."
+        )
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
@@ -205,7 +209,9 @@ def _guidance(model: Model, guidance: float | None) -> float:
         return float(model.defaults.guidance) if model.text_encoder is not None else 1.0
     asked = number("guidance", guidance, 0.0, GUIDANCE, 2.0)
     if asked != 1.0 and model.text_encoder is None:
-        raise InputError(f"guidance is {guidance!r}, but this model heeds no prompt; leave guidance out.")
+        raise InputError(
+            f"guidance is {shown(guidance)}, but this model heeds no prompt; leave guidance out."
+        )
     return asked
 
 
@@ -240,8 +246,7 @@ def _clip_skip(model: Model, skip: int | None) -> int | None:
 def _noise(noise: str | None, latents: Tensor | None) -> str:
     if noise is None:
         return ""
-    if noise not in STARTS:
-        raise InputError(f"noise is {noise!r}; give {' or '.join(map(repr, STARTS))}, or leave it out.")
+    choice("noise", noise, STARTS, ", or leave it out")
     if latents is not None:
         raise InputError(f"noise is {noise!r}, and latents are given too; give one of the two.")
     return noise

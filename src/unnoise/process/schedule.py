@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared
+from unnoise.limits import Declared, shown
 from unnoise.process.level import Level, Scalar, as_tensor, like
 
 _ROUNDING = 1e-7  # float32's, of a number near 1
@@ -62,7 +62,7 @@ class NoiseSchedule(Declared, abc.ABC):
         times = given.clamp(low, high)
         if not bool(((given - times).abs() <= _ROUNDING * high).all()):
             raise InputError(
-                f"time is {time}; this noise schedule runs from {low:g} (clean) to {high:g} (noisiest)."
+                f"time is {shown(time)}; this noise schedule runs from {low:g} (clean) to {high:g} (noisiest)."
             )
         alpha, sigma = self._signal_and_noise(times)
         return Level(like(times, time), like(alpha, time), like(sigma, time))
@@ -83,7 +83,7 @@ class NoiseSchedule(Declared, abc.ABC):
         """The level with sigma / alpha = `ratio`, from 0 to inf; as `at_log_snr`."""
         values = as_tensor(ratio)
         if not bool((values >= 0.0).all()):
-            raise InputError(f"the noise-to-signal ratio is {ratio}; give a number from 0 to inf.")
+            raise InputError(f"the noise-to-signal ratio is {shown(ratio)}; give a number from 0 to inf.")
         return self.at_log_snr(like(-2.0 * values.log(), ratio))
 
     def _scaled(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import is_whole, number
+from unnoise.limits import is_whole, number, shown
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move
 from unnoise.schedulers.quadrature import keep, whole
@@ -86,7 +86,7 @@ def lms_late(shift: int = 1) -> FixedWeights:
     Wrong: the latest estimate is not used at all; the error hardly falls with the number of steps. Equal-step weights.
     """
     if not is_whole(shift, 1, 3):
-        raise InputError(f"shift is {shift!r}; give 1, 2 or 3.")
+        raise InputError(f"shift is {shown(shift)}; give 1, 2 or 3.")
     rows = [(1.0,)] + [(*[0.0] * min(k, shift), *EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
     return FixedWeights(tuple(rows))
 

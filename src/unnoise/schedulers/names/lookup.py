@@ -72,7 +72,7 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
     """
     if compat not in (None, "diffusers"):
         raise InputError(
-            f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
+            f"compat is {shown(compat)}; a diffusers configuration has the values of diffusers, or none."
         )
     name, full = completed(config, compat is not None)
     row = _by_name()[words.plain(CLASSES[name].method)]

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import whole
+from unnoise.limits import choice, whole
 from unnoise.schedulers.moves import Look, Move, Unknown, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
@@ -121,9 +121,7 @@ def unipc(
     Its linear equations have one solution from three estimates on: the exact quadrature in lambda. For two they
     are replaced by the factor 1/2, which is where bh1 and bh2 differ.
     """
-    if kind not in ("bh1", "bh2"):
-        raise InputError(f"kind is {kind!r}; UniPC has bh1 and bh2.")
-    predictor = Adams(order, "lambda", unknown, kind)
+    predictor = Adams(order, "lambda", unknown, choice("kind", kind, ("bh1", "bh2")))
     return Corrected(predictor, order + 1, kind) if corrector else predictor
 
 
