@@ -27,6 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
 from unnoise.files import replacing, write_bytes
+from unnoise.limits import choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,8 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     import torch
 
     several = [pictures] if isinstance(pictures, Image.Image) else pictures
-    rows = [np.asarray(in_mode(picture, _MODES[channels]), dtype=np.float32) for picture in several]
+    mode = _MODES[choice("channels", channels, _MODES)]
+    rows = [np.asarray(in_mode(picture, mode), dtype=np.float32) for picture in several]
     stacked = torch.from_numpy(np.stack(rows)).reshape(len(rows), *rows[0].shape[:2], channels)
     return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 

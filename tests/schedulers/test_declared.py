@@ -3,15 +3,13 @@
 import dataclasses
 import importlib
 import inspect
-import math
 import pkgutil
-from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
+from odd_values import ODD
 from unnoise.errors import InputError
 from unnoise.limits import Declared
 from unnoise.schedulers import grids
@@ -52,23 +50,6 @@ NEEDED = {
 }
 BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "table": ()}
 """What one class asks for beside the defaults."""
-
-
-class Nameless:
-    """Something that cannot even be shown."""
-
-    def __repr__(self):
-        raise ZeroDivisionError
-
-
-ODD = (
-    *(None, True, "7", "nonsense", b"7", "", [], [1], ((),), {}, {"a": 1}, 7j, math.nan, math.inf, -math.inf),
-    *(-1, 0, 10**400, 10**5000, [10**5000], Fraction(10**5000, 3), Decimal("sNaN"), Nameless(), object()),
-    *(float, np.float32, np.ndarray, torch.Tensor, grids.Karras, grids.Karras(), lambda: 1, iter(())),
-    *(np.arange(3.0), np.int64(3), np.float32(0.5), np.str_("sigma"), np.zeros((1, 2), "i4,i4")),
-    *(np.broadcast_to(np.float32(1), 10**12), torch.empty(3, device="meta"), torch.ones(1).expand(10**9)),
-    *(torch.tensor(3), torch.tensor(0.5, requires_grad=True), torch.eye(2).to_sparse()),
-)
 
 
 def _kinds():

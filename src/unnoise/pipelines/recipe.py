@@ -12,7 +12,8 @@ from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
-from unnoise.limits import Declared, as_declared
+from unnoise.files import expanded
+from unnoise.limits import Declared, as_declared, typed
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 from unnoise.schedulers import names
@@ -94,17 +95,14 @@ class Recipe(Declared):
         """The inverse of `to_json`. Raises InputError for text that is no recipe."""
         try:
             table = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"this is not a recipe in JSON: {error}; give what `to_json` wrote.") from error
-        if not isinstance(table, dict):
-            raise InputError(
-                "a recipe in JSON is a table; this is something else. Give what `to_json` wrote."
-            )
         return cls.from_dict(table)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`; names of a later version are passed over. Raises InputError."""
+        table = typed("a recipe", table, Mapping)
         values = {item.name: table[item.name] for item in fields(cls) if item.name in table}
         if "prompt" not in values:
             raise InputError("this recipe has no prompt; give one that unnoise wrote.")
@@ -145,7 +143,7 @@ class Recipe(Declared):
 
         What the text leaves out takes A1111's default. Raises InputError where the settings make no sense.
         """
-        return cls.from_found(a1111.read(text))
+        return cls.from_found(a1111.read(typed("the text of a recipe", text, str)))
 
     @classmethod
     def from_found(cls, found: FoundRecipe) -> Recipe:
@@ -191,7 +189,7 @@ def written_in(path: str | Path) -> Recipe | FoundRecipe:
     """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither."""
     from unnoise import images
 
-    text = images.read_text(Path(path))
+    text = images.read_text(expanded(path))
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
     found = recipes.read_chunks(text)

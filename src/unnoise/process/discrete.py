@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Steps
+from unnoise.limits import Steps, typed
 from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
@@ -78,7 +78,8 @@ class DiscreteVP(NoiseSchedule):
     @classmethod
     def from_betas(cls, betas: tuple[float, ...]) -> DiscreteVP:
         """Any table of betas, each strictly between 0 and 1."""
-        return cls("table", len(betas), table=tuple(map(float, betas)))
+        table = typed("betas", betas, tuple[float, ...], "1e-4,2e-2")
+        return cls("table", len(table), table=table)
 
     def zero_terminal_snr(self) -> DiscreteVP:
         """The same curve shifted and scaled so that the last level holds no signal (Lin et al. 2024, alg. 1)."""

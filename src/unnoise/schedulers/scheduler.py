@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, shown, whole
+from unnoise.limits import Declared, shown, typed, whole
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
 from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
@@ -142,5 +142,6 @@ def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
 
 def check_steps(steps: int, schedule: NoiseSchedule) -> int:
     """The number of steps; refused where it is not whole, is below 1, or is above the table's length."""
+    typed("schedule", schedule, NoiseSchedule)
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
     return whole("steps", steps, 1, limit, min(20, limit))

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import choice, whole
+from unnoise.limits import choice, typed, whole
 from unnoise.schedulers.moves import Look, Move, Unknown, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
@@ -122,7 +122,7 @@ def unipc(
     are replaced by the factor 1/2, which is where bh1 and bh2 differ.
     """
     predictor = Adams(order, "lambda", unknown, choice("kind", kind, ("bh1", "bh2")))
-    return Corrected(predictor, order + 1, kind) if corrector else predictor
+    return Corrected(predictor, order + 1, kind) if typed("corrector", corrector, bool) else predictor
 
 
 def sa_solver(predictor: int = 3, corrector: int = 4, again: bool = False) -> Solver:
