@@ -22,6 +22,8 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage")
 _CONTROL = 2  # of Input.dispatchKeyEvent's modifiers
+_KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+_KEYS |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 class Chromium:
@@ -123,14 +125,11 @@ class Chromium:
 
     def press(self, key, control=False):
         """A key with or without Ctrl."""
-        code = {"Enter": 13, " ": 32, "ArrowUp": 38, "ArrowDown": 40}[key]
-        stroke = {
-            "key": key,
-            "code": key,
-            "windowsVirtualKeyCode": code,
-            "modifiers": _CONTROL if control else 0,
-        }
-        self.send("Input.dispatchKeyEvent", type="rawKeyDown", **stroke)
+        stroke = {"key": key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
+        stroke["modifiers"] = _CONTROL if control else 0
+        if key in ("Enter", " ") and not control:  # without its text a button does not hear it
+            stroke["text"] = "\r" if key == "Enter" else key
+        self.send("Input.dispatchKeyEvent", type="keyDown" if "text" in stroke else "rawKeyDown", **stroke)
         self.send("Input.dispatchKeyEvent", type="keyUp", **stroke)
 
     def _attach(self):

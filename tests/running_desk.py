@@ -31,6 +31,14 @@ class RunningDesk:
     def submit(self, asked, client="", key=None):
         return self(self.desk.submit(asked, client, key))
 
+    def cancel(self, id):
+        """The job as it is then."""
+
+        async def cancelled():
+            return self.desk.cancel(id)
+
+        return self(cancelled())
+
     def ended(self, id):
         """The job, when it has ended."""
         return self(self.told(id))[-1].job

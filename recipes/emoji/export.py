@@ -40,7 +40,7 @@ def main() -> None:
         "seed": config.run.seed,
         "steps": config.run.steps,
         "batch": config.run.batch,
-        "started": "another run of this recipe" if config.model.start else "nothing",
+        "started": "another run of this recipe" if config.model.start or config.finetune.model else "nothing",
     }
     saved = checkpoints.save(
         replace(model, card=card, defaults=recipe.defaults), options.folder, dtype=torch.int8

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import miniature_file
 from miniature_file import TEXT, UNET, VAE
 from unnoise import checkpoints
-from unnoise.checkpoints import controlnet, hashes, layouts
+from unnoise.checkpoints import controlnet, hashes, layouts, summary
 from unnoise.checkpoints.blueprint import Part, sinusoid_width
 from unnoise.checkpoints.building import outline
 from unnoise.cli import main
@@ -332,6 +332,14 @@ def test_inspect_counts_what_is_read_of_a_folder_and_nothing_beside(folder, tmp_
     found, alone = checkpoints.inspect(copy), checkpoints.inspect(folder)
     assert (found.parameters, found.tensors, found.size) == (alone.parameters, alone.tensors, alone.size)
     assert found.sha256 == hashes.sha256_of(weights) == checkpoints.load(copy).fingerprint()
+
+
+def test_inspect_reads_no_more_of_a_folder_than_the_file_whose_hash_it_tells(folder, monkeypatch):
+    """Reading all of Stable Diffusion XL's takes seconds, and its hash is the network's."""
+    read = []
+    monkeypatch.setattr(summary, "sha256_of", lambda *files: read.extend(files) or hashes.sha256_of(*files))
+    checkpoints.inspect(folder)
+    assert read == [folder / "unet" / "diffusion_pytorch_model.safetensors"]
 
 
 def test_a_conversion_keeps_every_number_and_its_type(whole, folder, tmp_path):

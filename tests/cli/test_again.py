@@ -73,6 +73,14 @@ def test_what_is_typed_has_the_last_word(run, tiny, tmp_path):
     assert run("generate", *words[:-4], "--steps", 2, "--size", "10x8", "-b", 2, "-s", "-1")[0] == 0
 
 
+def test_a_variation_is_made_again(run, tiny, tmp_path):
+    asked = ("generate", "a seven", "-m", tiny, "-s", 7, "--steps", 3)
+    assert run(*asked, "--variation", "9:0.3", "-o", "x.png")[0] == 0
+    recipe = Recipe.from_png(tmp_path / "x.png")
+    assert (recipe.seed, recipe.variation_seed, recipe.variation) == (7, 9, 0.3)
+    assert run("verify", "x.png", "-m", tiny) == (0, "x.png: bit-equal\n", "")
+
+
 def test_the_model_that_ships_is_found_by_its_name(run, tmp_path):
     run("generate", "a seven", "-s", 1, "--steps", 2, "-o", "x.png")
     assert run("verify", "x.png") == (0, "x.png: bit-equal\n", "")
@@ -121,6 +129,8 @@ def test_refusals(run, tiny, foreign, tmp_path):
         ("generate", "--from", "odd.png", "-m", tiny): (2, "make no sense"),
         ("verify", foreign): (2, "--model"),
         ("verify",): (2, "IMAGE is missing"),
+        ("generate", "a seven", "-m", tiny, "--variation", "7"): (2, "--variation is '7'; give a seed and a share"),
+        ("generate", "a seven", "-m", tiny, "--variation", "7:2"): (2, "--variation is 2; give a number from 0 to 1"),
         ("generate", "a seven", "-m", tiny, "--noise", "gpu"): (2, "--noise is gpu; give one of torch, cuda."),
     }  # fmt: skip
     for words, (status, sentence) in asked.items():

@@ -9,6 +9,7 @@ import pytest
 from unnoise.cli import serve
 from unnoise.cli.parser import parse
 from unnoise.errors import InputError
+from unnoise.server import Settings, address
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,7 @@ def settings(*words):
         (["--queue", "0"], 2, "--queue"),
         (["--per-client", "no"], 2, "--per-client"),
         (["--drain", "-1"], 2, "--drain"),
+        (["--keep", "0"], 2, "--keep"),
         (["--threads", "0"], 2, "--threads"),
         (["-m", "no-such-model"], 2, "no model"),
         (["-m", "./nowhere/model"], 1, "nowhere"),
@@ -106,3 +108,6 @@ def test_numbers_that_only_others_reach_need_a_token():
         assert settings("--host", host).host == host
     with pytest.raises(InputError, match="UNNOISE_TOKEN"):
         settings("--host", "10.0.0.8")
+    for host in ("0.0.0.0", "::", "10.0.0.8"):  # nor is one listened at, whoever asks for it
+        with pytest.raises(InputError, match="UNNOISE_TOKEN"):
+            address.listening(Settings(host=host, port=0))

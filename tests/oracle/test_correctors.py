@@ -12,12 +12,11 @@ from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, Step, finals, grids, noise
-from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.quadrature import bh1_weights, bh2_weights, coordinate, whole
 from unnoise.schedulers.solvers import Adams, Corrected, Leg, adams_moulton, sa_solver, unipc
 
 ENDS = {"sigma_min": 0.03, "sigma_max": 14.0}
-ARCSINH = Arcsinh(**ENDS)
+ARCSINH = grids.Arcsinh(**ENDS)
 
 
 def error(scheduler, schedule, steps, warm=0, data=MIXTURE):
@@ -190,7 +189,7 @@ def test_one_move_of_differences_is_the_last_step_made_again_from_where_it_began
     ids=["vp", "zero_terminal", "edm", "flow"],
 )
 def test_correctors_run_for_any_number_of_steps_from_any_start(schedule, solver, steps):
-    for grid in (grids.Trailing(), Arcsinh()):
+    for grid in (grids.Trailing(), grids.Arcsinh()):
         plan = Scheduler(grid, solver).plan(schedule, steps)
         x = plan.initial(torch.linspace(-2.0, 2.0, 5).double())
         *_, last = plan.run(GAUSSIAN.denoise, x)
@@ -237,7 +236,7 @@ def test_our_most_accurate_solver_beats_the_best_unipc_by_far_at_ten_twenty_and_
     # UniPC of order 4 in the noise is the most accurate setting that diffusers has; same data, same ends.
     schedule = DiscreteVP.scaled_linear()
     for steps, factor in ((10, 3.0), (20, 6.0), (40, 5.0)):
-        ours = error(Scheduler(Arcsinh(), adams_moulton(), final=finals.Stop()), schedule, steps)
+        ours = error(Scheduler(grids.Arcsinh(), adams_moulton(), final=finals.Stop()), schedule, steps)
         theirs = min(
             error(Scheduler(grid, unipc(order, "noise"), final=finals.Stop()), schedule, steps)
             for grid in (grids.Karras(), grids.Exponential())

@@ -8,7 +8,6 @@ from closed_forms import GAUSSIAN, MIXTURE, Mixture, affine_moments
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.schedulers import Scheduler, Step, finals, grids, noise, solvers
-from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.solvers import Adams, adams_moulton, unipc
 
 PROCESSES = {"vp": DiscreteVP.scaled_linear(), "edm": EDM(), "flow": Flow()}
@@ -44,7 +43,7 @@ def error(scheduler, schedule, steps, data=MIXTURE, warm=0):
 
 def shrinking(steps):
     """A grid whose last level falls as one over the root of the number of steps."""
-    return Arcsinh(sigma_min=0.08 * math.sqrt(80 / steps), sigma_max=14.0)
+    return grids.Arcsinh(sigma_min=0.08 * math.sqrt(80 / steps), sigma_max=14.0)
 
 
 @pytest.mark.parametrize("schedule", PROCESSES.values(), ids=PROCESSES)
@@ -90,13 +89,13 @@ POINTS = Mixture((0.3, 0.5, 0.2), (-1.2, 0.3, 1.5), (1e-4, 1e-4, 1e-4))
 @pytest.mark.parametrize("solver", [Adams(2), Adams(3, "lambda", "noise"), adams_moulton(4), solvers.Heun()])
 def test_where_data_lie_in_points_the_jump_lands_on_them(solver):
     # As pictures lie on a surface: whatever was wrong before, the end is data. Continuing the noise is not so kind.
-    grid = Arcsinh(sigma_min=0.03, sigma_max=14.0)
+    grid = grids.Arcsinh(sigma_min=0.03, sigma_max=14.0)
     assert error(Scheduler(grid, solver), EDM(), 20, POINTS) < 2e-4
 
 
 def test_continuing_the_noise_instead_carries_errors_into_the_picture():
     scheduler = Scheduler(
-        Arcsinh(sigma_min=0.03, sigma_max=14.0), adams_moulton(4), final=finals.Extrapolate("sigma")
+        grids.Arcsinh(sigma_min=0.03, sigma_max=14.0), adams_moulton(4), final=finals.Extrapolate("sigma")
     )
     assert error(scheduler, EDM(), 20, POINTS) > 1e-2
 
@@ -112,7 +111,7 @@ def test_a_runge_kutta_solver_s_own_looks_continue_to_the_end(solver):
 @pytest.mark.parametrize("steps", [5, 10, 20, 40, 80])
 @pytest.mark.parametrize("data", [MIXTURE, POINTS, Mixture((0.5, 0.5), (-1.0, 1.0), (0.05, 0.05))])
 def test_the_rule_is_never_much_worse_than_the_last_x0(data, steps):
-    for grid in (grids.Trailing(), grids.Karras(), Arcsinh()):
+    for grid in (grids.Trailing(), grids.Karras(), grids.Arcsinh()):
         for solver in (Adams(2), Adams(4, "lambda", "noise")):
             kept, first = (
                 error(Scheduler(grid, solver, final=rule), DiscreteVP.scaled_linear(), steps, data)

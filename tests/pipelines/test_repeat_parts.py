@@ -270,7 +270,7 @@ def test_clip_skip_is_an_option_that_counts_as_a1111_does(made, tmp_path, monkey
     assert not np.array_equal(plain.arrays[0], before.arrays[0])
     assert np.array_equal(before.arrays[0], pipe.with_clip_skip(2)("a house", **SMALL).arrays[0])
     assert (plain.recipes[0].clip_skip, before.recipes[0].clip_skip) == (0, 2)
-    with pytest.raises(InputError, match=r"clip skip is 3; this model's text encoder has 2 layers"):
+    with pytest.raises(InputError, match=r"clip_skip is 3; this model's text encoder has 2 layers"):
         pipe("a house", clip_skip=3)
     monkeypatch.chdir(tmp_path)
     model = ["-m", str(folder / "mini.safetensors")]

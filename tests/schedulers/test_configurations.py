@@ -18,6 +18,8 @@ def read(name, compat=None, **settings):
     [
         ("EulerDiscrete", {"timestep_type": "continuous"}, "timestep_type is 'continuous'"),
         ("EulerDiscrete", {"timestep_spacing": "even"}, "linspace, leading, trailing"),
+        ("DPMSolverMultistep", {"final_sigmas_type": "none"}, "final_sigmas_type is 'none'"),
+        ("EDMEuler", {"sigma_schedule": "beta"}, "sigma_schedule is 'beta'"),
         (
             "DPMSolverSinglestep",
             {"algorithm_type": "sde-dpmsolver"},

@@ -17,7 +17,7 @@ from unnoise.schedulers.solvers import Adams, Stage
 
 RECORDS = {
     *("Transition", "Split", "Leg", "Look", "Move", "PlannedStep", "Plan", "AdaptivePlan", "Request"),
-    *("Timeline", "Named", "Round", "Trajectories"),
+    *("Timeline", "Named", "Round", "Trajectories", "Estimate", "Step"),
 }
 """What the package itself makes while it plans, walks or tunes: nobody's settings."""
 

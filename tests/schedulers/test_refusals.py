@@ -213,6 +213,7 @@ def test_inversion_with_a_corrector_leads_back_to_the_noise_it_came_from():
         ("DPM++ 2M", "diffusers", DiscreteVP.linear(steps=20), 20),
         ("UniPC", "diffusers", DiscreteVP.linear(steps=20), 20),
         ("UniPC bh2", "comfyui", Flow(), 20),
+        ("PLMS linspace", "diffusers", DiscreteVP.scaled_linear().zero_terminal_snr(), 20),
     ],
 )
 def test_another_program_s_formulas_that_give_no_numbers_are_refused(name, program, schedule, steps):
@@ -244,7 +245,7 @@ def _parts():
         for each in vars(room).values()
         if isinstance(each, type) and issubclass(each, grids.Grid | solvers.Solver | noise.NoiseRule)
         and not inspect.isabstract(each) and dataclasses.is_dataclass(each)
-    } | {adaptive.Adaptive, adaptive.Controller}:  # fmt: skip
+    } | {adaptive.Adaptive}:  # fmt: skip
         told = dataclasses.fields(kind)
         given = {each.name: needed[each.name] for each in told if each.name in needed}
         for each in told:

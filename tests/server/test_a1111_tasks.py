@@ -1,11 +1,20 @@
 """Whose progress it is, and how far: what clients of A1111's API are told of their jobs."""
 
+import asyncio
+import json
+import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
-from unnoise.server.a1111 import tasks
+from PIL import Image
+
+from unnoise import images
+from unnoise.server.a1111 import answers, tasks
 from unnoise.server.a1111.tasks import Task, Tasks
+from unnoise.server.a1111.wanted import wanted
 from unnoise.server.asked import Asked
-from unnoise.server.job import Event, Job, Seen
+from unnoise.server.job import Event, Job, Made, Seen
+from unnoise.server.limits import Limits
 
 QUEUED = Job("a" * 20, Asked(), place=2, created=100.0)
 RUNNING = replace(QUEUED, state="running", place=None, begun=101.0, step=5, steps=20)
@@ -57,6 +66,35 @@ def test_a_client_has_its_own_task_the_running_one_first():
     known.drop(runs)
     assert known.of("here") is waits
     assert (known.named("c"), known.named("b"), known.named("")) == (other, None, None)
+
+
+def test_a_task_of_several_jobs_goes_on_from_one_to_the_next():
+    task = Task("mine", "here", replace(RUNNING, step=10), parts=2)
+    task.see(Event("step", task.job, seen(10)))
+    assert (task.progress, task.eta) == ((0.5 + 0.01) / 2, 15.0)  # thirty more steps at half a second
+    task.see(Event("done", replace(RUNNING, state="done", step=20)))
+    assert (task.over, task.progress) == (False, 0.5)
+    task.go_on(replace(QUEUED, id="b" * 20))
+    told = tasks.of_client(task, True)
+    assert (told["progress"], told["state"]["job_no"], told["state"]["job_count"]) == (0.5, 1, 2)
+    task.see(Event("done", replace(task.job, state="done")))
+    assert (task.over, task.progress) == (True, 1.0)
+
+
+def test_pictures_are_read_in_a_thread_of_their_own(tmp_path, monkeypatch):
+    """Their text may take long to find, and others wait for the event loop."""
+    images.write_png(tmp_path / "a.png", Image.new("L", (8, 8)), {"parameters": "a cat\nSteps: 4"})
+    threads, plain = [], images.read_text
+    monkeypatch.setattr(
+        images, "read_text", lambda *given: threads.append(threading.current_thread()) or plain(*given)
+    )
+    done = replace(RUNNING, state="done", images=(Made("a.png", {}, 7, 8, 8),))
+    told = asyncio.run(
+        answers.of_jobs(SimpleNamespace(picture=tmp_path.joinpath), [done], wanted({}, Limits(), ()), {})
+    )
+    assert json.loads(told["info"])["infotexts"] == ["a cat\nSteps: 4"]
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_the_oldest_tasks_are_forgotten():

@@ -14,10 +14,11 @@ from unnoise import images
 from unnoise.errors import InputError
 from unnoise.pipelines import TextToImage
 from unnoise.schedulers import names
-from unnoise.server.a1111 import begun, png_info, settings, unheeded
+from unnoise.server.a1111 import png_info, settings, unheeded
 from unnoise.server.a1111.samplers import SAMPLERS, SCHEDULERS, THERE, chosen
-from unnoise.server.a1111.wanted import KNOWN, wanted
+from unnoise.server.a1111.wanted import KNOWN, THEIRS, wanted
 from unnoise.server.card import Card
+from unnoise.server.fields import FIELDS
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.runs import denoise
@@ -54,7 +55,7 @@ def opened(content):
 
 
 def test_what_is_left_out_is_left_to_the_model():
-    asked = read().asked
+    asked = read().parts[0]
     left = (
         "steps",
         "guidance",
@@ -76,7 +77,7 @@ def test_what_the_web_ui_makes_is_made():
     pipe = TextToImage(latent_model())
     card = dataclasses.replace(CARDS[0], family="Stable Diffusion 1", unit=1, width=16, height=16)
     fields = {"prompt": "a (cat:1.2)", "seed": 5, "steps": 3, "cfg_scale": 4, "sampler_name": "DPM++ 2M"}
-    asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).asked
+    asked = wanted({**fields, "width": 64, "height": 64}, Limits(), (card,)).parts[0]
     size = {"width": 64, "height": 64}
     theirs = {"scheduler": "DPM++ 2M", "compat": "a1111", "noise": "cuda", "guidance": 4.0}
     run = denoise(pipe, asked, Limits())
@@ -89,16 +90,16 @@ SD = {"sd_model_checkpoint": "sd"}
 
 
 def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not():
-    asked = read(sampler_name="DPM++ 2M", scheduler="Karras", override_settings=SD).asked
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras", override_settings=SD).parts[0]
     # its values of the sampler, and the noise of an NVIDIA card, which is where it draws by default
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", "a1111", "cuda")
-    asked = read(override_settings={**SD, "randn_source": "CPU"}).asked
+    asked = read(override_settings={**SD, "randn_source": "CPU"}).parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M", "a1111", "torch")
-    asked = read(sampler_name="LCM", override_settings=SD).asked
+    asked = read(sampler_name="LCM", override_settings=SD).parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("LCM", None, "cuda")
-    asked = read(sampler_name="DPM++ 2M", scheduler="Karras").asked
+    asked = read(sampler_name="DPM++ 2M", scheduler="Karras").parts[0]
     assert (asked.scheduler, asked.compat, asked.noise) == ("DPM++ 2M Karras", None, None)
-    assert wanted({"sampler_name": "Euler"}, Limits(), CARDS, model="sd").asked.compat == "a1111"
+    assert wanted({"sampler_name": "Euler"}, Limits(), CARDS, model="sd").parts[0].compat == "a1111"
 
 
 @pytest.mark.parametrize(
@@ -134,10 +135,12 @@ def test_stable_diffusion_is_sampled_as_the_web_ui_does_and_other_models_are_not
         ({"enable_hr": True, "hr_second_pass_steps": 0}, {"hires_scale": 2.0, "hires_steps": None}),
         ({"enable_hr": True, "hr_resize_x": 192, "width": 64, "height": 64}, {"hires_scale": 3.0}),
         ({"denoising_strength": 0.4}, {"strength": None}),
+        ({"subseed": 5}, {"variation": None}),
+        ({"subseed": 5, "subseed_strength": 0.1}, {"variation": (5, 0.1)}),
     ],
 )
 def test_their_fields_are_ours(given, ours):
-    asked = read(**given).asked
+    asked = read(**given).parts[0]
     assert {name: getattr(asked, name) for name in ours} == ours
 
 
@@ -156,7 +159,9 @@ def test_their_fields_are_ours(given, ours):
         ({"alwayson_scripts": {"ControlNet": {"args": [{"image": "a"}]}}}, "alwayson_scripts", "ControlNet"),
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "alwayson_scripts", "ADetailer"),
         ({"alwayson_scripts": [1]}, "alwayson_scripts", "no table"),
-        ({"subseed_strength": 0.1}, "subseed_strength", "not done here"),
+        ({"subseed_strength": 1.1}, "subseed_strength", "from 0 to 1"),
+        ({"subseed_strength": 0.1, "subseed": "x"}, "subseed", "whole number"),
+        ({"seed_resize_from_w": 512}, "seed_resize_from_w", "not done here"),
         ({"restore_faces": True}, "restore_faces", "not done here"),
         ({"tiling": True}, "tiling", "not done here"),
         ({"styles": ["x"]}, "styles", "not done here"),
@@ -217,13 +222,13 @@ def test_what_a_usual_client_sends_by_default_is_neither_refused_nor_noted(monke
     client.txt2img(prompt="a cat", width=64, height=64)
     client.img2img([INIT], prompt="a cat", width=64, height=64)
     told = wanted(sent["txt2img"], Limits(), CARDS)
-    assert (told.asked.scheduler, told.asked.steps, told.asked.guidance) == ("Euler a", 20, 7.0)
+    assert (told.parts[0].scheduler, told.parts[0].steps, told.parts[0].guidance) == ("Euler a", 20, 7.0)
     assert told.notes == ()
     told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
-    assert (told.asked.strength, told.asked.mask, told.notes) == (0.75, None, ())
+    assert (told.parts[0].strength, told.parts[0].mask, told.notes) == (0.75, None, ())
     client.img2img([INIT], mask_image=MASK, prompt="a cat", width=64, height=64)
     told = wanted(sent["img2img"], Limits(), CARDS, picture=True)
-    assert (told.asked.masked_area, told.asked.padding, told.asked.feather) == (True, 0, 4.0)
+    assert (told.parts[0].masked_area, told.parts[0].padding, told.parts[0].feather) == (True, 0, 4.0)
     assert [note.partition(" ")[0] for note in told.notes] == ["inpainting_fill"]
 
 
@@ -238,34 +243,113 @@ def test_scripts_that_are_switched_off_change_nothing():
     assert read(alwayson_scripts=off) == read()
 
 
-def test_an_infotext_tells_what_is_left_out():
-    text = (
+def infotext(more):
+    return (
         "a cat\nNegative prompt: fog\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4, Seed: 5, "
-        "Size: 64x128, Hires upscale: 2, Version: v1.10.0"
+        f"Size: 64x128, {more}"
     )
-    told = read(infotext=text, steps=9)
-    asked = told.asked
+
+
+A1111 = "Version: v1.10.0"
+
+
+def test_an_infotext_tells_what_is_left_out():
+    told = read(infotext=infotext(f"Hires upscale: 2, {A1111}"), steps=9)
+    asked = told.parts[0]
     assert (asked.prompt, asked.negative, asked.steps, asked.seed) == ("a cat", "fog", 9, 5)
     assert (asked.guidance, asked.width, asked.height) == (4.0, 64, 128)
     assert asked.scheduler == "DPM++ 2M Karras"
-    assert told.notes == ("infotext: Hires upscale is not taken over",)
+    assert told.notes == ("infotext: Hires upscale is not taken over",)  # the web UI needs its strength too
+
+
+@pytest.mark.parametrize(
+    ("more", "ours"),
+    [
+        (f"Model hash: {'ab' * 5}, Model: any, {A1111}", {"model": "small"}),
+        (f"Model: other, {A1111}", {"model": "other"}),
+        (f"RNG: CPU, {A1111}", {"noise": "torch"}),
+        (f"Model: sd, {A1111}", {"noise": "cuda", "compat": "a1111"}),
+        (f"Model: sd, RNG: CPU, {A1111}", {"noise": "torch"}),
+        ("Model: sd, Version: unnoise 1", {"noise": None}),
+        ("Model: sd, RNG: NV, Version: unnoise 1", {"noise": "cuda"}),
+        (f"Clip skip: 2, {A1111}", {"clip_skip": 2}),
+        (f"Variation seed: 6, Variation seed strength: 0.2, {A1111}", {"variation": (6, 0.2)}),
+        (
+            f"Denoising strength: 0.6, Hires upscale: 2, Hires steps: 9, Hires upscaler: Latent, {A1111}",
+            {"hires_scale": 2.0, "hires_strength": 0.6, "hires_steps": 9, "hires_in": "latents"},
+        ),
+        (f"Denoising strength: 0.6, Hires resize: 128x256, {A1111}", {"hires_scale": 2.0}),
+    ],
+)
+def test_an_infotext_tells_of_the_model_the_noise_and_the_passes(more, ours):
+    told = read(infotext=infotext(more))
+    assert {name: getattr(told.parts[0], name) for name in ours} == ours
+    assert told.notes == ()
+
+
+def test_what_an_infotext_tells_in_vain_is_noted():
+    more = f"Model hash: 0123456789, Model: v1-5, VAE: x, ENSD: 31337, {A1111}"
+    assert read(infotext=infotext(more)).notes == (
+        "infotext: its model v1-5 (hash 0123456789) is not served here; another is used",
+        "infotext: VAE is not taken over",
+        "infotext: ENSD is not taken over",
+    )
+    # another file of a model's name is another model
+    assert "not served" in read(infotext=infotext(f"Model hash: 0123456789, Model: small, {A1111}")).notes[0]
+
+
+def test_the_settings_of_a_request_go_before_those_of_its_infotext():
+    text = infotext(f"Model: other, RNG: CPU, Clip skip: 2, {A1111}")
+    asked = read(infotext=text, override_settings={"sd_model_checkpoint": "sd", "randn_source": "NV"}).parts[
+        0
+    ]
+    assert (asked.model, asked.noise, asked.clip_skip) == ("sd", "cuda", 2)
+    unserved = read(
+        infotext=infotext(f"Model: v1-5, {A1111}"), override_settings={"sd_model_checkpoint": "sd"}
+    )
+    assert (unserved.parts[0].model, unserved.notes) == ("sd", ())
+    with pytest.raises(FieldError, match="no table"):
+        read(infotext=text, override_settings=[1])
+
+
+def test_a_random_variation_is_chosen_once():
+    first, second = (read(subseed_strength=0.1).parts[0].variation for _ in range(2))
+    assert first[0] != second[0]
+    several = read(
+        True, init_images=[base64_png(INIT)] * 2, batch_size=2, seed=7, subseed=9, subseed_strength=0.1
+    )
+    assert [(part.seed, part.variation) for part in several.parts] == [(7, (9, 0.1)), (7, (10, 0.1))]
 
 
 def test_a_picture_is_begun_from():
     told = read(True)
-    assert opened(told.asked.init).tobytes() == INIT.tobytes()
-    assert (told.asked.strength, told.asked.mask, told.shaping) == (0.75, None, Shaping())
-    assert read(True, denoising_strength=0.3).asked.strength == 0.3
+    assert opened(told.parts[0].init).tobytes() == INIT.tobytes()
+    assert (told.parts[0].strength, told.parts[0].mask, told.shaping) == (0.75, None, Shaping())
+    assert read(True, denoising_strength=0.3).parts[0].strength == 0.3
     size = {"width": 128, "height": 64}
-    assert read(True, **size).shaping == Shaping(size=(128, 64))
-    assert read(True, **size, resize_mode=1).shaping == Shaping(size=(128, 64), crop=True)
-    assert read(True, width=128).shaping == Shaping()
+    assert read(True, **size).shaping == Shaping(**size)
+    assert read(True, **size, resize_mode=1).shaping == Shaping(**size, crop=True)
+    assert read(True, width=128, resize_mode=1).shaping == Shaping(crop=True, width=128)
     assert read().shaping is None
+
+
+def test_several_pictures_are_begun_from_one_each():
+    """As the web UI's batch: the seeds count on through the batches, and the batch is as large as the list."""
+    several = [base64_png(INIT), base64_png(MASK.convert("RGB"))]
+    told = read(True, init_images=several, batch_size=3, n_iter=2, seed=7)
+    assert told.batch == 2
+    assert [(part.seed, part.count) for part in told.parts] == [(7, 1), (8, 1), (9, 1), (10, 1)]
+    assert [base64.b64encode(part.init).decode() for part in told.parts] == several * 2
+    (alone,) = read(True, batch_size=3, n_iter=2, seed=7).parts
+    assert (alone.seed, alone.count) == (7, 6)
+    first, second = read(True, init_images=several, batch_size=2).parts
+    assert second.seed == first.seed + 1
 
 
 @pytest.mark.parametrize("invert", [0, 1])
 @pytest.mark.parametrize("area", [True, False])
 def test_a_mask_says_where_to_paint(invert, area):
+    size = {"width": 128, "height": 128}
     told = read(
         True,
         mask=base64_png(MASK),
@@ -274,21 +358,22 @@ def test_a_mask_says_where_to_paint(invert, area):
         inpaint_full_res_padding=8,
         inpainting_fill=1,
         mask_blur=2,
-        width=128,
-        height=128,
+        **size,
     )
     # where only the masked area is worked on, width and height are of that and not of the picture
-    assert told.shaping == Shaping("dark" if invert else "light", None if area else (128, 128))
-    assert (told.asked.masked_area, told.asked.padding) == ((True, 8) if area else (False, None))
-    assert (told.asked.feather, told.asked.width) == (2.0, 128)
-    assert opened(told.asked.mask).tobytes() == MASK.tobytes()
+    assert told.shaping == Shaping("dark" if invert else "light", **({} if area else size))
+    assert (told.parts[0].masked_area, told.parts[0].padding) == ((True, 8) if area else (False, None))
+    assert (told.parts[0].feather, told.parts[0].width) == (2.0, 128)
+    assert opened(told.parts[0].mask).tobytes() == MASK.tobytes()
 
 
 @pytest.mark.parametrize(
     ("given", "field", "said"),
     [
-        ({"init_images": []}, "init_images", "one picture"),
-        ({"init_images": [base64_png(INIT)] * 2}, "init_images", "one picture"),
+        ({"init_images": []}, "init_images", "list of pictures"),
+        ({"init_images": [base64_png(INIT)] * 2}, "init_images", "a batch_size of 2"),
+        ({"init_images": [base64_png(INIT), "AAAA"], "batch_size": 2}, "init_images", "not a PNG"),
+        ({"init_images": [base64_png(INIT)] * 3, "batch_size": 3, "n_iter": 9}, "batch_size", "is 27"),
         ({"init_images": ["http://127.0.0.1/a.png"]}, "init_images", "base64"),
         ({"init_images": ["R0lGODlh"]}, "init_images", "PNG, JPEG or WebP"),
         ({"resize_mode": 2}, "resize_mode", "crop and resize"),
@@ -309,9 +394,9 @@ def test_a_refusal_of_img2img_names_their_field(given, field, said):
 def test_a_model_that_edits_is_told_how_strongly_it_keeps_to_the_picture():
     chosen_model = {"override_settings": {"sd_model_checkpoint": "editor"}}
     told = read(True, image_cfg_scale=1.2, denoising_strength=0.75, **chosen_model)
-    assert (told.asked.image_guidance, told.asked.strength) == (1.2, None)
+    assert (told.parts[0].image_guidance, told.parts[0].strength) == (1.2, None)
     assert told.notes[0].startswith("denoising_strength")
-    assert read(True, image_cfg_scale=1.2).asked.image_guidance is None
+    assert read(True, image_cfg_scale=1.2).parts[0].image_guidance is None
 
 
 def test_the_names_of_samplers_are_known_and_so_are_their_values_there():
@@ -355,7 +440,8 @@ def test_no_field_is_both_heeded_and_not():
     assert not KNOWN & unheeded.USUAL.keys()
     sent = {*inspect.signature(webuiapi.WebUIApi.txt2img).parameters} & KNOWN
     assert {"prompt", "enable_hr", "override_settings", "sampler_name"} <= sent
-    assert set(begun.THEIRS.values()) <= KNOWN
+    assert set(THEIRS.values()) <= KNOWN
+    assert set(THEIRS) <= set(FIELDS)
 
 
 def test_the_title_of_a_model_finds_it_again():

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from unnoise.server import Asked, Card, FieldError, Limits
-from unnoise.server.fields import READERS
+from unnoise.server.fields import FIELDS
 
 LIMITS = Limits()
 DIGITS = Card("digits", "unnoise", "ab" * 32, "text", 1, 8, 8, 20, 1.5, "Adams-Moulton 2", True)
@@ -37,6 +37,7 @@ def test_every_field_is_read_and_comes_back_from_its_plain_values():
         "height": 72,
         "clip_skip": 2,
         "noise": "torch",
+        "variation": [5, 0.25],
         "init": f"data:image/png;base64,{PNG}",
         "mask": PNG[:8] + "\n " + PNG[8:],
         "strength": 0.5,
@@ -55,7 +56,14 @@ def test_every_field_is_read_and_comes_back_from_its_plain_values():
     assert asked.show == ("noise", "x0")
     again = Asked.from_dict(json.loads(json.dumps(asked.to_dict())), init=asked.init, mask=asked.mask)
     assert again == asked
-    assert set(READERS) == {field.name for field in fields(Asked)}
+    assert list(FIELDS) == [field.name for field in fields(Asked)]
+
+
+def test_each_picture_alone_has_the_seed_that_it_has_among_the_others():
+    assert [read(count=3, seed=7).alone(place) for place in range(2)] == [read(seed=7), read(seed=8)]
+    varied = read(count=3, seed=7, variation=[20, 0.5])
+    assert varied.alone(2) == read(seed=7, variation=[22, 0.5])
+    assert read(seed=7, count=3, variation=[20, 0]).alone(1).seed == 8  # which is none
 
 
 def test_null_is_as_if_a_field_were_left_out():
@@ -95,6 +103,7 @@ def test_null_is_as_if_a_field_were_left_out():
         ("guidance_rescale", 1.1),
         ("guidance_interval", [5, 1]),
         ("guidance_interval", [1]),
+        *(("variation", value) for value in (7, [7], [-1, 0.5], [7, 2], ["7", 0.5])),
         ("guidance_interval", [float("nan"), 1]),
         ("masked_area", 1),
     ],

@@ -8,6 +8,7 @@ import io
 import json
 import sqlite3
 import urllib.request
+from functools import partial
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 import unnoise
 from served import Served
 from unnoise import images
-from unnoise.pipelines import Inpaint
+from unnoise.pipelines import ImageToImage, Inpaint
 
 LONG = 1000  # steps of a run that is still under way when it is looked at
 
@@ -219,6 +220,65 @@ class TestA1111:
             [picture], mask_image=light, mask_blur=0, inpainting_mask_invert=1, prompt="a seven", **asked
         ).image
         assert same(flipped.crop((0, 0, 8, 4)), picture.crop((0, 0, 8, 4)))
+
+    def test_a_variation_lies_between_two_seeds(self, webui, digits):
+        asked = {"prompt": "a seven", "seed": 7, "steps": 5}
+        made = webui.txt2img(
+            **asked, cfg_scale=2, width=8, height=8, n_iter=2, subseed=30, subseed_strength=0.4
+        )
+        alike = digits(**asked, guidance=2.0, scheduler="Euler a", count=2, variation=(30, 0.4)).images
+        assert all(same(one, two) for one, two in zip(made.images, alike, strict=True))
+        told = made.info
+        assert (told["all_seeds"], told["all_subseeds"], told["subseed_strength"]) == ([7, 7], [30, 31], 0.4)
+        sent = webui.session.post(f"{webui.baseurl}/txt2img", json={"infotext": told["infotexts"][1]}).json()
+        assert same(opened(sent["images"][0]), alike[1])
+        assert json.loads(sent["info"])["notes"] == []
+
+    def test_several_pictures_are_begun_from_one_each(self, webui, digits):
+        inits = [digits(f"a {word}", steps=4, seed=1).images[0] for word in ("one", "six")]
+        asked = {"prompt": "a seven", "steps": 5, "seed": 7, "width": 8, "height": 8}
+        made = webui.img2img(inits, denoising_strength=0.6, cfg_scale=2, batch_size=2, n_iter=2, **asked)
+        begin = partial(ImageToImage(digits.model), strength=0.6, guidance=2.0, scheduler="Euler a")
+        alike = [
+            begin(picture=inits[place % 2], **asked | {"seed": 7 + place}).images[0] for place in range(4)
+        ]
+        assert all(same(one, two) for one, two in zip(made.images, alike, strict=True))
+        assert (made.info["all_seeds"], made.info["batch_size"]) == ([7, 8, 9, 10], 2)
+        assert [one.info["parameters"] for one in made.images] == made.info["infotexts"]
+        assert not made.info["interrupted"]
+
+    def test_of_several_pictures_those_are_given_that_were_made_before_an_interrupt(self, served, webui):
+        inits = [Image.new("L", (8, 8), shade) for shade in (0, 90, 180)]
+        asked = {"prompt": "a two", "steps": LONG, "denoising_strength": 0.9, "width": 8, "height": 8}
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(webui.img2img, inits, batch_size=3, **asked)
+            served.until(lambda: webui.get_progress()["state"]["job_no"] == 1)
+            webui.interrupt()
+            made = waiting.result(60)
+        assert made.info["interrupted"]
+        assert len(made.images) in (1, 2)  # the second may just have ended
+        webui.util_wait_for_ready(0.01)
+
+    def test_a_client_that_hangs_up_ends_the_job_of_now_and_begins_no_other(self, served, webui):
+        sent = [webuiapi.webuiapi.b64_img(Image.new("L", (8, 8), shade)) for shade in (0, 90, 180)]
+        asked = {"init_images": sent, "batch_size": 3, "prompt": "a two", "steps": LONG}
+        connection = served.connect()
+        told = {"Content-Type": "application/json"}
+        connection.request("POST", "/sdapi/v1/img2img", json.dumps(asked), told)
+        served.until(lambda: webui.get_progress()["state"]["job_no"] == 1)
+        id = latest(served)
+        connection.close()
+        assert served.ended(id)["state"] == "cancelled"
+        served.until(lambda: webui.get_progress()["state"]["job_count"] == 0)
+        assert latest(served) == id
+
+    def test_a_side_alone_is_made_and_the_other_stays(self, webui, digits):
+        picture = digits("a one", steps=4, seed=1).images[0]
+        asked = {"init_images": [webuiapi.webuiapi.b64_img(picture)], "prompt": "a seven", "steps": 2}
+        for more in ({}, {"mask": webuiapi.webuiapi.b64_img(Image.new("L", (8, 8), "white")),
+                          "inpaint_full_res": False}):  # fmt: skip
+            answer = webui.session.post(f"{webui.baseurl}/img2img", json={**asked, "width": 12, **more})
+            assert opened(answer.json()["images"][0]).size == (12, 8)
 
     def test_a_second_pass_enlarges(self, webui):
         made = webui.txt2img(prompt="a two", steps=4, width=8, height=8, enable_hr=True, hr_scale=2)

@@ -16,7 +16,19 @@ from running_desk import RunningDesk
 from unnoise import images
 from unnoise.errors import FileError, InputError, UnnoiseError
 from unnoise.pipelines import Recipe
-from unnoise.server import Asked, Closing, Desk, FieldError, Full, Job, Limits, Loading, Settings, Unknown
+from unnoise.server import (
+    Asked,
+    Closing,
+    Desk,
+    FieldError,
+    Full,
+    Job,
+    Limits,
+    Loading,
+    Made,
+    Settings,
+    Unknown,
+)
 from unnoise.server import desk as desks
 from unnoise.server.store import Store
 
@@ -80,8 +92,25 @@ def test_a_job_is_told_of_from_its_beginning_to_the_picture_that_its_recipe_make
     assert second == wanted.recipes[1]
     again = pipe(second.prompt, seed=second.seed, steps=second.steps, scheduler=second.scheduler)
     assert [again.images[0].tobytes()] == shown(running, done)[1:]
-    # who comes late is told how it ended
-    assert [event.name for event in running(running.told(job.id))] == ["done"]
+    late = running(running.told(job.id))
+    assert [event.name for event in late] == ["step"] * 4 + ["done"]
+    assert [event.seen for event in late[:-1]] == steps
+    assert [event.job.state for event in late] == ["running"] * 4 + ["done"]
+
+
+def test_who_comes_late_to_a_job_that_runs_is_told_of_its_first_step(running):
+    job = running.submit(replace(LONG, show_every=1))
+    running(running.told(job.id, lambda event: event.seen and event.seen.index >= 5))
+    now, *past, live = running(running.told(job.id, lambda event: event.seen and event.seen.index > 20))
+    assert (now.name, live.name) == ("running", "step")
+    assert [event.seen.index for event in past[:5]] == [1, 2, 3, 4, 5]
+    assert past[0].seen.previews
+    indices = [event.seen.index for event in (*past, live)]
+    assert indices == sorted(set(indices))
+    running.cancel(job.id)
+    *steps, end = running(running.told(job.id))
+    assert end.name == "cancelled"
+    assert steps[: len(past)] == past
 
 
 def test_jobs_of_a_server_that_was_killed_are_made_by_the_next(running, pipe):
@@ -111,9 +140,9 @@ def test_jobs_wait_in_line_and_a_full_queue_refuses_more(running):
             running.submit(SEVEN, client=client)
     assert [job.id for job in running.desk.jobs(4)] == [job.id for job in (*waiting[::-1], first)]
     assert running.desk.jobs(1, before=first.id)[0].id == before
-    assert running(running.desk.cancel(waiting[0].id)).state == "cancelled"
+    assert running.cancel(waiting[0].id).state == "cancelled"
     assert [running.desk.job(job.id).place for job in waiting[1:]] == [0, 1]
-    running(running.desk.cancel(first.id))
+    running.cancel(first.id)
     assert [running.ended(job.id).state for job in waiting] == ["cancelled", "done", "done"]
     assert running.desk.ready
 
@@ -163,15 +192,16 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
     running.first_step(job.id)
     worker = running.desk._workshop.pid
     os.kill(worker, signal.SIGINT)  # as Ctrl-C in a terminal, which is for the front to hear
-    cancelled = running(running.desk.cancel(job.id))
+    cancelled = running.cancel(job.id)
     assert (cancelled.state, cancelled.images) == ("cancelled", ())
     assert cancelled.step < 1000
-    assert [event.name for event in running(running.told(job.id))] == ["cancelled"]
+    names = [event.name for event in running(running.told(job.id))]
+    assert (names[-1], set(names[:-1])) == ("cancelled", {"step"})
     done = running.ended(following.id)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=4).images[0].tobytes()]
     assert not list((running.desk.settings.folder / "images").glob(f"{job.id}*"))
     assert running.desk._workshop.pid == worker
-    assert running(running.desk.cancel(following.id)) == done  # what has ended stays as it is
+    assert running.cancel(following.id) == done  # what has ended stays as it is
 
 
 def test_a_key_that_was_given_before_gives_its_job(running):
@@ -243,7 +273,7 @@ def test_what_has_ended_can_be_forgotten_and_nothing_else(running):
         lambda: running.desk.events(job.id),
         lambda: running.desk.jobs(before=job.id),
         lambda: running.desk.picture(made.name),
-        lambda: running(running.desk.cancel(job.id)),
+        lambda: running.cancel(job.id),
     ):
         with pytest.raises(Unknown):
             ask()
@@ -315,6 +345,9 @@ def test_a_job_that_takes_a_worker_with_it_is_made_again_once(running, pipe):
     assert (failed.state, failed.problem.code, failed.attempt) == ("failed", "crashed", 2)
     dead.append(kill_at_first_step(running, unlucky.id))
     done = running.ended(unlucky.id)
+    *steps, _ = running(running.told(unlucky.id))
+    assert [event.seen.index for event in steps] == list(range(1, 41))  # of the second attempt alone
+    assert {event.job.attempt for event in steps} == {2}
     assert (done.state, done.attempt) == ("done", 2)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=40).images[0].tobytes()]
     assert [state_of(pid) for pid in dead] == ["", "", ""]  # no zombies
@@ -326,7 +359,7 @@ def test_a_worker_that_does_not_leave_a_cancelled_job_is_replaced(running, monke
     stuck, following = running.submit(LONG), running.submit(SEVEN)
     running.first_step(stuck.id)
     os.kill(running.desk._workshop.pid, signal.SIGSTOP)
-    assert running(running.desk.cancel(stuck.id)).state == "cancelled"
+    assert running.cancel(stuck.id).state == "cancelled"
     assert running.ended(following.id).state == "done"
 
 
@@ -355,6 +388,34 @@ def test_a_server_that_ends_finishes_what_runs_and_keeps_what_waits(tmp_path):
     assert (store.get(ran).state, store.get(waits).state) == ("done", "queued")
     assert (tmp_path / "images" / f"{ran}-0.png").is_file()
     store.close()
+
+
+def test_of_those_that_have_ended_the_latest_are_kept_with_their_pictures(tmp_path):
+    ids = [str(place) * 20 for place in range(7)]
+    store = Store(tmp_path / "jobs.sqlite")
+    for id in ids[:5]:
+        store.add(Job(id, SEVEN, "done", images=(Made(f"{id}-0.png", {}, 7, 8, 8),)), "", None)
+    for id in ids[5:]:
+        store.add(Job(id, SEVEN), "", None)
+    store.close()
+    images = tmp_path / "images"
+    images.mkdir()
+    for id in ids[:5]:
+        (images / f"{id}-0.png").touch()
+
+    async def left(keep, ends):
+        """Jobs and pictures that are there when these jobs have ended."""
+        desk = Desk(Settings(models=("digits",), folder=tmp_path, keep=keep))
+        await desk.start()
+        for id in ends:
+            desk.cancel(id)
+        found = [job.id for job in desk.jobs()][::-1], sorted(os.listdir(images))
+        await desk.stop(0)
+        return found
+
+    assert asyncio.run(left(3, [])) == (ids[2:], [f"{id}-0.png" for id in ids[2:5]])
+    assert asyncio.run(left(3, ids[6:])) == (ids[3:], [f"{id}-0.png" for id in ids[3:5]])
+    assert asyncio.run(left(1, ids[5:6])) == (ids[5:6], [])  # the last to end, though another is younger
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from dataclasses import replace
 
 import hypothesis
 import pytest
@@ -14,6 +15,7 @@ from unnoise.errors import InputError
 from unnoise.server import multipart, pictures
 from unnoise.server.a1111 import answers as a1111_answers
 from unnoise.server.card import Card
+from unnoise.server.job import Job, Problem
 from unnoise.server.limits import Limits
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.wanted import wanted
@@ -228,6 +230,19 @@ def test_what_may_be_asked_again_says_when(error, status, kind):
     told = json.loads(failures.refused(error).body)["error"]
     assert (told["type"], told["code"]) == (kind, type(error).__name__.lower())
     assert json.loads(a1111_answers.refused(error).body)["detail"] == str(error)
+
+
+def test_a_failure_after_the_queue_is_told_under_their_name_of_the_field():
+    message = "guidance is 7; give 1."
+    asked = wanted({"prompt": "a", "guidance_scale": 7}, Limits(), CARDS)
+    job = Job("a" * 20, asked.asked, state="failed", problem=Problem("bad_input", message, "guidance"))
+    status, body = failures.ended(job, asked.theirs)
+    assert (status, body["error"]["param"]) == (400, "guidance_scale")
+    assert body["error"]["message"] == "guidance_scale is 7; give 1."
+    body = json.loads(a1111_answers.failed(job).body)
+    assert (body["body"], body["detail"]) == ("cfg_scale", "cfg_scale is 7; give 1.")
+    unnamed = replace(job, problem=Problem("bad_input", message))
+    assert failures.ended(unnamed, asked.theirs)[1]["error"]["message"] == message
 
 
 def test_as_many_parts_as_are_taken_are_read():

@@ -1,4 +1,5 @@
 import gc
+import inspect
 import struct
 import weakref
 import zlib
@@ -14,11 +15,26 @@ from safetensors.torch import save_file
 import adapter_files
 import miniature_file
 import unnoise
+from tiny_model import save_tiny
 from unnoise import images
 from unnoise.networks import AutoEncoder
-from unnoise.pipelines import Edit, ImageToImage, Inpaint, Recipe, SecondPass, TextToImage
+from unnoise.pipelines import (
+    Edit,
+    ImageToImage,
+    Inpaint,
+    Recipe,
+    SecondPass,
+    TextToImage,
+    latents,
+    second_pass,
+    start_noise,
+)
 from unnoise.pipelines.combining import from_text
+from unnoise.pipelines.options import Options
+from unnoise.schedulers import names
 from unnoise.server import Asked, Job, Limits, Settings
+from unnoise.server.card import called
+from unnoise.server.fields import FIELDS, PROGRAMS, STARTS, WAYS
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
@@ -91,10 +107,24 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
         assert (each.recipe, each.seed) == (recipe.to_dict(), recipe.seed)
     assert made.files == [f"{ID}-0.png", f"{ID}-1.png"]
     begun, *saws = made.told
-    assert begun == Begun(ID, 4, ())
+    assert begun == Begun(4, ())
     assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
     run = pipe.denoise("a seven", steps=4, scheduler="euler")
     assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
+
+
+def test_a_model_has_one_name_before_it_is_read_and_after(tmp_path, monkeypatch):
+    folder = save_tiny(tmp_path / "house v1.5")
+    (tmp_path / "link.v2").symlink_to(folder)
+    file = miniature_file.checkpoint(tmp_path / "mini.v3.safetensors")
+    monkeypatch.chdir(folder)
+    sources = ("digits", str(folder), str(tmp_path / "link.v2"), str(file))
+    cards = Held(Settings(models=sources)).cards
+    assert [card.name for card in cards] == ["digits", "house v1.5", "link.v2", "mini.v3"]
+    assert [called(source) for source in sources] == [card.name for card in cards]
+    for source in (".", "model.json", str(folder / "model.json")):
+        (card,) = Held(Settings(models=(source,))).cards
+        assert card.name == called(source) == "house v1.5"
 
 
 def test_guidance_is_shaped_as_asked(made, pipe):
@@ -271,6 +301,31 @@ def test_without_memory_for_the_decoder_it_decodes_in_strips_and_a_second_time_f
     assert living() <= before
     monkeypatch.undo()
     assert latent.pictures(**asked) == wanted
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_a_job_is_left_in_the_middle_of_decoding(tmp_path, monkeypatch, strips):
+    monkeypatch.setattr(latents, "needs_strips", lambda *_: strips)
+    done = []
+    models = (str(miniature_file.checkpoint(tmp_path / "mini.safetensors")),)
+    latent = Made(tmp_path / "out", left=lambda id: "first" in done, models=models)
+    asked = asked_of(latent) | {"count": 3, "show_every": 0}
+    decoder = latent.bench.held.pipeline(asked["model"]).model.autoencoder.decoder
+    with (
+        decoder.conv_in.register_forward_hook(lambda *_: done.append("first")),
+        decoder.conv_out.register_forward_hook(lambda *_: done.append("last")),
+    ):
+        ended = latent(**asked)
+    assert (ended.images, ended.problem) == ((), None)
+    assert done == ["first"]
+    done.clear()
+    assert len(latent.pictures(**asked)) == 3  # nothing is left behind that would end the next
+
+
+def test_a_job_is_left_between_two_files(tmp_path, held):
+    made = Made(tmp_path, left=lambda id: bool(made.files), held=held)
+    assert made(count=3).images == ()
+    assert made.files == [f"{ID}-0.png"]  # which the desk removes
 
 
 def test_jobs_leave_nothing_in_memory(tmp_path):
@@ -465,6 +520,52 @@ def test_a_picture_is_read_as_the_fields_that_ask_for_it_again(made, held, pipe,
     fields, notes = read(file, pipe.model, held.cards, None)
     assert fields["strength"] == 0.5
     assert notes == ("it was begun from another picture, which it does not hold; give init",)
+
+
+def test_every_field_of_a_begun_picture_is_read_from_it_again(made, held, pipe, tmp_path):
+    init = png(pipe("a three", seed=1, steps=2).images[0])
+    painted = {"strength": 0.5, "feather": 1.0, "padding": 2, "masked_area": True}
+    for asked in (
+        {"hires_scale": 2.0, "hires_strength": 0.5, "hires_steps": 6, "hires_in": "pixels"},
+        {"variation": (20, 0.3), "noise": "torch"},
+        {"init": init, "outpaint": [0, 0, 4, 0], "noise_level": 1.5, "feather": 0.0},
+        {"init": init, "mask": png(Image.new("L", (8, 8), "white")), **painted},
+    ):
+        made(**asked)
+        file = (tmp_path / "images" / made.ended.images[0].name).read_bytes()
+        fields, _ = read(file, pipe.model, held.cards, None)
+        told = {name: value for name, value in asked.items() if name not in ("init", "mask")}
+        assert {name: fields.get(name) for name in told} == told
+
+
+def test_what_a_field_is_passed_on_as_is_an_argument_of_a_pipeline():
+    several = {argument for begun in (ImageToImage, Inpaint, Edit, SecondPass)
+               for argument in inspect.signature(begun.denoise).parameters}  # fmt: skip
+    assert {row.begun for row in FIELDS.values() if row.begun} <= several
+    assert {name for name, row in FIELDS.items() if row.common} <= set(Options.__annotations__)
+    assert (PROGRAMS, STARTS, WAYS) == (names.PROGRAMS, start_noise.STARTS, second_pass.WAYS)
+
+
+def test_a_sent_picture_is_opened_once(held, pipe, monkeypatch):
+    picture = pipe("a seven", seed=7, steps=1)
+    file = images.png_bytes(picture.images[0], picture.recipes[0].png_text())
+    opened, plain = [], images.read_text
+    monkeypatch.setattr(images, "read_text", lambda *given: opened.append(1) or plain(*given))
+    read(file, pipe.model, held.cards, None)
+    assert opened == [1]
+
+
+def test_what_is_missing_is_told_without_where_it_was_looked_for(held, pipe, tmp_path):
+    text = (
+        "a seven <lora:ink:0.8>\nSteps: 5, Sampler: Euler, CFG scale: 3, Seed: 9, Size: 8x8, "
+        'TI hashes: "inky: 0123456789"'
+    )
+    file = images.png_bytes(pipe("a seven", steps=1).images[0], {"parameters": text})
+    for loras in (None, tmp_path):
+        notes = read(file, pipe.model, held.cards, loras)[1]
+        missing = [note for note in notes if "no file here has its name" in note]
+        assert [note.partition(" ")[0] for note in missing] == ["LoRA", "the"]
+        assert not any("/" in note for note in notes)
 
 
 def test_approximations_that_no_field_asks_for_are_noted(held, pipe):

@@ -19,7 +19,7 @@ def opened(content):
 
 
 def test_what_is_right_already_is_left_as_it_is():
-    for how in (Shaping(), Shaping(size=(16, 8)), Shaping(size=(16, 8), crop=True)):
+    for how in (Shaping(), Shaping(width=16, height=8), Shaping(width=16, crop=True)):
         assert reshaped(how, PICTURE, None) == {"init": PICTURE, "mask": None}
 
 
@@ -27,12 +27,18 @@ def test_a_picture_of_another_aspect_is_stretched_or_gives_its_middle():
     halves = np.zeros((8, 16), np.uint8)
     halves[:, :4] = 255
     content = images.png_bytes(Image.fromarray(halves))
-    stretched = opened(reshaped(Shaping(size=(8, 8)), content, content)["mask"])
-    middle = opened(reshaped(Shaping(size=(8, 8), crop=True), content, content)["mask"])
+    stretched = opened(reshaped(Shaping(width=8, height=8), content, content)["mask"])
+    middle = opened(reshaped(Shaping(width=8, crop=True), content, content)["mask"])
     assert stretched.shape == middle.shape == (8, 8)
     # the left quarter of sixteen columns is two of eight; it lies outside the middle eight
     assert (stretched[:, 0] > 200).all()
     assert (middle == 0).all()
+
+
+def test_a_side_that_is_not_asked_for_stays_and_the_mask_goes_along():
+    for crop in (False, True):
+        made = reshaped(Shaping(width=24, crop=crop), PICTURE, PICTURE)
+        assert [opened(made[name]).shape[:2] for name in ("init", "mask")] == [(8, 24)] * 2
 
 
 def test_a_mask_is_light_where_the_picture_is_to_be_new():

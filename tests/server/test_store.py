@@ -58,6 +58,16 @@ def test_a_key_is_its_clients_own(store):
     assert store.get("0") is None
 
 
+def test_the_oldest_that_have_ended_go_first_and_no_others(store):
+    states = ("done", "queued", "failed", "running", "cancelled", "done", "done")
+    for place, state in enumerate(states):
+        store.add(Job(str(place), ASKED, state), "", f"key {place}")
+    assert store.trim(5) == []
+    assert {job.id for job in store.trim(2)} == {"0", "2", "4"}
+    assert [job.id for job in store.latest(9)] == ["6", "5", "3", "1"]
+    assert store.by_key("", "key 0") is None
+
+
 def test_nobody_but_the_owner_may_read_what_was_asked(store):
     store.add(Job("a" * 20, ASKED), "", None)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.iterdir()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.building import check_dtype, outline, uncollected, unfilled
-from unnoise.checkpoints.families import REFINER
+from unnoise.checkpoints.families import REFINER, Family
 from unnoise.checkpoints.header import some, unlike
 from unnoise.checkpoints.layouts import Layout, Shape, pour
 from unnoise.checkpoints.manifest import Defaults
@@ -50,15 +50,18 @@ class Part:
     where: Path
 
 
+_NETWORKS: dict[type, Callable[[Any], nn.Module]] = {
+    UNetConfig: UNet,
+    AutoEncoderConfig: AutoEncoder,
+    TextEncoderConfig: TextEncoder,
+    ControlNetConfig: ControlNet,
+    PictureAdapterConfig: PictureAdapter,
+}
+
+
 def build(config: Config) -> nn.Module:
     """The network of a configuration, with whatever weights it starts from."""
-    if isinstance(config, UNetConfig):
-        return UNet(config)
-    if isinstance(config, ControlNetConfig):
-        return ControlNet(config)
-    if isinstance(config, PictureAdapterConfig):
-        return PictureAdapter(config)
-    return AutoEncoder(config) if isinstance(config, AutoEncoderConfig) else TextEncoder(config)
+    return _NETWORKS[type(config)](config)
 
 
 @lru_cache(maxsize=4)
@@ -74,36 +77,35 @@ def shapes_of(config: Config) -> Mapping[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def _unfilled(config: Config, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
-    """The network, its numbers not yet set: that whose shapes were compared, where nobody has taken it."""
-    try:
-        network = _outlines(config).pop()
-    except IndexError:
-        network = outline(lambda: build(config))
-    return unfilled(network, dtype, device)
-
-
 @dataclass(frozen=True, eq=False)
 class Blueprint:
     """A Stable Diffusion model in files of another program, accounted for but not loaded.
 
-    parts: "network", "autoencoder", then the text encoders "text_encoder", "text_encoder_2". tokenizers, skips:
-    one for each text encoder. unused: pattern of names that such files hold and no network needs. size: height
-    and width of the latents it was trained on. name: of the file or folder. hashed: the file whose sha256 names the
-    model.
+    kind: its family. parts: "network", "autoencoder", then the text encoders "text_encoder", "text_encoder_2".
+    tokenizers: one for each text encoder. unused: pattern of names that such files hold and no network needs. size:
+    height and width of the latents it was trained on. name: of the file or folder. hashed: the file whose sha256 names
+    the model.
     """
 
-    family: str
+    kind: Family
     parts: Mapping[str, Part]
     tokenizers: tuple[PromptTokenizer, ...]
-    skips: tuple[int, ...]
     schedule: NoiseSchedule
     prediction: str
     size: tuple[int, int]
-    defaults: Defaults
     unused: str
     name: str
     hashed: Path
+
+    @property
+    def family(self) -> str:
+        """The family's name."""
+        return self.kind.name
+
+    @property
+    def defaults(self) -> Defaults:
+        """What the family's pictures are made with when nothing else is asked."""
+        return self.kind.defaults
 
     @property
     def unet(self) -> UNetConfig:
@@ -136,7 +138,7 @@ class Blueprint:
         channels = self.unet.out_channels
         more = self.unet.in_channels - channels
         kind, shown = {
-            0: ("", " and a picture (--init)" if self.family == REFINER.name else ""),
+            0: ("", " and a picture (--init)" if self.kind is REFINER else ""),
             channels: (", editing", " and a picture (--init)"),
         }.get(more, (", inpainting", ", a picture and a mask (--init, --mask)"))
         size = sum(self.parameters().values()) / 1e9
@@ -166,12 +168,14 @@ class Blueprint:
         networks compute in.
         """
         check_dtype(dtype)
-        built: dict[str, nn.Module] = {}
-        for weights, parts in self._opened():
-            for name, part in parts.items():
-                built[name] = _unfilled(part.config, dtype, device)
-                _fill(built[name], part, weights)
-        return self._model(built)
+        opened = self._opened()
+        return self._model(
+            {
+                name: _filled(part, weights, dtype, device)
+                for weights, parts in opened
+                for name, part in parts.items()
+            }
+        )
 
     def _opened(self) -> list[tuple[Weights, dict[str, Part]]]:
         """Each set of files with the parts in it, all of them accounted for before any is read."""
@@ -189,8 +193,8 @@ class Blueprint:
         assert isinstance(autoencoder, AutoEncoder)
         encoders = [built[name] for name in self.parts if name.startswith("text")]
         first, *more = (
-            Tower(encoder, tokenizer, skip)
-            for encoder, tokenizer, skip in zip(encoders, self.tokenizers, self.skips, strict=True)
+            Tower(encoder, tokenizer, self.kind.skip)
+            for encoder, tokenizer in zip(encoders, self.tokenizers, strict=True)
             if isinstance(encoder, TextEncoder)
         )
         try:
@@ -222,9 +226,7 @@ def fill(part: Part, dtype: torch.dtype, device: torch.device | str, unused: str
     """
     weights = open_weights(part.files)
     _account([part], weights, unused)
-    network = _unfilled(part.config, dtype, device)
-    _fill(network, part, weights)
-    return network
+    return _filled(part, weights, dtype, device)
 
 
 def _account(parts: Sequence[Part], weights: Weights, unused: str) -> None:
@@ -254,7 +256,12 @@ def _plain(shape: Shape) -> Shape:
     return shape[:-2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
 
 
-def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
+def _filled(part: Part, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    try:  # the network whose shapes were compared, where nobody has taken it
+        network = _outlines(part.config).pop()
+    except IndexError:
+        network = outline(lambda: build(part.config))
+    network = unfilled(network, dtype, device)
     for name, tensor in network.state_dict().items():
         source = part.layout.source(name)
         pour(source, tensor, weights.take)
@@ -263,6 +270,7 @@ def _fill(network: nn.Module, part: Part, weights: Weights) -> None:
                 f"'{part.where}': {some(source.names)} holds numbers that are not finite, or too large for "
                 f"{str(tensor.dtype).removeprefix('torch.')}. Fetch the file again, or load with dtype=torch.float32."
             )
+    return network
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -13,36 +13,28 @@ from unnoise.networks.vae import AutoEncoderConfig
 
 Table = Mapping[str, Any]
 
-# Settings that change what is computed, with the only value that is computed here.
+# Settings that change what is computed, with the only value that is computed here; first those of null and of false.
+_ABSENT = (
+    "reverse_transformer_layers_per_block encoder_hid_dim encoder_hid_dim_type class_embed_type num_class_embeds "
+    "time_embedding_dim time_embedding_act_fn timestep_post_act time_cond_proj_dim mid_block_only_cross_attention "
+    "cross_attention_norm"
+)
+_OFF = "center_input_sample only_cross_attention dual_cross_attention resnet_skip_time_act class_embeddings_concat"
 _UNET_FIXED = {
-    "center_input_sample": False,
+    **dict.fromkeys(_ABSENT.split()),
+    **dict.fromkeys(_OFF.split(), False),
     "flip_sin_to_cos": True,
     "freq_shift": 0,
     "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "only_cross_attention": False,
     "downsample_padding": 1,
     "mid_block_scale_factor": 1,
     "act_fn": "silu",
-    "reverse_transformer_layers_per_block": None,
-    "encoder_hid_dim": None,
-    "encoder_hid_dim_type": None,
-    "dual_cross_attention": False,
-    "class_embed_type": None,
-    "num_class_embeds": None,
     "resnet_time_scale_shift": "default",
-    "resnet_skip_time_act": False,
     "resnet_out_scale_factor": 1,
     "time_embedding_type": "positional",
-    "time_embedding_dim": None,
-    "time_embedding_act_fn": None,
-    "timestep_post_act": None,
-    "time_cond_proj_dim": None,
     "conv_in_kernel": 3,
     "conv_out_kernel": 3,
     "attention_type": "default",
-    "class_embeddings_concat": False,
-    "mid_block_only_cross_attention": None,
-    "cross_attention_norm": None,
 }
 # Settings that are read, and those without influence on what is computed.
 _UNET_READ = (

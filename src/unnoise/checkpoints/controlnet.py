@@ -15,10 +15,10 @@ from unnoise import images
 from unnoise.checkpoints import hub, layouts, picture_adapter
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.adapters.asked import exact
-from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
 from unnoise.checkpoints.blueprint import Part, fill
 from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
+from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.manifest import read_table
@@ -160,12 +160,18 @@ def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file(path: Path, unet: UNetConfig | None) -> Part:
-    weights = open_weights([path])
-    shapes = {name: info.shape for name, info in weights.infos.items()}
+    shapes = open_weights([path]).shapes
     if picture_adapter.is_adapter(shapes):
         return picture_adapter.of_file(path, shapes)
-    if f"{_COND}.conv_in.weight" in shapes:
-        return _in_diffusers_names(path, shapes, unet)
+    try:
+        if f"{_COND}.conv_in.weight" in shapes:
+            return _in_diffusers_names(path, shapes, unet)
+        return _in_original_names(path, shapes)
+    except (InputError, IndexError) as error:
+        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
+
+
+def _in_original_names(path: Path, shapes: Shapes) -> Part:
     prefix = _PREFIX if any(name.startswith(_PREFIX) for name in shapes) else ""
     own = inside(shapes, prefix)
     if "input_hint_block.0.weight" not in own:
@@ -173,11 +179,8 @@ def _file(path: Path, unet: UNetConfig | None) -> Part:
             f"'{path}' is no ControlNet or T2I-Adapter; give a file of one, or the folder that diffusers wrote."
         )
     entry = own.get("input_blocks.0.0.weight", (0, 4))
-    try:
-        hints = _hints([own[name] for name in listed(own, "input_hint_block.{}.weight", 2)])
-        config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), hints)
-    except (InputError, IndexError) as error:
-        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
+    hints = _hints([own[name] for name in listed(own, "input_hint_block.{}.weight", 2)])
+    config = ControlNetConfig(told.unet_config({**own, "out.2.weight": (entry[1], 0)}), hints)
     layout = layouts.control.original(config.unet, told.linear_projection(own), prefix)
     return Part(config, layout, (path,), path)
 
@@ -190,19 +193,14 @@ def _in_diffusers_names(path: Path, shapes: Shapes, unet: UNetConfig | None) -> 
         return replace(_described(path.parent, table), files=(path,), where=path)
     first, last = shapes[f"{_COND}.conv_in.weight"], shapes.get(f"{_COND}.conv_out.weight", ())
     between = [shapes[name] for name in listed(shapes, _COND + ".blocks.{}.weight")]
-    try:
-        widths = [shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight")]
-        text, hints = told.text_width(shapes), _hints([first, *between, last])
-        config = (
-            None if unet is None else ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
-        )
-    except (InputError, IndexError) as error:
-        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
-    if unet is None or config is None or (text, tuple(widths)) != (unet.text_width, unet.widths):
+    hints, text = _hints([first, *between, last]), told.text_width(shapes)
+    widths = tuple(shapes[name][0] for name in listed(shapes, "down_blocks.{}.resnets.0.conv1.weight"))
+    if unet is None or (text, widths) != (unet.text_width, unet.widths):
         raise CheckpointError(
-            f"'{path}' is a ControlNet for {FAMILIES.get(text, 'another model')} (text of width {text}, levels "
-            f"{tuple(widths)}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
+            f"'{path}' is a ControlNet for {BY_WIDTH.get(text, 'another model')} (text of width {text}, levels "
+            f"{widths}) in diffusers' names. Use one for the loaded model, or put its config.json beside it."
         )
+    config = ControlNetConfig(replace(unet, in_channels=unet.out_channels), hints)
     layout = layouts.control.diffusers(told.linear_projection(shapes), 2 * len(config.hints) - 2)
     return Part(config, layout, (path,), path)
 
@@ -227,7 +225,7 @@ def _check_family(path: str | Path, part: Part, model: Model) -> None:
     theirs = part.config.unet
     if _shape(theirs) == _shape(ours):
         return
-    family = FAMILIES.get(theirs.text_width, "another model")
+    family = BY_WIDTH.get(theirs.text_width, "another model")
     raise CheckpointError(
         f"ControlNet '{Path(path).name}' fits {family} (text of width {theirs.text_width}, levels {theirs.widths}); "
         f"the loaded model is {loaded} ({ours.text_width}, {ours.widths}). "

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +14,11 @@ from torch import Tensor
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.adapters.applied import adapt, read_all, shares_in
 from unnoise.checkpoints.adapters.asked import Asked
-from unnoise.checkpoints.adapters.live import Share, changed
+from unnoise.checkpoints.adapters.live import changed
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
-from unnoise.checkpoints.families import FAMILIES, REFINER, SD2, SDXL, Family
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import some
-from unnoise.checkpoints.kinds import CLIP_L, OPEN_CLIP_H, REFINER_BIG_G, XL_BIG_G, XL_CLIP_L
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.needed import PARTS
@@ -77,7 +75,7 @@ def convert(
     found.check()
     configs = {name: part.config for name, part in found.parts.items()}
     shares = shares_in(configs, found.family, read_all(loras))
-    changes = {place: partial(_merged, shares=each) for place, each in shares.items()}
+    changes = {place: partial(changed, shares=each) for place, each in shares.items()}
     (_to_file if single else _to_folder)(found, target, changes)
     return target
 
@@ -94,43 +92,30 @@ def convert_with(
     if found is None:
         raise InputError(f"'{source}' is no Stable Diffusion checkpoint any more; put it back where it was.")
     found.check()
-    _to_folder(found, target, {place: partial(_replaced, value=value) for place, value in values.items()})
+    # asked for the file's tensor, which gives it type and place
+    _to_folder(found, target, {place: value.to for place, value in values.items()})
     return target
 
 
-def _merged(ours: Tensor, shares: list[Share]) -> Tensor:
-    return changed(ours, shares).detach()
-
-
-def _replaced(ours: Tensor, value: Tensor) -> Tensor:
-    return value.detach().cpu().to(ours.dtype)
-
-
 def _to_folder(found: Blueprint, target: Path, changes: Changes) -> None:
-    tables = {
-        "unet": unet_table(found.unet, not _convolutions(found), found.size[0], _size_ids(found)),
-        "vae": autoencoder_table(found.autoencoder),
-    }
     schedule = scheduler_table(found.schedule, found.prediction)
     with building_folder(target) as temporary:
         for name, part in found.parts.items():
-            folder = _FOLDERS.get(name, name)
-            if isinstance(part.config, TextEncoderConfig):
-                tables[folder] = text_table(part.config)
+            folder, form = _FOLDERS.get(name, name), _form(found, name)
             (temporary / folder).mkdir()
-            tensors = dict(_moved(name, part, _diffusers(found, part), changes))
+            tensors = dict(_moved(name, part, form.folder, changes))
             write_weights(tensors, temporary / folder / f"{PARTS[folder]}.safetensors", {"format": "pt"})
-            _write(temporary / folder / "config.json", tables[folder])
-        for name, tokenizer in zip(_family(found).encoders, found.tokenizers, strict=True):
+            _write(temporary / folder / "config.json", form.table)
+        for encoder, tokenizer in zip(found.kind.encoders, found.tokenizers, strict=True):
             assert isinstance(tokenizer, Tokenizer)
-            tokenizer.save_pretrained(temporary / name.replace("text_encoder", "tokenizer"))
+            tokenizer.save_pretrained(temporary / encoder.tokenizer)
         (temporary / "scheduler").mkdir()
         _write(temporary / "scheduler" / "scheduler_config.json", schedule)
-        _write(temporary / "model_index.json", model_index(_family(found), found.unet))
+        _write(temporary / "model_index.json", model_index(found.kind, found.unet))
 
 
 def _to_file(found: Blueprint, target: Path, changes: Changes) -> None:
-    forms = {name: _original(found, name, part) for name, part in found.parts.items()}
+    forms = {name: _form(found, name).file for name in found.parts}
     _check_told(found, forms)
     tensors: dict[str, Tensor] = {}
     if found.schedule != DiscreteVP.scaled_linear():
@@ -157,9 +142,7 @@ def _check_told(found: Blueprint, forms: Mapping[str, Layout]) -> None:
             f"a single file cannot tell that a model predicts the {found.prediction}. Keep the folder."
         )
     shapes = {name: forms[name].shapes(shapes_of(part.config)) for name, part in found.parts.items()}
-    read = parts_of(
-        found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, _family(found)
-    ).parts
+    read = parts_of(found.hashed, {k: v for each in shapes.values() for k, v in each.items()}, found.kind)
     for name, part in found.parts.items():
         told = _settings(read[name].config)
         for field, value in _settings(part.config).items():
@@ -190,7 +173,7 @@ def _moved(part_name: str, part: Part, layout: Layout, changes: Changes) -> Iter
         ours = torch.empty(shape, dtype=_dtype(weights, source.names))
         layouts.pour(source, ours, weights.take)
         if (part_name, name) in changes:
-            ours = changes[part_name, name](ours)
+            ours = changes[part_name, name](ours).detach()
             if not bool(torch.isfinite(ours.float()).all()):
                 raise CheckpointError(
                     f"{some(source.names)} of '{part.where}' would hold numbers that are not finite, or too large for "
@@ -207,44 +190,29 @@ def _dtype(weights: Weights, names: tuple[str, ...]) -> torch.dtype:
     return reduce(torch.promote_types, (each if each.itemsize > 1 else torch.float32 for each in dtypes))
 
 
-def _diffusers(found: Blueprint, part: Part) -> Layout:
-    if isinstance(part.config, UNetConfig):
-        return layouts.unet.diffusers(not _convolutions(found))
-    if isinstance(part.config, AutoEncoderConfig):
-        return layouts.autoencoder.diffusers()
-    return layouts.text.transformers()
+class _Form(NamedTuple):
+    """A part as it is written. folder, file: its names in a folder and in a single file. table: its `config.json`."""
+
+    folder: Layout
+    file: Layout
+    table: dict[str, Any]
 
 
-def _original(found: Blueprint, name: str, part: Part) -> Layout:
-    config = part.config
+def _form(found: Blueprint, name: str) -> _Form:
+    config, layout = found.parts[name].config, found.parts[name].layout
     if isinstance(config, UNetConfig):
-        return layouts.unet.original(config, not _convolutions(found))
+        # in Stable Diffusion 1 the transformers' projections are 1x1 convolutions
+        linear = layout.form("mid_block.attention.project_in.weight") != "pixels"
+        told = sinusoid_width(found.parts, found.kind.sizes) if found.kind.sizes else 0
+        table = unet_table(config, linear, found.size[0], told)
+        return _Form(layouts.unet.diffusers(linear), layouts.unet.original(config, linear), table)
     if isinstance(config, AutoEncoderConfig):
-        return layouts.autoencoder.original(len(config.widths))
-    family = _family(found)
-    if family is REFINER:
-        return layouts.text.open_clip(REFINER_BIG_G)
-    if family is SDXL:
-        second = name == "text_encoder_2"
-        return layouts.text.open_clip(XL_BIG_G) if second else layouts.text.transformers(XL_CLIP_L)
-    if family is SD2:
-        return layouts.text.open_clip(OPEN_CLIP_H)
-    return layouts.text.transformers(CLIP_L)
-
-
-def _family(found: Blueprint) -> Family:
-    return next(family for family in FAMILIES if family.name == found.family)
-
-
-def _convolutions(found: Blueprint) -> bool:
-    """Whether the transformers' projections are 1x1 convolutions, as in Stable Diffusion 1."""
-    return found.parts["network"].layout.pixels("mid_block.attention.project_in.weight")
-
-
-def _size_ids(found: Blueprint) -> int:
-    """Width of the sinusoids of each size that XL is told; 0 for the others."""
-    sizes = _family(found).sizes
-    return sinusoid_width(found.parts, sizes) if sizes else 0
+        file = layouts.autoencoder.original(len(config.widths))
+        return _Form(layouts.autoencoder.diffusers(), file, autoencoder_table(config))
+    assert isinstance(config, TextEncoderConfig)
+    encoder = next(each for each in found.kind.encoders if each.name == name)
+    spell = layouts.text.open_clip if encoder.open_clip else layouts.text.transformers
+    return _Form(layouts.text.transformers(), spell(encoder.prefix), text_table(config))
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_config
-from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Family
+from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.manifest import read_table
-from unnoise.checkpoints.needed import INDEX, PARTS, suffix, variants
+from unnoise.checkpoints.needed import INDEX, PARTS, spellings
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -25,25 +25,22 @@ from unnoise.text import Tokenizer
 
 UNUSED = r"(.*\.)?position_ids"
 
-_PIPELINES = (
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionXLPipeline",
-    "StableDiffusionXLImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-    "StableDiffusionXLInpaintPipeline",
-    "StableDiffusionInstructPix2PixPipeline",
-    "StableDiffusionXLInstructPix2PixPipeline",
-)
-# What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all.
-_CLASSES = {
-    "unet": {("diffusers", "UNet2DConditionModel")},
-    "vae": {("diffusers", "AutoencoderKL")},
-    "text_encoder": {("transformers", "CLIPTextModel")},
-    "text_encoder_2": {("transformers", "CLIPTextModelWithProjection")},
-    "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
-    "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+_PIPELINES = [
+    f"StableDiffusion{xl}{kind}Pipeline"
+    for kind in ("", "Img2Img", "Inpaint", "InstructPix2Pix")
+    for xl in ("", "XL")
+]
+_TOKENIZERS = [["transformers", "CLIPTokenizer"], ["transformers", "CLIPTokenizerFast"]]
+CLASSES = {
+    "unet": [["diffusers", "UNet2DConditionModel"]],
+    "vae": [["diffusers", "AutoencoderKL"]],
+    "text_encoder": [["transformers", "CLIPTextModel"]],
+    "text_encoder_2": [["transformers", "CLIPTextModelWithProjection"]],
+    "tokenizer": _TOKENIZERS,
+    "tokenizer_2": _TOKENIZERS,
 }
+"""What each part of a folder may be. Nothing is imported by these names: they are compared, and that is all."""
+
 # Parts that are never opened, so that it does not matter what they claim to be.
 _PASSED_OVER = ("safety_checker", "feature_extractor", "image_encoder", "scheduler")
 
@@ -63,28 +60,24 @@ def read(folder: Path, prediction: str | None = None, variant: str = "") -> Blue
     family = _family(folder, config)
     check_channels(folder, config)
     schedule, stated = _schedule(folder)
-    tokenizers = tuple(
-        _tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in family.encoders
-    )
+    tokenizers = tuple(_tokenizer(folder, encoder) for encoder in family.encoders)
     parts = {
         "network": _part(folder, "unet", config, layouts.unet.diffusers(linear), variant),
         "autoencoder": _autoencoder(folder, variant),
     }
-    for name, tokenizer in zip(family.encoders, tokenizers, strict=True):
-        parts[name] = _text(folder, name, tokenizer.end, family, variant)
+    for encoder, tokenizer in zip(family.encoders, tokenizers, strict=True):
+        parts[encoder.name] = _text(folder, encoder, tokenizer.end, family, variant)
     if family.sizes:
         _check_sizes(folder, parts, family)
     side = read_table(folder / "unet" / "config.json").get("sample_size")
     prediction = prediction or stated
     return Blueprint(
-        family=family.name,
+        kind=family,
         parts=parts,
         tokenizers=tokenizers,
-        skips=(family.skip,) * len(tokenizers),
         schedule=schedule,
         prediction=prediction,
         size=(side, side) if type(side) is int and 0 < side <= 512 else family.size(prediction),
-        defaults=family.defaults,
         unused=UNUSED,
         name=folder.name or folder.resolve().name,
         hashed=parts["network"].files[0],
@@ -100,15 +93,12 @@ def _check_index(folder: Path, index: dict[str, Any]) -> None:
     for name, value in index.items():
         if name.startswith("_") or name in _PASSED_OVER or not isinstance(value, list):
             continue
-        if value != [None, None] and value not in map(list, _CLASSES.get(name, set())):
-            wanted = " or ".join(".".join(each) for each in sorted(_CLASSES.get(name, set())))
+        known = CLASSES.get(name, [])
+        if value not in ([None, None], *known):
+            wanted = f"{' or '.join(map('.'.join, known))} was expected."
             raise CheckpointError(
                 f"'{folder / INDEX}' says that {name!r} is {str(value)[:120]}; "
-                + (
-                    f"{wanted} was expected."
-                    if wanted
-                    else "no such part is known, and nothing of it was run."
-                )
+                f"{wanted if known else 'no such part is known, and nothing of it was run.'}"
             )
 
 
@@ -141,14 +131,12 @@ def _autoencoder(folder: Path, variant: str) -> Part:
     return replace(part, layout=layouts.autoencoder.diffusers(old))
 
 
-def _text(folder: Path, name: str, end_token: int, family: Family, variant: str) -> Part:
-    projected = name == "text_encoder_2"
-
+def _text(folder: Path, encoder: Encoder, end_token: int, family: Family, variant: str) -> Part:
     def ours(table: dict[str, Any]) -> TextEncoderConfig:
-        return text_config(table, end_token, projected, normalize_skipped=not family.sizes)
+        return text_config(table, end_token, encoder.projected, normalize_skipped=not family.sizes)
 
-    config = _understood(folder / name, ours)
-    part = _part(folder, name, config, layouts.text.transformers(), variant)
+    config = _understood(folder / encoder.name, ours)
+    part = _part(folder, encoder.name, config, layouts.text.transformers(), variant)
     nested = any(each.startswith("text_model.") for file in part.files for each in read_header(file).tensors)
     return replace(part, layout=layouts.text.transformers(text_model=nested))
 
@@ -162,11 +150,12 @@ def _check_sizes(folder: Path, parts: dict[str, Part], family: Family) -> None:
         )
 
 
-def _tokenizer(folder: Path, name: str) -> Tokenizer:
+def _tokenizer(folder: Path, encoder: Encoder) -> Tokenizer:
+    place = folder / encoder.tokenizer
     try:
-        return Tokenizer.from_folder(folder / name)
+        return Tokenizer.from_folder(place)
     except (FileError, InputError) as error:
-        raise CheckpointError(f"'{folder / name}' holds no tokenizer that can be read: {error}") from error
+        raise CheckpointError(f"'{place}' holds no tokenizer that can be read: {error}") from error
 
 
 def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:
@@ -186,15 +175,11 @@ def weight_files(folder: Path, base: str, variant: str = "") -> tuple[Path, ...]
 
     Raises CheckpointError when there is none, or shards are missing or lie outside the folder.
     """
-    for dotted in map(suffix, variants(variant)):
-        whole, index = (
-            folder / f"{base}{dotted}.safetensors",
-            folder / f"{base}.safetensors.index{dotted}.json",
-        )
-        if whole.is_file():
-            return (whole,)
-        if index.is_file():
-            return _shards(index)
+    for _, whole, index in spellings(base, variant):
+        if (folder / whole).is_file():
+            return (folder / whole,)
+        if (folder / index).is_file():
+            return _shards(folder / index)
     pickled = " It has pickled weights, which are not read." if [*folder.glob("*.bin")] else ""
     raise CheckpointError(
         f"'{folder}' has no {base}.safetensors.{pickled} Fetch the model with its .safetensors files."

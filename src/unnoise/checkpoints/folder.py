@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from unnoise.checkpoints.building import COMPUTED, Unfilled, check_dtype
@@ -16,9 +14,9 @@ from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
 from unnoise.checkpoints.model import Model
-from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
+from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import building_folder, check_new, expanded
+from unnoise.files import check_new, expanded
 from unnoise.limits import shown
 from unnoise.networks.hardware import usable
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
@@ -50,12 +48,7 @@ def save(model: Model, folder: str | Path, dtype: torch.dtype | None = None) -> 
         pack(state) if dtype == torch.int8 else {name: stored(each, dtype) for name, each in state.items()}
     )
     check_finite(state, f"the model for '{folder}'")
-    weights = to_safetensors({name: t.detach().cpu().contiguous() for name, t in state.items()})
-    manifest = _describe(model, hashlib.sha256(weights).hexdigest())
-    with building_folder(folder) as temporary:
-        (temporary / WEIGHTS).write_bytes(weights)
-        (temporary / FILE).write_text(manifest.to_json(), encoding="utf-8")
-    return folder
+    return write_folder(folder, state, FILE, lambda sha256: _describe(model, sha256).to_json())
 
 
 def load(
@@ -91,13 +84,8 @@ def load(
         # Without memory for the weights first: nothing is taken before the file has been compared with it.
         check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        LookupError,
-        ArithmeticError,
-    ) as error:  # InputError is a ValueError
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
+        # InputError is a ValueError
         raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
     model = _build(manifest, device, dtype, _title(name_or_path, folder))
     for name, target in _state(model).items():

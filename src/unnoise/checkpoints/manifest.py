@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from unnoise.errors import CheckpointError, InputError
-from unnoise.limits import Declared, Finite, as_declared, as_number, is_whole
+from unnoise.limits import Declared, Finite, as_declared, is_whole, typed
 
 FILE = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -112,33 +112,22 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def _manifest(table: dict[str, Any]) -> Manifest:
-    known = {item.name: item for item in fields(Manifest)}
-    for name in table:
+    known = get_type_hints(Manifest) | {"defaults": dict}
+    for name, value in table.items():
         if name not in known:
             raise InputError(f"'{name}' is not part of a model's description; these are {', '.join(known)}.")
+        typed(f"'{name}'", value, known[name])
     for name in ("network", "schedule", "size", "sha256"):
         if name not in table:
             raise InputError(f"it lacks '{name}'; fetch the model again.")
-    for name in ("network", "schedule", "text_encoder", "vocabulary", "card", "defaults"):
-        optional = name in ("text_encoder", "vocabulary") and table.get(name) is None
-        if not optional and not isinstance(table.get(name, {}), dict):
-            raise InputError(f"'{name}' is {table[name]!r}; a table was expected.")
     for name in ("network", "text_encoder"):
         _check_plain(name, table.get(name) or {})
-    _check_scalars(table)
-    defaults = Defaults.from_table(table.pop("defaults", {}))
-    return Manifest(**{**table, "size": tuple(table["size"]), "defaults": defaults})
-
-
-def _check_scalars(table: Mapping[str, Any]) -> None:
-    size, clip = table["size"], table.get("clip")
-    if not isinstance(size, list) or len(size) != 3 or not all(is_whole(v, 1, WIDEST) for v in size):
+    size, clip = tuple(table["size"]), table.get("clip")
+    if len(size) != 3 or not all(is_whole(side, 1, WIDEST) for side in size):
         raise InputError(f"'size' is {size!r}; three whole numbers were expected: channels, height, width.")
-    if clip is not None and not (as_number(clip) or 0.0) > 0.0:
+    if clip is not None and clip <= 0:
         raise InputError(f"'clip' is {clip!r}; a positive number or null was expected.")
-    for name in ("sha256", "prediction", "variance"):
-        if not isinstance(table.get(name, ""), str):
-            raise InputError(f"'{name}' is {table[name]!r}; text was expected.")
+    return Manifest(**{**table, "size": size, "defaults": Defaults.from_table(table.get("defaults", {}))})
 
 
 def _check_plain(where: str, table: Mapping[str, Any]) -> None:

@@ -197,11 +197,11 @@ class Model:
         """
         if self.text_encoder is None or self.more_text:
             encoders = "has two text encoders" if self.more_text else "heeds no prompt"
-            raise InputError(f"this model {encoders}, so clip skip says nothing to it; leave it out.")
+            raise InputError(f"clip_skip says nothing to this model, which {encoders}; leave it out.")
         layers = self.text_encoder.config.layers
         if not is_whole(skip, 1, layers):
             raise InputError(
-                f"clip skip is {shown(skip)}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
+                f"clip_skip is {shown(skip)}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
                 f"whole number from 1 to {layers}."
             )
         return self.changed(clip_skip=skip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +27,18 @@ class Needed:
     lacks: tuple[str, ...]
 
 
-def variants(asked: str = "") -> tuple[str, ...]:
-    """In which order precisions are taken: what is asked for, float32, float16, bfloat16; "" is float32."""
-    return tuple(dict.fromkeys((asked, *_VARIANTS)))
-
-
 def suffix(variant: str) -> str:
     """What a variant adds to a file's name."""
     return f".{variant}" if variant else ""
+
+
+def spellings(base: str, asked: str = "") -> Iterator[tuple[str, str, str]]:
+    """The names that one part's weights may have, the first that is there being taken: suffix, whole file, index.
+
+    Of what is asked for, then of float32, float16 and bfloat16.
+    """
+    for each in map(suffix, dict.fromkeys((asked, *_VARIANTS))):
+        yield each, f"{base}{each}.safetensors", f"{base}.safetensors.index{each}.json"
 
 
 def of_model(index: Mapping[str, Any], names: Collection[str], variant: str = "") -> Needed:
@@ -70,8 +74,7 @@ def _with_weights(
 
 def weights(names: Collection[str], base: str, variant: str = "") -> list[str]:
     """The files of one part's weights, one file before shards; empty where none is whole."""
-    for each in map(suffix, variants(variant)):
-        whole, index = f"{base}{each}.safetensors", f"{base}.safetensors.index{each}.json"
+    for each, whole, index in spellings(base, variant):
         if whole in names:
             return [whole]
         if index in names and (shards := _shards(names, base, each)):

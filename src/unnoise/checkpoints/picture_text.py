@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as to_safetensors
 
 from unnoise.checkpoints.building import Unfilled, check_dtype
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import read_table
-from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored
+from unnoise.checkpoints.manifest import WEIGHTS, read_table
+from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError
-from unnoise.files import building_folder, check_new, expanded
+from unnoise.files import check_new, expanded
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.text import PromptTokenizer, tokenizer_from_config
 
 SHIPPED = Path(__file__).parent / "encoders"
-FILE, WEIGHTS = "encoder.json", "weights.safetensors"
+FILE = "encoder.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +52,19 @@ def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dty
     if dtype is not None:
         check_dtype(dtype)
     check_new(folder, "an encoder")
-    state = {
-        name: stored(tensor, dtype).contiguous() for name, tensor in encoder.network.state_dict().items()
-    }
+    state = {name: stored(tensor, dtype) for name, tensor in encoder.network.state_dict().items()}
     check_finite(state, f"the encoder for '{folder}'")
-    weights = to_safetensors(state)
     description = {
         "picture": encoder.network.picture.config.to_dict(),
         "text": encoder.network.text.config.to_dict(),
         "vocabulary": encoder.tokenizer.config(),
         "card": dict(encoder.card),
-        "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    with building_folder(folder) as temporary:
-        (temporary / WEIGHTS).write_bytes(weights)
-        (temporary / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    return folder
+
+    def text(sha256: str) -> str:
+        return json.dumps({**description, "sha256": sha256}, indent=1) + "\n"
+
+    return write_folder(folder, state, FILE, text)
 
 
 def load_picture_text(name_or_path: str | Path) -> PictureText:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import takewhile
 
-from unnoise.checkpoints.layouts import Shape
+from unnoise.checkpoints.families import Encoder
+from unnoise.checkpoints.layouts import Layout, Shape
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
@@ -87,41 +88,32 @@ def autoencoder_config(vae: Shapes, scale: float) -> AutoEncoderConfig:
     )
 
 
-def clip_config(encoder: Shapes, normalize_skipped: bool) -> TextEncoderConfig:
-    """Of CLIP's tensors as transformers names them, without the leading `text_model.`. Raises InputError."""
-    vocabulary, width = _shape(encoder, "embeddings.token_embedding.weight")
-    return TextEncoderConfig(
-        vocabulary=vocabulary,
-        width=width,
-        layers=_count(encoder, "encoder.layers.{}.mlp.fc1.weight"),
-        heads=max(1, width // _HEAD),
-        positions=_shape(encoder, "embeddings.position_embedding.weight")[0],
-        expansion=_shape(encoder, "encoder.layers.0.mlp.fc1.weight")[0] // width,
-        end_token=vocabulary - 1,
-        normalize_skipped=normalize_skipped,
-    )
+def text_config(
+    shapes: Shapes, layout: Layout, encoder: Encoder, layers: int, normalize_skipped: bool
+) -> TextEncoderConfig:
+    """Of a text encoder's tensors in this layout. layers: how many are used. Raises InputError."""
 
+    def shape(ours: str) -> Shape:
+        return _shape(shapes, layout.source(ours).names[0])
 
-def open_clip_config(encoder: Shapes, layers: int, projection: bool) -> TextEncoderConfig:
-    """Of OpenCLIP's tensors. layers: how many are used; projection: the pooled vector is. Raises InputError."""
-    vocabulary, width = _shape(encoder, "token_embedding.weight")
+    vocabulary, width = shape("token_embedding.weight")
     return TextEncoderConfig(
         vocabulary=vocabulary,
         width=width,
         layers=layers,
         heads=max(1, width // _HEAD),
-        positions=_shape(encoder, "positional_embedding")[0],
-        expansion=_shape(encoder, "transformer.resblocks.0.mlp.c_fc.weight")[0] // width,
-        activation="gelu",
+        positions=shape("position_embedding")[0],
+        expansion=shape("blocks.0.up.weight")[0] // width,
+        activation="gelu" if encoder.open_clip else "quick_gelu",
         end_token=vocabulary - 1,
-        projection=_shape(encoder, "text_projection")[1] if projection else None,
-        normalize_skipped=not projection,
+        projection=shape("projection.weight")[1] if encoder.projected else None,
+        normalize_skipped=normalize_skipped,
     )
 
 
-def open_clip_layers(encoder: Shapes) -> int:
-    """Layers of an OpenCLIP tower that the file holds."""
-    return _count(encoder, "transformer.resblocks.{}.mlp.c_fc.weight")
+def text_layers(shapes: Shapes, layout: Layout) -> int:
+    """Layers of a text encoder that the file holds."""
+    return _count(shapes, layout.source("blocks.{}.up.weight").names[0])
 
 
 def listed(shapes: Shapes, pattern: str, step: int = 1) -> list[str]:

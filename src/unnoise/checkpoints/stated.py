@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unnoise.checkpoints.diffusers_folder import CLASSES
 from unnoise.checkpoints.families import REFINER, SDXL, Family
 from unnoise.errors import InputError
 from unnoise.networks.text_encoder import TextEncoderConfig
@@ -116,21 +117,14 @@ def model_index(family: Family, config: UNetConfig) -> dict[str, Any]:
     beside = config.in_channels - config.out_channels
     kind = {0: "", config.out_channels: "InstructPix2Pix"}.get(beside, "Inpaint")
     kind = "Img2Img" if family is REFINER else kind
-    parts = {
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-    }
-    held = (*family.encoders, *(name.replace("text_encoder", "tokenizer") for name in family.encoders))
-    absent: dict[str, Any] = {name: [None, None] for name in parts} if family.sizes else {}
+    words = (*(each.name for each in family.encoders), *(each.tokenizer for each in family.encoders))
+    parts = {name: kinds[0] for name, kinds in CLASSES.items() if name in ("unet", "vae", *words)}
+    absent = {name: [None, None] for name in CLASSES} if family.sizes else {}
     index: dict[str, Any] = {
         "_class_name": f"StableDiffusion{'XL' if family.sizes else ''}{kind}Pipeline",
         **_VERSION,
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
         **absent,
-        **{name: parts[name] for name in held},
+        **parts,
         "scheduler": ["diffusers", "DDIMScheduler"],
         "feature_extractor": [None, None],
     }

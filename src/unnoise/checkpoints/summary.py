@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.adapters.names import is_adapter
-from unnoise.checkpoints.adapters.survey import FAMILIES, Survey, survey
+from unnoise.checkpoints.adapters.survey import survey
+from unnoise.checkpoints.families import BY_WIDTH
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, PICKLED, Header, read_header
 from unnoise.checkpoints.kinds import is_original, other
@@ -77,19 +78,20 @@ def inspect(path: str | Path) -> Summary:
     if _begins(place).startswith(_PICTURES):
         return _picture(place)
     header = _header(place)
-    summary = _weights(place, header)
+    kind, facts = _weights(place, header)
+    return _counted(place, kind, {place: header}, sha256_of(place), facts | header.metadata)
+
+
+def _weights(path: Path, header: Header) -> tuple[str, dict[str, Any]]:
+    """The kind of a file of tensors, and what is known of it beside its metadata."""
     if is_original(header.tensors):
-        _, facts = _recognised(place)
-        return replace(summary, kind="checkpoint", details=facts | header.metadata)
-    found = _adapter(header)
-    if found is not None:
-        return replace(summary, kind="adapter", details=found.facts() | header.metadata)
+        return "checkpoint", _recognised(path)[1]
+    if is_adapter(header.tensors):
+        found = survey({name: info.shape for name, info in header.tensors.items()}, header.metadata)
+        if found.layers:
+            return "adapter", found.facts()
     what = other(header.tensors)
-    return (
-        summary
-        if what is None
-        else replace(summary, details={"what": what} | _fits(header) | summary.details)
-    )
+    return "weights", {} if what is None else {"what": what} | _fits(header)
 
 
 def _fits(header: Header) -> dict[str, str]:
@@ -99,7 +101,7 @@ def _fits(header: Header) -> dict[str, str]:
     for name, info in header.tensors.items():
         if info.shape and (name.endswith("attn2.to_k.weight") or name in ("emb_params", "*")):
             width = info.shape[-1]
-            return {"fits": f"{FAMILIES.get(width, 'another model')} (text of width {width})"}
+            return {"fits": f"{BY_WIDTH.get(width, 'another model')} (text of width {width})"}
     return {}
 
 
@@ -122,36 +124,10 @@ def _begins(path: Path) -> bytes:
 
 
 def _model(folder: Path) -> Summary:
-    manifest = read_manifest(folder)
-    whole = _weights(folder / WEIGHTS, read_header(folder / WEIGHTS))
-    details = asdict(manifest) | {"intact": whole.sha256 == manifest.sha256}
-    return Summary(
-        str(folder), "model", whole.size, whole.sha256, whole.tensors, whole.parameters, whole.dtypes, details
-    )
-
-
-def _weights(path: Path, header: Header) -> Summary:
-    counts: Counter[str] = Counter()
-    for info in header.tensors.values():
-        counts[info.dtype] += info.count
-    return Summary(
-        path=str(path),
-        kind="weights",
-        size=path.stat().st_size,
-        sha256=sha256_of(path),
-        tensors=len(header.tensors),
-        parameters=sum(counts.values()),
-        dtypes=_by_width(counts),
-        details=header.metadata,
-    )
-
-
-def _adapter(header: Header) -> Survey | None:
-    """What an adapter tells; None for a file without any layer of one."""
-    if not is_adapter(header.tensors):
-        return None
-    found = survey({name: info.shape for name, info in header.tensors.items()}, header.metadata)
-    return found if found.layers else None
+    manifest, path = read_manifest(folder), folder / WEIGHTS
+    sha256 = sha256_of(path)
+    details = asdict(manifest) | {"intact": sha256 == manifest.sha256}
+    return _counted(folder, "model", {path: read_header(path)}, sha256, details)
 
 
 def _folder(name: str | Path, folder: Path) -> Summary:
@@ -161,18 +137,26 @@ def _folder(name: str | Path, folder: Path) -> Summary:
         files = sorted(folder.glob("*/*.safetensors"))
     else:
         files = [file for part in found.parts.values() for file in part.files]
-    parts = [_weights(path, read_header(path)) for path in files]
+    sha256 = "" if found is None else sha256_of(found.hashed)
+    return _counted(folder, "checkpoint", {file: read_header(file) for file in files}, sha256, details)
+
+
+def _counted(
+    path: Path, kind: str, headers: Mapping[Path, Header], sha256: str, details: dict[str, Any]
+) -> Summary:
+    """With the tensors and the numbers of these files in all."""
     counts: Counter[str] = Counter()
-    for part in parts:
-        counts.update(part.dtypes)
+    for header in headers.values():
+        for info in header.tensors.values():
+            counts[info.dtype] += info.count
     return Summary(
-        path=str(folder),
-        kind="checkpoint",
-        size=sum(part.size for part in parts),
-        sha256="" if found is None else sha256_of(found.hashed),
-        tensors=sum(part.tensors for part in parts),
+        path=str(path),
+        kind=kind,
+        size=sum(file.stat().st_size for file in headers),
+        sha256=sha256,
+        tensors=sum(len(header.tensors) for header in headers.values()),
         parameters=sum(counts.values()),
-        dtypes=_by_width(counts),
+        dtypes=dict(sorted(counts.items(), key=lambda item: -BYTES.get(item[0], 0))),
         details=details,
     )
 
@@ -190,10 +174,6 @@ def _recognised(name: str | Path) -> tuple[Blueprint | None, dict[str, Any]]:
     except CheckpointError as error:
         return None, {"problem": str(error)}
     return found, found.facts()
-
-
-def _by_width(counts: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: -BYTES.get(item[0], 0)))
 
 
 def _picture(path: Path) -> Summary:

@@ -1,20 +1,35 @@
-"""Tensors of our own files: read once, compared with their hash, every one accounted for, all finite."""
+"""Tensors of our own folders: written with their hash, read once and compared with it, all accounted for and finite."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from unnoise.checkpoints.header import Header, some, unlike
+from unnoise.checkpoints.manifest import WEIGHTS
 from unnoise.errors import CheckpointError
+from unnoise.files import building_folder
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _WHOLE = ("I8",)
+
+
+def write_folder(
+    folder: Path, tensors: Mapping[str, Tensor], description: str, describe: Callable[[str], str]
+) -> Path:
+    """Write the tensors and the file `description`, whole or not at all; its text is told of the tensors' sha256."""
+    weights = to_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    text = describe(hashlib.sha256(weights).hexdigest())
+    with building_folder(folder) as temporary:
+        (temporary / WEIGHTS).write_bytes(weights)
+        (temporary / description).write_text(text, encoding="utf-8")
+    return folder
 
 
 def check_header(path: Path, header: Header, wanted: Mapping[str, Tensor], description: str) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unnoise.checkpoints.header import PICKLED, TensorInfo, read_header
+from unnoise.checkpoints.layouts import Shape
 from unnoise.errors import CheckpointError
 
 DTYPES = {
@@ -42,6 +43,11 @@ class Weights:
     infos: dict[str, TensorInfo]
     take: Callable[[str], Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of the tensors, by name."""
+        return {name: info.shape for name, info in self.infos.items()}
 
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

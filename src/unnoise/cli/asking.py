@@ -17,6 +17,7 @@ _DEFAULT_MODEL = "emoji"
 # As `schedulers.names` and `pipelines.start_noise` have them, which need torch.
 PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
 STARTS = ("torch", "cuda")
+_SEED = 2**63 - 257
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def add(command: parser.Parser) -> None:
     command.add_argument(
         "--noise", metavar="NAME", help="begin with the noise that other programs draw: torch (CPU) or cuda"
     )
+    command.add_argument(
+        "--variation",
+        metavar="SEED:X",
+        help="move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
+    )
     command.add_argument("-b", "--count", default="1", metavar="N", help="pictures; picture i has seed + i")
     command.add_argument("--size", metavar="WxH", help="in pixels")
     command.add_argument("-W", "--width", metavar="N", help="in pixels")
@@ -152,6 +158,7 @@ def request(arguments: argparse.Namespace) -> Request:
         "cache": approximate.cache(arguments),
         "merge": approximate.merge(arguments),
         "seed": _seed(arguments.seed),
+        "variation": maybe(_variation, "--variation", arguments.variation),
         "count": whole("--count", arguments.count, 1, 256, 4),
         **_size(arguments),
     }
@@ -177,8 +184,15 @@ def request(arguments: argparse.Namespace) -> Request:
 
 
 def _seed(text: str | None) -> int | None:
-    seed = maybe(whole, "--seed", text, -1, 2**63 - 257, 7)
+    seed = maybe(whole, "--seed", text, -1, _SEED, 7)
     return secrets.randbelow(2**32) if seed == -1 else seed
+
+
+def _variation(flag: str, text: str) -> tuple[int, float]:
+    seed, mark, share = text.partition(":")
+    if not mark:
+        raise InputError(f"{flag} is {text[:40]!r}; give a seed and a share, for example 7:0.1.")
+    return whole(flag, seed, 0, _SEED, 7), number(flag, share, 0, 1, 0.1)
 
 
 def _size(arguments: argparse.Namespace) -> dict[str, int | None]:

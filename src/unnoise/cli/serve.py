@@ -58,6 +58,12 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command.add_argument(
         "--drain", default="30", metavar="SECONDS", help="that the running job has at the end (%(default)s)"
     )
+    command.add_argument(
+        "--keep",
+        default="10000",
+        metavar="N",
+        help="jobs that stay, with their pictures, once they have ended; the oldest go first (%(default)s)",
+    )
     command.add_argument("-t", "--threads", metavar="N", help="processor cores to compute on")
     approximate.add_engine(command)
     command.add_argument("--log-prompts", action="store_true", help="write prompts to the log")
@@ -92,9 +98,10 @@ def settings(arguments: argparse.Namespace) -> Settings:
         token=token,
         hosts=tuple(map(_host, arguments.allow_host)),
         drain=number("--drain", arguments.drain, 0, 86_400, 30),
+        keep=whole("--keep", arguments.keep, 1, 10**9, 10_000),
         log_prompts=arguments.log_prompts,
     )
-    address.check(read)
+    address.numbers(read)  # refused before anything is imported
     return read
 
 
@@ -102,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     asked = settings(arguments)
     try:
+        from unnoise.server.card import called
         from unnoise.server.running import serve
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
@@ -113,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(
             f"unnoise: note: whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out.\n"
         )
-    names = ", ".join(Path(model).stem if Path(model).exists() else model for model in asked.models)
+    names = ", ".join(map(called, asked.models))
 
     def told(url: str) -> None:
         sys.stdout.write(f"unnoise serves {names} at {url} (Ctrl-C ends)\n")

@@ -30,7 +30,7 @@ from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.request import STEPS, Request
 from unnoise.pipelines.show import show
-from unnoise.pipelines.start_noise import start_noise
+from unnoise.pipelines.start_noise import mixed, start_noise
 from unnoise.pipelines.steering import steered
 from unnoise.pipelines.telling import Telling
 from unnoise.process import Diffuser, Estimate, Level
@@ -121,20 +121,24 @@ class Denoising(Iterator[Step]):
         """The unit noise of the start. Drawn when it is asked for: the run of a refiner has no start."""
         request, noise = self.request, self.request.latents
         if noise is None:
-            sides = request.height // self._model.factor, request.width // self._model.factor
-            shape = (len(request.seeds), self._model.shape[0], *sides)
-            if request.noise:
-                noise = start_noise(request.noise, request.seeds, shape)
-            else:
-                like = torch.empty(shape, dtype=torch.float32, device="cpu")
-                noise = self._given.source(request)("start", like=like)
+            noise = self._drawn(request.seeds)
+            if request.variation:
+                noise = mixed(noise, self._drawn(request.variations), request.variation)
         return noise.to(self._model.device, torch.float32)
+
+    def _drawn(self, seeds: tuple[int, ...]) -> Tensor:
+        request, model = self.request, self._model
+        shape = len(seeds), model.shape[0], request.height // model.factor, request.width // model.factor
+        if request.noise:
+            return start_noise(request.noise, seeds, shape)
+        like = torch.empty(shape, dtype=torch.float32, device="cpu")
+        return self._given.source(seeds)("start", like=like)
 
     @cached_property
     def _walk(self) -> Walk:
         # answered by `__next__`: a generator that asked this run would keep it, and so the model, in a circle
         begun = self._given.begin(self._plan, self.noise)
-        return self._plan.walk(begun, self._given.source(self.request))
+        return self._plan.walk(begun, self._given.source(self.request.seeds))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:

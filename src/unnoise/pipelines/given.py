@@ -41,9 +41,8 @@ class Given:
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def source(self, request: Request) -> NoiseSource:
+    def source(self, seeds: tuple[int, ...]) -> NoiseSource:
         """The run's noise: the seeds', or one of their own for each purpose."""
-        seeds = request.seeds
         return NoiseSource(tuple(key(seed, self.purpose) for seed in seeds) if self.purpose else seeds)
 
     def begin(self, plan: Plan, noise: Tensor) -> Tensor:

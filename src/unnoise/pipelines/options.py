@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     scheduler: str | Scheduler | None
     compat: str | None
     noise: str | None
+    variation: tuple[int, float] | None
     latents: Tensor | None
     prompt_style: str
     clip_skip: int | None

@@ -34,7 +34,8 @@ class Recipe(Declared):
     encoder was left, as A1111 counts; 0: where the model has it. prompt_style: how the prompts' weights are written.
     version: of unnoise. guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of
     deep features (`FeatureCache.from_text` reads it). merge: of tokens (`TokenMerging.from_text` reads it). arithmetic:
-    "int8" where the network multiplied in eight bits.
+    "int8" where the network multiplied in eight bits. variation: how far the start was moved to the noise of
+    variation_seed.
 
     variant: "" for text to image, else "image to image", "inpaint", "edit" or "second pass", and then: strength,
     noise_level: where it was entered (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from.
@@ -78,6 +79,8 @@ class Recipe(Declared):
     cache: str = ""
     merge: str = ""
     arithmetic: str = ""
+    variation_seed: int = 0
+    variation: float = 0.0
 
     def __post_init__(self) -> None:
         as_declared(self, "the recipe's ")
@@ -123,6 +126,8 @@ class Recipe(Declared):
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash[:10],
             "Model": self.model,
+            "Variation seed": self.variation_seed if self.variation else "",
+            "Variation seed strength": f"{self.variation:g}" if self.variation else "",
             "RNG": {"torch": "CPU", "cuda": "NV"}.get(self.noise, ""),
             "Clip skip": self.clip_skip or "",
             "Prompt style": "" if self.prompt_style == "a1111" else self.prompt_style,
@@ -170,6 +175,8 @@ class Recipe(Declared):
             version=found.version,
             adapters=found.more.get("Adapters", ""),
             clip_skip=max(whole(found.more.get("Clip skip")) or 0, 0),
+            variation_seed=found.variation[0],
+            variation=found.variation[1],
             **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
             **variant,
         )
@@ -185,11 +192,14 @@ class Recipe(Declared):
         return {"parameters": self.to_parameters(), "unnoise": self.to_json()}
 
 
-def written_in(path: str | Path) -> Recipe | FoundRecipe:
-    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither."""
+def written_in(path: str | Path, content: bytes | None = None) -> Recipe | FoundRecipe:
+    """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither.
+
+    content: its bytes, where they are known already.
+    """
     from unnoise import images
 
-    text = images.read_text(expanded(path))
+    text = images.read_text(expanded(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
     found = recipes.read_chunks(text)

@@ -69,8 +69,13 @@ class Repeat:
         instead; the LoRAs that only the picture's prompt asks for are left out then.
         Raises FileError where it holds no recipe or too much text, InputError for a recipe that makes no sense.
         """
-        folders = Folders(lora_dir, embedding_dir, control_dir)
-        found = written_in(path)
+        return cls.of_found(written_in(path), model, Folders(lora_dir, embedding_dir, control_dir), prompt)
+
+    @classmethod
+    def of_found(
+        cls, found: Recipe | FoundRecipe, model: Model, folders: Folders, prompt: str | None = None
+    ) -> Repeat:
+        """The same of what was found in a picture (`written_in`)."""
         if isinstance(found, Recipe):
             return _own(_said(found, prompt), model, folders)
         return _foreign(found, model, folders, prompt)

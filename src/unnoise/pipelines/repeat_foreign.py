@@ -67,6 +67,7 @@ def options_of(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[
         "noise": found.noise or None,
         "cache": found.more.get("Feature cache"),
         "merge": found.more.get("Merged tokens"),
+        "variation": found.variation if found.variation[1] else None,
         **chosen,
     }
     notes += _model_notes(found, model)
@@ -277,11 +278,12 @@ _TOLD = (
 
 def unread(found: FoundRecipe) -> Iterator[str]:
     """One sentence on the settings that nothing here reads."""
+    varied = ("Variation seed",) if found.variation[1] else ()
     rest = [
         f"{name} {value[:40]}"
         for name, value in found.more.items()
         if name not in _TOLD
-        and not name.startswith(("Hires ", _TEXT_WEIGHT))
+        and not name.startswith(("Hires ", _TEXT_WEIGHT, *varied))
         and not _SILENT.fullmatch(name.lower())
     ]
     if rest:

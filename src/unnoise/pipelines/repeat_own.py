@@ -38,6 +38,8 @@ def options_of(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str,
     told["guidance"] = (
         from_text(recipe.guidance, recipe.guidance_rule) if recipe.guidance_rule else recipe.guidance
     )
+    if recipe.variation:
+        told["variation"] = recipe.variation_seed, recipe.variation
     if recipe.cache:
         told["cache"] = FeatureCache.from_text(recipe.cache)
     if recipe.merge:

@@ -34,7 +34,8 @@ class Request:
 
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
     `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
-    features; None computes all at every look. merge: of tokens; None merges none.
+    features; None computes all at every look. merge: of tokens; None merges none. variation: how far the
+    start is moved to the noise of the seeds `variations`.
     """
 
     prompts: tuple[str, ...]
@@ -56,6 +57,8 @@ class Request:
     rule: Guidance
     cache: FeatureCache | None = None
     merge: TokenMerging | None = None
+    variations: tuple[int, ...] = ()
+    variation: float = 0.0
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -82,8 +85,12 @@ class Request:
                 arithmetic=model.arithmetic,
                 merge="" if self.merge is None else self.merge.to_text(),
                 version=version,
+                variation_seed=other,
+                variation=self.variation,
             )
-            for prompt, negative, seed in zip(self.prompts, self.negatives, self.seeds, strict=True)
+            for prompt, negative, seed, other in zip(
+                self.prompts, self.negatives, self.seeds, self.variations, strict=True
+            )
         )
 
 
@@ -107,6 +114,7 @@ def check(
     clip_skip: int | None = None,
     cache: float | str | FeatureCache | None = None,
     merge: float | str | TokenMerging | None = None,
+    variation: tuple[int, float] | None = None,
 ) -> Request:
     """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
 
@@ -123,10 +131,12 @@ def check(
         check_alone(len(prompts))
     usual = plain.steps or defaults.steps
     rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
+    others, share = _variation(variation, len(prompts), latents)
+    alike = len(prompts) if share and seeds is None else 1  # pictures of one seed
     request = Request(
         prompts=tuple(prompts),
         negatives=negatives,
-        seeds=_seeds(seed, seeds, len(prompts)),
+        seeds=_seeds(seed, seeds, len(prompts) // alike) * alike,
         steps=whole("steps", usual if steps is None else steps, 1, STEPS, 20),
         guidance=_guidance(model, rule.scale),
         scheduler=plain if compat is None else names.get(asked, compat),
@@ -143,6 +153,8 @@ def check(
         rule=rule,
         cache=FeatureCache.of(cache),
         merge=TokenMerging.of(merge),
+        variations=others,
+        variation=share,
     )
     _check_words(model, request)
     check_loras(request.said, model)
@@ -185,15 +197,33 @@ def _negatives(negative: str | Sequence[str], pictures: int, count: int) -> tupl
 
 def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tuple[int, ...]:
     if seeds is None:
-        first = secrets.randbelow(2**32) if seed is None else _seed("seed", seed)
-        _seed("seed", first + pictures - 1)
-        return tuple(first + place for place in range(pictures))
+        return _counted("seed", secrets.randbelow(2**32) if seed is None else seed, pictures)
     if seed is not None:
         raise InputError(f"seed is {shown(seed)} and seeds is {shown(seeds)}; give one of the two.")
     several = typed("seeds", seeds, tuple[Any, ...], "1,2")
     if len(several) != pictures:
         raise InputError(f"seeds is {shown(seeds)}; give one whole number for each of {pictures} pictures.")
     return tuple(_seed("seeds", each) for each in several)
+
+
+def _variation(
+    asked: tuple[int, float] | None, pictures: int, latents: Tensor | None
+) -> tuple[tuple[int, ...], float]:
+    """The other seed of each picture, and its share."""
+    if asked is None:
+        return (0,) * pictures, 0.0
+    if not isinstance(asked, Sequence) or len(asked) != 2:
+        raise InputError(f"variation is {shown(asked)}; give a seed and a share, for example (7, 0.1).")
+    if latents is not None:
+        raise InputError(f"variation is {shown(asked)}, and latents are given too; give one of the two.")
+    share = number("variation", asked[1], 0.0, 1.0, 0.1)
+    return _counted("variation", asked[0], pictures), share
+
+
+def _counted(name: str, first: object, pictures: int) -> tuple[int, ...]:
+    start = _seed(name, first)
+    _seed(name, start + pictures - 1)
+    return tuple(start + place for place in range(pictures))
 
 
 def _seed(name: str, value: object) -> int:

@@ -18,6 +18,7 @@ Words = npt.NDArray[np.uint64]
 _MULTIPLY = (0xD2511F53, 0xCD9E8D57)
 _KEYS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_NO_ARC = 1e-3
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -28,6 +29,19 @@ def start_noise(kind: str, seeds: Sequence[int], shape: Sequence[int]) -> Tensor
         return torch.stack(rows)
     count = math.prod(shape[1:])
     return torch.stack([torch.from_numpy(_cuda(seed, count)).reshape(tuple(shape[1:])) for seed in seeds])
+
+
+def mixed(noise: Tensor, other: Tensor, share: float) -> Tensor:
+    """Two noises on the arc between them (Shoemake 1985), `share` of the way to the other, from 0 to 1.
+
+    noise, other: (pictures, channels, height, width), unit. As in A1111, whose variations these are, each column is an
+    arc of its own. Columns that point the same way, or the opposite, have no arc and are mixed in a line.
+    """
+    cosine = torch.nn.functional.cosine_similarity(noise, other, dim=2).clamp(-1.0, 1.0)
+    angle = torch.acos(cosine).unsqueeze(2)
+    sine = torch.sin(angle)
+    arc = (torch.sin((1.0 - share) * angle) * noise + torch.sin(share * angle) * other) / sine
+    return torch.where(sine < _NO_ARC, (1.0 - share) * noise + share * other, arc)
 
 
 def _cuda(seed: int, count: int) -> npt.NDArray[np.float32]:

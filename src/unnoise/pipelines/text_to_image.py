@@ -46,6 +46,7 @@ class TextToImage(Adaptable):
         scheduler: str | Scheduler | None = None,
         compat: str | None = None,
         noise: str | None = None,
+        variation: tuple[int, float] | None = None,
         latents: Tensor | None = None,
         prompt_style: str = "a1111",
         clip_skip: int | None = None,
@@ -63,7 +64,9 @@ class TextToImage(Adaptable):
         share that is merged, such as 0.5, or a `TokenMerging`. count: pictures of each prompt. scheduler: a name
         (`unnoise schedulers`) or a Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that
         program's values of a name.
-        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`. latents: unit
+        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`. variation:
+        another seed, and how far the start is moved to its noise, 0 to 1: pictures alike. All have `seed` then, and
+        the other counts on. latents: unit
         noise to start from instead of the seed's, (pictures, channels, height, width); with an autoencoder, of its
         latents. prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of
         the text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
@@ -85,6 +88,7 @@ class TextToImage(Adaptable):
             scheduler=scheduler,
             compat=compat,
             noise=noise,
+            variation=variation,
             latents=latents,
             prompt_style=prompt_style,
             clip_skip=clip_skip,

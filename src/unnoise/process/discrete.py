@@ -103,12 +103,7 @@ class DiscreteVP(NoiseSchedule):
     @cached_property
     def betas(self) -> Tensor:
         """(steps,) float64: the variance added by each step; the last is 1 at a terminal SNR of zero."""
-        if not self.zero_terminal:
-            return self._plain_betas
-        root = torch.cumprod(1.0 - self._plain_betas, 0).sqrt()
-        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-        signal = torch.cat([as_tensor((1.0,)), root**2])
-        return 1.0 - signal[1:] / signal[:-1]
+        return ending_without_signal(self._plain_betas) if self.zero_terminal else self._plain_betas
 
     @cached_property
     def _log_snr_table(self) -> Tensor:
@@ -177,6 +172,14 @@ class DiscreteVP(NoiseSchedule):
         elif self.curve != "cosine":
             plain |= {"beta_start": self.beta_start, "beta_end": self.beta_end}
         return plain | ({"zero_terminal": True} if self.zero_terminal else {})
+
+
+def ending_without_signal(betas: Tensor) -> Tensor:
+    """The betas after which no signal is left: its square roots are shifted and scaled (Lin et al. 2024, alg. 1)."""
+    root = torch.cumprod(1.0 - betas, 0).sqrt()
+    root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+    signal = torch.cat([torch.ones_like(root[:1]), root**2])
+    return 1.0 - signal[1:] / signal[:-1]
 
 
 def _line(start: float, end: float, count: int) -> Tensor:

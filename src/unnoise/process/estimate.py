@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -14,6 +15,7 @@ _AS_NOISE = Noise()
 _AS_VELOCITY = Velocity()
 
 
+@dataclass(eq=False)
 class Estimate:
     """The network's view of x at a level: `x0`, `noise` and `flow`, each computed when first asked for.
 
@@ -23,22 +25,13 @@ class Estimate:
     where it is kept for who asks for `unguided`.
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        level: Level,
-        output: Tensor,
-        prediction: Prediction,
-        variance: Tensor | None = None,
-        clip: float | None = None,
-    ) -> None:
-        self.x = x
-        self.level = level
-        self.output = output
-        self.prediction = prediction
-        self.variance = variance
-        self.clip = clip
-        self.half: Estimate | None = None
+    x: Tensor
+    level: Level
+    output: Tensor
+    prediction: Prediction
+    variance: Tensor | None = None
+    clip: float | None = None
+    half: Estimate | None = field(default=None, init=False)
 
     @classmethod
     def from_x0(cls, x: Tensor, level: Level, x0: Tensor) -> Estimate:

@@ -6,8 +6,8 @@ The solver is how we step between them.
 The noise rule is how much is drawn afresh.
 The scheduler is those last three, and the final rule that reaches the clean sample.
 
-Beside it stand transforms of the predicted clean sample, steps to a tolerance (`adaptive`), steps fitted to one model
-(`tuning`), grids that rise again (`restart`), and rules that theory does not know (`heuristics`).
+Beside it stand steps to a tolerance (`adaptive`), steps fitted to one model (`tuning`), grids that rise again
+(`restart`), and rules that theory does not know (`heuristics`).
 """
 
 from unnoise.schedulers import (
@@ -18,7 +18,6 @@ from unnoise.schedulers import (
     noise,
     restart,
     solvers,
-    transforms,
     tuned,
     tuning,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "noise",
     "restart",
     "solvers",
-    "transforms",
     "tuned",
     "tuning",
 ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove
+from unnoise.limits import Amount, Count, Declared, Positive, ShareAbove
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -23,27 +23,16 @@ from unnoise.schedulers.solvers import Adams, Leg, RungeKutta, Solver, ThreeStag
 from unnoise.schedulers.solvers.adams import spread
 from unnoise.schedulers.step import Request, Step
 
+_ACCEPTED = 0.81
+"""The least factor of the next step's length with which a step counts as good."""
 
-@dataclass(frozen=True)
-class Controller(Declared):
-    """How the next step's length follows from the errors of the last (PID; Soederlind 2003).
 
-    factor = limit((1/e_n)^b1 (1/e_n-1)^b2 (1/e_n-2)^b3), limit(f) = 1 + atan(f - 1); a step is accepted where its
-    factor is at least `safety`.
+def length_factor(error: float, order: int) -> float:
+    """Of the next step's length: 1 + atan(f - 1), f = (1 / error)^(1 / order) (Soederlind 2003, integral control).
+
+    error: of the last step, in units of the tolerance.
     """
-
-    proportional: Finite = 0.0
-    integral: Finite = 1.0
-    derivative: Finite = 0.0
-    safety: Finite = 0.81
-
-    def factor(self, errors: tuple[float, ...], order: int) -> float:
-        """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
-        p, i, d = self.proportional, self.integral, self.derivative
-        powers = ((p + i + d) / order, -(p + 2.0 * d) / order, d / order)
-        filled = (*errors, *[errors[-1]] * 2)[:3]
-        raw = math.prod((error + 1e-8) ** -power for error, power in zip(filled, powers, strict=True))
-        return 1.0 + math.atan(raw - 1.0)
+    return 1.0 + math.atan((error + 1e-8) ** -(1.0 / order) - 1.0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,6 @@ class Adaptive(Declared):
     relative: Amount = 0.05
     absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
-    controller: Controller = field(default_factory=Controller)
     first: ShareAbove = 0.01
     most: Count = 1000
 
@@ -94,7 +82,9 @@ class Adaptive(Declared):
             yield step
         if end is None:
             assert step is not None
-            jump = _jump(schedule, goal).run(denoise, step.x)
+            clean = clean_level(schedule)
+            moves = Adams(1).moves(Leg(goal, Split(clean), (), schedule))
+            jump = Plan(schedule, (PlannedStep(goal, clean, moves),)).run(denoise, step.x)
             yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
@@ -103,7 +93,6 @@ class Adaptive(Declared):
         for begin, goal in pairwise(marks):
             self._check_way(begin, goal)
         length, index = (self._place(goals[-1]) - self._place(now)) * self.first, 0
-        errors: tuple[float, ...] = ()
         for _ in range(self.most):
             rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
@@ -111,14 +100,12 @@ class Adaptive(Declared):
             if not last:
                 to = schedule.at_ratio(from_coordinate(self.solver.variable, self._place(now) + length))
             high, low, looks = yield from self._try(schedule, x, now, to)
-            errors = (self._error(x, now, high, low, to), *errors[:2])
-            factor = self.controller.factor(errors, self.solver.order)
-            good = factor >= self.controller.safety
+            factor = length_factor(self._error(x, now, high, low, to), self.solver.order)
+            good = factor >= _ACCEPTED
             made = (rest if last else length) * factor
             # A step that a mark cut short says nothing against the length that was due.
             length = max(made, length, key=abs) if good and last else made
             if not good:
-                errors = errors[1:]
                 continue
             x = high
             yield Step(index, now, looks[-1], to, x)
@@ -177,13 +164,6 @@ class Adaptive(Declared):
             )
 
 
-def _jump(schedule: NoiseSchedule, now: Level) -> Plan:
-    """To the clean sample: the last x0."""
-    clean = clean_level(schedule)
-    moves = Adams(1).moves(Leg(now, Split(clean), (), schedule))
-    return Plan(schedule, (PlannedStep(now, clean, moves),), 1, False)
-
-
 def check_alone(samples: int) -> None:
     """Refuse more than one sample."""
     if samples != 1:
@@ -213,7 +193,7 @@ class ToTolerance(Scheduler):
                 "steps to a tolerance need a Runge-Kutta solver and no fresh noise, nor restarts."
             )
         parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
-        return AdaptivePlan(schedule, parts, 1, False, adaptive=replace(self.adaptive, solver=self.solver))
+        return AdaptivePlan(schedule, parts, adaptive=replace(self.adaptive, solver=self.solver))
 
 
 @dataclass(frozen=True)
@@ -244,7 +224,7 @@ class AdaptivePlan(Plan):
         yield from self._handed_on(self._planned(last, len(self.steps)).walk(x), last, x)
 
     def _planned(self, begin: int, end: int) -> Plan:
-        return Plan(self.schedule, self.steps[begin:end], 1, False)
+        return Plan(self.schedule, self.steps[begin:end])
 
     def _handed_on(
         self, walk: Walk, index: int, x: Tensor

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, shown
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import (
@@ -129,7 +129,7 @@ class HeunPlusPlus(Solver):
         """Three."""
         return 3
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)
@@ -139,17 +139,14 @@ class HeunPlusPlus(Solver):
         ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None
         first = float(leg.levels[0].ratio)
         reach = [to] if ahead is None or ahead.sigma == 0.0 else [to, ahead]
-        moves: list[Look | Move] = [Look(now), _euler(now, to)]
+        euler = Move(keep("noise", now, to), (whole("noise", now, to),), "noise", settles=False)
+        moves: list[Look | Move] = [Look(now), euler]
         if len(reach) == 2:
             moves += [Look(to), _onwards(now, to, reach[1])]
         shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
         mass = whole("noise", now, to)
         factors = [mass * share for share in (1.0 - sum(shares), *shares)]
         return (*moves, Look(reach[-1]), last_move("noise", factors[::-1], now, leg.split))
-
-
-def _euler(now: Level, to: Level) -> Move:
-    return Move(keep("noise", now, to), (whole("noise", now, to),), "noise", settles=False)
 
 
 def _onwards(now: Level, to: Level, ahead: Level) -> Move:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -74,6 +74,19 @@ class Move:
         return x.addcmul_(self.noise ** (1.0 - part) * self.noise_large**part, fresh)
 
 
+Moves = tuple[Look | Move, ...]
+"""What a step does, in order."""
+
+
+def difference(again: Sequence[Any], before: Sequence[Any]) -> tuple[Any, ...]:
+    """What a step made again adds to where it led before: of each look's factor the new less the old.
+
+    Latest look first; `again` has one more, at the step's end. x and noise are one in both, so that no earlier sample
+    has to be kept, and the next prediction can be part of the same move. The numbers may be tensors.
+    """
+    return tuple(new - old for new, old in zip_longest(again, (0.0, *before), fillvalue=0.0))
+
+
 def joined(first: Move, second: Move) -> tuple[Move, ...]:
     """The two moves as one, which passes over memory once, where they follow the same unknown; else as they are.
 
@@ -92,4 +105,4 @@ class PlannedStep:
 
     start: Level
     to: Level
-    moves: tuple[Look | Move, ...]
+    moves: Moves

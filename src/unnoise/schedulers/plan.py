@@ -54,16 +54,12 @@ def answered(walk: Walk, denoise: Denoise) -> Iterator[Step]:
 class Plan:
     """A scheduler's work on one noise schedule for one number of steps: only numbers, shared freely.
 
-    schedule: whose levels these are. steps: the moves of each step. memory, draws: how many estimates and how many
-    draws a run keeps. stochastic: whether it draws any. pure: whether it begins with noise alone, as some programs
-    have it, and not with noised data of unit variance.
+    schedule: whose levels these are. steps: the moves of each step. pure: whether it begins with noise alone, as some
+    programs have it, and not with noised data of unit variance.
     """
 
     schedule: NoiseSchedule
     steps: tuple[PlannedStep, ...]
-    memory: int
-    stochastic: bool
-    draws: int = 0
     pure: bool = False
 
     def __len__(self) -> int:
@@ -75,10 +71,29 @@ class Plan:
         return (self.steps[0].start, *(step.to for step in self.steps))
 
     @cached_property
+    def moves(self) -> tuple[Move, ...]:
+        """Of all steps, in order."""
+        return tuple(move for step in self.steps for move in step.moves if isinstance(move, Move))
+
+    @cached_property
+    def memory(self) -> int:
+        """How many estimates a run keeps."""
+        return max([1, *(len(move.of_estimates) for move in self.moves)])
+
+    @cached_property
+    def draws(self) -> int:
+        """How many draws a run keeps."""
+        return max([0, *(len(move.of_draws) for move in self.moves)])
+
+    @cached_property
+    def stochastic(self) -> bool:
+        """Whether a run draws any noise."""
+        return any(move.noise != 0.0 for move in self.moves)
+
+    @cached_property
     def halves(self) -> bool:
         """Whether a move follows what the network says without the prompt (CFG++)."""
-        moves = (move for step in self.steps for move in step.moves if isinstance(move, Move))
-        return any(move.unknown == "unguided" for move in moves)
+        return any(move.unknown == "unguided" for move in self.moves)
 
     @cached_property
     def looks(self) -> tuple[Level, ...]:

@@ -60,14 +60,11 @@ def from_coordinate(variable: Variable, value: float) -> float:
 
 def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
     """N_to / N_now, the factor of x."""
-    if unknown == "noise":
-        return _number(to.alpha) / _number(now.alpha)
-    if unknown == "flow":
-        return _number(to.alpha + to.sigma) / _number(now.alpha + now.sigma)
-    if unknown == "velocity":
-        return _radius(to) / _radius(now)
+    kept = _scale(unknown, to) / _scale(unknown, now)
+    if unknown != "x0":
+        return kept
     sharper: float = (_ratio(to) / _ratio(now)) ** eta
-    return _number(to.sigma) / _number(now.sigma) * sharper
+    return kept * sharper
 
 
 def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
@@ -78,7 +75,7 @@ def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
     if unknown == "flow":
         return sigma - (alpha + sigma) * coordinate("flow", ratio)
     if unknown == "velocity":
-        return _turned(to, ratio)
+        return _scale("velocity", to) * (math.atan(_ratio(to)) - math.atan(ratio))
     sharper: float = (_ratio(to) / ratio) ** eta
     return alpha - sigma / ratio * sharper
 
@@ -127,7 +124,7 @@ def bh1_weights(
         "x0": (1.0 + eta) * _number(to.alpha),
         "noise": -_number(to.sigma),
         "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
-        "velocity": -_radius(to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
+        "velocity": -_scale("velocity", to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
     }[unknown]
     return _middle(variable, nodes, now, to, whole(unknown, now, to, eta), speed * height)
 
@@ -205,20 +202,17 @@ def _speed(unknown: Unknown, ratios: Numbers, to: Level, eta: float) -> Numbers:
     if unknown == "noise":
         return np.full_like(ratios, _number(to.alpha))
     if unknown == "flow":
-        return _number(to.alpha + to.sigma) / (1.0 + ratios) ** 2
+        return _scale("flow", to) / (1.0 + ratios) ** 2
     if unknown == "velocity":
-        return _radius(to) / (1.0 + ratios**2)
+        return _scale("velocity", to) / (1.0 + ratios**2)
     sharper: Numbers = (_ratio(to) / ratios) ** (1.0 + eta)
     return -(1.0 + eta) * _number(to.alpha) * sharper / ratios
 
 
-def _radius(level: Level) -> float:
-    return math.hypot(_number(level.alpha), _number(level.sigma))
-
-
-def _turned(to: Level, ratio: float) -> float:
-    """N_to (atan w_to - atan w), the arc of the circle."""
-    return _radius(to) * (math.atan(_ratio(to)) - math.atan(ratio))
+def _scale(unknown: Unknown, level: Level) -> float:
+    """N; of x0 where there is no SDE noise."""
+    alpha, sigma = _number(level.alpha), _number(level.sigma)
+    return {"noise": alpha, "x0": sigma, "flow": alpha + sigma, "velocity": math.hypot(alpha, sigma)}[unknown]
 
 
 def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:

@@ -69,14 +69,7 @@ class Scheduler(Declared):
             planned.append(PlannedStep(start, to, moves))
             looked = tuple(move.level for move in reversed(moves) if isinstance(move, Look))
             past, before, rise = (*looked, *past)[:_REMEMBERED], (leg.now, split), ()
-        every = [move for step in planned for move in step.moves if isinstance(move, Move)]
-        return Plan(
-            schedule,
-            tuple(planned),
-            memory=max(len(move.of_estimates) for move in every),
-            stochastic=any(move.noise != 0.0 for move in every),
-            draws=max(len(move.of_draws) for move in every),
-        )
+        return Plan(schedule, tuple(planned))
 
     def _levels(self, schedule: NoiseSchedule, steps: int) -> tuple[Level, ...]:
         try:

@@ -17,6 +17,7 @@ class Request:
     level: Level
 
 
+@dataclass(eq=False, slots=True)
 class Step:
     """One step that has been made.
 
@@ -24,14 +25,11 @@ class Step:
     level, x: where the sample stands now, after the step. Tensors are (batch, ...).
     """
 
-    __slots__ = ("estimate", "index", "level", "start", "x")
-
-    def __init__(self, index: int, start: Level, estimate: Estimate, level: Level, x: Tensor) -> None:
-        self.index = index
-        self.start = start
-        self.estimate = estimate
-        self.level = level
-        self.x = x
+    index: int
+    start: Level
+    estimate: Estimate
+    level: Level
+    x: Tensor
 
     @property
     def x0(self) -> Tensor:

@@ -47,7 +47,7 @@ class Stepper:
         self._prediction = prediction
         self._noise = noise
         self._walk: Walk | None = None
-        self._request: Request | None = None
+        self._request: Request | Step | None = None
         self._done = 0
         times = [float(plan.schedule.network_time(level)) for level in plan.looks]
         whole = all(time.is_integer() for time in times)
@@ -65,22 +65,18 @@ class Stepper:
         self._check_turn(float(t))
         if self._walk is None:
             self._walk = self._plan.walk(sample, self._noise)
-            self._request = self._expect(next(self._walk))
-        assert self._request is not None
+            self._request = next(self._walk)
+        assert isinstance(self._request, Request)
         variance = None
         if residual.shape[1] == 2 * sample.shape[1]:
             residual, variance = residual.chunk(2, dim=1)
         estimate = Estimate(sample, self._request.level, residual, self._prediction, variance)
         self._done += 1
         event = self._walk.send(estimate)
-        if isinstance(event, Request):
-            self._request = event
-            return StepperOutput(event.x, estimate.x0)
-        following = next(self._walk, None)
-        if following is None:
-            return StepperOutput(event.x, estimate.x0)
-        self._request = self._expect(following)
-        return StepperOutput(self._request.x, estimate.x0)
+        following = event if isinstance(event, Request) else next(self._walk, None)
+        if isinstance(following, Request):
+            event = self._request = following
+        return StepperOutput(event.x, estimate.x0)
 
     def _check_turn(self, t: float) -> None:
         if self._done == len(self.timesteps):
@@ -93,8 +89,3 @@ class Stepper:
                 f"call {self._done} of this run is at time {expected:g}, not {t:g}; "
                 "go through scheduler.timesteps in order."
             )
-
-    @staticmethod
-    def _expect(event: Request | Step) -> Request:
-        assert isinstance(event, Request)
-        return event

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.limits import is_whole
-from unnoise.process import NoiseSchedule
+from unnoise.process import Level, NoiseSchedule
 from unnoise.process.level import as_tensor
 from unnoise.schedulers.plan import Denoise
 from unnoise.schedulers.scheduler import Scheduler
@@ -94,8 +94,8 @@ def fit(
     Raises NonFiniteError where the first run is no number; InputError for a stochastic scheduler, steps that are not
     2 to `reference` / 4, or a start of other steps.
     """
-    _check(schedule, base, steps, looks, reference, start)
     problem = _Problem(schedule, fitted, checked, base, name, steps, looks, reference, told)
+    problem.check(start)
     problem.most = rounds * (problem.size + 3) * steps + 2 * reference
     yield from _descend(problem, problem.first(start), rounds)
 
@@ -159,9 +159,29 @@ class _Problem:
     most: int = 0
     calls: int = field(default=0, init=False)
 
+    def check(self, start: Tuned | None) -> None:
+        """Refuse what cannot be fitted, or not from this start."""
+        steps, reference, looks = self.steps, self.reference, self.looks
+        if self.base.stochastic:
+            raise InputError("a scheduler that draws noise has no converged result to be near; tune another.")
+        self.base.plan(self.schedule, steps)  # refuses what it refuses
+        if not 2 <= steps <= reference // 4:
+            raise InputError(
+                f"steps is {steps} where {reference} count as converged; give 2 to {reference // 4}, for example 8."
+            )
+        if not is_whole(looks, 0):
+            raise InputError(
+                f"looks is {looks}; give how many factors a step are free, 0 for the levels alone."
+            )
+        if start is not None and len(start.ratios) != steps:
+            raise InputError(
+                f"the start is tuned for {len(start.ratios)} steps, not {steps}; give as many steps."
+            )
+
     @cached_property
-    def first_ratio(self) -> float:
-        return float(self.base.plan(self.schedule, self.steps).levels[0].ratio)
+    def levels(self) -> tuple[Level, ...]:
+        """The base's own."""
+        return self.base.plan(self.schedule, self.steps).levels
 
     @cached_property
     def target(self) -> Tensor:
@@ -188,8 +208,8 @@ class _Problem:
         return as_tensor(free + [strength] * (self.size - len(free)))
 
     def first(self, start: Tuned | None) -> Tensor:
-        levels = self.base.plan(self.schedule, self.steps).levels[1 : self.steps]
-        ratios = [float(level.ratio) for level in levels] if start is None else list(start.ratios[1:])
+        own = [float(level.ratio) for level in self.levels[: self.steps]]
+        ratios = (own if start is None else start.ratios)[1:]
         changes = [0.0] * sum(self.widths)
         if start is not None:
             rows = zip(start.changes, self.widths, strict=True)
@@ -198,7 +218,7 @@ class _Problem:
 
     def tuned(self, place: Tensor) -> Tuned:
         numbers = iter(place.tolist())
-        ratios = (self.first_ratio, *(math.exp(next(numbers)) for _ in range(self.steps - 1)))
+        ratios = (float(self.levels[0].ratio), *(math.exp(next(numbers)) for _ in range(self.steps - 1)))
         return Tuned(
             self.name, ratios, tuple(tuple(next(numbers) for _ in range(wide)) for wide in self.widths)
         )
@@ -245,7 +265,7 @@ class _Problem:
         return float(each.square().mean(1).sqrt().mean())
 
     def round(self, number: int, residual: Tensor, watched: float, best: Tensor) -> Round:
-        return Round(number, _size(residual), watched, self.calls, self.tuned(best))
+        return Round(number, float(residual.square().mean().sqrt()), watched, self.calls, self.tuned(best))
 
     def _end(self, trajectories: Trajectories, scheduler: Scheduler, steps: int) -> Tensor:
         end = trajectories.end(scheduler, self.schedule, steps)
@@ -253,30 +273,3 @@ class _Problem:
         if self.told is not None:
             self.told(min(self.calls, self.most), self.most)
         return end.double().cpu().flatten()
-
-
-def _size(miss: Tensor) -> float:
-    return float(miss.square().mean().sqrt())
-
-
-def _check(
-    schedule: NoiseSchedule,
-    base: Scheduler,
-    steps: int,
-    looks: int,
-    reference: int,
-    start: Tuned | None,
-) -> None:
-    if base.stochastic:
-        raise InputError("a scheduler that draws noise has no converged result to be near; tune another.")
-    base.plan(schedule, steps)  # refuses what it refuses
-    if not 2 <= steps <= reference // 4:
-        raise InputError(
-            f"steps is {steps} where {reference} count as converged; give 2 to {reference // 4}, for example 8."
-        )
-    if not is_whole(looks, 0):
-        raise InputError(f"looks is {looks}; give how many factors a step are free, 0 for the levels alone.")
-    if start is not None and len(start.ratios) != steps:
-        raise InputError(
-            f"the start is tuned for {len(start.ratios)} steps, not {steps}; give as many steps."
-        )

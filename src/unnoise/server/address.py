@@ -14,19 +14,27 @@ from unnoise.server.settings import Settings
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
-def check(settings: Settings) -> None:
-    """Refuse to be open to others without a token. Raises InputError."""
-    if settings.token or all(map(_loopback, _numbers(settings.host, settings.port))):
-        return
+def numbers(settings: Settings) -> list[str]:
+    """The addresses that the host has. Raises InputError for none, and for one that others reach without a token."""
+    host = settings.host
+    try:
+        found = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"--host is '{host[:80]}', and that is no address of this machine; give one, for example 127.0.0.1."
+        ) from error
+    told = [str(address[0]) for *_, address in found]
+    if settings.token or all(map(_loopback, told)):
+        return told
     raise InputError(
-        f"--host is {settings.host}, and others can reach that; give a --token (or UNNOISE_TOKEN) that requests must "
-        "carry, or stay at 127.0.0.1."
+        f"--host is {host}, and others can reach that; give a --token (or UNNOISE_TOKEN) that requests must carry, or "
+        "stay at 127.0.0.1."
     )
 
 
 def listening(settings: Settings) -> socket.socket:
     """A socket that listens there; port 0 is any that is free. Raises InputError and UnnoiseError."""
-    number = _numbers(settings.host, settings.port)[0]
+    number = numbers(settings)[0]
     found = socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if os.name != "nt":  # there it would let two servers share a port
@@ -56,16 +64,6 @@ def rules(settings: Settings, listens: socket.socket) -> Rules:
         body=limits.body,
         pictures=limits.body_with_pictures,
     )
-
-
-def _numbers(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"--host is '{host[:80]}', and that is no address of this machine; give one, for example 127.0.0.1."
-        ) from error
-    return [str(address[0]) for *_, address in found]
 
 
 def _loopback(number: str) -> bool:

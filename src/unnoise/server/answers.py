@@ -20,10 +20,13 @@ def answer(table: object, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def refusal(
-    status: int, code: str, message: str, field: str | None = None, retry_after: int | None = None
+    status: int,
+    code: str,
+    message: str,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An error, told in one shape everywhere. retry_after: seconds."""
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    """An error, told in one shape everywhere."""
     return answer({"error": {"code": code, "message": message, "field": field}}, status, headers)
 
 

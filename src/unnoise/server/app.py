@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from importlib import resources
@@ -22,7 +21,7 @@ from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
 from unnoise.server.guard import Guard, Rules
-from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
+from unnoise.server.refusals import FieldError, Loading, NotNow, Unknown
 from unnoise.server.waiting import client_of
 
 _log = logging.getLogger("unnoise.server")
@@ -36,9 +35,7 @@ def application(desk: Desk, rules: Rules) -> Guard:
     faults: Mapping[Any, Any] = {
         HTTPException: _http,
         InputError: _bad_input,
-        Full: _busy,
-        Loading: _busy,
-        Closing: _busy,
+        NotNow: _not_now,
         Unknown: _unknown,
         FileError: _unwritable,
         Exception: _fault,
@@ -97,14 +94,14 @@ class Api:
         """Cancel one that waits or runs; forget one that has ended, with its pictures."""
         job = self._desk.job(request.path_params["id"])
         if not job.over:
-            return answer(of_job(await self._desk.cancel(job.id)))
+            return answer(of_job(self._desk.cancel(job.id)))
         self._desk.forget(job.id)
         return answer({**of_job(job), "forgotten": True})
 
     async def events(self, request: Request) -> Response:
         """What happens to one, while it does."""
         job = self._desk.job(request.path_params["id"])  # refused before anything is sent
-        return events.stream(request, self._desk.events(job.id))
+        return events.stream(request, self._desk.events(job.id, events.last_heard(request)))
 
     async def picture(self, request: Request) -> Response:
         """A finished picture. It is one that we wrote: nothing else is ever sent as a picture."""
@@ -177,22 +174,17 @@ def _key(request: Request) -> str | None:
 
 async def _http(_: Request, error: HTTPException) -> Response:
     words = {404: "there is nothing at this address.", 405: "this address does not take that method."}
-    found = refusal(
-        error.status_code,
-        "not_found" if error.status_code == 404 else "bad_request",
-        words.get(error.status_code, error.detail),
-    )
-    found.headers.update(error.headers or {})
-    return found
+    code = "not_found" if error.status_code == 404 else "bad_request"
+    message = words.get(error.status_code, error.detail)
+    return refusal(error.status_code, code, message, headers=error.headers)
 
 
 async def _bad_input(_: Request, error: InputError) -> Response:
     return refusal(400, "bad_input", str(error), getattr(error, "field", None))
 
 
-async def _busy(_: Request, error: Full | Loading | Closing) -> Response:
-    status = 429 if isinstance(error, Full) else 503
-    return refusal(status, type(error).__name__.lower(), str(error), retry_after=math.ceil(error.retry_after))
+async def _not_now(_: Request, error: NotNow) -> Response:
+    return refusal(error.status, error.code, str(error), headers=error.headers)
 
 
 async def _unknown(_: Request, error: Unknown) -> Response:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.server.card import Card, named
-from unnoise.server.fields import READERS
+from unnoise.server.fields import FIELDS
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.text.prompts import Prompt
 
 PICTURES = ("init", "mask")
-_TUPLES = ("outpaint", "guidance_interval", "show")
-_INPAINT_ONLY = ("feather", "padding", "masked_area")
-_INIT_ONLY = ("mask", "outpaint", "strength", "noise_level", "image_guidance")
 _EDIT = ((("image_guidance",), "is not one that edits by instruction"),)
 _NOT_EDIT = (
     (("mask", "outpaint", "strength", "noise_level"), "edits a whole picture"),
     (("guidance_rescale", "guidance_interval"), "is guided twice, by plain numbers"),
 )
-_HIRES_ONLY = ("hires_steps", "hires_strength", "hires_in")
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request for pictures. None leaves a choice to the model.
 
-    model: the name of its card. seed: of the first picture; picture i has seed + i. init, mask: PNG, JPEG or WebP
+    model: the name of its card. seed: of the first picture; picture i has seed + i. variation: another seed, which then
+    counts on instead, and how far the start is moved to its noise. init, mask: PNG, JPEG or WebP
     files. outpaint: pixels left, top, right, bottom. guidance_interval: lowest and highest sigma / alpha. show_every:
     steps from one preview to the next, 0 for none. show: what previews show, of "x0", "sample" and "noise". The others
     as the options of `unnoise generate` with these names.
@@ -50,6 +47,7 @@ class Asked:
     height: int | None = None
     clip_skip: int | None = None
     noise: str | None = None
+    variation: tuple[int, float] | None = None
     init: bytes | None = None
     mask: bytes | None = None
     strength: float | None = None
@@ -76,10 +74,14 @@ class Asked:
         model is left to it. Pictures are base64, or data: addresses. Raises FieldError.
         """
         for name in given:
-            if name not in READERS:
+            if name not in FIELDS:
                 raise FieldError(str(name)[:80], _unknown(str(name)))
         asked = cls(
-            **{name: READERS[name](name, value, limits) for name, value in given.items() if value is not None}
+            **{
+                name: FIELDS[name].read(name, value, limits)
+                for name, value in given.items()
+                if value is not None
+            }
         )
         asked._check_together()
         asked._check_prompts()
@@ -90,14 +92,17 @@ class Asked:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], **pictures: bytes | None) -> Asked:
         """The inverse of `to_dict`; fields of a later version are passed over."""
-        known = {item.name for item in fields(cls)}
-        values: dict[str, Any] = {name: value for name, value in table.items() if name in known} | pictures
-        tuples = {name: tuple(values[name]) for name in _TUPLES if values.get(name) is not None}
-        return cls(**(values | tuples))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in table.items()
+            if name in FIELDS
+        }
+        values.update(pictures)
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the pictures."""
-        return {name: value for name, value in asdict(self).items() if name not in PICTURES}
+        return {name: value for name, value in vars(self).items() if name not in PICTURES}
 
     def other_than(self, kept: Asked) -> str:
         """The first field, beside pictures, in which a request differs from one that was kept; "" where none does.
@@ -108,6 +113,19 @@ class Asked:
         open_ = {"model": mine["model"] is None, "seed": mine["seed"] in (None, -1)}
         return next((name for name in mine if mine[name] != other[name] and not open_.get(name)), "")
 
+    @property
+    def begun(self) -> dict[str, str]:
+        """Argument of the pipeline that begins from a picture, or has two passes -> the field that gives it."""
+        return {
+            row.begun: name for name, row in FIELDS.items() if row.begun and getattr(self, name) is not None
+        }
+
+    def alone(self, place: int) -> Asked:
+        """Picture `place` of those that are asked for, as a request of its own."""
+        if self.variation is not None and self.variation[1]:
+            return replace(self, count=1, variation=(self.variation[0] + place, self.variation[1]))
+        return replace(self, count=1, seed=None if self.seed is None else self.seed + place)
+
     def card(self, cards: Sequence[Card]) -> Card:
         """The model's. Raises FieldError where it is not served."""
         found = named(cards, self.model)
@@ -117,20 +135,11 @@ class Asked:
         return found
 
     def _check_together(self) -> None:
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        given = {
-            name for name, value in values.items() if value is not None and value is not False
-        }  # 0 is a value
-        for names, needed in (
-            (_HIRES_ONLY, ("hires_scale",)),
-            (_INPAINT_ONLY, ("mask", "outpaint")),
-            (_INIT_ONLY, ("init",)),
-        ):
-            for name in names:
-                if name in given and not given & set(needed):
-                    raise FieldError(
-                        name, f"{name} is given without {' or '.join(needed)}; give both, or neither."
-                    )
+        given = {name for name, value in vars(self).items() if value is not None and value is not False}
+        for name, row in FIELDS.items():
+            if name in given and row.needs and not given & set(row.needs):
+                needed = " or ".join(row.needs)
+                raise FieldError(name, f"{name} is given without {needed}; give both, or neither.")
         for one, other in (("strength", "noise_level"), ("hires_scale", "init")):
             if {one, other} <= given:
                 raise FieldError(one, f"{one} and {other} are given; give one of the two.")
@@ -192,7 +201,7 @@ class Asked:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name[:80], READERS, n=1)
+    near = difflib.get_close_matches(name[:80], FIELDS, n=1)
     return f"there is no field {name[:80]!r}; " + (
-        f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(READERS)}."
+        f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(FIELDS)}."
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+_SHORT = 10
+"""Digits of a hash that A1111 shows; fewer could be another's."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,29 @@ class Card:
     summary: str = ""
 
 
+def called(source: str) -> str:
+    """The name of the model at this path, or of this name; a hub's address has its revision too once it is read."""
+    path = Path(source)
+    if not path.exists():
+        return source
+    if path.suffix == ".json":  # the file that a model's folder is known by
+        path = path.parent
+    return path.stem if path.is_file() else path.name or path.resolve().name
+
+
 def named(cards: Iterable[Card], name: object) -> Card | None:
     """The card of this name, the first where the name is None; None where there is none."""
     return next((card for card in cards if name in (None, card.name)), None)
+
+
+def of_recipe(cards: Sequence[Card], name: str, digest: str) -> Card | None:
+    """The card of the model that a recipe names: by its hash, or by its name where it may be no other's."""
+    by_hash = next((card for card in cards if len(digest) >= _SHORT and card.hash.startswith(digest)), None)
+    if by_hash is not None:
+        return by_hash
+    numbered = re.compile(rf"{re.escape(name)}(-\d+)?")
+    alike = [card for card in cards if not card.hash and numbered.fullmatch(card.name)]
+    return alike[0] if len(alike) == 1 and alike[0].name == name else None
 
 
 def with_hash(cards: Iterable[Card], name: str | None, digest: str) -> tuple[Card, ...]:

@@ -20,9 +20,10 @@ from unnoise.errors import FileError, InputError
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
-from unnoise.server.job import Event, Job, Problem, Seen
+from unnoise.server.job import Event, Job, Problem
 from unnoise.server.ledger import Ledger
 from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
+from unnoise.server.past import Past
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
 from unnoise.server.settings import Settings
@@ -51,7 +52,7 @@ class Desk:
         self._workshop = Workshop(settings, self._heard, self._lost)
         self._entrance = Entrance(settings, self._workshop)
         self._running: str | None = None  # what the worker is busy with, even where nobody wants it any more
-        self._seen: Seen | None = None
+        self._past = Past()
         self._readers: dict[str, set[Reader]] = {}
         self._reading = 0
         self._closing = False
@@ -73,6 +74,7 @@ class Desk:
                 left.unlink(missing_ok=True)
         for job in self._ledger.take_up():
             self._again(job)
+        self._trim(self.settings.keep)
         self._workshop.start()
 
     async def loaded(self) -> None:
@@ -147,8 +149,8 @@ class Desk:
         """The latest jobs, newest first; those made before the job `before`. Raises Unknown."""
         return self._ledger.latest(limit, before)
 
-    async def cancel(self, id: str) -> Job:
-        """End a job: at once where it waits, within a step where it runs; one that has ended stays as it is.
+    def cancel(self, id: str) -> Job:
+        """End a job: where it waits at once, else within a step or a layer of the decoder; one that has ended stays.
 
         Raises Unknown.
         """
@@ -162,18 +164,21 @@ class Desk:
 
     def forget(self, id: str) -> None:
         """Remove the record and the pictures of a job that has ended. Raises Unknown, InputError where it has not."""
-        if not self.job(id).over:
+        job = self.job(id)
+        if not job.over:
             raise InputError(f"job '{id}' has not ended; cancel it first.")
         self._ledger.forget(id)
-        self._remove_pictures(id)
+        self._let_go(job)
 
-    def events(self, id: str) -> AsyncIterator[Event]:
-        """Where the job stands now, then what happens to it, until it has ended or the desk has closed.
+    def events(self, id: str, after: tuple[int, int] = (0, 0)) -> AsyncIterator[Event]:
+        """Where the job stands now, the steps that were seen before, then what happens, until it has ended.
 
-        A reader too slow for its steps misses some, never the last event. Raises Unknown.
+        Of one that has ended the steps come first, as far as they are kept. A reader too slow for new steps misses
+        some, never the last event; where the desk closes before the job ends, there is none. after: attempt and step
+        up to which nothing is told again. Raises Unknown.
         """
         self.job(id)
-        return self._follow(id)
+        return self._follow(id, after)
 
     def picture(self, name: str) -> Path:
         """The file of a picture of a job that is done. Raises Unknown."""
@@ -218,16 +223,19 @@ class Desk:
             raise FieldError(answer.problem.field or "image", answer.problem.message)
         return answer
 
-    async def _follow(self, id: str) -> AsyncIterator[Event]:
+    async def _follow(self, id: str, after: tuple[int, int]) -> AsyncIterator[Event]:
         job, reader = self.job(id), Reader()
+        past = [
+            step for step in self._past.of(id) if step.seen and (step.job.attempt, step.seen.index) > after
+        ]
+        now = Event(job.state, job)
         readers = self._readers.setdefault(id, set())
         readers.add(reader)
         try:
-            yield Event(job.state, job)
+            for event in (*past, now) if job.over else (now, *past):
+                yield event
             if job.over:
                 return
-            if id == self._running and self._seen is not None:
-                yield Event("step", job, self._seen)
             async for event in reader:
                 yield event
         finally:
@@ -238,7 +246,7 @@ class Desk:
     def _taken(self, asked: Asked, client: str, key: str | None) -> Job | None:
         """The job that the key gave already. Raises what `submit` raises where one more would not be taken."""
         if self._closing:
-            raise Closing("the server is about to end; ask again when it is back.")
+            raise Closing()
         if not self.cards:
             raise Loading()
         known = None if key is None else self._ledger.by_key(client, key)
@@ -262,7 +270,7 @@ class Desk:
             except FileError as error:
                 self._end(replace(job, state="failed", problem=Problem("failed", str(error))))
                 continue
-            self._running, self._seen = job.id, None
+            self._running = job.id
             self._quiet.clear()
             self._ledger.put(job)
             self._workshop.send(Run(whole))
@@ -275,14 +283,14 @@ class Desk:
             case Known(cards):
                 self._refuse_unknown({card.name for card in cards})
                 self._next()
-            case Begun(_, steps, notes) if job is not None:
+            case Begun(steps, notes) if job is not None:
                 self._ledger.update(replace(job, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
-            case Saw(_, seen) if job is not None:
-                self._ledger.update(replace(job, step=seen.index))
-                kept = self._seen.previews if self._seen is not None else {}
-                self._seen = replace(seen, previews=seen.previews or kept)
-                self._tell(Event("step", self.job(job.id), seen))
+            case Saw(seen) if job is not None:
+                step = Event("step", replace(job, step=seen.index), seen)
+                self._ledger.update(step.job)
+                self._past.keep(step)
+                self._tell(step)
             case Ended():
                 self._free()
                 self._finish(message)
@@ -310,6 +318,7 @@ class Desk:
     def _again(self, job: Job) -> None:
         """A job that was begun and never ended: it comes next, unless it has taken two workers with it."""
         if job.attempt < _ATTEMPTS:
+            self._past.forget(job.id)
             self._ledger.line.insert(0, job.id)
             self._ledger.put(replace(job, state="queued", begun=None, step=0))
             self._tell_places()
@@ -333,11 +342,14 @@ class Desk:
                 self._end(replace(job, state="failed", problem=Problem("bad_input", text, "model")))
 
     def _free(self) -> None:
-        self._running, self._seen = None, None
+        self._running = None
         self._quiet.set()
 
     def _end(self, job: Job) -> None:
         job = replace(job, place=None, ended=time.time())
+        self._trim(
+            self.settings.keep - 1
+        )  # before this one counts: it does not go as it ends, whatever its age
         self._ledger.put(job)
         if job.begun is not None and job.state == "done":
             self._usual += 0.3 * (time.time() - job.begun - self._usual)
@@ -348,7 +360,7 @@ class Desk:
     def _report(self, job: Job) -> None:
         seconds = 0.0 if job.begun is None else time.time() - job.begun
         first = next(iter(job.images), None)
-        size = "no picture" if first is None else f"{len(job.images)} x {first.width}x{first.height}"
+        size = "no picture" if first is None else f"{len(job.images)} x {first.size}"
         code = "" if job.problem is None else f" ({job.problem.code})"
         _log.info("job %s %s%s: %d steps, %s, %.2f s", job.id, job.state, code, job.step, size, seconds)
         if self.settings.log_prompts:
@@ -362,6 +374,19 @@ class Desk:
         for id in self._ledger.line:
             if id in self._readers:
                 self._tell(Event("queued", self.job(id)))
+
+    def _trim(self, keep: int) -> None:
+        """Let go of the oldest that have ended, where they are more than that."""
+        try:
+            for job in self._ledger.trim(keep):
+                self._let_go(job)
+        except (FileError, OSError) as error:
+            _log.error("%s", error)
+
+    def _let_go(self, job: Job) -> None:
+        self._past.forget(job.id)
+        for made in job.images:
+            (self._images / made.name).unlink(missing_ok=True)
 
     def _remove_pictures(self, id: str) -> None:
         for path in self._images.glob(f"{id}-*.png"):

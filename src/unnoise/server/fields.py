@@ -1,10 +1,11 @@
-"""Values of a request's fields: what JSON gives -> what is meant, or a refusal that names the field."""
+"""The fields of a request: what may be given for each, and where it goes. Nothing here needs torch."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from unnoise.server.limits import Limits
@@ -20,6 +21,7 @@ WAYS = ("latents", "pixels")
 SHOWN = ("x0", "sample", "noise")
 GUIDANCE, FEATHER, PADDING, NOISE_LEVEL, HIRES_SCALE, CLIP_SKIP = 100, 256, 4096, 1e6, 8, 100
 SEED = 2**63 - 257
+_WORD = 200
 _PICTURE_HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
 
@@ -31,18 +33,20 @@ def refusal(name: str, value: object, wanted: str) -> FieldError:
 
 def whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool)
-    if not fits or not low <= value <= high or value != int(value):  # type: ignore[operator,call-overload]
+    if not _between(value, low, high) or value != int(value):  # type: ignore[call-overload]
         raise refusal(name, value, f"a whole number from {low} to {high:,}")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def number(name: str, value: object, low: float, high: float) -> float:
     """A finite number from `low` to `high`."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool)
-    if not fits or not low <= value <= high:  # type: ignore[operator]
+    if not _between(value, low, high):
         raise refusal(name, value, f"a number from {low:g} to {high:g}")
     return float(value)  # type: ignore[arg-type]
+
+
+def _between(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def text(name: str, value: object, most: int) -> str:
@@ -109,6 +113,13 @@ def interval(name: str, value: object, limits: Limits) -> tuple[float, ...]:
     return low, high
 
 
+def variation(name: str, value: object, limits: Limits) -> tuple[int, float]:
+    """Another seed, and its share."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise refusal(name, value, "a seed and a share from 0 to 1, for example [7, 0.1]")
+    return whole(name, value[0], 0, SEED), number(name, value[1], 0, 1)
+
+
 def shown(name: str, value: object, limits: Limits) -> tuple[str, ...]:
     """What previews show, each once."""
     if not isinstance(value, list | tuple):
@@ -116,73 +127,84 @@ def shown(name: str, value: object, limits: Limits) -> tuple[str, ...]:
     return tuple(dict.fromkeys(choice(name, one, SHOWN) for one in value))
 
 
-def _whole(low: int, high: int) -> Reader:
-    return lambda name, value, limits: whole(name, value, low, high)
+def _whole(low: int, high: int | str) -> Reader:
+    """high: a number, or the limit of that name."""
+    return lambda name, value, limits: whole(name, value, low, _most(high, limits))
 
 
 def _number(low: float, high: float) -> Reader:
     return lambda name, value, limits: number(name, value, low, high)
 
 
+def _text(most: int | str) -> Reader:
+    return lambda name, value, limits: text(name, value, _most(most, limits))
+
+
+def _most(bound: int | str, limits: Limits) -> int:
+    return bound if isinstance(bound, int) else int(getattr(limits, bound))
+
+
 def _choice(known: Collection[str]) -> Reader:
     return lambda name, value, limits: choice(name, value, known)
 
 
-def _steps(name: str, value: object, limits: Limits) -> int:
-    return whole(name, value, 1, limits.steps)
-
-
-def _side(name: str, value: object, limits: Limits) -> int:
-    return whole(name, value, 1, limits.side_high)
-
-
-def _prompt(name: str, value: object, limits: Limits) -> str:
-    return text(name, value, limits.prompt)
-
-
 def _scheduler(name: str, value: object, limits: Limits) -> str:
     """A name. What `unnoise tune` saved is asked for by its file, and no file is named over HTTP."""
-    word = text(name, value, 200)
+    word = text(name, value, _WORD)
     if word.startswith("tuned:"):
         raise refusal(name, word, "a name that the server lists")
     return word
 
 
-def _word(name: str, value: object, limits: Limits) -> str:
-    return text(name, value, 200)
+@dataclass(frozen=True)
+class Field:
+    """A field of a request.
+
+    read: makes its value of what JSON gives, or refuses it by its name. common: whether every pipeline has an argument
+    of this name that it is. begun: the argument that it is of a pipeline that begins from a picture, or has two passes.
+    needs: fields of which one is to be given with it.
+    """
+
+    read: Reader
+    common: bool = False
+    begun: str = ""
+    needs: tuple[str, ...] = ()
 
 
-READERS: Mapping[str, Reader] = {
-    "prompt": _prompt,
-    "negative": _prompt,
-    "model": _word,
-    "prompt_style": _choice(STYLES),
-    "steps": _steps,
-    "guidance": _number(0, GUIDANCE),
-    "scheduler": _scheduler,
-    "compat": _choice(PROGRAMS),
-    "seed": _whole(-1, SEED),
-    "count": lambda name, value, limits: whole(name, value, 1, limits.count),
-    "width": _side,
-    "height": _side,
-    "clip_skip": _whole(1, CLIP_SKIP),
-    "noise": _choice(STARTS),
-    "init": picture,
-    "mask": picture,
-    "strength": _number(0, 1),
-    "noise_level": _number(0, NOISE_LEVEL),
-    "feather": _number(0, FEATHER),
-    "padding": _whole(0, PADDING),
-    "masked_area": flag,
-    "outpaint": sides,
-    "image_guidance": _number(0, GUIDANCE),
-    "guidance_rescale": _number(0, 1),
-    "guidance_interval": interval,
-    "hires_scale": _number(1, HIRES_SCALE),
-    "hires_steps": _steps,
-    "hires_strength": _number(0, 1),
-    "hires_in": _choice(WAYS),
-    "show_every": _whole(0, 1000),
-    "show": shown,
+_INIT, _PAINTED, _HIRES = ("init",), ("mask", "outpaint"), ("hires_scale",)
+
+FIELDS: Mapping[str, Field] = {
+    "prompt": Field(_text("prompt")),
+    "negative": Field(_text("prompt"), common=True),
+    "model": Field(_text(_WORD)),
+    "prompt_style": Field(_choice(STYLES), common=True),
+    "steps": Field(_whole(1, "steps"), common=True),
+    "guidance": Field(_number(0, GUIDANCE)),
+    "scheduler": Field(_scheduler, common=True),
+    "compat": Field(_choice(PROGRAMS), common=True),
+    "seed": Field(_whole(-1, SEED), common=True),
+    "count": Field(_whole(1, "count"), common=True),
+    "width": Field(_whole(1, "side_high"), common=True),
+    "height": Field(_whole(1, "side_high"), common=True),
+    "clip_skip": Field(_whole(1, CLIP_SKIP), common=True),
+    "noise": Field(_choice(STARTS), common=True),
+    "variation": Field(variation, common=True),
+    "init": Field(picture),
+    "mask": Field(picture, needs=_INIT),
+    "strength": Field(_number(0, 1), begun="strength", needs=_INIT),
+    "noise_level": Field(_number(0, NOISE_LEVEL), begun="noise_level", needs=_INIT),
+    "feather": Field(_number(0, FEATHER), begun="feather", needs=_PAINTED),
+    "padding": Field(_whole(0, PADDING), begun="padding", needs=_PAINTED),
+    "masked_area": Field(flag, needs=_PAINTED),
+    "outpaint": Field(sides, begun="outpaint", needs=_INIT),
+    "image_guidance": Field(_number(0, GUIDANCE), begun="picture_guidance", needs=_INIT),
+    "guidance_rescale": Field(_number(0, 1)),
+    "guidance_interval": Field(interval),
+    "hires_scale": Field(_number(1, HIRES_SCALE), begun="scale"),
+    "hires_steps": Field(_whole(1, "steps"), begun="second_steps", needs=_HIRES),
+    "hires_strength": Field(_number(0, 1), begun="strength", needs=_HIRES),
+    "hires_in": Field(_choice(WAYS), begun="enlarge", needs=_HIRES),
+    "show_every": Field(_whole(0, 1000)),
+    "show": Field(shown),
 }
-"""Field -> what reads it. The fields of `Asked`, in its order."""
+"""Those of `Asked`, in its order."""

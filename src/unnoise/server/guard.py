@@ -18,6 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from unnoise.server.limits import Limits
+from unnoise.server.refusals import Closing
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,8 +73,8 @@ class Rules:
     names: frozenset[str] = frozenset()
     addresses: bool = False
     token: str | None = None
-    body: int = 1_000_000
-    pictures: int = 12_000_000
+    body: int = Limits.body
+    pictures: int = Limits.body_with_pictures
 
 
 @dataclass(eq=False)
@@ -103,9 +106,8 @@ class Guard:
         try:
             check(scope, self._rules)
             if self.closed:
-                raise _Refused(
-                    503, "closing", "the server ends; ask again when it is back.", {"retry-after": "10"}
-                )
+                ends = Closing()
+                raise _Refused(ends.status, ends.code, str(ends), ends.headers)
             body = await _whole(receive, _limit(scope, self._rules))
             await self._app(scope, _again(body, receive), answer)
         except _Refused as refused:

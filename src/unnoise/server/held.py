@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -15,7 +14,7 @@ from unnoise.errors import InputError
 from unnoise.networks import heap
 from unnoise.networks.unet import UNetConfig
 from unnoise.pipelines import TextToImage, load
-from unnoise.server.card import Card, with_hash
+from unnoise.server.card import Card, called, with_hash
 from unnoise.server.settings import Settings
 
 _KINDS = ("text", "edit", "inpaint")
@@ -78,14 +77,12 @@ def card_of(source: str, engine: str, named: Callable[[str], str]) -> Card:
     blueprint = recognise(source)
     if blueprint is not None:
         return _foreign(blueprint, engine, named)
-    folder = find(source)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(find(source))
     network = UNetConfig.from_dict(manifest.network)
     channels, height, width = manifest.size
-    given = Path(source).name
     prompts = manifest.card.get("prompts", ())
     return Card(
-        name=named(folder.resolve().name if given in ("", "model.json") else given),
+        name=named(called(source)),
         family=str(manifest.card.get("family", "unnoise")),
         hash=manifest.sha256,
         kind=_kind(network, channels),

@@ -21,6 +21,11 @@ class Made:
     width: int
     height: int
 
+    @property
+    def size(self) -> str:
+        """Width and height as people write them: "512x512"."""
+        return f"{self.width}x{self.height}"
+
 
 @dataclass(frozen=True)
 class Problem:

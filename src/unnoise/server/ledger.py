@@ -102,6 +102,10 @@ class Ledger:
         self._store.forget(id)
         self._unsaved.pop(id, None)
 
+    def trim(self, keep: int) -> list[Job]:
+        """Remove the jobs that have ended, but for the latest `keep`. Returns those that went. Raises FileError."""
+        return self._store.trim(keep)
+
     def close(self) -> None:
         """Leave the store to others."""
         self._store.close()

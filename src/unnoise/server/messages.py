@@ -29,7 +29,7 @@ class Check:
     """To the worker: whether there is such a scheduler. number: of the question, which the answer repeats."""
 
     number: int
-    scheduler: str | None
+    scheduler: str
     compat: str | None
 
 
@@ -82,18 +82,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Begun:
-    """From the worker: the job has so many steps, and its notes."""
+    """From the worker: the job that runs has so many steps, and its notes."""
 
-    id: str
     steps: int
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Saw:
-    """From the worker: a step of the job was made."""
+    """From the worker: a step of the job that runs was made."""
 
-    id: str
     seen: Seen
 
 

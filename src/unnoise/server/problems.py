@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unnoise.errors import InputError, NonFiniteError, UnnoiseError, out_of_memory
-from unnoise.server.fields import READERS
+from unnoise.server.fields import FIELDS
 from unnoise.server.job import Problem
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
@@ -29,12 +29,12 @@ def problem_of(error: BaseException, *hidden: Path | None, names: Mapping[str, s
         return Problem("bad_input", message, error.field)
     if isinstance(error, InputError):
         told = in_their_words(FieldError(_argument(message), message), names or {})
-        return Problem("bad_input", str(told), told.field if told.field in READERS else None)
+        return Problem("bad_input", str(told), told.field if told.field in FIELDS else None)
     if isinstance(error, UnnoiseError):
         return Problem("failed", message)
     return Problem("failed", f"an error of the server's own ({type(error).__name__}); its log says where.")
 
 
 def _argument(message: str) -> str:
-    """Our messages begin with the name of the argument that they are about; one of them in two words."""
-    return "clip_skip" if message.startswith("clip skip ") else message.partition(" ")[0]
+    """Our messages begin with the name of the argument that they are about."""
+    return message.partition(" ")[0]

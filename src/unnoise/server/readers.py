@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from unnoise.server.job import Event
 
 _KEPT = 8
-"""Steps that wait for a slow reader; with more the oldest are dropped."""
+"""Steps that wait for a slow reader; with more the oldest without previews is dropped, else the oldest."""
 
 
 class Reader:
-    """One who waits. What is told while it is busy is kept, of steps the latest."""
+    """One who waits. What is told while it is busy is kept, of steps those with previews and the latest."""
 
     def __init__(self) -> None:
         self._told: deque[Event] = deque()
@@ -24,7 +24,8 @@ class Reader:
         """Something happened."""
         steps = [kept for kept in self._told if kept.name == "step"]
         if event.name == "step" and len(steps) >= _KEPT:
-            self._told.remove(steps[0])
+            bare = (step for step in steps if step.seen and not step.seen.previews)
+            self._told.remove(next(bare, steps[0]))
         self._told.append(event)
         self._news.set()
 

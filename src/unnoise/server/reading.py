@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,33 +13,11 @@ from unnoise.pipelines import Guidance, Interval, Repeat, Rescaled, Scale
 from unnoise.pipelines.recipe import written_in
 from unnoise.pipelines.recipe_adapters import asked_by
 from unnoise.pipelines.repeat_own import other_model
+from unnoise.pipelines.repeat_parts import Folders
 from unnoise.pipelines.repeat_variant import SECOND
-from unnoise.schedulers import names, tuned
-from unnoise.server.card import Card
-
-_SAME = (
-    "prompt",
-    "negative",
-    "seed",
-    "steps",
-    "compat",
-    "noise",
-    "width",
-    "height",
-    "prompt_style",
-    "scheduler",
-)
-_ARGUMENTS = {
-    "strength": "strength",
-    "noise_level": "noise_level",
-    "feather": "feather",
-    "padding": "padding",
-    "outpaint": "outpaint",
-    "picture_guidance": "image_guidance",
-    "scale": "hires_scale",
-    "second_steps": "hires_steps",
-    "enlarge": "hires_in",
-}
+from unnoise.schedulers import tuned
+from unnoise.server.card import Card, of_recipe
+from unnoise.server.fields import FIELDS
 
 
 def read(
@@ -52,36 +28,20 @@ def read(
     model: the one in memory. loras: the folder of LoRAs. Raises InputError for a picture that says nothing of itself,
     or what makes no sense.
     """
-    with tempfile.TemporaryDirectory() as nowhere:
-        path = Path(nowhere, "the picture")
-        path.write_bytes(picture)
-        empty = Path(nowhere, "empty")
-        empty.mkdir()
+    with tempfile.TemporaryDirectory() as empty:
         try:
-            found = written_in(path)
-            repeat = Repeat.of(path, model, loras or empty, embedding_dir=empty, control_dir=empty)
+            found = written_in("the picture", picture)
+            repeat = Repeat.of_found(found, model, Folders(loras or empty, empty, empty))
         except UnnoiseError as error:
-            raise InputError(str(error).replace(f"{nowhere}{os.sep}", "")) from error
-    fields, notes = _fields(repeat)
-    card = _card_of(found.model, found.model_hash, cards)
+            raise InputError(str(error)) from error
+        fields, notes = _fields(repeat)
+        for folder in (loras, empty):  # where they are is the owner's business
+            notes = tuple(note.replace(f"in '{folder}'", "here") for note in notes)
+    card = of_recipe(cards, found.model, found.model_hash)
     if card is None:
         return fields, notes
     untrue = other_model(found.model, found.model_hash, model)
     return fields | {"model": card.name}, tuple(note for note in notes if note != untrue)
-
-
-def check(scheduler: str | None, compat: str | None) -> None:
-    """Raises InputError for a scheduler that there is not, or not in that program."""
-    if scheduler is not None:
-        names.get(scheduler, compat)
-
-
-def _card_of(name: str, digest: str, cards: tuple[Card, ...]) -> Card | None:
-    by_hash = (card for card in cards if digest and card.hash.startswith(digest))
-    alike = [
-        card for card in cards if not card.hash and re.fullmatch(rf"{re.escape(name)}(-\d+)?", card.name)
-    ]
-    return next(by_hash, alike[0] if len(alike) == 1 and alike[0].name == name else None)
 
 
 def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
@@ -93,12 +53,12 @@ def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
         notes.append("it was made with a cache of deep features; none is used")
     if options.get("merge") is not None:
         notes.append("it was made with merged tokens; none are merged")
-    fields = {name: options[name] for name in _SAME if options.get(name) is not None}
+    fields = {name: options[name] for name, row in FIELDS.items() if row.common and name in options}
     fields |= _guidance(options.get("guidance"), notes)
     fields |= dict(_begun(repeat, notes))
     if repeat.clip_skip:
         fields["clip_skip"] = repeat.clip_skip
-    fields["prompt"] = _with_tags(repeat, str(fields.get("prompt", "")), notes)
+    fields["prompt"] = _with_tags(repeat, str(options["prompt"]), notes)
     return fields, tuple(dict.fromkeys(notes))
 
 
@@ -119,11 +79,11 @@ def _guidance(rule: object, notes: list[str]) -> dict[str, object]:
 
 def _begun(repeat: Repeat, notes: list[str]) -> Iterator[tuple[str, object]]:
     arguments: Mapping[str, Any] = repeat.arguments
-    for name, field in _ARGUMENTS.items():
-        if arguments.get(name) is not None:
-            second = repeat.variant == SECOND and name == "strength"
-            value = arguments[name]
-            yield "hires_strength" if second else field, list(value) if isinstance(value, tuple) else value
+    for name, row in FIELDS.items():
+        second = name.startswith("hires_")  # whose strength is the same argument
+        if row.begun in arguments and second == (repeat.variant == SECOND):
+            value = arguments[row.begun]
+            yield name, list(value) if isinstance(value, tuple) else value
     if arguments.get("area") == "masked":
         yield "masked_area", True
     if arguments.get("paste") is False:

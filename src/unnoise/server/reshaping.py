@@ -15,9 +15,8 @@ from unnoise.server.shaping import New, Shaping
 def reshaped(how: Shaping, init: bytes, mask: bytes | None) -> dict[str, bytes | None]:
     """Both in their new shape, as "init" and "mask". Raises FieldError for what is no picture."""
     picture = opened("init", init)
-    same = how.size in (None, picture.size)
     return {
-        "init": init if same else images.png_bytes(_fitted(picture, how)),
+        "init": init if _size(picture, how) == picture.size else images.png_bytes(_fitted(picture, how)),
         "mask": None if mask is None else images.png_bytes(_fitted(_mask(mask, how.new), how)),
     }
 
@@ -43,10 +42,12 @@ def _mask(mask: bytes, new: New) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, how: Shaping) -> Image.Image:
-    if how.size is None:
-        return picture
-    lanczos = Image.Resampling.LANCZOS
-    return ImageOps.fit(picture, how.size, lanczos) if how.crop else picture.resize(how.size, lanczos)
+    size, lanczos = _size(picture, how), Image.Resampling.LANCZOS
+    return ImageOps.fit(picture, size, lanczos) if how.crop else picture.resize(size, lanczos)
+
+
+def _size(picture: Image.Image, how: Shaping) -> tuple[int, int]:
+    return how.width or picture.width, how.height or picture.height
 
 
 def opened(field: str, content: bytes) -> Image.Image:

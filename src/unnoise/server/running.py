@@ -40,7 +40,6 @@ def serve(settings: Settings, told: Callable[[str], None]) -> int:
 
     Raises InputError and UnnoiseError where it cannot listen there, and what the worker meets with when it loads.
     """
-    address.check(settings)
     with address.listening(settings) as listens:
         _log_to_stderr()
         return asyncio.run(_Running(settings, listens, told).until_ended())

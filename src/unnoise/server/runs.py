@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -14,10 +15,12 @@ import torch
 from unnoise import images
 from unnoise.checkpoints.adapters.asked import of_tag
 from unnoise.errors import CheckpointError, FileError, InputError, UnnoiseError, out_of_memory
+from unnoise.networks import AutoEncoder
 from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
 from unnoise.server.asked import PICTURES, Asked
+from unnoise.server.fields import FIELDS
 from unnoise.server.held import Held, free
 from unnoise.server.job import Job, Made, Seen
 from unnoise.server.limits import Limits
@@ -33,34 +36,6 @@ if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Result, Step, TextToImage, TwoPasses
 
 _ALL_THREADS = torch.get_num_threads()
-_PLAIN = (
-    "negative",
-    "steps",
-    "scheduler",
-    "compat",
-    "prompt_style",
-    "noise",
-    "clip_skip",
-    "seed",
-    "count",
-    "width",
-    "height",
-)
-_BEGUN = {
-    "strength": "strength",
-    "noise_level": "noise_level",
-    "outpaint": "outpaint",
-    "feather": "feather",
-    "padding": "padding",
-    "image_guidance": "picture_guidance",
-    "hires_scale": "scale",
-    "hires_steps": "second_steps",
-    "hires_strength": "strength",
-    "hires_in": "enlarge",
-}
-"""Field -> argument of the pipeline that begins from a picture, or has two passes."""
-
-
 _ONE_BY_ONE = "memory did not suffice for all at once; each picture was made alone and decoded in strips"
 
 
@@ -84,10 +59,8 @@ class Bench:
         except Left:
             return Ended(job.id)
         except Exception as error:
-            names = {
-                argument: name for name, argument in _BEGUN.items() if getattr(job.asked, name) is not None
-            }
-            problem = problem_of(error, self.settings.folder, self.settings.loras, names=names)
+            hidden = self.settings.folder, self.settings.loras
+            problem = problem_of(error, *hidden, names=job.asked.begun)
             if not isinstance(error, UnnoiseError) and not out_of_memory(error):
                 # without the message, which may hold a prompt
                 sys.stderr.write(
@@ -108,7 +81,8 @@ class Bench:
             if not out_of_memory(error) or not one_by_one:
                 raise
         free()
-        return self._pictures(job, pipe, list(_apart(job.asked)), True, (_ONE_BY_ONE,))
+        parts = [job.asked.alone(place) for place in range(job.asked.count)]  # in the memory of one
+        return self._pictures(job, pipe, parts, True, (_ONE_BY_ONE,))
 
     def _loaded(self, job: Job) -> TextToImage:
         name = job.asked.model or self.held.cards[0].name
@@ -131,18 +105,18 @@ class Bench:
         """The pictures of these requests, one request after the other. tiled: as `Denoising.result`."""
         begun, previews = time.monotonic(), None
         results = []
-        for place, asked in enumerate(parts):
-            run = denoise(pipe, asked, self.settings.limits)
-            steps = len(run) * len(parts)
-            if previews is None:
-                previews = Previews(asked.show_every, asked.show, steps)
-                self.tell(Begun(job.id, steps, (*run.notes, *notes)))
-            for step in run:
-                index = place * len(run) + step.index + 1
-                self._look(job.id)
-                self.tell(Saw(job.id, _seen(step, index, steps, begun, previews)))
-            results.append(run.result(tiled))
-            self._look(job.id)
+        with _before_layers(pipe.model.autoencoder, lambda: self._look(job.id)):
+            for place, asked in enumerate(parts):
+                run = denoise(pipe, asked, self.settings.limits)
+                steps = len(run) * len(parts)
+                if previews is None:
+                    previews = Previews(asked.show_every, asked.show, steps)
+                    self.tell(Begun(steps, (*run.notes, *notes)))
+                for step in run:
+                    index = place * len(run) + step.index + 1
+                    self._look(job.id)
+                    self.tell(Saw(_seen(step, index, steps, begun, previews)))
+                results.append(run.result(tiled))
         return tuple(self._save(job, results))
 
     def _look(self, id: str) -> None:
@@ -152,10 +126,20 @@ class Bench:
     def _save(self, job: Job, results: list[Result]) -> Iterator[Made]:
         pairs = [pair for result in results for pair in zip(result.images, result.recipes, strict=True)]
         for place, (picture, recipe) in enumerate(pairs):
+            self._look(job.id)
             name = f"{job.id}-{place}.png"
             images.write_png(self.settings.folder / "images" / name, picture, recipe.png_text())
             self.held.told(self.held.name, recipe.model_hash)
             yield Made(name, recipe.to_dict(), recipe.seed, picture.width, picture.height)
+
+
+@contextlib.contextmanager
+def _before_layers(autoencoder: AutoEncoder | None, look: Callable[[], None]) -> Iterator[None]:
+    """Has `look` called before each layer of the autoencoder: a large picture is longer in there than in a step."""
+    with contextlib.ExitStack() as hooks:
+        for layer in () if autoencoder is None else autoencoder.modules():
+            hooks.enter_context(layer.register_forward_pre_hook(lambda *_: look()))
+        yield
 
 
 def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoPasses:
@@ -163,11 +147,9 @@ def denoise(pipe: TextToImage, asked: Asked, limits: Limits) -> Denoising | TwoP
 
     Raises InputError, and FieldError for a picture that cannot be read or that asks for more than the limits.
     """
-    options: dict[str, Any] = {name: getattr(asked, name) for name in _PLAIN}
+    options: dict[str, Any] = {name: getattr(asked, name) for name, row in FIELDS.items() if row.common}
     options["guidance"] = _guidance(pipe, asked)
-    more = {
-        argument: value for name, argument in _BEGUN.items() if (value := getattr(asked, name)) is not None
-    }
+    more = {argument: getattr(asked, name) for argument, name in asked.begun.items()}
     if asked.masked_area:
         more["area"] = "masked"
     pictures = {
@@ -214,12 +196,6 @@ def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToIm
         return pipe.with_loras([replace(lora, file=lora.within(settings.loras)) for lora in loras])
     except (InputError, FileError) as error:  # another prompt mends it, whatever is wrong with the file
         raise FieldError("prompt", str(error)) from error
-
-
-def _apart(asked: Asked) -> Iterator[Asked]:
-    """Each picture as a request of its own: the same picture, in the memory of one."""
-    for place in range(asked.count):
-        yield replace(asked, count=1, seed=None if asked.seed is None else asked.seed + place)
 
 
 def _seen(step: Step, index: int, steps: int, begun: float, previews: Previews) -> Seen:

@@ -16,8 +16,8 @@ class Settings:
     folder: jobs and pictures are kept there. loras: where tags in prompts are looked for by name; without it they are
     refused. threads: processor cores to compute on; None chooses by the size of the model. engine: as
     `TextToImage.with_engine`. host, port: to listen on. token: that requests must carry, "" for none. hosts: further
-    names that we answer to. drain: seconds that a running job has to end when the server does. log_prompts: whether
-    the log may hold them.
+    names that we answer to. drain: seconds that a running job has to end when the server does. keep: how many jobs
+    stay, with their pictures, once they have ended; the oldest go first. log_prompts: whether the log may hold them.
     """
 
     models: tuple[str, ...] = ("emoji",)
@@ -31,4 +31,5 @@ class Settings:
     token: str = field(default="", repr=False)
     hosts: tuple[str, ...] = ()
     drain: float = 30.0
+    keep: int = 10_000
     log_prompts: bool = False

@@ -13,7 +13,7 @@ from typing import Any
 
 from unnoise.errors import FileError
 from unnoise.server.asked import PICTURES, Asked
-from unnoise.server.job import Job, Made, Problem
+from unnoise.server.job import ENDED, Job, Made, Problem
 
 _COLUMNS = "id, state, asked, created, begun, ended, attempt, step, steps, images, notes, problem"
 _TABLE = """
@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
 """
 _VERSION = 1
+_OVER = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ENDED)))
 
 
 class Store:
@@ -141,6 +142,20 @@ class Store:
         """Remove a job."""
         with self._told():
             self._db.execute("DELETE FROM jobs WHERE id = ?", (id,))
+
+    def trim(self, keep: int) -> list[Job]:
+        """Remove the jobs that have ended, but for the latest `keep`. Returns those that went."""
+        with self._told():
+            first = self._db.execute(
+                f"SELECT number FROM jobs WHERE {_OVER} ORDER BY number DESC LIMIT 1 OFFSET ?", (keep,)
+            ).fetchone()
+        if first is None:
+            return []
+        where = f"WHERE {_OVER} AND number <= ?"
+        gone = self._jobs(where, *first)
+        with self._told():
+            self._db.execute(f"DELETE FROM jobs {where}", first)
+        return gone
 
     def _jobs(self, where: str, *values: object) -> list[Job]:
         with self._told():

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unnoise.server.events import QUIET
+from starlette.responses import StreamingResponse
+
+from unnoise.errors import UnnoiseError
+from unnoise.server.events import HEADERS, QUIET, heard
 from unnoise.server.refusals import Closing
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import Receive
+    from starlette.types import Receive, Scope, Send
 
     from unnoise.server.desk import Desk
     from unnoise.server.job import Event, Job
 
 _log = logging.getLogger("unnoise.server")
-_ENDING: set[asyncio.Task[None]] = set()
-"""What ends the jobs of clients that went away; a task that nobody holds may be collected in the middle."""
 
 
 async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event | None, None]:
@@ -30,29 +31,20 @@ async def follow(desk: Desk, job: Job, receive: Receive) -> AsyncGenerator[Event
     event is of a job that is over, unless the client went away. Raises Closing where the server ends before the job.
     """
     left = asyncio.ensure_future(_left(receive))
-    events = desk.events(job.id)
-    coming: asyncio.Future[Any] | None = None
     over = False
     try:
-        while not over:
-            coming = coming or asyncio.ensure_future(anext(events, None))
-            done, _ = await asyncio.wait((coming, left), timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                yield None
-                continue
-            if coming not in done:
-                return
-            event = coming.result()
-            if event is None:
-                raise Closing("the server is about to end; ask again when it is back.")
-            coming, over = None, event.job.over
-            yield event
+        async with aclosing(heard(desk.events(job.id), QUIET, left)) as events:
+            async for event in events:
+                over = event is not None and event.job.over
+                yield event
+                if over:
+                    return
+        if not left.done():
+            raise Closing()
     finally:
         left.cancel()
-        if coming is not None:
-            coming.cancel()
         if not over:
-            _end(desk, job.id)
+            _leave(desk, job.id)
 
 
 async def outcome(
@@ -72,6 +64,24 @@ async def outcome(
     return last if last.over else None
 
 
+class Stream(StreamingResponse):
+    """An answer in server-sent events that lasts as long as its job, which ends with it.
+
+    A client that is gone before the first event has no iterator that could tell: nobody ever asks `texts` then.
+    """
+
+    def __init__(self, desk: Desk, job: Job, texts: AsyncIterator[str]) -> None:
+        super().__init__(texts, headers=HEADERS, media_type="text/event-stream")
+        self._desk, self._job = desk, job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and let go of the job."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _leave(self._desk, self._job.id)
+
+
 def client_of(request: Request) -> str:
     """By what clients are told apart: the address that a request came from."""
     return request.client.host if request.client else ""
@@ -82,15 +92,9 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def _end(desk: Desk, id: str) -> None:
-    """Cancel the job in a task of its own: the one that learns of it is often being cancelled itself."""
-
-    async def end() -> None:
-        try:
-            await desk.cancel(id)
-        except Exception as error:  # a closing desk, a forgotten job: there is nobody left to tell
-            _log.debug("job %s was not cancelled: %s", id, type(error).__name__)
-
-    task = asyncio.ensure_future(end())
-    _ENDING.add(task)
-    task.add_done_callback(_ENDING.discard)
+def _leave(desk: Desk, id: str) -> None:
+    """Cancel the job, unless it is over."""
+    try:
+        desk.cancel(id)
+    except UnnoiseError as error:  # a closed desk, a forgotten job: there is nobody left to tell
+        _log.debug("job %s was not cancelled: %s", id, type(error).__name__)

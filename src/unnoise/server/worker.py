@@ -115,7 +115,8 @@ class Worker:
 
 def _facts(question: Check | Texts | Shape) -> Mapping[str, object]:
     """What can be said without a model. Raises InputError."""
-    from unnoise.server import reading, reshaping
+    from unnoise.schedulers import names
+    from unnoise.server import reshaping
 
     match question:
         case Texts(_, picture):
@@ -123,5 +124,5 @@ def _facts(question: Check | Texts | Shape) -> Mapping[str, object]:
         case Shape(_, init, mask, how):
             return reshaping.reshaped(how, init, mask)
         case Check(_, scheduler, compat):
-            reading.check(scheduler, compat)
+            names.get(scheduler, compat)
     return {}

@@ -35,11 +35,7 @@ def byte_symbols() -> dict[str, int]:
 
     Printable Latin-1 characters stand for themselves and come first; the other bytes are U+0100 on.
     """
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
+    printable = [byte for first, last in ("!~", "¡¬", "®ÿ") for byte in range(ord(first), ord(last) + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
@@ -61,15 +57,9 @@ class BytePairs:
         """CLIP's vocabulary of 49,408 tokens, which ships with the package (about 0.1 s, once a process)."""
         packed = resources.files("unnoise.text") / "vocabulary" / "clip-merges.txt.gz"
         merges = _parse_merges(gzip.decompress(packed.read_bytes()).decode())
-        letters = list(byte_symbols())
-        symbols = [
-            *letters,
-            *(letter + WORD_END for letter in letters),
-            *(a + b for a, b in merges),
-            START,
-            END,
-        ]
-        return BytePairs(tuple(symbols), merges)
+        letters = tuple(byte_symbols())
+        lasts = (letter + WORD_END for letter in letters)
+        return BytePairs((*letters, *lasts, *(a + b for a, b in merges), START, END), merges)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> BytePairs:

@@ -37,11 +37,11 @@ class Chunk:
 
     def split(self, place: int) -> tuple[Chunk, Chunk]:
         """The tokens before a place, and the others."""
-        parts = [
-            (self.ids[part], self.weights[part], self.pieces[part])
-            for part in (slice(place), slice(place, None))
-        ]
-        return Chunk(*parts[0]), Chunk(*parts[1])
+        before, after = slice(place), slice(place, None)
+        return (
+            Chunk(self.ids[before], self.weights[before], self.pieces[before]),
+            Chunk(self.ids[after], self.weights[after], self.pieces[after]),
+        )
 
 
 def chunked(tokenizer: PromptTokenizer, sections: Sections, room: int, style: str) -> list[Chunk]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
-from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
-from unnoise.text.tokenizer import Tokenizer, Tokens, check_ids, left_over, prompt_list, rows_to_batch
+from unnoise.text.special import SPECIAL, UNKNOWN, OwnVocabulary
+from unnoise.text.tokenizer import Tokenizer, check_ids, spelled
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ class CompactTokenizer(OwnVocabulary):
         """The text as the vocabulary sees it: NFC, lower case, single spaces."""
         return self.tokenizer.clean(text)
 
-    def encode(self, prompt: str) -> list[int]:
-        """The ids of the text alone, `unknown` for tokens outside the vocabulary; see `Tokenizer.encode`."""
-        return [self._compact.get(number, UNKNOWN) for number in self.tokenizer.encode(prompt)]
+    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
+        """As `Tokenizer.pieces`, `unknown` for tokens outside the vocabulary."""
+        ids, begins = self.tokenizer.pieces(prompt)
+        return [self._compact.get(number, UNKNOWN) for number in ids], begins
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids spell; unknown tokens read `[unknown]`, the other special ones are left out.
@@ -62,34 +64,14 @@ class CompactTokenizer(OwnVocabulary):
         Raises InputError for an id outside the vocabulary.
         """
         check_ids(ids, self.size, "id")
-        parts: list[str] = []
-        run: list[int] = []
-        for number in ids:
-            if number >= SPECIAL:
-                run.append(self.known[number - SPECIAL])
-            elif number == UNKNOWN:
-                parts += [self.tokenizer.decode(run), "[unknown]"]
-                run = []
-        return " ".join(part for part in [*parts, self.tokenizer.decode(run)] if part)
+        shown = (number for number in ids if number >= SPECIAL or number == UNKNOWN)
+        items = ("[unknown]" if number == UNKNOWN else self.known[number - SPECIAL] for number in shown)
+        return spelled(items, self.tokenizer.decode)
 
-    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
-        """Prompts as one batch, as `Tokenizer.__call__`; `Tokens.unknown` tells what the vocabulary lacks."""
-        texts = prompt_list(prompts)
-        found = [self.tokenizer.pieces(text) for text in texts]
-        rows = [[self._compact.get(number, UNKNOWN) for number in ids] for ids, _ in found]
-        cut = tuple(left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
-        unknown = tuple(self._missing(ids) for ids, _ in found)
-        return Tokens(*rows_to_batch(rows, length, START, END, PADDING), cut, unknown)
-
-    def _missing(self, ids: list[int]) -> tuple[str, ...]:
+    def missing(self, text: str) -> tuple[str, ...]:
         """The pieces outside the vocabulary, each once, neighbours joined as in the text."""
-        runs: list[list[int]] = [[]]
-        for number in ids:
-            if number not in self._compact:
-                runs[-1].append(number)
-            elif runs[-1]:
-                runs.append([])
-        return tuple(dict.fromkeys(self.tokenizer.decode(run) for run in runs if run))
+        runs = groupby(self.tokenizer.encode(text), self._compact.__contains__)
+        return tuple(dict.fromkeys(self.tokenizer.decode(list(run)) for known, run in runs if not known))
 
     def config(self) -> dict[str, Any]:
         """`{"kind": "clip_compact", "ids": [...]}`, for `tokenizer_from_config`."""

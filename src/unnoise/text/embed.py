@@ -104,8 +104,8 @@ def embed_phrase(
     chunks, cut = _chunks(tokenizer, phrase, config.positions, style, config.attend_padding)
 
     def batch(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-        made = rows_to_batch(rows, config.positions, tokenizer.start, tokenizer.end, tokenizer.padding)
-        return made[0].to(device), made[1].to(device)
+        ids, mask = rows_to_batch(tokenizer, rows, config.positions)
+        return ids.to(device), mask.to(device)
 
     ids, mask = batch([chunk.ids for chunk in chunks])
     weights = torch.ones(ids.shape, dtype=torch.float32, device="cpu")

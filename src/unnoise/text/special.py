@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from unnoise.text.tokenizer import InPieces
+
 PADDING, UNKNOWN, START, END = range(4)
 SPECIAL = 4
 """How many there are: the first known token has this id."""
 
 
-class OwnVocabulary:
+class OwnVocabulary(InPieces):
     """A tokenizer whose ids are the four special ones, then its `known` tokens in their order."""
 
     known: tuple[int, ...] | tuple[str, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.text.prompts import Piece
-from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, whole_text
+from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, spelled, whole_text
 
 _ENDING = re.compile(r"\.(safetensors|pt|bin)$")
 
@@ -87,15 +87,9 @@ class TaughtTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids spell, each word once for its row of tokens."""
         spelt = {row[0]: word for (word, _), row in zip(self.words, self._ids.values(), strict=True)}
-        first, parts = len(self.vocabulary.symbols), []
-        run: list[int] = []
-        for number in ids:
-            if number < first:
-                run.append(number)
-            elif number in spelt:
-                parts += [super().decode(run), spelt[number]]
-                run = []
-        return " ".join(part for part in [*parts, super().decode(run)] if part)
+        first = len(self.vocabulary.symbols)
+        shown = (number for number in ids if number < first or number in spelt)
+        return spelled((spelt.get(number, number) for number in shown), super().decode)
 
     def config(self) -> dict[str, Any]:
         """Refused: the words' vectors are in another file than the vocabulary. Raises InputError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,20 +55,52 @@ class PromptTokenizer(Protocol):
         """The id that fills a batch up."""
 
     def encode(self, prompt: str) -> list[int]:
-        """The ids of the text alone, without start, end and padding."""
+        """The ids of the text alone: no start, no end, no padding, nothing cut.
+
+        Raises InputError for anything but text of at most 100,000 characters.
+        """
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids spell."""
 
     def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
-        """Prompts as one batch of equal length."""
+        """Prompts as one batch: start, text, end, padding.
+
+        length: columns of the batch, 2 or more; None: as many as the longest prompt needs. Text that does not
+        fit is left out at the end and told in `Tokens.cut`; what the vocabulary lacks, in `Tokens.unknown`.
+        Raises InputError for a bad length or a bad prompt, naming the prompt.
+        """
 
     def config(self) -> dict[str, Any]:
         """Plain values from which `tokenizer_from_config` makes an equal tokenizer."""
 
 
+class InPieces(PromptTokenizer):
+    """Tokenizers that tell where in a text each of its ids begins, from which they make a batch alike."""
+
+    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
+        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
+        raise NotImplementedError
+
+    def missing(self, text: str) -> tuple[str, ...]:
+        """The pieces of a text that the vocabulary lacks, each once."""
+        return ()
+
+    def encode(self, prompt: str) -> list[int]:
+        """As `PromptTokenizer.encode`."""
+        return self.pieces(prompt)[0]
+
+    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
+        """As `PromptTokenizer.__call__`."""
+        texts = prompt_list(prompts)
+        found = [self.pieces(text) for text in texts]
+        cut = tuple(_left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
+        unknown = tuple(self.missing(text) for text in texts)
+        return Tokens(*rows_to_batch(self, [ids for ids, _ in found], length), cut, unknown)
+
+
 @dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(InPieces):
     """CLIP's byte-pair tokenizer (Radford et al. 2021), whose vocabulary ships with the package.
 
     `Tokenizer()` gives the ids that Stable Diffusion 1, 2 and XL were trained on. Text is brought to Unicode
@@ -111,15 +143,8 @@ class Tokenizer:
         normalizer: Any = self.vocabulary.machine.normalizer
         return str(normalizer.normalize_str(whole_text(text))).strip(" ")
 
-    def encode(self, prompt: str) -> list[int]:
-        """The ids of the text alone: no start, no end, no padding, nothing cut.
-
-        Raises InputError for anything but text of at most 100,000 characters.
-        """
-        return self.pieces(prompt)[0]
-
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
-        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
+        """As `InPieces.pieces`."""
         encoding = self.vocabulary.machine.encode(whole_text(prompt), add_special_tokens=False)
         return encoding.ids, [begin for begin, _ in encoding.offsets]
 
@@ -130,21 +155,6 @@ class Tokenizer:
         """
         check_ids(ids, self.size, "id")
         return self.vocabulary.text([number for number in ids if number not in (self.start, self.end)])
-
-    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
-        """Prompts as one batch: start, text, end, padding.
-
-        length: columns of the batch, 2 or more; None: as many as the longest prompt needs. Text that does not
-        fit is left out at the end and told in `Tokens.cut`.
-        Raises InputError for a bad length or a bad prompt, naming the prompt.
-        """
-        texts = prompt_list(prompts)
-        found = [self.pieces(text) for text in texts]
-        cut = tuple(left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
-        rows = [ids for ids, _ in found]
-        return Tokens(
-            *rows_to_batch(rows, length, self.start, self.end, self.padding), cut, ((),) * len(texts)
-        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `vocab.json`, `merges.txt` and `tokenizer_config.json`: what Stable Diffusion folders hold.
@@ -224,7 +234,7 @@ def prompt_list(prompts: object) -> list[str]:
     return texts
 
 
-def room_for_text(length: int | None) -> int | None:
+def _room(length: int | None) -> int | None:
     """How many text tokens fit between start and end; None: all."""
     if length is None:
         return None
@@ -236,29 +246,41 @@ def room_for_text(length: int | None) -> int | None:
     return length - 2
 
 
-def left_over(text: str, begins: Sequence[int], length: int | None) -> str:
+def _left_over(text: str, begins: Sequence[int], length: int | None) -> str:
     """The part of a text whose tokens do not fit; "" when all do."""
-    room = room_for_text(length)
+    room = _room(length)
     if room is None or len(begins) <= room:
         return ""
     return text[begins[room] :].rstrip(" \t\r\n")
 
 
 def rows_to_batch(
-    rows: Sequence[list[int]], length: int | None, start: int, end: int, padding: int
+    tokenizer: PromptTokenizer, rows: Sequence[list[int]], length: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Rows of text ids as `ids` and `mask`, both (batch, length)."""
+    """Rows of text ids, between start and end, as `ids` and `mask`, both (batch, length)."""
     import torch
 
-    room = room_for_text(length)
-    whole = [[start, *(row if room is None else row[:room]), end] for row in rows]
+    whole = [[tokenizer.start, *row[: _room(length)], tokenizer.end] for row in rows]
     width = length or max(len(row) for row in whole)
-    ids = torch.full((len(rows), width), padding, dtype=torch.int64, device="cpu")
+    ids = torch.full((len(rows), width), tokenizer.padding, dtype=torch.int64, device="cpu")
     mask = torch.zeros(len(rows), width, dtype=torch.bool, device="cpu")
     for place, row in enumerate(whole):
         ids[place, : len(row)] = torch.tensor(row, device="cpu")
         mask[place, : len(row)] = True
     return ids, mask
+
+
+def spelled(items: Iterable[int | str], decode: Callable[[list[int]], str]) -> str:
+    """Runs of ids as `decode` spells them and the words between, parted by one space."""
+    parts: list[str] = []
+    run: list[int] = []
+    for item in items:
+        if isinstance(item, int):
+            run.append(item)
+        else:
+            parts += [decode(run), item]
+            run = []
+    return " ".join(part for part in [*parts, decode(run)] if part)
 
 
 def check_ids(ids: Sequence[int], size: int, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def restoring_mean(found: Encoded) -> Tensor:
 def from_empty(found: Encoded) -> Tensor:
     """ComfyUI: e + w (z - e), the line from the empty prompt's state through the word's."""
     weights = found.weights.unsqueeze(-1)
-    empty = found.encode(found.empty, _few(found, found.empty)).float()
+    empty = found.encode(found.empty, _few(found)).float()
     hidden = found.hidden.float()
     return hidden.where(weights == 1, empty + weights * (hidden - empty))
 
@@ -91,15 +91,7 @@ def _faded(found: Encoded, strong: Tensor, place: int) -> Tensor:
     if found.read is not None:
         seen &= found.read[place]
     hidden = found.encode(ids.expand(len(weak), -1), seen)
-    parted = Encoded(
-        hidden,
-        found.weights[place].expand(len(weak), -1),
-        found.read,
-        found.ids,
-        found.empty,
-        [],
-        found.encode,
-    )
+    parted = replace(found, hidden=hidden, weights=found.weights[place].expand(len(weak), -1))
     shares = [1.0, *(math.tan((1.0 - max(weight, _LEAST)) * math.pi / 2) for weight in weak.values())]
     share = torch.tensor(shares, dtype=torch.float32, device=hidden.device) / sum(shares)
     return torch.einsum("r,rlw->lw", share, torch.cat([strong[None], from_empty(parted)]))
@@ -113,11 +105,11 @@ def _mean(x: Tensor, read: Tensor | None) -> Tensor:
     return (x * kept).sum(dim=(1, 2), keepdim=True) / (kept.sum(dim=(1, 2), keepdim=True) * x.shape[2])
 
 
-def _few(found: Encoded, empty: Tensor) -> Tensor | None:
+def _few(found: Encoded) -> Tensor | None:
     """The mask of an empty prompt, start and end, where the encoder is masked."""
     if found.read is None:
         return None
-    mask = found.read.new_zeros(empty.shape)
+    mask = found.read.new_zeros(found.empty.shape)
     mask[:, :2] = True
     return mask
 

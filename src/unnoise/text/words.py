@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.text.special import END, PADDING, SPECIAL, START, UNKNOWN, OwnVocabulary
-from unnoise.text.tokenizer import Tokens, check_ids, left_over, prompt_list, rows_to_batch, whole_text
+from unnoise.text.special import SPECIAL, UNKNOWN, OwnVocabulary
+from unnoise.text.tokenizer import check_ids, whole_text
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")  # letters with accents of their own too
 _ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
@@ -54,12 +54,8 @@ class WordTokenizer(OwnVocabulary):
         """The text as the vocabulary sees it: its words, parted by one space."""
         return " ".join(_WORD.findall(_plain(whole_text(text))))
 
-    def encode(self, prompt: str) -> list[int]:
-        """The ids of the text alone, `unknown` for words outside the list."""
-        return self.pieces(prompt)[0]
-
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
-        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its word begins."""
+        """As `Tokenizer.pieces`, `unknown` for words outside the list."""
         found = list(_WORD.finditer(whole_text(prompt)))
         return [self._id(match.group()) for match in found], [match.start() for match in found]
 
@@ -70,14 +66,6 @@ class WordTokenizer(OwnVocabulary):
         """
         check_ids(ids, self.size, "id")
         return " ".join(self._word(number) for number in ids if number >= SPECIAL or number == UNKNOWN)
-
-    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
-        """Prompts as one batch, as `Tokenizer.__call__`; `Tokens.unknown` tells what the list lacks."""
-        texts = prompt_list(prompts)
-        found = [self.pieces(text) for text in texts]
-        cut = tuple(left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
-        unknown = tuple(self._missing(text) for text in texts)
-        return Tokens(*rows_to_batch([ids for ids, _ in found], length, START, END, PADDING), cut, unknown)
 
     def config(self) -> dict[str, Any]:
         """`{"kind": "words", "words": "a b c"}`, for `tokenizer_from_config`."""
@@ -95,7 +83,8 @@ class WordTokenizer(OwnVocabulary):
     def _word(self, number: int) -> str:
         return "[unknown]" if number == UNKNOWN else self.known[number - SPECIAL]
 
-    def _missing(self, text: str) -> tuple[str, ...]:
+    def missing(self, text: str) -> tuple[str, ...]:
+        """The words outside the list, each once."""
         words = (match.group() for match in _WORD.finditer(text))
         return tuple(dict.fromkeys(word for word in words if self._id(word) == UNKNOWN))
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from unnoise.checkpoints.adapters import blocks
 from unnoise.checkpoints.adapters.asked import Asked, Lora, as_lora, exact
-from unnoise.checkpoints.adapters.fitting import Fitted, fit
+from unnoise.checkpoints.adapters.fitting import fit
 from unnoise.checkpoints.adapters.live import Adapted, Share, changed
 from unnoise.checkpoints.adapters.places import parts_of, places
 from unnoise.checkpoints.adapters.reading import Adapter, read
@@ -66,12 +66,13 @@ def read_all(
     asked: Sequence[Asked], folder: str | Path | None = None, live: bool = False
 ) -> tuple[Applied, ...]:
     """The files of what is asked for. Raises as `adapt`."""
-    wanted = [as_lora(one) for one in asked]
-    return tuple(Applied(_named(read(one.find(folder)), one.name), one, live) for one in wanted)
-
-
-def _named(adapter: Adapter, name: str) -> Adapter:
-    return replace(adapter, name=f"{name}{Path(adapter.name).suffix}") if name else adapter
+    found = []
+    for one in map(as_lora, asked):
+        adapter = read(one.find(folder))
+        if one.name:
+            adapter = replace(adapter, name=f"{one.name}{Path(adapter.name).suffix}")
+        found.append(Applied(adapter, one, live))
+    return tuple(found)
 
 
 def apply(base: Model, applied: Sequence[Applied]) -> Model:
@@ -98,19 +99,11 @@ def shares_in(
     found: dict[tuple[str, str], list[Share]] = {}
     for one in applied:
         fitted = fit(one.adapter, known, family, network.text_width)
-        for place, share in weighed(fitted, one.asked, network):
-            found.setdefault(place, []).append(share)
-    return found
-
-
-def weighed(fitted: Sequence[Fitted], asked: Lora, config: UNetConfig) -> list[tuple[tuple[str, str], Share]]:
-    """Each change with its strength. config: of the UNet."""
-    blocks.check(asked.blocks, [one.place for one in fitted])
-    found = []
-    for place, change in fitted:
-        strength = asked.weight * blocks.factor(asked.blocks, place, config)
-        share = Share(change, strength, place.start, place.start + place.shape[0])
-        found.append(((place.part, place.name), share))
+        blocks.check(one.asked.blocks, [place for place, _ in fitted])
+        for place, change in fitted:
+            strength = one.asked.weight * blocks.factor(one.asked.blocks, place, network)
+            share = Share(change, strength, place.rows.start, place.rows.stop)
+            found.setdefault((place.part, place.name), []).append(share)
     return found
 
 

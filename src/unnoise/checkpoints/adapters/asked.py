@@ -60,17 +60,18 @@ class Lora(Declared):
     def within(self, folder: str | Path | None) -> Path:
         """The file of this name in the folder and nowhere else, for names that strangers give. Raises FileError."""
         known = [] if folder is None else _files(expanded(folder))
-        found = _named(str(self.file), known)
-        if found is not None:
-            return found
-        near = difflib.get_close_matches(Path(self.file).stem, [place.stem for place in known], n=3)
-        if near:
-            raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; did you mean {', '.join(near)}?")
-        if known:
-            names = ", ".join([place.stem for place in known[:_SHOWN]] + ["..."] * (len(known) > _SHOWN))
-            raise FileError(f"there is no LoRA '{self.file}' in '{folder}'; there are {names}.")
+        for place in known:
+            if str(self.file) in (place.name, place.stem):
+                return place
+        names = [place.stem for place in known]
+        if near := difflib.get_close_matches(Path(self.file).stem, names, n=3):
+            hint = f"did you mean {', '.join(near)}?"
+        elif names:
+            hint = f"there are {', '.join(names[:_SHOWN] + ['...'] * (len(names) > _SHOWN))}."
+        else:
+            hint = "give the path of a .safetensors file."
         where = f" in '{folder}'" if folder is not None else ""
-        raise FileError(f"there is no LoRA '{self.file}'{where}; give the path of a .safetensors file.")
+        raise FileError(f"there is no LoRA '{self.file}'{where}; {hint}")
 
 
 Asked = Lora | str | Path | tuple[str | Path, float]
@@ -99,10 +100,6 @@ def of_tag(tag: LoraTag) -> Lora:
             f"the tag '{tag.shown}' is for the text alone; use --lora FILE:1:text_encoder=1,unet=0."
         )
     return Lora(tag.name, tag.network, {"text_encoder": tag.text / tag.network})
-
-
-def _named(name: str, known: Sequence[Path]) -> Path | None:
-    return next((place for place in known if name in (place.name, place.stem)), None)
 
 
 def _files(folder: Path) -> list[Path]:

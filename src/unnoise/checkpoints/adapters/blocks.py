@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from unnoise.checkpoints.adapters.places import Place
-from unnoise.checkpoints.blueprint import Config
 from unnoise.checkpoints.layouts import unet
 from unnoise.errors import InputError
 from unnoise.networks.unet import UNetConfig
@@ -22,11 +21,11 @@ _BLOCK = re.compile(r"(input|middle|output)_block(?:s\.(\d+))?\.")
 Factors = Mapping[str, float] | Sequence[float]
 
 
-def factor(blocks: Factors, place: Place, config: Config) -> float:
-    """The factor at one place. config: of the UNet. Raises InputError for a list of another length."""
+def factor(blocks: Factors, place: Place, config: UNetConfig) -> float:
+    """The factor at one place. Raises InputError for a list of another length."""
     if isinstance(blocks, Mapping):
-        return _named(blocks, place)
-    assert isinstance(config, UNetConfig)
+        fitting = [name for name in blocks if _begins(place, name)]
+        return blocks[max(fitting, key=len)] if fitting else 1.0
     if not blocks:
         return 1.0
     names = _order(config, len(blocks))
@@ -58,11 +57,6 @@ def _order(config: UNetConfig, count: int) -> list[str]:
             f"{count} factors of blocks are given; this model takes {len(short)} or {len(whole)}."
         )
     return short if count == len(short) else whole
-
-
-def _named(blocks: Mapping[str, float], place: Place) -> float:
-    fitting = [name for name in blocks if _begins(place, name)]
-    return blocks[max(fitting, key=len)] if fitting else 1.0
 
 
 def _begins(place: Place, name: str) -> bool:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.adapters.products import Shape, rank_of, size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Change(nn.Module):

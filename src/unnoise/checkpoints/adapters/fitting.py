@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from unnoise.checkpoints.adapters.change import Change
 from unnoise.checkpoints.adapters.names import Layer
 from unnoise.checkpoints.adapters.places import Place
 from unnoise.checkpoints.adapters.reading import Adapter
-from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.errors import CheckpointError
 
 
-class Fitted(NamedTuple):
-    """A change where it belongs."""
-
-    place: Place
-    change: Change
-
-
-def fit(adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int) -> list[Fitted]:
+def fit(
+    adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int
+) -> list[tuple[Place, Change]]:
     """Each change of the adapter at its place.
 
     family, width: of the model, for the message: its name, and the width of the text that it reads. Raises
@@ -34,7 +28,7 @@ def fit(adapter: Adapter, places: Mapping[Layer, Place], family: str, width: int
         elif not change.fits(place.shape):
             misshapen.append((layer, place, change))
         else:
-            fitted.append(Fitted(place, change))
+            fitted.append((place, change))
     if strange or misshapen:
         raise CheckpointError(_refusal(adapter, len(fitted), strange, misshapen, family, width))
     return fitted
@@ -49,7 +43,7 @@ def _refusal(
     width: int,
 ) -> str:
     kind, name, theirs = adapter.facts.kind, adapter.name, adapter.facts.family
-    ours = SHORT.get(family) or FAMILIES.get(width) or family or "another model"
+    ours = SHORT.get(family) or BY_WIDTH.get(width) or family or "another model"
     read = f" ({width})" if width else ""
     total = len(adapter.changes)
     if theirs and theirs != ours:

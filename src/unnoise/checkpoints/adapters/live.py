@@ -32,9 +32,8 @@ class Adapted(nn.Module):
 
     def __init__(self, base: nn.Module, shares: list[Share]) -> None:
         super().__init__()
-        self.base = base
-        self.changes = nn.ModuleList(share.change for share in shares)
-        self.shares = [(share.strength, share.start, share.stop) for share in shares]
+        self.base, self.shares = base, shares
+        self.changes = nn.ModuleList(share.change for share in shares)  # the same ones, so that they move too
         self.plain = all(
             share.change.kind == "LoRA"
             and share.change.magnitude is None
@@ -47,19 +46,13 @@ class Adapted(nn.Module):
     def weight(self) -> Tensor:
         """The changed weight, in the base's dtype."""
         weight: Tensor = self.base.weight  # type: ignore[assignment]
-        return changed(weight, self._shares())
+        return changed(weight, self.shares)
 
     @property
     def bias(self) -> Tensor | None:
         """Of the base layer."""
         bias: Tensor | None = self.base.bias  # type: ignore[assignment]
         return bias
-
-    def _shares(self) -> list[Share]:
-        return [
-            Share(change, *share)  # type: ignore[arg-type]
-            for change, share in zip(self.changes, self.shares, strict=True)
-        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """As the base layer's."""
@@ -84,7 +77,7 @@ class Adapted(nn.Module):
         One product then adds every change. Zeros in `up` cost less than a feature map of zeros for each share; queries,
         keys and values are three.
         """
-        shares = self._shares()
+        shares = self.shares
         downs = [share.change.factors["down"].flatten(1) for share in shares]
         ups = [_scaled_up(share) for share in shares]
         down = torch.cat(downs) if len(shares) > 1 else downs[0]

@@ -40,30 +40,24 @@ def places(parts: Mapping[str, Config]) -> dict[Layer, Place]:
     """By name, the layers that these configurations describe; the autoencoder has none."""
     found: dict[Layer, Place] = {}
     for part, config in parts.items():
-        if not isinstance(config, UNetConfig | TextEncoderConfig):
-            continue
         for layout in _layouts(config):
-            found.update(_of(part, layout, shapes_of(config)))
+            found.update(_of(part, config, layout))
     return found
 
 
 def names_for(parts: Mapping[str, Config]) -> dict[Place, str]:
     """What kohya's tools call each layer of a Stable Diffusion model; of another, the key of our own name."""
     found: dict[Place, str] = {}
-    several = "text_encoder_2" in parts
+    first = "lora_te1_" if "text_encoder_2" in parts else "lora_te_"
+    prefixes = {"network": "lora_unet_", "text_encoder": first, "text_encoder_2": "lora_te2_"}
     for part, config in parts.items():
-        if not isinstance(config, UNetConfig | TextEncoderConfig):
-            continue
-        prefix = {"network": "lora_unet_", "text_encoder_2": "lora_te2_"}.get(
-            part, "lora_te1_" if several else "lora_te_"
-        )
-        layout = _layouts(config)[-1]
-        found |= {place: prefix + layer.key for layer, place in _of(part, layout, shapes_of(config))}
+        for layout in _layouts(config)[-1:]:  # that to write, of networks that adapters change
+            found |= {place: prefixes[part] + layer.key for layer, place in _of(part, config, layout)}
     return found
 
 
-def _of(part: str, layout: Layout, shapes: Mapping[str, Shape]) -> Iterator[tuple[Layer, Place]]:
-    for name, shape in shapes.items():
+def _of(part: str, config: Config, layout: Layout) -> Iterator[tuple[Layer, Place]]:
+    for name, shape in shapes_of(config).items():
         if len(shape) < 2 or not name.endswith(".weight") or "embedding.weight" in name:
             continue
         sources = layout.source(name).names
@@ -76,8 +70,10 @@ def _of(part: str, layout: Layout, shapes: Mapping[str, Shape]) -> Iterator[tupl
 def _layouts(config: Config) -> list[Layout]:
     """The ways to spell a network's layers; the last is the one to write."""
     own = Layout(lambda name: name)
-    if not isinstance(config, UNetConfig):
+    if isinstance(config, TextEncoderConfig):
         return [own, text.transformers(text_model=False), text.transformers()]
+    if not isinstance(config, UNetConfig):
+        return []
     if not config.text_width:
         return [own]
     # whether a projection is a convolution does not matter to its name

@@ -58,10 +58,9 @@ def read(path: str | Path) -> Adapter:
         place = place / _WEIGHTS
     weights = open_weights([place])
     settings = settings or _stated(weights.metadata)
-    shapes = {name: info.shape for name, info in weights.infos.items()}
-    facts = survey(shapes, weights.metadata)
+    facts = survey(weights.shapes, weights.metadata)
     _check(place, weights, facts)
-    found = listing(shapes)
+    found = listing(weights.infos)
     changes = {
         layer: _change(place, weights, roles, _scaling(settings, found.paths[layer]))
         for layer, roles in found.layers.items()

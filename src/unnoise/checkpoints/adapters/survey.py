@@ -10,16 +10,7 @@ from typing import Any
 
 from unnoise.checkpoints.adapters.names import Layer, Listing, form, listing
 from unnoise.checkpoints.adapters.products import Shape, kind_of, rank_of, size_of
-
-FAMILIES = {768: "SD 1.5", 1024: "SD 2", 2048: "SDXL", 1280: "SDXL refiner"}
-"""Width of the text that the cross-attention of a family reads -> the family."""
-
-SHORT = {
-    "Stable Diffusion 1": "SD 1.5",
-    "Stable Diffusion 2": "SD 2",
-    "Stable Diffusion XL": "SDXL",
-    "Stable Diffusion XL refiner": "SDXL refiner",
-}
+from unnoise.checkpoints.families import BY_WIDTH
 
 _TOUCHES = {
     "feed-forward": re.compile(r"_ff_net_|feed_forward|mlp_fc|_up$|_down$"),
@@ -98,8 +89,8 @@ def survey(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = Non
 
 def family_of(found: Listing, width: int, metadata: Mapping[str, str]) -> str:
     """The family that an adapter was made for, by the width it reads, its parts, or what it says itself."""
-    if width in FAMILIES:
-        return FAMILIES[width]
+    if width in BY_WIDTH:
+        return BY_WIDTH[width]
     parts = {layer.part for layer in found.layers}
     keys = [layer.key for layer in found.layers]
     if "transformer" in parts or any("double_blocks" in key or "joint_blocks" in key for key in keys):

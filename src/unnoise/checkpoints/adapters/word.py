@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.checkpoints.adapters.applied import apply, twin
-from unnoise.checkpoints.adapters.survey import FAMILIES, SHORT
+from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.checkpoints.hashes import DIGITS, sha256_of
 from unnoise.checkpoints.header import PICKLED
 from unnoise.checkpoints.model import Model, Tower
@@ -152,7 +152,7 @@ def write_word(path: str | Path, word: Word) -> Path:
 
 def _refusal(name: str, found: Word, widths: list[int], model: Model) -> str:
     theirs = [table.shape[1] for table in found.tables]
-    family = "SDXL" if len(theirs) > 1 else FAMILIES.get(theirs[0], "another model")
+    family = "SDXL" if len(theirs) > 1 else BY_WIDTH.get(theirs[0], "another model")
     ours = SHORT.get(str(model.card.get("family", "")), model.name or "another model")
     return (
         f"embedding '{name}' fits {family} (vectors of width {_and(theirs)}); the loaded model is {ours} "

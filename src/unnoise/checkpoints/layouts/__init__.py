@@ -1,8 +1,7 @@
 """How other programs name the tensors of our networks: rules, both ways, without loss."""
 
 from unnoise.checkpoints.layouts import autoencoder, control, picture_adapter, text, unet
-from unnoise.checkpoints.layouts.layout import Layout, Shape, Source
-from unnoise.checkpoints.layouts.transfer import pour, spread
+from unnoise.checkpoints.layouts.layout import Layout, Shape, Source, pour, spread
 
 __all__ = [
     "Layout",

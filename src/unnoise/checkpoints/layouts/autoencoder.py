@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from unnoise.checkpoints.layouts.layout import Layout, renamer
+from unnoise.checkpoints.layouts.layout import Form, Layout, renamer
 
 _BOTH = [
     (r"^quant\.", r"quant_conv."),
@@ -58,8 +58,8 @@ def original(levels: int, prefix: str = "first_stage_model.") -> Layout:
             r"\.up_blocks\.(\d+)\.", lambda match: f".up.{levels - 1 - int(match[1])}.", rename(name)
         )
 
-    return Layout(from_the_finest, prefix, pixels=_is_attention)
+    return Layout(from_the_finest, prefix, _form)
 
 
-def _is_attention(name: str) -> bool:
-    return ".attention.attention." in name and name.endswith(".weight")
+def _form(name: str) -> Form:
+    return "pixels" if ".attention.attention." in name and name.endswith(".weight") else "same"

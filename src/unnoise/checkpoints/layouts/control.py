@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from unnoise.checkpoints.layouts import unet
 from unnoise.checkpoints.layouts.layout import Layout, renamer
@@ -20,36 +21,31 @@ _ORIGINAL = [
 
 def diffusers(linear_projection: bool, hints: int = 8) -> Layout:
     """Of a folder. hints: number of convolutions over the picture."""
-    more = renamer(_DIFFUSERS)
+    ends = {0: "conv_in", hints - 1: "conv_out"}
 
-    def rename(name: str) -> str:
-        if not name.startswith("hint."):
-            return more(name)
-        _, number, leaf = name.split(".")
-        ends = {0: "conv_in", hints - 1: "conv_out"}
-        return f"controlnet_cond_embedding.{ends.get(int(number), f'blocks.{int(number) - 1}')}.{leaf}"
+    def hint(number: int) -> str:
+        return f"controlnet_cond_embedding.{ends.get(number, f'blocks.{number - 1}')}"
 
-    return _beside(unet.diffusers(linear_projection), rename)
+    return _beside(unet.diffusers(linear_projection), _DIFFUSERS, hint)
 
 
 def original(config: UNetConfig, linear_projection: bool, prefix: str) -> Layout:
     """Of a single file."""
-    more = renamer(_ORIGINAL)
+
+    def hint(number: int) -> str:
+        return f"input_hint_block.{2 * number}"  # between two convolutions stands an activation
+
+    return _beside(unet.original(config, linear_projection, prefix), _ORIGINAL, hint)
+
+
+def _beside(base: Layout, rules: list[tuple[str, str]], hint: Callable[[int], str]) -> Layout:
+    """A ControlNet's own names, its convolutions over the picture by `hint`; the others by the UNet's layout."""
+    own = renamer(rules)
 
     def rename(name: str) -> str:
-        if not name.startswith("hint."):
-            return more(name)
-        _, number, leaf = name.split(".")
-        return f"input_hint_block.{2 * int(number)}.{leaf}"  # between two convolutions stands an activation
+        if name.startswith("hint."):
+            _, number, leaf = name.split(".")
+            return f"{hint(int(number))}.{leaf}"
+        return own(name) if name.startswith("zero") else base.rename(name)
 
-    return _beside(unet.original(config, linear_projection, prefix), rename)
-
-
-def _beside(base: Layout, rename: Callable[[str], str]) -> Layout:
-    """A ControlNet's own names by `rename`, those that it leaves as they are by the UNet's layout."""
-
-    def both(name: str) -> str:
-        own = rename(name)
-        return base.rename(name) if own == name else own
-
-    return Layout(both, base.prefix, base.pixels)
+    return replace(base, rename=rename)

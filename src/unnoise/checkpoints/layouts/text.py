@@ -46,4 +46,6 @@ def transformers(prefix: str = "", text_model: bool = True) -> Layout:
 
 def open_clip(prefix: str) -> Layout:
     """Of OpenCLIP's towers in single files; queries, keys and values are one tensor there too."""
-    return Layout(renamer(_OPEN_CLIP), prefix, transposed=lambda name: name == "projection.weight")
+    return Layout(
+        renamer(_OPEN_CLIP), prefix, lambda name: "transposed" if name == "projection.weight" else "same"
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from unnoise.checkpoints.layouts.layout import Layout, renamer
+from unnoise.checkpoints.layouts.layout import Form, Layout, renamer
 from unnoise.networks.unet import UNetConfig
 
 _TRANSFORMER = [
@@ -60,7 +61,7 @@ _PLACE = re.compile(r"(down|up)_blocks\.(\d+)\.(residuals|attentions|downsample|
 
 def diffusers(linear_projection: bool) -> Layout:
     """Of a folder's `unet/`. linear_projection: Stable Diffusion 2 and XL; 1 has 1x1 convolutions instead."""
-    return Layout(renamer(_DIFFUSERS), pixels=lambda name: not linear_projection and _is_projection(name))
+    return Layout(renamer(_DIFFUSERS), form=_form(linear_projection))
 
 
 def original(config: UNetConfig, linear_projection: bool, prefix: str = "model.diffusion_model.") -> Layout:
@@ -72,11 +73,15 @@ def original(config: UNetConfig, linear_projection: bool, prefix: str = "model.d
         place = ends(name) if match is None else _place(config, match)
         return inside(place) if ".attentions." in name or ".attention." in name else residual(place)
 
-    return Layout(rename, prefix, pixels=lambda name: not linear_projection and _is_projection(name))
+    return Layout(rename, prefix, _form(linear_projection))
 
 
-def _is_projection(name: str) -> bool:
-    return ".project_" in name and name.endswith(".weight")
+def _form(linear_projection: bool) -> Callable[[str], Form]:
+    def form(name: str) -> Form:
+        projection = ".project_" in name and name.endswith(".weight")
+        return "pixels" if projection and not linear_projection else "same"
+
+    return form
 
 
 def _place(config: UNetConfig, match: re.Match[str]) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, number, whole
+from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, whole
 from unnoise.errors import InputError
 
 NEGATIVE = "Negative prompt: "
@@ -18,20 +19,8 @@ _FEWEST = 3  # settings that make a last line one of settings and not of prompt
 _DEFAULTS = {"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7", "Seed": "0", "Size": "512x512"}
 _LORA = re.compile(r"<lora:([^:<>]{1,200}):([-+.\d]{1,12})[^<>]{0,200}>")
 _TAKEN = (
-    *(
-        "Steps",
-        "Sampler",
-        "Schedule type",
-        "Scheduler",
-        "Sampler sigma",
-        "CFG scale",
-        "Seed",
-        "Size",
-        "Model",
-        "App",
-    ),
-    *("Model hash", "Base model", "Base model hash", "Version", "RNG", "Raw prompt", "Raw negative prompt"),
-    "Metadata scheme",
+    "Steps, Sampler, Schedule type, Scheduler, Sampler sigma, CFG scale, Seed, Size, Model, App, Model hash, "
+    "Base model, Base model hash, Version, RNG, Raw prompt, Raw negative prompt, Metadata scheme"
 )
 
 
@@ -49,9 +38,9 @@ def read(text: str) -> FoundRecipe:
         version=version,
         prompt=given.get("Raw prompt", prompt),
         negative=given.get("Raw negative prompt", negative),
-        seed=_whole(found, "Seed"),
-        steps=_whole(found, "Steps"),
-        guidance=_number(found, "CFG scale"),
+        seed=_told(found, "Seed", whole),
+        steps=_told(found, "Steps", whole),
+        guidance=_told(found, "CFG scale", number),
         sampler=found.get("Sampler", ""),
         grid=_grid(found, program),
         width=width,
@@ -60,7 +49,7 @@ def read(text: str) -> FoundRecipe:
         model_hash=found.get("Model hash", found.get("Base model hash", "")),
         noise=_noise(found, program),
         loras=tuple((name, number(weight) or 0.0) for name, weight in _LORA.findall(prompt)),
-        more={name: value for name, value in given.items() if name not in _TAKEN},
+        more={name: value for name, value in given.items() if name not in _TAKEN.split(", ")},
     )
 
 
@@ -158,15 +147,8 @@ def _size(found: dict[str, str]) -> tuple[int | None, int | None]:
     return parts[0], parts[1]
 
 
-def _whole(found: dict[str, str], name: str) -> int | None:
-    value = whole(found.get(name))
-    if value is None and name in found:
-        raise _senseless(name, found[name])
-    return value
-
-
-def _number(found: dict[str, str], name: str) -> float | None:
-    value = number(found.get(name))
+def _told(found: dict[str, str], name: str, kind: Callable[[object], Number | None]) -> Number | None:
+    value = kind(found.get(name))
     if value is None and name in found:
         raise _senseless(name, found[name])
     return value

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, number, plain, stem, table, text, whole
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unnoise.checkpoints.recipes.found import FoundRecipe, lora, number, plain, stem, table, text, whole
 from unnoise.checkpoints.recipes.graph import Graph, Link, Node, of_page, of_run
 from unnoise.errors import InputError
 
@@ -14,6 +17,7 @@ _CARRY = {  # nodes on the model's way whose part in the picture is told elsewhe
     *("CheckpointLoaderSimple", "CheckpointLoader", "UNETLoader", "LoraLoader", "LoraLoaderModelOnly"),
     *("Reroute", "PrimitiveNode", "CLIPSetLastLayer"),
 }
+_GRIDS = {f"{name}Scheduler": name.lower() for name in ("Karras", "Exponential", "Polyexponential")}
 
 
 def find(chunks: dict[str, str]) -> FoundRecipe | None:
@@ -30,30 +34,29 @@ def find(chunks: dict[str, str]) -> FoundRecipe | None:
 
 
 def _read(graph: Graph, sampler: Node) -> FoundRecipe:
-    see = _Sight(graph)
-    latent = see.size(sampler)
-    model = see.made_from(sampler, "model", "guider")
-    more = see.passes(sampler) | see.image(sampler) | see.clip(sampler)
+    see = _Sight(graph, sampler)
+    width, height = see.size()
+    model = see.made_from("model", "guider")
+    more = see.passes() | see.image() | see.clip()
     strange = sorted({node.kind for node in model if node.kind not in _CARRY and "model" in node.inputs})
     more |= {"Nodes": ", ".join(strange)} | see.vae() | see.text_weights(model)
-    positive, negative = see.words(sampler, "positive"), see.words(sampler, "negative")
     names = [node.inputs[key] for node in model for key in _MODELS if isinstance(node.inputs.get(key), str)]
-    guided = see.value(sampler, ("cfg",), "guider")
+    guided = see.value(("cfg",), "guider")
     return FoundRecipe(
         program="ComfyUI",
-        prompt=positive,
-        negative=negative,
-        seed=whole(see.value(sampler, ("seed", "noise_seed"), "noise")),
-        steps=whole(see.value(sampler, ("steps",), "sigmas")),
+        prompt=see.words("positive"),
+        negative=see.words("negative"),
+        seed=whole(see.value(("seed", "noise_seed"), "noise")),
+        steps=whole(see.value(("steps",), "sigmas")),
         guidance=1.0 if guided is None and "guider" in sampler.inputs else number(guided),
-        sampler=text(see.value(sampler, ("sampler_name",), "sampler")),
-        grid=see.grid(sampler),
-        width=latent[0],
-        height=latent[1],
+        sampler=text(see.value(("sampler_name",), "sampler")),
+        grid=see.grid(),
+        width=width,
+        height=height,
         model=stem(names[0]) if names else "",
         noise="torch",
         loras=tuple(
-            (stem(node.inputs["lora_name"]), number(see.own(node, "strength_model")) or 0.0)
+            lora(node.inputs["lora_name"], see.own(node, "strength_model"))
             for node in model
             if isinstance(node.inputs.get("lora_name"), str)
         ),
@@ -78,11 +81,16 @@ def _sampler(graph: Graph) -> Node | None:
     return next(iter(first or chosen), None)
 
 
+@dataclass(frozen=True)
 class _Sight:
-    """Looks up what feeds a node."""
+    """Looks up what feeds the sampler."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    graph: Graph
+    sampler: Node
+
+    def behind(self, name: str) -> Node | None:
+        """The node that feeds this input."""
+        return self.graph.source(self.sampler.inputs.get(name))
 
     def own(self, node: Node, name: str, depth: int = _DEPTH) -> object:
         """A node's input; through links, the one value that the node at the other end has to give."""
@@ -97,105 +105,93 @@ class _Sight:
                 return self.own(source, key, depth - 1)
         return None
 
-    def value(self, node: Node, names: tuple[str, ...], through: str) -> object:
-        """The first of these inputs of the node, or of the node that feeds `through`."""
-        for place in (node, self.graph.source(node.inputs.get(through))):
-            for name in names if place is not None else ():
-                if place is not None and name in place.inputs:
-                    return self.own(place, name)
+    def value(self, names: tuple[str, ...], through: str) -> object:
+        """The first of these inputs of the sampler, or of the node that feeds `through`."""
+        for node in (self.sampler, self.behind(through)):
+            for name in names:
+                if node is not None and name in node.inputs:
+                    return self.own(node, name)
         return None
 
-    def grid(self, sampler: Node) -> str:
-        named = self.value(sampler, ("scheduler",), "sigmas")
-        source = self.graph.source(sampler.inputs.get("sigmas"))
-        known = {
-            "KarrasScheduler": "karras",
-            "ExponentialScheduler": "exponential",
-            "PolyexponentialScheduler": "polyexponential",
-        }
-        return text(named) or known.get("" if source is None else source.kind, "")
+    def grid(self) -> str:
+        source = self.behind("sigmas")
+        return text(self.value(("scheduler",), "sigmas")) or _GRIDS.get(
+            "" if source is None else source.kind, ""
+        )
 
-    def made_from(self, sampler: Node, name: str, through: str) -> list[Node]:
-        """The node of this input and all above it."""
-        holder = sampler if name in sampler.inputs else self.graph.source(sampler.inputs.get(through))
+    def made_from(self, name: str, through: str = "") -> list[Node]:
+        """The node of this input, of the sampler or of the node that feeds `through`, and all above it."""
+        holder = self.sampler if name in self.sampler.inputs else self.behind(through)
         node = None if holder is None else self.graph.source(holder.inputs.get(name))
         return [] if node is None else [node, *self.graph.above(node)]
 
-    def words(self, sampler: Node, name: str) -> str:
+    def words(self, name: str) -> str:
         """The texts of a condition, one a line where several were combined."""
-        guider = self.graph.source(sampler.inputs.get("guider"))
-        link = sampler.inputs.get(name)
+        guider, link = self.behind("guider"), self.sampler.inputs.get(name)
         if link is None and guider is not None:
             link = guider.inputs.get(name, guider.inputs.get("conditioning") if name == "positive" else None)
-        found: list[str] = []
-        self._collect(link, found, set())
-        return "\n".join(dict.fromkeys(part for part in found if part))
+        return "\n".join(dict.fromkeys(part for part in self._texts(link) if part))
 
-    def _collect(self, link: object, found: list[str], seen: set[Link]) -> None:
-        waiting = [link]
+    def _texts(self, link: object) -> Iterator[str]:
+        waiting: list[object] = [link]
+        seen: set[Link] = set()
         while waiting:
             link = waiting.pop()
             node = self.graph.source(link)
-            if (
-                node is None
-                or not isinstance(link, Link)
-                or link in seen
-                or node.kind == "ConditioningZeroOut"
-            ):
+            if node is None or link in seen or node.kind == "ConditioningZeroOut":
                 continue
+            assert isinstance(link, Link)
             seen.add(link)
             words = next((key for key in _TEXTS if key in node.inputs), None)
             if words is not None:
-                found.append(text(self.own(node, words)))
+                yield text(self.own(node, words))
             elif {"positive", "negative"} <= set(node.inputs):
                 waiting.append(node.inputs["negative" if link.slot == 1 else "positive"])
             else:
-                waiting.extend(
-                    reversed([entry for name, entry in node.inputs.items() if name.startswith("condition")])
-                )
+                joined = [entry for name, entry in node.inputs.items() if name.startswith("condition")]
+                waiting += reversed(joined)
 
-    def size(self, sampler: Node) -> tuple[int | None, int | None]:
-        for node in self.made_from(sampler, "latent_image", ""):
+    def size(self) -> tuple[int | None, int | None]:
+        for node in self.made_from("latent_image"):
             if {"width", "height"} <= set(node.inputs):
                 return whole(self.own(node, "width")), whole(self.own(node, "height"))
         return None, None
 
-    def passes(self, sampler: Node) -> dict[str, object]:
+    def passes(self) -> dict[str, object]:
         """What the sampler leaves out of a whole run, and whether another follows it."""
         others = [node for node in self.graph.nodes.values() if _is_sampler(node)][:_SAMPLERS]
         followers = [
-            node for node in others if sampler.name in {above.name for above in self.graph.above(node)}
+            node for node in others if self.sampler.name in {above.name for above in self.graph.above(node)}
         ]
         told: dict[str, object] = {"Further passes": len(followers)} if followers else {}
-        strength = number(self.value(sampler, ("denoise",), "sigmas"))
+        strength = number(self.value(("denoise",), "sigmas"))
         if strength is not None and strength < 1.0:
             told["Denoising strength"] = strength
-        start, end = (whole(self.own(sampler, name)) for name in ("start_at_step", "end_at_step"))
-        steps = whole(self.own(sampler, "steps"))
+        start, end, steps = (
+            whole(self.own(self.sampler, name)) for name in ("start_at_step", "end_at_step", "steps")
+        )
         if start or (end is not None and steps is not None and end < steps):
             told["Steps made"] = f"{start or 0} to {end} of {steps}"
         return told
 
-    def image(self, sampler: Node) -> dict[str, object]:
-        latent = self.made_from(sampler, "latent_image", "")
+    def image(self) -> dict[str, object]:
+        latent = self.made_from("latent_image")
         loaded = [node.inputs.get("image") for node in latent if "LoadImage" in node.kind]
         return {"Init image": text(loaded[0])} if loaded else {}
 
-    def clip(self, sampler: Node) -> dict[str, object]:
+    def clip(self) -> dict[str, object]:
         """How many layers of the text encoder are used from its end, as A1111 counts."""
-        for name in ("positive", "negative"):
-            for node in self.made_from(sampler, name, "guider"):
-                last = whole(node.inputs.get("stop_at_clip_layer"))
-                if last is not None and last < -1:
-                    return {"Clip skip": -last}
+        for node in (*self.made_from("positive", "guider"), *self.made_from("negative", "guider")):
+            last = whole(node.inputs.get("stop_at_clip_layer"))
+            if last is not None and last < -1:
+                return {"Clip skip": -last}
         return {}
 
     def text_weights(self, nodes: list[Node]) -> dict[str, object]:
         """The weights of LoRAs in the text encoder, where they are other than in the network."""
         told: dict[str, object] = {}
         for node in nodes:
-            weight = number(self.own(node, "strength_model")) or 0.0
-            words = number(self.own(node, "strength_clip")) or 0.0
+            weight, words = (number(self.own(node, f"strength_{part}")) or 0.0 for part in ("model", "clip"))
             if isinstance(node.inputs.get("lora_name"), str) and words != weight:
                 told[f"LoRA text weight {stem(node.inputs['lora_name'])}"] = f"{words:g}"
         return told

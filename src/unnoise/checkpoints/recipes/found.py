@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class FoundRecipe:
     loras: tuple[tuple[str, float], ...] = ()
     more: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def variation(self) -> tuple[int, float]:
+        """The seed of a variation, and its share; 0 for none."""
+        share = number(self.more.get("Variation seed strength")) or 0.0
+        seed = whole(self.more.get("Variation seed")) or 0
+        return (seed % 2**63, share) if 0.0 < share <= 1.0 else (0, 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what was not told."""
         return {name: value for name, value in asdict(self).items() if value not in (None, "", (), {})}
@@ -56,23 +66,22 @@ def table(text: str) -> Table | None:
 
 def whole(value: object) -> int | None:
     """A whole number written as a number or as text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return int(value)
-    except (ValueError, OverflowError):
-        return None
+    return _made(value, int)
 
 
 def number(value: object) -> float | None:
     """A finite number written as a number or as text; None for anything else."""
+    found = _made(value, float)
+    return None if found is None or not math.isfinite(found) else found
+
+
+def _made(value: object, kind: Callable[[int | float | str], Number]) -> Number | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        return kind(value)
     except (ValueError, OverflowError):
         return None
-    return found if abs(found) < float("inf") else None
 
 
 def text(value: object) -> str:
@@ -88,13 +97,36 @@ def stem(name: object) -> str:
     return last
 
 
-def words(listed: str) -> frozenset[str]:
-    """Names, written with spaces between."""
-    return frozenset(listed.split())
+def lora(name: object, weight: object) -> tuple[str, float]:
+    """Name and weight; 0 for a weight that is no number."""
+    return stem(name), number(weight) or 0.0
+
+
+_KINDS: dict[str, Callable[[object], object]] = dict.fromkeys(("seed", "steps", "width", "height"), whole)
+_KINDS |= {"guidance": number, "model": stem}
+
+
+def read_as(
+    names: str,
+    written: Table,
+    apart: str = "",
+    more: Mapping[str, object] | None = None,
+    **told: Any,  # noqa: ANN401 - fields of the recipe
+) -> FoundRecipe:
+    """The recipe of a table. What no name leads to is kept in `more`, unless it says nothing.
+
+    names: where the fields stand, "field=name" for each. apart: names of the table that the caller reads. more, told:
+    what the caller read there.
+    """
+    places = dict(pair.split("=") for pair in names.split())
+    found = {field: _KINDS.get(field, text)(written.get(name)) for field, name in places.items()}
+    taken = {*places.values(), *apart.split()}
+    others = {name: value for name, value in written.items() if name not in taken}
+    return FoundRecipe(**{**found, **told, "more": plain({**others, **(more or {})})})
 
 
 def plain(values: Mapping[str, object]) -> dict[str, str]:
-    """Settings as text, without those that say nothing."""
+    """Settings as text, without those that say nothing: none, nought, false and what is empty."""
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()

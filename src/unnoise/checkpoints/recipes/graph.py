@@ -13,38 +13,29 @@ from typing import Any
 
 from unnoise.checkpoints.recipes.found import Table, text
 
-# Values that the editor keeps by position, in the order of each node's own form; "" is no input of the node.
-_SIZE = ("width", "height", "batch_size")
-_FORMS: dict[str, tuple[str, ...]] = {
-    "KSampler": ("seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
-    "KSamplerAdvanced": (
-        *("add_noise", "noise_seed", "", "steps", "cfg", "sampler_name", "scheduler"),
-        *("start_at_step", "end_at_step", "return_with_leftover_noise"),
-    ),
-    "SamplerCustom": ("add_noise", "noise_seed", "", "cfg"),
-    "RandomNoise": ("noise_seed",),
-    "KSamplerSelect": ("sampler_name",),
-    "BasicScheduler": ("scheduler", "steps", "denoise"),
-    "KarrasScheduler": ("steps",),
-    "CFGGuider": ("cfg",),
-    "CLIPTextEncode": ("text",),
-    "CLIPTextEncodeSDXL": (
-        *("width", "height", "crop_w", "crop_h", "target_width", "target_height", "text_g", "text_l"),
-    ),
-    "CLIPSetLastLayer": ("stop_at_clip_layer",),
-    "CheckpointLoaderSimple": ("ckpt_name",),
-    "UNETLoader": ("unet_name",),
-    "VAELoader": ("vae_name",),
-    "LoraLoader": ("lora_name", "strength_model", "strength_clip"),
-    "LoraLoaderModelOnly": ("lora_name", "strength_model"),
-    "EmptyLatentImage": _SIZE,
-    "EmptySD3LatentImage": _SIZE,
-    "LoadImage": ("image",),
-    "PrimitiveNode": ("value",),
-    "PrimitiveInt": ("value",),
-    "PrimitiveFloat": ("value",),
-    "PrimitiveString": ("value",),
-    "PrimitiveStringMultiline": ("value",),
+# Values that the editor keeps by position, in the order of each node's own form; "-" is no input of the node.
+_FORMS = {
+    "KSampler": "seed - steps cfg sampler_name scheduler denoise",
+    "KSamplerAdvanced": "add_noise noise_seed - steps cfg sampler_name scheduler start_at_step end_at_step "
+    "return_with_leftover_noise",
+    "SamplerCustom": "add_noise noise_seed - cfg",
+    "RandomNoise": "noise_seed",
+    "KSamplerSelect": "sampler_name",
+    "BasicScheduler": "scheduler steps denoise",
+    "KarrasScheduler": "steps",
+    "CFGGuider": "cfg",
+    "CLIPTextEncode": "text",
+    "CLIPTextEncodeSDXL": "width height crop_w crop_h target_width target_height text_g text_l",
+    "CLIPSetLastLayer": "stop_at_clip_layer",
+    "CheckpointLoaderSimple": "ckpt_name",
+    "UNETLoader": "unet_name",
+    "VAELoader": "vae_name",
+    "LoraLoader": "lora_name strength_model strength_clip",
+    "LoraLoaderModelOnly": "lora_name strength_model",
+    "EmptyLatentImage": "width height batch_size",
+    "EmptySD3LatentImage": "width height batch_size",
+    "LoadImage": "image",
+    **{f"Primitive{kind}": "value" for kind in ("Node", "Int", "Float", "String", "StringMultiline")},
 }
 
 
@@ -129,8 +120,8 @@ def _linked(value: object) -> object:
 def _form(kind: str, values: object) -> Table:
     if isinstance(values, dict):
         return dict(values)
-    names = _FORMS.get(kind, ())
-    return {name: value for name, value in zip(names, _list(values), strict=False) if name}
+    names = _FORMS.get(kind, "").split()
+    return {name: value for name, value in zip(names, _list(values), strict=False) if name != "-"}
 
 
 def _wired(entry: Table, links: dict[int, Link]) -> Table:

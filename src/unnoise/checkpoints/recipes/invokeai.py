@@ -5,23 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 
-from unnoise.checkpoints.recipes.found import (
-    FoundRecipe,
-    Table,
-    number,
-    plain,
-    stem,
-    table,
-    text,
-    whole,
-    words,
-)
+from unnoise.checkpoints.recipes.found import FoundRecipe, Table, lora, read_as, stem, table, text, whole
 
-_LONGEST = 20_000  # characters of a command line
-_TAKEN = words(
-    "app_version positive_prompt negative_prompt seed steps cfg_scale scheduler width height model loras rand_device "
-    "clip_skip strength vae generation_mode"
+_THIRD = (
+    "version=app_version prompt=positive_prompt negative=negative_prompt seed=seed steps=steps guidance=cfg_scale "
+    "width=width height=height"
 )
+_LONGEST = 20_000  # characters of a command line
+_SECOND = "seed=seed steps=steps guidance=cfg_scale width=width height=height"
 _FLAGS = {
     "-s": "steps",
     "-S": "seed",
@@ -36,29 +27,21 @@ _FLAGS = {
 def read(written: Table) -> FoundRecipe:
     """What `invokeai_metadata` says."""
     model = written.get("model")
-    model = model if isinstance(model, dict) else {"name": model}
-    kind, _, digest = text(model.get("hash")).partition(":")
-    more = {name: value for name, value in written.items() if name not in _TAKEN}
-    more |= {"Clip skip": _clip_skip(written), "Denoising strength": written.get("strength")}
-    vae = written.get("vae")
-    more["VAE"] = (vae.get("name") or vae.get("model_name")) if isinstance(vae, dict) else vae
-    return FoundRecipe(
+    kind, _, digest = text(model.get("hash") if isinstance(model, dict) else "").partition(":")
+    sampler, grid = _sampler(text(written.get("scheduler")))
+    more = {"Clip skip": _clip_skip(written), "Denoising strength": written.get("strength")}
+    return read_as(
+        _THIRD,
+        written,
+        apart="scheduler model loras rand_device clip_skip strength vae generation_mode",
+        more=more | {"VAE": _name(written.get("vae"))},
         program="InvokeAI",
-        version=text(written.get("app_version")),
-        prompt=text(written.get("positive_prompt")),
-        negative=text(written.get("negative_prompt")),
-        seed=whole(written.get("seed")),
-        steps=whole(written.get("steps")),
-        guidance=number(written.get("cfg_scale")),
-        sampler=_sampler(text(written.get("scheduler")))[0],
-        grid=_sampler(text(written.get("scheduler")))[1],
-        width=whole(written.get("width")),
-        height=whole(written.get("height")),
-        model=stem(model.get("name") or model.get("model_name")),
+        sampler=sampler,
+        grid=grid,
+        model=stem(_name(model)),
         model_hash=digest if kind == "sha256" else "",
         noise={"cpu": "torch", "cuda": "cuda"}.get(text(written.get("rand_device")), ""),
         loras=_loras(written.get("loras")),
-        more=plain(more),
     )
 
 
@@ -70,24 +53,19 @@ def read_second(written: Table) -> FoundRecipe:
         asked = " ".join(text(part.get("prompt")) for part in asked if isinstance(part, dict))
     prompt, negative = _split(text(asked))
     sampler, grid = _sampler(text(image.get("sampler")).removeprefix("k_"))
-    taken = words("prompt seed steps cfg_scale sampler width height strength type")
-    more = {name: value for name, value in image.items() if name not in taken and value != 0}
-    more["Denoising strength"] = image.get("strength")
-    return FoundRecipe(
+    return read_as(
+        _SECOND,
+        image,
+        apart="prompt sampler strength type",
+        more={"Denoising strength": image.get("strength")},
         program="InvokeAI",
         version=text(written.get("app_version")),
         prompt=prompt,
         negative=negative,
-        seed=whole(image.get("seed")),
-        steps=whole(image.get("steps")),
-        guidance=number(image.get("cfg_scale")),
         sampler=sampler,
         grid=grid,
-        width=whole(image.get("width")),
-        height=whole(image.get("height")),
         model=stem(written.get("model_weights")),
         model_hash=text(written.get("model_hash")),
-        more=plain(more),
     )
 
 
@@ -123,14 +101,14 @@ def _clip_skip(written: Table) -> int | None:
     return skipped + 1 if skipped else None
 
 
+def _name(given: object) -> object:
+    """Of a model, which is a table in some versions and a name in others."""
+    return (given.get("name") or given.get("model_name")) if isinstance(given, dict) else given
+
+
 def _loras(given: object) -> tuple[tuple[str, float], ...]:
-    found = []
-    for entry in given if isinstance(given, list) else []:
-        if isinstance(entry, dict):
-            model = entry.get("model") or entry.get("lora")
-            name = (model.get("name") or model.get("model_name")) if isinstance(model, dict) else model
-            found.append((stem(name), number(entry.get("weight")) or 0.0))
-    return tuple(found)
+    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+    return tuple(lora(_name(row.get("model") or row.get("lora")), row.get("weight")) for row in rows)
 
 
 def find(chunks: dict[str, str]) -> FoundRecipe | None:

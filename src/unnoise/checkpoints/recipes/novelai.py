@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Table, number, plain, table, text, whole, words
+from unnoise.checkpoints.recipes.found import FoundRecipe, Table, read_as, table, text
 
-_TAKEN = words(
-    "prompt uc seed steps scale sampler noise_schedule width height v4_prompt v4_negative_prompt signed_hash "
-    "request_type strength"
-)
+_NAMES = "seed=seed steps=steps guidance=scale width=width height=height"
+_APART = "prompt uc sampler noise_schedule v4_prompt v4_negative_prompt signed_hash request_type strength"
 
 
 def find(chunks: dict[str, str]) -> FoundRecipe | None:
@@ -15,27 +13,22 @@ def find(chunks: dict[str, str]) -> FoundRecipe | None:
     written = table(chunks.get("Comment", ""))
     if written is None or ("NovelAI" not in chunks.get("Software", "") and "uc" not in written):
         return None
-    more = {name: value for name, value in written.items() if name not in _TAKEN and value != 0.0}
-    if text(written.get("request_type")) not in ("", "PromptGenerateRequest"):
-        more["Denoising strength"] = written.get("strength")
-    source = text(chunks.get("Source"))
+    made = text(written.get("request_type")) in ("", "PromptGenerateRequest")
+    source, sampler = text(chunks.get("Source")), text(written.get("sampler"))
+    prompt = _caption(written.get("v4_prompt")) or text(written.get("prompt"))
     grid = text(written.get("noise_schedule"))
-    return FoundRecipe(
+    return read_as(
+        _NAMES,
+        written,
+        apart=_APART,
+        more={"Denoising strength": None if made else written.get("strength")},
         program="NovelAI",
         version=source,
-        prompt=_caption(written.get("v4_prompt"))
-        or text(written.get("prompt"))
-        or chunks.get("Description", ""),
+        prompt=prompt or chunks.get("Description", ""),
         negative=_caption(written.get("v4_negative_prompt")) or text(written.get("uc")),
-        seed=whole(written.get("seed")),
-        steps=whole(written.get("steps")),
-        guidance=number(written.get("scale")),
-        sampler=_SAMPLERS.get(text(written.get("sampler")), text(written.get("sampler")).removeprefix("k_")),
+        sampler=_SAMPLERS.get(sampler, sampler.removeprefix("k_")),
         grid="" if grid == "native" else grid,
-        width=whole(written.get("width")),
-        height=whole(written.get("height")),
         model=source,
-        more=plain(more),
     )
 
 

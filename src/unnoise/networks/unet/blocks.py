@@ -6,6 +6,8 @@ where it reads what the down block left behind (the skips).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class DownBlock(nn.Module):
         )
         self.attentions = attentions(config, out, config.attention_at(level), blocks)
         last = level == len(config.widths) - 1
-        self.downsample = None if last else downsampler(config, out, dropout)
+        self.downsample = None if last else resampler(config, out, dropout, "down")
 
     def forward(
         self, x: Tensor, emb: Tensor, memory: TextMemory | None, more: Tensor | None = None
@@ -84,7 +86,7 @@ class UpBlock(nn.Module):
             for i, skip in enumerate(skips)
         )
         self.attentions = attentions(config, out, config.attention_at(level), len(skips))
-        self.upsample = None if level == 0 else upsampler(config, out, dropout)
+        self.upsample = None if level == 0 else resampler(config, out, dropout, "up")
 
     def forward(self, x: Tensor, skips: list[Tensor], emb: Tensor, memory: TextMemory | None) -> Tensor:
         """x: (batch, width, h, w); takes its skips from the list's end. Returns the finer level's input.
@@ -122,18 +124,11 @@ def attentions(config: UNetConfig, width: int, depth: int, count: int) -> nn.Mod
     return nn.ModuleList(one() for _ in range(count))
 
 
-def downsampler(config: UNetConfig, width: int, dropout: float) -> nn.Module:
-    """What halves the size between two levels."""
+def resampler(config: UNetConfig, width: int, dropout: float, way: Literal["down", "up"]) -> nn.Module:
+    """What halves or doubles the size between two levels."""
     if config.resample == "residual":
-        return ResidualBlock(width, width, config, dropout, resize="down")
-    return Downsample(width, same=config.resample == "conv_same")
-
-
-def upsampler(config: UNetConfig, width: int, dropout: float) -> nn.Module:
-    """What doubles the size between two levels."""
-    if config.resample == "residual":
-        return ResidualBlock(width, width, config, dropout, resize="up")
-    return Upsample(width)
+        return ResidualBlock(width, width, config, dropout, resize=way)
+    return Upsample(width) if way == "up" else Downsample(width, same=config.resample == "conv_same")
 
 
 def resample(layer: nn.Module, x: Tensor, emb: Tensor) -> Tensor:

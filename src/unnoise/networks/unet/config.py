@@ -84,6 +84,13 @@ class UNetConfig(Settings):
         """Residual blocks of one level on the way down."""
         return self.blocks if isinstance(self.blocks, int) else self.blocks[level]
 
+    @property
+    def skips(self) -> list[int]:
+        """Channels of each skip that the way down leaves, the first that of the first convolution."""
+        last = len(self.widths) - 1
+        levels = ([width] * (self.blocks_at(i) + (i < last)) for i, width in enumerate(self.widths))
+        return [self.widths[0], *(width for level in levels for width in level)]
+
     def attention_at(self, level: int) -> int:
         """Depth of attention at one level."""
         return self.attention[level] if self.attention else 0

@@ -17,7 +17,7 @@ from unnoise.limits import Count, Declared
 from unnoise.networks.unet.attention import CrossAttention, TextMemory
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.picture_adapter import PictureAdapter
-from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput
+from unnoise.networks.unet.unet import Around, Question, Residuals, UNet, UNetOutput
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,7 @@ class ControlNet(UNet):
         for narrow, wide in pairwise(widths):
             hint += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.Conv2d(narrow, wide, 3, padding=1, stride=2)]
         self.hint = nn.ModuleList([*hint, zero(nn.Conv2d(widths[-1], config.unet.widths[0], 3, padding=1))])
-        left = [config.unet.widths[0]]
-        for level, width in enumerate(config.unet.widths):
-            left += [width] * (config.unet.blocks_at(level) + (level < len(config.unet.widths) - 1))
-        self.zero = nn.ModuleList(zero(nn.Conv2d(width, width, 1)) for width in left)
+        self.zero = nn.ModuleList(zero(nn.Conv2d(width, width, 1)) for width in config.unet.skips)
         self.zero_middle = zero(nn.Conv2d(config.unet.widths[-1], config.unet.widths[-1], 1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -70,7 +67,7 @@ class ControlNet(UNet):
         hint = picture.to(self.dtype).contiguous(memory_format=torch.channels_last)
         for layer in self.hint[:-1]:
             hint = F.silu(layer(hint))
-        emb = F.silu(self._embed(x, time, pooled, None))
+        emb = self.embed(Question(x, time, text, pooled))
         middle, skips = self.descend(x, emb, text, self.hint[-1](hint))
         added = tuple(layer(skip) for layer, skip in zip(self.zero, skips, strict=True))
         return Residuals(added, self.zero_middle(middle))
@@ -86,7 +83,7 @@ class Guide(NamedTuple):
     until: float = math.inf
 
 
-class Steered(UNet):
+class Steered(Around):
     """A UNet with ControlNets and T2I-Adapters beside it, to be called as the UNet alone; one for each run.
 
     heard: what they added at the last call.
@@ -96,50 +93,34 @@ class Steered(UNet):
     heard: Residuals | None = None
 
     def __init__(self, unet: UNet, guides: Sequence[Guide]) -> None:
-        nn.Module.__init__(self)  # the UNet is there already
-        self.config = unet.config
-        self.unet = unet
+        super().__init__(unet)
         self.networks = nn.ModuleList(guide.network for guide in guides)
         self.guides = list(guides)
         self._hearing: list[UNet] = [unet, *(g.network for g in guides if isinstance(g.network, ControlNet))]
         self._known: dict[PictureAdapter, Residuals] = {}
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.unet.dtype
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of the UNet's layers, then of each ControlNet's."""
         each = [network.remember(text, text_mask) for network in self._hearing]
         return TextMemory(tuple(layer for one in each for layer in one.layers), each[0].mask)
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor | float,
-        text: Tensor | TextMemory | None = None,
-        text_mask: Tensor | None = None,
-        pooled: Tensor | None = None,
-        labels: Tensor | None = None,
-        residuals: Residuals | None = None,
-    ) -> UNetOutput:
+    def answer(self, asked: Question) -> UNetOutput:
         """As the UNet's, steered."""
-        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        own, *shares = self._shares(memory)
+        own, *shares = self._shares(asked.text)
         heard = dict(zip(self._hearing[1:], shares, strict=True))
+        time, residuals = asked.time, asked.residuals
         now = float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
         for guide in self.guides:
             if not guide.after < now <= guide.until:
                 continue
             if isinstance(guide.network, ControlNet):
-                found = guide.network.residuals(x, time, guide.picture, heard[guide.network], pooled)
+                text = heard[guide.network]
+                found = guide.network.residuals(asked.x, time, guide.picture, text, asked.pooled)
             else:
                 found = self._maps(guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
-        out: UNetOutput = self.unet(x, time, own, None, pooled, labels, residuals)
-        return out
+        return self.unet.answer(asked._replace(text=own, residuals=residuals))
 
     def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:
         """What an adapter adds, the same at every step."""

@@ -27,7 +27,7 @@ from unnoise.networks.unet.int8 import Rounded, Spans, plain, rounded
 from unnoise.networks.unet.phases import summed
 from unnoise.networks.unet.residual import Upsample
 from unnoise.networks.unet.reuse import Reusing
-from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, check_size
+from unnoise.networks.unet.unet import Around, Question, UNet, UNetOutput, check_size
 
 _FORM = 3
 """Of the exported graph: one more where its inputs or the networks' arithmetic change."""
@@ -38,7 +38,7 @@ _lock = threading.RLock()
 _compiled: WeakKeyDictionary[UNet, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
 
 
-class Compiled(UNet):
+class Compiled(Around):
     """A UNet whose answers OpenVINO computes, to be called as the UNet alone; one for each run.
 
     Arithmetic is in float32 where the weights are; else in bfloat16 if the processor multiplies it, or float32.
@@ -50,9 +50,7 @@ class Compiled(UNet):
     def __init__(
         self, unet: UNet, blocks: int = 0, seen: list[Tensor] | None = None, spans: Spans | None = None
     ) -> None:
-        nn.Module.__init__(self)  # the UNet is there already
-        self.config = unet.config
-        self.unet = unet
+        super().__init__(unet)
         self.cross_attentions = unet.cross_attentions
         self.blocks, self.spans = blocks, spans
         self.seen: list[Tensor] = [] if seen is None else seen
@@ -60,64 +58,36 @@ class Compiled(UNet):
         self._told: tuple[object, list[Any]] = (None, [])
         library()
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.unet.dtype
-
-    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
-        """As the UNet's."""
-        return self.unet.remember(text, text_mask)
-
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor | float,
-        text: Tensor | TextMemory | None = None,
-        text_mask: Tensor | None = None,
-        pooled: Tensor | None = None,
-        labels: Tensor | None = None,
-        residuals: Residuals | None = None,
-    ) -> UNetOutput:
+    def answer(self, asked: Question) -> UNetOutput:
         """As the UNet's.
 
         Raises InputError for labels and residuals, which the exported graph does not take, and for a size that its
         levels cannot halve.
         """
-        if labels is not None or residuals is not None:
+        if asked.labels is not None or asked.residuals is not None:
             raise InputError(
                 "OpenVINO runs networks without class labels or ControlNets; use engine 'torch'."
             )
-        self._check(x, text, pooled, labels)
-        check_size(x.shape[2], x.shape[3], self.config.factor, "OpenVINO's graph")
-        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        sample, *self.seen[:] = self._infer(x, time, memory, pooled)
-        return UNetOutput(sample.to(x.dtype))
+        height, width = asked.x.shape[2:]
+        check_size(height, width, self.config.factor, "OpenVINO's graph")
+        sample, *self.seen[:] = self._infer(asked)
+        return UNetOutput(sample.to(asked.x.dtype))
 
-    def quick(
-        self, kept: Tensor, x: Tensor, time: Tensor | float, memory: TextMemory | None, pooled: Tensor | None
-    ) -> UNetOutput:
+    def quick(self, kept: Tensor, asked: Question) -> UNetOutput:
         """The quick answer of `Reusing`, with what an earlier answer left in `seen`."""
-        return UNetOutput(self._infer(x, time, memory, pooled, kept)[0].to(x.dtype))
+        return UNetOutput(self._infer(asked, kept)[0].to(asked.x.dtype))
 
-    def _infer(
-        self,
-        x: Tensor,
-        time: Tensor | float,
-        memory: TextMemory | None,
-        pooled: Tensor | None,
-        kept: Tensor | None = None,
-    ) -> list[Tensor]:
-        time = torch.as_tensor(time, dtype=torch.float32, device=x.device).reshape(-1).expand(len(x))
-        inputs = [x, time, *(tensor for tensor in (pooled, kept) if tensor is not None)]
-        inputs = [tensor.detach().float().contiguous() for tensor in inputs]
-        part = Part(self.blocks, pooled is not None, kept is not None, self.spans)
-        ready = compile_for(self.unet, part, inputs, memory)
+    def _infer(self, asked: Question, kept: Tensor | None = None) -> list[Tensor]:
+        x, time = asked.x, torch.as_tensor(asked.time, dtype=torch.float32, device=asked.x.device)
+        more = (tensor for tensor in (asked.pooled, kept) if tensor is not None)
+        inputs = [each.detach().float().contiguous() for each in (x, time.reshape(-1).expand(len(x)), *more)]
+        part = Part(self.blocks, asked.pooled is not None, kept is not None, self.spans)
+        ready = compile_for(self.unet, part, inputs, asked.text)
         if id(ready) not in self._requests:
             # with the graph itself, which others may let go of: the number of one that is gone is given to the next
             self._requests[id(ready)] = ready, ready.create_infer_request()
         _, request = self._requests[id(ready)]
-        arrays = [tensor.numpy() for tensor in inputs] + self._texts(memory)
+        arrays = [tensor.numpy() for tensor in inputs] + self._texts(asked.text)
         return [torch.from_numpy(one.copy()) for one in request.infer(arrays, share_inputs=True).values()]
 
     def _texts(self, memory: TextMemory | None) -> list[Any]:
@@ -134,16 +104,8 @@ class CompiledReusing(Reusing):
         super().__init__(network.unet, blocks)
         self.network = self.compiled = Compiled(network.unet, self.blocks, self.seen, network.spans)
 
-    def _quick(
-        self,
-        kept: Tensor,
-        x: Tensor,
-        time: Tensor | float,
-        memory: TextMemory | None,
-        pooled: Tensor | None,
-        labels: Tensor | None,
-    ) -> UNetOutput:
-        return self.compiled.quick(kept, x, time, memory, pooled)
+    def _quick(self, kept: Tensor, asked: Question) -> UNetOutput:
+        return self.compiled.quick(kept, asked)
 
 
 class Part(NamedTuple):

@@ -7,17 +7,16 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.blocks import UpBlock, beside
 from unnoise.networks.unet.control import Steered
-from unnoise.networks.unet.unet import Residuals, UNet, UNetOutput, prompts
+from unnoise.networks.unet.unet import Around, Question, UNet, UNetOutput, prompts
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Reusing(UNet):
+class Reusing(Around):
     """A UNet, steered or not, that can answer with the deep features of its last whole answer; one for each run.
 
     A quick answer computes the finest level alone, from the sample and the time as they are now; what comes up to it
@@ -30,23 +29,16 @@ class Reusing(UNet):
     """
 
     def __init__(self, network: UNet, blocks: int = 0) -> None:
-        nn.Module.__init__(self)  # the network is there already
-        self.config = network.config
+        inner = network.unet if isinstance(network, Steered) else network
+        super().__init__(inner)
         self.spreads = network.spreads
         self.whole = True
         self.change: Tensor | None = None
         self.seen: list[Tensor] = []
-        inner = network.unet if isinstance(network, Steered) else network
         most = len(_last(inner).residuals)
         self.blocks = min(blocks or most, most)
         watched = _watched(inner, self.blocks, self.seen)
-        self.unet = inner
         self.network = replaced(network, unet=watched) if isinstance(network, Steered) else watched
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.unet.dtype
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """As the network's."""
@@ -57,57 +49,34 @@ class Reusing(UNet):
         self.seen.clear()
         self.change = None
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor | float,
-        text: Tensor | TextMemory | None = None,
-        text_mask: Tensor | None = None,
-        pooled: Tensor | None = None,
-        labels: Tensor | None = None,
-        residuals: Residuals | None = None,
-    ) -> UNetOutput:
+    def answer(self, asked: Question) -> UNetOutput:
         """As the network's. Answers are whole too where nothing is kept of a batch of this size and shape."""
-        rows = max(len(x), prompts(text) or 0)
-        kept = None if self.whole or residuals is not None else self._kept(x, rows)
+        kept = None if self.whole or asked.residuals is not None else self._kept(asked)
         if kept is None:
             self.forget()
-            out: UNetOutput = self.network(x, time, text, text_mask, pooled, labels, residuals)
-            return out
-        memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        return self._quick(kept, x, time, memory, pooled, labels)
+            return self.network.answer(asked)
+        return self._quick(kept, asked)
 
-    def _kept(self, x: Tensor, rows: int) -> Tensor | None:
-        """What the last blocks were given, for so many rows: all, or the later half, which is that with the prompts."""
-        if not self.seen or self.seen[0].shape[2:] != self._fine(x):
+    def _kept(self, asked: Question) -> Tensor | None:
+        """What the last blocks were given, of each row: all, or the later half, which is that with the prompts."""
+        fine = torch.Size(side // self.config.patch for side in asked.x.shape[2:])
+        if not self.seen or self.seen[0].shape[2:] != fine:
             return None
-        kept = self.seen[0]
+        kept, rows = self.seen[0], max(len(asked.x), prompts(asked.text) or 0)
         if len(kept) == rows:
             return kept
         return kept[rows:] if len(kept) == 2 * rows else None
 
-    def _fine(self, x: Tensor) -> torch.Size:
-        """Height and width of the finest level."""
-        return torch.Size(side // self.config.patch for side in x.shape[2:])
-
-    def _quick(
-        self,
-        kept: Tensor,
-        x: Tensor,
-        time: Tensor | float,
-        memory: TextMemory | None,
-        pooled: Tensor | None,
-        labels: Tensor | None,
-    ) -> UNetOutput:
+    def _quick(self, kept: Tensor, asked: Question) -> UNetOutput:
         unet = self.unet
-        emb = F.silu(unet._embed(x, time, pooled, labels))
-        skips = self._steered(unet.shallow(x, emb, memory, self.blocks))
+        emb = unet.embed(asked)
+        skips = self._steered(unet.shallow(asked.x, emb, asked.text, self.blocks))
         h = kept[:, : kept.shape[1] - skips[-1].shape[1]]
         last = _last(unet)
         blocks = list(zip(last.residuals, last.attentions, strict=True))[-self.blocks :]
         for residual, attention in blocks:
-            h = attention(residual(beside(h, skips.pop()), emb), memory)
-        return unet.leave(h, x.dtype)
+            h = attention(residual(beside(h, skips.pop()), emb), asked.text)
+        return unet.leave(h, asked.x.dtype)
 
     def _steered(self, skips: list[Tensor]) -> list[Tensor]:
         """The skips with what ControlNets added to them at the last whole answer."""

@@ -36,6 +36,17 @@ class Residuals(NamedTuple):
     levels: tuple[Tensor, ...] = ()
 
 
+class Question(NamedTuple):
+    """What an answer is asked for: as `UNet.forward` takes it, but checked, and the text as `remember` made of it."""
+
+    x: Tensor
+    time: Tensor | float
+    text: TextMemory | None = None
+    pooled: Tensor | None = None
+    labels: Tensor | None = None
+    residuals: Residuals | None = None
+
+
 class UNet(nn.Module):
     """Predicts, from a noisy picture and its time, what it was trained for: noise, velocity, or the picture.
 
@@ -52,30 +63,24 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        widths, fold = config.widths, config.patch**2
+        widths, levels, fold = config.widths, range(len(config.widths)), config.patch**2
         embedding = 4 * widths[0]
         self.time_embedding = Embedding(widths[0], embedding)
         self.pooled_embedding = Embedding(config.pooled_width, embedding) if config.pooled_width else None
         self.class_embedding = nn.Embedding(config.classes, embedding) if config.classes else None
 
         self.conv_in = Convolution(config.in_channels * fold, widths[0], 3, padding=1)
-        width, skips = widths[0], [widths[0]]
-        down: list[DownBlock] = []
-        for level, out in enumerate(widths):
-            down.append(DownBlock(config, level, width))
-            skips += [out] * (config.blocks_at(level) + (level < len(widths) - 1))
-            width = out
-        self.down_blocks = nn.ModuleList(down)
+        self.down_blocks = nn.ModuleList(
+            DownBlock(config, level, widths[max(level - 1, 0)]) for level in levels
+        )
         self.mid_block = MidBlock(config)
-        up: list[UpBlock] = []
-        for level, out in reversed(list(enumerate(widths))):
-            up.append(
-                UpBlock(config, level, width, [skips.pop() for _ in range(config.blocks_at(level) + 1)])
-            )
-            width = out
+        up, skips = [], config.skips
+        for level in reversed(levels):
+            read = [skips.pop() for _ in range(config.blocks_at(level) + 1)]
+            up.append(UpBlock(config, level, widths[min(level + 1, levels[-1])], read))
         self.up_blocks = nn.ModuleList(up)
-        self.norm_out = GroupNorm(config.norm_groups, width, config.norm_eps)
-        self.conv_out = Convolution(width, config.out_channels * fold, 3, padding=1)
+        self.norm_out = GroupNorm(config.norm_groups, widths[0], config.norm_eps)
+        self.conv_out = Convolution(widths[0], config.out_channels * fold, 3, padding=1)
 
         self.cross_attentions = [layer for layer in self.modules() if isinstance(layer, CrossAttention)]
         for place, layer in enumerate(self.cross_attentions):
@@ -112,15 +117,19 @@ class UNet(nn.Module):
         """
         self._check(x, text, pooled, labels)
         memory = self.remember(text, text_mask) if isinstance(text, Tensor) else text
-        emb = F.silu(self._embed(x, time, pooled, labels))
-        more = Residuals() if residuals is None else residuals
-        h, skips = self.descend(x, emb, memory, levels=more.levels)
+        return self.answer(Question(x, time, memory, pooled, labels, residuals))
+
+    def answer(self, asked: Question) -> UNetOutput:
+        """The prediction alone, which networks around this one make in their own way."""
+        emb = self.embed(asked)
+        more = Residuals() if asked.residuals is None else asked.residuals
+        h, skips = self.descend(asked.x, emb, asked.text, levels=more.levels)
         if more.skips:
             skips = [skip + added for skip, added in zip(skips, more.skips, strict=True)]
         h = h if more.middle is None else h + more.middle
         for up in self.up_blocks:
-            h = up(h, skips, emb, memory)
-        return self.leave(h, x.dtype)
+            h = up(h, skips, emb, asked.text)
+        return self.leave(h, asked.x.dtype)
 
     def descend(
         self,
@@ -132,7 +141,7 @@ class UNet(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """The way down and through the middle: its output, and the skips, finest first.
 
-        emb: (batch, 4 * first width) after its SiLU. hint: added to the first feature map. levels: as `Residuals` has.
+        emb: as `embed` makes it. hint: added to the first feature map. levels: as `Residuals` has.
         """
         h = self.enter(x)
         h = h if hint is None else h + hint
@@ -184,9 +193,9 @@ class UNet(nn.Module):
         layers = tuple(layer.remember(text, text_mask) for layer in self.cross_attentions)
         return TextMemory(layers, None if text_mask is None else readable(text_mask))
 
-    def _embed(self, x: Tensor, time: Tensor | float, pooled: Tensor | None, labels: Tensor | None) -> Tensor:
-        """Time, pooled text and class as one vector per sample: (batch, 4 * first width)."""
-        config = self.config
+    def embed(self, asked: Question) -> Tensor:
+        """Time, pooled text and class as one vector per sample, after its SiLU: (batch, 4 * first width)."""
+        config, x, time = self.config, asked.x, asked.time
         if not isinstance(time, Tensor):
             time = torch.full((1,), float(time), dtype=torch.float32, device=x.device)
         if time.numel() not in (1, x.shape[0]):
@@ -195,11 +204,11 @@ class UNet(nn.Module):
             )
         time = time.to(x.device, torch.float32).reshape(-1).expand(x.shape[0]) * config.time_scale
         emb: Tensor = self.time_embedding(sinusoids(time, config.widths[0], config.sinusoid).to(self.dtype))
-        if self.pooled_embedding is not None and pooled is not None:
-            emb = emb + self.pooled_embedding(pooled.to(self.dtype))
-        if self.class_embedding is not None and labels is not None:
-            emb = emb + self.class_embedding(labels)
-        return emb
+        if self.pooled_embedding is not None and asked.pooled is not None:
+            emb = emb + self.pooled_embedding(asked.pooled.to(self.dtype))
+        if self.class_embedding is not None and asked.labels is not None:
+            emb = emb + self.class_embedding(asked.labels)
+        return F.silu(emb)
 
     def _check(
         self, x: Tensor, text: Tensor | TextMemory | None, pooled: Tensor | None, labels: Tensor | None
@@ -226,6 +235,24 @@ class UNet(nn.Module):
             )
         if pooled is not None and pooled.shape[-1] != config.pooled_width:
             raise InputError(f"pooled has shape {tuple(pooled.shape)}; give (batch, {config.pooled_width}).")
+
+
+class Around(UNet):
+    """A UNet around another, to be called as that one, whose weights and configuration it has; one for each run."""
+
+    def __init__(self, unet: UNet) -> None:
+        nn.Module.__init__(self)  # the UNet is there already
+        self.config = unet.config
+        self.unet = unet
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.unet.dtype
+
+    def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
+        """As the UNet's."""
+        return self.unet.remember(text, text_mask)
 
 
 def prompts(text: Tensor | TextMemory | None) -> int | None:

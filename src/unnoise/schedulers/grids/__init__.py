@@ -1,9 +1,9 @@
 """Grids: which noise levels a sampler visits. Steps in, strictly decreasing levels out."""
 
-from unnoise.schedulers.grids.arcsinh import Arcsinh
 from unnoise.schedulers.grids.base import Grid, Timeline, clean_level
 from unnoise.schedulers.grids.combine import (
     DropPenultimate,
+    Flux2Shift,
     ResolutionShift,
     Reverse,
     Rounded,
@@ -11,9 +11,9 @@ from unnoise.schedulers.grids.combine import (
     Slice,
     StretchToTerminal,
 )
-from unnoise.schedulers.grids.flow_models import Flux2Shift, LogitNormal
 from unnoise.schedulers.grids.lists import GITS, AlignYourSteps, Ratios, Stretched, Times
 from unnoise.schedulers.grids.ratios import (
+    Arcsinh,
     BetaSigma,
     BlockLevels,
     BongTangent,
@@ -22,6 +22,7 @@ from unnoise.schedulers.grids.ratios import (
     KLOptimal,
     Laplace,
     LinearQuadratic,
+    LogitNormal,
     Polyexponential,
 )
 from unnoise.schedulers.grids.times import (

@@ -10,6 +10,9 @@ from unnoise.limits import Between, Count, Finite, Positive, Steps
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, at_ratios
 
+_FEW, _MANY = (8.73809524e-05, 1.89833333), (0.00016927, 0.45666666)  # slope and height at 10 and 200 steps
+_LARGE = 4300  # tokens from which the line of 200 steps holds for any number
+
 
 @dataclass(frozen=True)
 class Shift(Grid):
@@ -77,6 +80,27 @@ class ResolutionShift(Grid):
                 f"base_tokens is {self.base_tokens}, top_tokens {self.top_tokens}; give base < top."
             )
         return Shift(self.grid, math.exp(self.mu)).levels(schedule, count)
+
+
+@dataclass(frozen=True)
+class Flux2Shift(Grid):
+    """Flux 2's shift: ratios times e^mu, mu fitted to the number of tokens and of steps (Black Forest Labs 2025).
+
+    mu lies on a line in the tokens for 10 steps and on another for 200; between and beyond, on the line through the
+    two in the steps. tokens: of the picture, width x height / 256.
+    """
+
+    grid: Grid
+    tokens: Count
+
+    def mu(self, count: int) -> float:
+        """The logarithm of the factor for so many steps."""
+        few, many = (slope * self.tokens + height for slope, height in (_FEW, _MANY))
+        return many if self.tokens > _LARGE else many + (few - many) * (200 - count) / 190.0
+
+    def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
+        """The inner grid's levels, moved."""
+        return Shift(self.grid, math.exp(self.mu(count))).levels(schedule, count)
 
 
 @dataclass(frozen=True)

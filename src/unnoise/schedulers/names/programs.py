@@ -135,20 +135,8 @@ def preset(row: Named, grid: Grid | None, program: str, word: str = "") -> Sched
         raise InputError(
             f"{program}'s {word} is not known here; without compat it is {row.name}, the right formula."
         )
-    if program == "diffusers":
-        rungs, rule = _diffusers(row.name, grid)
-    else:
-        rungs, rule = _k(row.name, grid, program)
-    near = row.scheduler
-    return Preset(
-        near.grid if grid is None else grid,
-        near.solver,
-        near.noise,
-        near.final,
-        rungs=rungs,
-        rule=rule,
-        program=program,
-    )
+    values = _diffusers(row.name, grid) if program == "diffusers" else _k(row.name, grid, program)
+    return Preset.near(row.scheduler if grid is None else replace(row.scheduler, grid=grid), values, program)
 
 
 def _diffusers(name: str, grid: Grid | None) -> tuple[Rungs, Rule]:

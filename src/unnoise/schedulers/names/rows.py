@@ -84,12 +84,13 @@ def _family(family: str, *rows: tuple[str, str, Grid, Solver, NoiseRule, str]) -
     )
 
 
-_T, _L, _K = Trailing(), Linspace(), Karras()
-_ODE, _A, _SDE = Deterministic(), Ancestral(), SDE()
+_T, _L, _K, _D = Trailing(), Linspace(), Karras(), Distilled()
+_ODE, _A, _RF, _SDE = Deterministic(), Ancestral(), FlowAncestral(), SDE()
 _EULER = Adams(1, "sigma", "noise")
 _2M, _AB2, _3M = Adams(2, "lambda", "x0", "midpoint"), Adams(2, "lambda", "x0"), Adams(3, "lambda", "x0")
 _2S, _3S, _EXP = solvers.TwoStage(), solvers.ThreeStageX0(), solvers.ExponentialHeun()
-_PLUS = solvers.CFGPlusPlus
+_BLOCKS, _BH1, _PLUS = solvers.Blocks(), solvers.unipc(3, "x0", "bh1"), solvers.CFGPlusPlus
+_NEWER = gradient_estimation()
 
 _ADAPTIVE = Named(
     "DPM adaptive", ToTolerance(), ("dpm_ad",), "DPM 3S, as many steps as its tolerance needs", "Runge-Kutta"
@@ -105,14 +106,7 @@ TABLE = (
         "Euler",
         ("Euler", "flow_match_euler", _L, _EULER, _ODE, "the straight line of the ODE"),
         ("Euler a", "", _L, _EULER, _A, "Euler with the posterior's noise"),
-        (
-            "Euler a RF",
-            "ltx_euler_a_rf",
-            _L,
-            _EULER,
-            FlowAncestral(),
-            "Euler, noise by the straight line's rule",
-        ),
+        ("Euler a RF", "ltx_euler_a_rf", _L, _EULER, _RF, "Euler, noise by the straight line's rule"),
     ),
     *_family(
         "Runge-Kutta",
@@ -122,14 +116,7 @@ TABLE = (
         ("DPM2", "", _L, solvers.Midpoint(), _ODE, "midpoint in lambda"),
         ("DPM2 a", "", _L, solvers.Midpoint(), _A, "midpoint in lambda with the posterior's noise"),
         ("DPM 3S", "dpm_solver_3", _L, solvers.ThreeStage(), _ODE, "three looks a step (DPM-Solver-3)"),
-        (
-            "DPM fast",
-            "",
-            BlockLevels(),
-            solvers.Blocks(),
-            _ODE,
-            "blocks of three looks, and what is left over",
-        ),
+        ("DPM fast", "", BlockLevels(), _BLOCKS, _ODE, "blocks of three looks, and what is left over"),
     ),
     _ADAPTIVE,
     *_family(
@@ -158,14 +145,7 @@ TABLE = (
     ),
     *_family(
         "Predictor-corrector",
-        (
-            "UniPC",
-            "unipc_bh1",
-            _L,
-            solvers.unipc(3, "x0", "bh1"),
-            _ODE,
-            "DPM++ 3M, corrected by the next look",
-        ),
+        ("UniPC", "unipc_bh1", _L, _BH1, _ODE, "DPM++ 3M, corrected by the next look"),
         ("UniPC bh2", "", _L, solvers.unipc(2, "x0", "bh2"), _ODE, "DPM++ 2M, corrected by the next look"),
         ("SA-Solver", "", _L, solvers.sa_solver(), Tau(), "stochastic Adams, corrected, noise in the middle"),
         ("SA-Solver PECE", "", _L, solvers.sa_solver(again=True), Tau(), "the same, looking again"),
@@ -181,15 +161,8 @@ TABLE = (
     ),
     *_family(
         "Distilled models",
-        ("LCM", "", Distilled(), Adams(1), Renoise(), "x0, noised anew to each level"),
-        (
-            "TCD",
-            "",
-            Distilled(),
-            Adams(1),
-            TCD(),
-            "a DDIM step beyond the next level, and noise back up to it",
-        ),
+        ("LCM", "", _D, Adams(1), Renoise(), "x0, noised anew to each level"),
+        ("TCD", "", _D, Adams(1), TCD(), "a DDIM step beyond the next level, and noise back up to it"),
     ),
     *_family(
         "Heuristic, for other programs' pictures",
@@ -197,14 +170,7 @@ TABLE = (
         ("DPM++ 2M v2", "", _L, MeanStep(), _ODE, "two estimates of x0, with the mean of two steps' lengths"),
         ("IPNDM", "", _L, ipndm(), _ODE, "PLMS from the noisiest level"),
         ("Heun++ 2", "", _L, HeunPlusPlus(), _ODE, "three looks a step, weighted by their noise"),
-        (
-            "Gradient estimation",
-            "euler_ge",
-            _L,
-            gradient_estimation(),
-            _ODE,
-            "the noise, twice as new as it is",
-        ),
+        ("Gradient estimation", "euler_ge", _L, _NEWER, _ODE, "the noise, twice as new as it is"),
         ("LMS late", "lms_shift", _L, lms_late(), _ODE, "LMS that steps with the noise of the step before"),
     ),
 )

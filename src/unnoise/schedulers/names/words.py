@@ -13,6 +13,8 @@ from unnoise.schedulers.grids import Grid
 
 _TOKENS = 4096  # of a picture of 1024 x 1024; for other sizes make the grid with its own number
 
+_LTX = grids.ResolutionShift(grids.Trailing(), _TOKENS, 1024, 4096, 0.95, 2.05)
+
 _GRIDS: tuple[tuple[str, str, Grid], ...] = (
     ("Karras", "ka", grids.Karras()),
     ("Exponential", "exp lambda_uniform lu", grids.Exponential()),
@@ -39,11 +41,7 @@ _GRIDS: tuple[tuple[str, str, Grid], ...] = (
     ("Logit Normal", "logit_normal", grids.LogitNormal()),
     ("Flux", "", grids.ResolutionShift(grids.Trailing(), _TOKENS)),
     ("Flux 2", "flux2", grids.Flux2Shift(grids.Trailing(), _TOKENS)),
-    (
-        "LTX 2",
-        "ltx2",
-        grids.StretchToTerminal(grids.ResolutionShift(grids.Trailing(), _TOKENS, 1024, 4096, 0.95, 2.05)),
-    ),
+    ("LTX 2", "ltx2", grids.StretchToTerminal(_LTX)),
     ("Arcsinh", "", grids.Arcsinh()),
     ("Distilled", "lcm", grids.Distilled()),
 )

@@ -23,9 +23,17 @@ Config = Mapping[str, Any]
 Values = tuple[Rungs, Rule]
 
 _TABLE = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02, "num_train_timesteps": 1000}
-_SPACED = {"timestep_spacing": "linspace", "steps_offset": 0, "prediction_type": "epsilon"}
+_OWN = {**_TABLE, "timestep_spacing": "linspace", "steps_offset": 0, "prediction_type": "epsilon"}
+_LEADING = {**_OWN, "timestep_spacing": "leading"}
 _LATENT = {"beta_start": 0.00085, "beta_end": 0.012}
-_MULTISTEP = {**_TABLE, **_SPACED, "solver_order": 2, "lower_order_final": True}
+_MULTISTEP = {**_OWN, "solver_order": 2, "lower_order_final": True}
+_KIND = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint", "final_sigmas_type": "zero"}
+_ENDS = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
+_EDM = {**_ENDS, "sigma_schedule": "karras", "final_sigmas_type": "zero"}
+_SA = {"predictor_order": 2, "corrector_order": 2, "algorithm_type": "data_prediction"}
+_BH = {"final_sigmas_type": "zero", "solver_type": "bh2", "predict_x0": True, "disable_corrector": ()}
+_DISTILLED = {"prediction_type": "epsilon", "original_inference_steps": 50, "timestep_scaling": 10.0}
+_LCM = {**_TABLE, **_LATENT, "beta_schedule": "scaled_linear", **_DISTILLED}
 
 
 @dataclass(frozen=True)
@@ -54,45 +62,41 @@ def sigmas(config: Config) -> rungs.Sigmas:
     return chosen[0] if chosen else "own"
 
 
-def _sigma(config: Config, whole: bool = False) -> rungs.SigmaRungs:
-    return rungs.SigmaRungs(
-        config["timestep_spacing"],
-        config["steps_offset"],
-        sigmas(config),
-        config.get("final_sigmas_type", "zero"),
-        whole,
-    )
+def _spacing(config: Config) -> tuple[str, int]:
+    return config["timestep_spacing"], config["steps_offset"]
 
 
-def _dpm(
-    config: Config, final: str | None = None, gentle: bool = False, cosine: bool = False
-) -> rungs.DPMRungs:
-    return rungs.DPMRungs(
-        config["timestep_spacing"],
-        config["steps_offset"],
-        sigmas(config),
-        final or config["final_sigmas_type"],
-        config.get("flow_shift", 1.0),
-        float(config.get("lambda_min_clipped", "-inf")),
-        gentle,
-        cosine,
-    )
+def _order(config: Config) -> tuple[int, dpm_rules.Algorithm, dpm_rules.Kind, bool]:
+    kind = config["algorithm_type"], config["solver_type"]
+    return config["solver_order"], *kind, config["lower_order_final"]
 
 
-def _table(config: Config) -> rungs.TableRungs:
-    return rungs.TableRungs(config["timestep_spacing"], config["steps_offset"])
+def _in_sigma(method: str, defaults: Config, rule: Rule, whole: bool = False) -> Class:
+    """A class with nothing to set but its levels."""
+
+    def values(config: Config) -> Values:
+        final = config.get("final_sigmas_type", "zero")
+        return rungs.SigmaRungs(*_spacing(config), sigmas(config), final, whole), rule
+
+    return Class(method, defaults, values)
 
 
-def _multistep(config: Config) -> Values:
-    rule = dpm_rules.DPMMultistep(
-        config["solver_order"],
-        config["algorithm_type"],
-        config["solver_type"],
-        config["lower_order_final"],
-        config["euler_at_final"],
-        config["final_sigmas_type"] == "zero",
-    )
-    return _dpm(config, cosine=config["beta_schedule"] == "squaredcos_cap_v2"), rule
+def _dpm(config: Config, final: str | None = None, gentle: bool = False, cosine: bool = False) -> Rungs:
+    last = final or config["final_sigmas_type"]
+    shift, clipped = config.get("flow_shift", 1.0), float(config.get("lambda_min_clipped", "-inf"))
+    return rungs.DPMRungs(*_spacing(config), sigmas(config), last, shift, clipped, gentle, cosine)
+
+
+def _table(config: Config) -> Rungs:
+    return rungs.TableRungs(*_spacing(config))
+
+
+def _edm(config: Config) -> Rungs:
+    return rungs.EDMRungs(config["sigma_schedule"], config["final_sigmas_type"])
+
+
+def _multistep(config: Config) -> Rule:
+    return dpm_rules.DPMMultistep(*_order(config), config["euler_at_final"])
 
 
 def _singlestep(config: Config) -> Values:
@@ -101,25 +105,14 @@ def _singlestep(config: Config) -> Values:
             f"algorithm_type is {config['algorithm_type']!r}; the preset knows dpmsolver++ and dpmsolver. "
             "Leave compat out."
         )
-    rule = dpm_rules.DPMSinglestep(
-        config["solver_order"],
-        config["algorithm_type"],
-        config["solver_type"],
-        config["lower_order_final"],
-        config["final_sigmas_type"] == "zero",
-    )
-    return _dpm({**config, "timestep_spacing": "linspace", "steps_offset": 0}), rule
+    levels = _dpm({**config, "timestep_spacing": "linspace", "steps_offset": 0})
+    return levels, dpm_rules.DPMSinglestep(*_order(config))
 
 
 def _unipc(config: Config) -> Values:
     final = "last" if config["final_sigmas_type"] == "sigma_min" else "zero"
-    rule = dpm_rules.UniPCRule(
-        config["solver_order"],
-        config["solver_type"],
-        config["predict_x0"],
-        config["lower_order_final"],
-        tuple(config["disable_corrector"]),
-    )
+    kind = config["solver_order"], config["solver_type"], config["predict_x0"]
+    rule = dpm_rules.UniPCRule(*kind, config["lower_order_final"], tuple(config["disable_corrector"]))
     return _dpm(config, final, gentle=True), rule
 
 
@@ -128,48 +121,30 @@ def _deis(config: Config) -> Values:
 
 
 def _sa(config: Config) -> Values:
-    rule = sa_rule.SARule(
-        config["predictor_order"],
-        config["corrector_order"],
-        config["algorithm_type"] == "data_prediction",
-        config["lower_order_final"],
-        config.get("tau_func") or sa_rule.middle,
-    )
-    return _dpm(config, "last"), rule
+    data, tau = config["algorithm_type"] == "data_prediction", config.get("tau_func") or sa_rule.middle
+    orders = config["predictor_order"], config["corrector_order"]
+    return _dpm(config, "last"), sa_rule.SARule(*orders, data, config["lower_order_final"], tau)
 
 
 def _pndm(config: Config) -> Values:
-    velocity = config["prediction_type"] == "v_prediction"
-    return _table(config), pndm_rules.PNDMRule(
-        config["set_alpha_to_one"], not config["skip_prk_steps"], velocity
-    )
+    one, warm = config["set_alpha_to_one"], not config["skip_prk_steps"]
+    return _table(config), pndm_rules.PNDMRule(one, warm, config["prediction_type"] == "v_prediction")
 
 
-def _distilled(config: Config) -> rungs.TableRungs:
+def _distilled(config: Config) -> Rungs:
     return rungs.TableRungs(distilled=config["original_inference_steps"])
 
 
-def _edm(config: Config) -> rungs.EDMRungs:
-    return rungs.EDMRungs(config["sigma_schedule"], config["final_sigmas_type"])
+def _consistency(config: Config) -> Values:
+    rule = distilled_rules.ConsistencyRule(config["sigma_min"], config["s_noise"])
+    return rungs.ConsistencyRungs(config["num_train_timesteps"], config["rho"]), rule
 
 
-def _edm_multistep(config: Config) -> Values:
-    return _edm(config), _multistep(
-        {**config, "timestep_spacing": "", "steps_offset": 0, "beta_schedule": ""}
-    )[1]
+def _flow_euler(config: Config) -> Values:
+    renoised = config["stochastic_sampling"]
+    rule = distilled_rules.ConsistencyRule() if renoised else ddpm_rules.FlowEulerRule()
+    return rungs.FlowRungs(config["shift"], sigmas(config), config["num_train_timesteps"]), rule
 
-
-_DPM = {**_MULTISTEP, "final_sigmas_type": "zero", "algorithm_type": "dpmsolver++", "solver_type": "midpoint"}
-_LCM = {
-    **_TABLE,
-    **_LATENT,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon",
-    "original_inference_steps": 50,
-    "timestep_scaling": 10.0,
-}
-_EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "sigma_schedule": "karras"}
-_LEADING = {**_TABLE, **_SPACED, "timestep_spacing": "leading"}
 
 CLASSES: dict[str, Class] = {
     "DDPMScheduler": Class(
@@ -183,55 +158,26 @@ CLASSES: dict[str, Class] = {
         lambda c: (_table(c), ddpm_rules.DDIMRule(c.get("eta", 0.0), c["set_alpha_to_one"])),
     ),
     "PNDMScheduler": Class("PLMS", {**_LEADING, "set_alpha_to_one": False, "skip_prk_steps": False}, _pndm),
-    "LMSDiscreteScheduler": Class(
-        "LMS", {**_TABLE, **_SPACED}, lambda c: (_sigma(c), sigma_rules.LMSRule(forgets=True))
+    "LMSDiscreteScheduler": _in_sigma("LMS", _OWN, sigma_rules.LMSRule(forgets=True)),
+    "EulerDiscreteScheduler": _in_sigma("Euler", {**_OWN, "final_sigmas_type": "zero"}, sigma_rules.Euler()),
+    "EulerAncestralDiscreteScheduler": _in_sigma("Euler a", _OWN, sigma_rules.Euler(1.0)),
+    "HeunDiscreteScheduler": _in_sigma("Heun", {**_OWN, **_LATENT}, sigma_rules.HeunRule()),
+    "KDPM2DiscreteScheduler": _in_sigma("DPM2", {**_OWN, **_LATENT}, sigma_rules.MidpointRule(), whole=True),
+    "KDPM2AncestralDiscreteScheduler": _in_sigma(
+        "DPM2 a", {**_OWN, **_LATENT}, sigma_rules.MidpointRule(1.0), whole=True
     ),
-    "EulerDiscreteScheduler": Class(
-        "Euler",
-        {**_TABLE, **_SPACED, "final_sigmas_type": "zero"},
-        lambda c: (_sigma(c), sigma_rules.Euler()),
+    "DPMSolverSDEScheduler": _in_sigma("DPM++ SDE", {**_OWN, **_LATENT}, sigma_rules.SDERule()),
+    "DPMSolverMultistepScheduler": Class(
+        "DPM++ 2M",
+        {**_MULTISTEP, **_KIND, "euler_at_final": False},
+        lambda c: (_dpm(c, cosine=c["beta_schedule"] == "squaredcos_cap_v2"), _multistep(c)),
     ),
-    "EulerAncestralDiscreteScheduler": Class(
-        "Euler a", {**_TABLE, **_SPACED}, lambda c: (_sigma(c), sigma_rules.Euler(1.0))
+    "DPMSolverSinglestepScheduler": Class(
+        "DPM++ 2S", {**_MULTISTEP, **_KIND, "lower_order_final": False}, _singlestep
     ),
-    "HeunDiscreteScheduler": Class(
-        "Heun", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c), sigma_rules.HeunRule())
-    ),
-    "KDPM2DiscreteScheduler": Class(
-        "DPM2", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c, True), sigma_rules.MidpointRule())
-    ),
-    "KDPM2AncestralDiscreteScheduler": Class(
-        "DPM2 a", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c, True), sigma_rules.MidpointRule(1.0))
-    ),
-    "DPMSolverSDEScheduler": Class(
-        "DPM++ SDE", {**_TABLE, **_LATENT, **_SPACED}, lambda c: (_sigma(c), sigma_rules.SDERule())
-    ),
-    "DPMSolverMultistepScheduler": Class("DPM++ 2M", {**_DPM, "euler_at_final": False}, _multistep),
-    "DPMSolverSinglestepScheduler": Class("DPM++ 2S", {**_DPM, "lower_order_final": False}, _singlestep),
     "DEISMultistepScheduler": Class("DEIS", _MULTISTEP, _deis),
-    "UniPCMultistepScheduler": Class(
-        "UniPC",
-        {
-            **_MULTISTEP,
-            "final_sigmas_type": "zero",
-            "solver_type": "bh2",
-            "predict_x0": True,
-            "disable_corrector": (),
-        },
-        _unipc,
-    ),
-    "SASolverScheduler": Class(
-        "SA-Solver",
-        {
-            **_TABLE,
-            **_SPACED,
-            "predictor_order": 2,
-            "corrector_order": 2,
-            "algorithm_type": "data_prediction",
-            "lower_order_final": True,
-        },
-        _sa,
-    ),
+    "UniPCMultistepScheduler": Class("UniPC", {**_MULTISTEP, **_BH}, _unipc),
+    "SASolverScheduler": Class("SA-Solver", {**_OWN, **_SA, "lower_order_final": True}, _sa),
     "LCMScheduler": Class(
         "LCM", _LCM, lambda c: (_distilled(c), distilled_rules.LCMRule(c["timestep_scaling"]))
     ),
@@ -242,44 +188,19 @@ CLASSES: dict[str, Class] = {
         lambda c: (rungs.AngleRungs(), distilled_rules.ConsistencyRule()),
     ),
     "CMStochasticIterativeScheduler": Class(
-        "LCM",
-        {
-            "num_train_timesteps": 40,
-            "sigma_min": 0.002,
-            "sigma_max": 80.0,
-            "sigma_data": 0.5,
-            "s_noise": 1.0,
-            "rho": 7.0,
-        },
-        lambda c: (
-            rungs.ConsistencyRungs(c["num_train_timesteps"], c["rho"]),
-            distilled_rules.ConsistencyRule(c["sigma_min"], c["s_noise"]),
-        ),
+        "LCM", {"num_train_timesteps": 40, **_ENDS, "s_noise": 1.0, "rho": 7.0}, _consistency
     ),
     "IPNDMScheduler": Class("IPNDM", {}, lambda c: (rungs.IPNDMRungs(), pndm_rules.IPNDMRule())),
-    "EDMEulerScheduler": Class(
-        "Euler", {**_EDM, "final_sigmas_type": "zero"}, lambda c: (_edm(c), sigma_rules.Euler())
-    ),
+    "EDMEulerScheduler": Class("Euler", _EDM, lambda c: (_edm(c), sigma_rules.Euler())),
     "EDMDPMSolverMultistepScheduler": Class(
         "DPM++ 2M",
-        {
-            **_EDM,
-            "solver_order": 2,
-            "algorithm_type": "dpmsolver++",
-            "solver_type": "midpoint",
-            "lower_order_final": True,
-            "euler_at_final": False,
-            "final_sigmas_type": "zero",
-        },
-        _edm_multistep,
+        {**_EDM, **_KIND, "solver_order": 2, "lower_order_final": True, "euler_at_final": False},
+        lambda c: (_edm(c), _multistep(c)),
     ),
     "FlowMatchEulerDiscreteScheduler": Class(
         "Euler",
         {"shift": 1.0, "num_train_timesteps": 1000, "stochastic_sampling": False},
-        lambda c: (
-            rungs.FlowRungs(c["shift"], sigmas(c), c["num_train_timesteps"]),
-            ddpm_rules.FlowEulerRule(c["stochastic_sampling"]),
-        ),
+        _flow_euler,
     ),
     "FlowMatchHeunDiscreteScheduler": Class(
         "Heun",

@@ -28,6 +28,8 @@ _PREDICTIONS = {
 _EVERYWHERE = {
     "timestep_spacing": ("linspace", "leading", "trailing"),
     "timestep_type": ("discrete",),  # EDM's classes are known for the continuous one
+    "final_sigmas_type": ("zero", "sigma_min"),
+    "sigma_schedule": ("karras", "exponential"),
 }
 _IN_PRESETS: dict[str, tuple[object, ...]] = {
     "interpolation_type": ("linear",),
@@ -52,6 +54,15 @@ _CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 """Values that are known; the first is taken, as there, where a configuration has a sibling class's word."""
 _SIBLINGS = ("deis", "logrho", "midpoint", "heun", "bh1", "bh2")
 
+_GRIDS: dict[str, grids.Grid] = {
+    "karras": grids.Karras(),
+    "exponential": grids.Exponential(),
+    "lu": grids.Exponential(),
+    "beta": grids.BetaSigma(),
+    "flow": grids.Trailing(),
+}
+"""The right ones, by what sigmas a configuration asks for."""
+
 _ON_COSINE = ("IPNDMScheduler", "SCMScheduler")  # their networks predict v, of samples divided by sigma_data
 
 
@@ -72,10 +83,7 @@ def resolve(name: str, config: Mapping[str, Any], near: Scheduler, compat: bool)
     grid = _grid(name, config)
     scheduler = near if grid is None else replace(near, grid=grid)
     if compat:
-        rungs, rule = CLASSES[name].values(config)
-        scheduler = Preset(
-            scheduler.grid, near.solver, near.noise, near.final, rungs=rungs, rule=rule, program="diffusers"
-        )
+        scheduler = Preset.near(scheduler, CLASSES[name].values(config), "diffusers")
     return Resolved(scheduler, schedule, prediction)
 
 
@@ -152,18 +160,9 @@ def _prediction(name: str, config: Mapping[str, Any]) -> Prediction:
 
 def _grid(name: str, config: Mapping[str, Any]) -> grids.Grid | None:
     """The right grid of the settings; None for the method's own."""
-    flags: dict[str, grids.Grid] = {
-        "karras": grids.Karras(),
-        "exponential": grids.Exponential(),
-        "lu": grids.Exponential(),
-        "beta": grids.BetaSigma(),
-        "flow": grids.Trailing(),
-    }
-    kind = sigmas(config)
-    if name.startswith("EDM"):
-        return flags[config["sigma_schedule"]]
-    if kind != "own":
-        return flags[kind]
+    kind = config["sigma_schedule"] if name.startswith("EDM") else sigmas(config)
+    if kind in _GRIDS:
+        return _GRIDS[kind]
     if name.startswith("CM"):
         return grids.Distilled(config["num_train_timesteps"])
     if name.startswith(("FlowMatch", "SCM")):

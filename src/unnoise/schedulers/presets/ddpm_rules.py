@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Noisy, Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,11 @@ class DDPMRule(Rule):
 
 @dataclass(frozen=True)
 class FlowEulerRule(Rule):
-    """X + (t' - t) f; with `renoise` (stochastic_sampling), x0 noised anew, right for distilled models only."""
-
-    renoise: bool = False
-
-    @property
-    def stochastic(self) -> bool:
-        """With `renoise`."""
-        return self.renoise
+    """X + (t' - t) f."""
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
         now, to = path.levels[i], path.levels[i + 1]
-        if self.renoise:
-            return Look(now), Move(0.0, (number(to.alpha),), "x0", number(to.sigma))
         return Look(now), Move(1.0, (number(to.sigma) - number(now.sigma),), "flow")
 
 

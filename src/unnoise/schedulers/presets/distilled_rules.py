@@ -1,4 +1,4 @@
-"""diffusers' classes for distilled models: LCM, TCD, and the two of consistency models."""
+"""diffusers' classes for distilled models: LCM, TCD, the two of consistency models, and flows that are renoised."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class TCDRule(Rule):
 
 @dataclass(frozen=True)
 class ConsistencyRule(Rule):
-    """x0 noised anew to the next level: SCM, and with `least` CMStochasticIterative.
+    """x0 noised anew to the next level: SCM, FlowMatchEuler if asked for, and with `least` CMStochasticIterative.
 
     least: the ratio at which a consistency model's x0 stands, whose noise the sample holds already. scale: of the
     noise.

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unnoise.schedulers.moves import Look, Move, Unknown, joined
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves, history
+from unnoise.schedulers.presets.sigma_rules import history
 
 Algorithm = Literal["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"]
 Kind = Literal["midpoint", "heun"]
@@ -48,14 +48,13 @@ def terms(algorithm: str, kind: str, path: Path, i: int) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class DPMMultistep(Rule):
-    """DPMSolverMultistepScheduler. final_zero: whether the path ends at 0, which makes the last step first order."""
+    """DPMSolverMultistepScheduler. A path that ends at 0 makes the last step first order."""
 
     order: int = 2
     algorithm: Algorithm = "dpmsolver++"
     kind: Kind = "midpoint"
     lower_order_final: bool = True
     euler_at_final: bool = False
-    final_zero: bool = True
 
     @property
     def stochastic(self) -> bool:
@@ -67,7 +66,7 @@ class DPMMultistep(Rule):
         left = path.steps - i
         few = self.lower_order_final and path.steps < 15
         order = min(self.order, known + 1)
-        if left == 1 and (self.euler_at_final or few or self.final_zero):
+        if left == 1 and (self.euler_at_final or few or path.ends_clean):
             order = 1
         elif left == 2 and few:
             order = min(order, 2)
@@ -86,26 +85,24 @@ class DPMSinglestep(Rule):
     algorithm: Algorithm = "dpmsolver++"
     kind: Kind = "midpoint"
     lower_order_final: bool = False
-    final_zero: bool = True
 
-    def orders(self, steps: int) -> list[int]:
+    def _orders(self, path: Path) -> list[int]:
         """The place of each step in its block."""
-        block = list(range(1, self.order + 1))
-        if not (self.lower_order_final or steps % self.order or self.final_zero):
+        block, steps = list(range(1, self.order + 1)), path.steps
+        if not (self.lower_order_final or steps % self.order or path.ends_clean):
             return block * (steps // self.order)
         rest = steps % self.order
         if rest == 0:
             orders = block * (steps // self.order - 1) + ([*block[:-1], 1] if self.order > 1 else [1])
         else:
             orders = block * (steps // self.order) + block[:rest]
-        if self.final_zero:
+        if path.ends_clean:
             orders[-1] = 1
         return orders
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look; the move is told from where the sample stands, though it begins at the block's start."""
-        orders = self.orders(path.steps)
-        order = min(orders[i], known + 1)
+        order = min(self._orders(path)[i], known + 1)
         unknown: Unknown = "x0" if self.algorithm.endswith("++") else "noise"
         keep, factors = self._from_block(path, i, order)
         if order > 1:
@@ -211,11 +208,8 @@ class UniPCRule(Rule):
         before = self._order(path, i - 1, known - 1)
         _, predicted = self._factors(path, i - 1, before, corrected=False)
         _, corrected = self._factors(path, i - 1, before, corrected=True)
-        change = (
-            corrected[0],
-            *(c - p for c, p in zip(corrected[1:], predicted, strict=True)),
-        )
-        return look, *joined(linear(torch.ones(()), change, unknown), forward)
+        change = linear(torch.ones(()), difference(corrected, predicted), unknown)
+        return look, *joined(change, forward)
 
     def _order(self, path: Path, i: int, known: int) -> int:
         order = min(self.order, path.steps - i) if self.lower_order_final else self.order

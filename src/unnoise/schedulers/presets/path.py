@@ -45,6 +45,11 @@ class Path:
         return len(self.levels) - 1
 
     @property
+    def ends_clean(self) -> bool:
+        """Whether the last level is without noise."""
+        return float(self.levels[-1].sigma) == 0.0
+
+    @property
     def lam(self) -> Tensor:
         """ln(alpha / sigma), inf at the clean end."""
         return self.alpha.log() - self.sigma.log()

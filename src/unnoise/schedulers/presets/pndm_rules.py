@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +10,11 @@ import torch
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.heuristics import EQUAL_STEPS
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.presets.ddpm_rules import below
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
+from unnoise.schedulers.solvers.adams import spread
 
 _RUNGE_KUTTA = ((1.0,), (1.0, 0.0), (1.0, 0.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 
@@ -74,7 +75,7 @@ class PNDMRule(Rule):
         return below(path.entries, int(number(path.levels[i].time)) - _stride(path), self.one)
 
     def _transfer(
-        self, path: Path, now: Level, to: Level, weights: tuple[float, ...], settles: bool = True
+        self, path: Path, now: Level, to: Level, weights: Sequence[float], settles: bool = True
     ) -> Move:
         """The DDIM step by a weighted noise (Liu et al. 2022, eq. 9)."""
         assert path.abar is not None
@@ -93,12 +94,9 @@ def _stride(path: Path) -> int:
     return len(path.entries) // path.steps
 
 
-def _at(places: list[int] | tuple[int, ...] | range) -> tuple[float, ...]:
+def _at(places: Sequence[int]) -> list[float]:
     """Adams' weights of equal steps, put at these places of the looks, latest first."""
-    line = [0.0] * (max(places) + 1)
-    for place, weight in zip(places, EQUAL_STEPS[len(places) - 1], strict=True):
-        line[place] = weight
-    return tuple(line)
+    return spread(places, EQUAL_STEPS[len(places) - 1])
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import torch
 
 from unnoise.errors import InputError
 from unnoise.process import Flow, Level, NoiseSchedule, Scalar
-from unnoise.schedulers.grids import Karras
-from unnoise.schedulers.moves import Look, Move, PlannedStep
+from unnoise.schedulers.moves import Moves, PlannedStep
 from unnoise.schedulers.plan import Plan
-from unnoise.schedulers.presets.path import FromGrid, Path, Rungs
+from unnoise.schedulers.presets.path import Path, Rungs
 from unnoise.schedulers.scheduler import Scheduler, check_steps
 
 
@@ -26,7 +25,7 @@ class Rule(abc.ABC):
         return False
 
     @abc.abstractmethod
-    def moves(self, path: Path, i: int, known: int) -> tuple[Look | Move, ...]:
+    def moves(self, path: Path, i: int, known: int) -> Moves:
         """The moves from level i of the path to the next.
 
         known: how many steps of this run came before; less than i where a picture is entered in the middle.
@@ -66,10 +65,18 @@ class Preset(Scheduler):
     program: whose values these are. start: how many steps are left out at the noisy end (image to image).
     """
 
-    rungs: Rungs = field(default_factory=lambda: FromGrid(Karras()))
+    rungs: Rungs = field(kw_only=True)
     rule: Rule = field(kw_only=True)
-    program: str = ""
+    program: str = field(kw_only=True)
     start: int = 0
+
+    @classmethod
+    def near(cls, right: Scheduler, values: tuple[Rungs, Rule], program: str) -> Preset:
+        """What a program computes where this scheduler is asked for."""
+        rungs, rule = values
+        return cls(
+            right.grid, right.solver, right.noise, right.final, rungs=rungs, rule=rule, program=program
+        )
 
     @property
     def stochastic(self) -> bool:
@@ -87,23 +94,17 @@ class Preset(Scheduler):
             begin = min(self.start, path.steps - 1)
             try:
                 planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
-            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-                raise self._no_numbers(steps) from error
-        every = [move for step in planned for move in step.moves if isinstance(move, Move)]
-        if not all(
-            math.isfinite(number) for move in every for number in (move.of_x, *move.of_estimates, move.noise)
-        ):
-            raise self._no_numbers(steps)
-        memory = max(1, *(len(move.of_estimates) for move in every))
+            except (torch.linalg.LinAlgError, ZeroDivisionError):  # type: ignore[attr-defined]
+                planned = ()
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
-        stochastic = any(move.noise != 0.0 for move in every)
-        return Plan(told, planned, memory, stochastic, pure=path.pure and begin == 0)
-
-    def _no_numbers(self, steps: int) -> InputError:
-        return InputError(
-            f"{self.program}'s formulas give no finite numbers for {steps} steps on this noise schedule (levels that "
-            "repeat, or a start without signal); give fewer steps, or leave compat out."
-        )
+        plan = Plan(told, planned, pure=path.pure and begin == 0)
+        numbers = [each for move in plan.moves for each in (move.of_x, *move.of_estimates, move.noise)]
+        if not numbers or not all(map(math.isfinite, numbers)):
+            raise InputError(
+                f"{self.program}'s formulas give no finite numbers for {steps} steps on this noise schedule (levels "
+                "that repeat, or a start without signal); give fewer steps, or leave compat out."
+            )
+        return plan
 
     def _step(self, path: Path, i: int, known: int) -> PlannedStep:
         return PlannedStep(path.levels[i], self.rule.to(path, i, known), self.rule.moves(path, i, known))

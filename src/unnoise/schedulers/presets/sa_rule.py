@@ -6,17 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations, zip_longest
+from itertools import combinations
 from operator import mul
 
 import torch
 from torch import Tensor
 
-from unnoise.schedulers.moves import Look, Unknown, joined
+from unnoise.schedulers.moves import Look, Moves, Unknown, difference, joined
 from unnoise.schedulers.presets.dpm_rules import linear
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
-from unnoise.schedulers.presets.sigma_rules import Moves
 
 _PARTS: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.ones_like,
@@ -60,8 +59,7 @@ class SARule(Rule):
             return look, forward
         _, predicted, _ = self._factors(path, i - 1, self._order(path, i - 1, known - 1), i - 1)
         _, corrected, _ = self._factors(path, i - 1, self._order(path, i - 1, known - 1, more=1), i)
-        pairs = zip_longest(corrected, (_ZERO, *predicted), fillvalue=_ZERO)
-        change = tuple(new.double() - old.double() for new, old in pairs)
+        change = difference(*([each.double() for each in factors] for factors in (corrected, predicted)))
         return look, *joined(linear(torch.ones(()), change, unknown), forward)
 
     def _order(self, path: Path, i: int, known: int, more: int = 0) -> int:
@@ -97,9 +95,6 @@ class SARule(Rule):
     def _tau(self, path: Path, i: int) -> float:
         time = number(path.levels[i].time)
         return self.tau(math.trunc(time * 1000 + 0.5) if path.kind == "flow" else time)
-
-
-_ZERO = torch.zeros((), device="cpu")
 
 
 def _integrals(nodes: list[Tensor], begin: Tensor, end: Tensor, kernel: float, data: bool) -> list[Tensor]:

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Noisy, Rule
 from unnoise.schedulers.quadrature import weights
-
-Moves = tuple[Look | Move, ...]
 
 
 def ancestral(now: Tensor, to: Tensor, eta: float) -> tuple[Tensor, Tensor]:
@@ -73,19 +71,18 @@ class MidpointRule(Noisy):
 
 @dataclass(frozen=True)
 class LMSRule(Rule):
-    """Linear multistep in w by exact quadrature.
+    """Linear multistep in w by exact quadrature, of up to four looks.
 
     forgets: diffusers counts the order from the step's index and not from the history held, so that a picture
     entered in the middle loses coefficients until the history has filled.
     """
 
-    order: int = 4
     forgets: bool = False
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
         now, to = path.levels[i], path.levels[i + 1]
-        order = min(self.order, (i if self.forgets else known) + 1)
+        order = min(4, (i if self.forgets else known) + 1)
         nodes = [_unscaled(path.w[i - j]) for j in range(order)]
         factors = weights("noise", "sigma", nodes, nodes[0], _unscaled(path.w[i + 1]))
         return Look(now), path.move(now, to, factors[: known + 1], "noise")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import DiscreteVP, NoiseSchedule
+from unnoise.process.discrete import ending_without_signal
 from unnoise.schedulers.grids.beta import beta_quantile
 
 Numbers = NDArray[np.float64]
@@ -65,7 +66,7 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
         )
     betas = _betas(schedule)
     if schedule.zero_terminal:
-        betas = _zero_terminal(betas)
+        betas = ending_without_signal(betas)
     abar = torch.cumprod(1.0 - betas, 0)
     if schedule.zero_terminal and not infinite:
         abar[-1] = 2**-24
@@ -86,14 +87,6 @@ def _betas(schedule: DiscreteVP) -> Tensor:
     return torch.tensor(schedule.table, dtype=torch.float32)
 
 
-def _zero_terminal(betas: Tensor) -> Tensor:
-    root = torch.cumprod(1.0 - betas, 0).sqrt()
-    first, last = root[0].clone(), root[-1].clone()
-    root = (root - last) * (first / (first - last))
-    abar = root**2
-    return 1 - torch.cat([abar[0:1], abar[1:] / abar[:-1]])
-
-
 def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Numbers:
     """Times of the three spacings, noisiest first, before any rounding.
 
@@ -104,10 +97,8 @@ def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Nu
         times = np.asarray(np.linspace(0, steps - 1, points)[::-1], np.float64)
     elif spacing == "leading":
         times = np.asarray(np.arange(points)[::-1] * float(steps // points) + offset, np.float64)
-    elif spacing == "trailing":
-        return np.asarray(np.round(np.arange(steps, 0, -steps / count)) - 1.0, np.float64)
     else:
-        raise InputError(f"timestep_spacing is {spacing!r}; give linspace, leading or trailing.")
+        times = np.asarray(np.round(np.arange(steps, 0, -steps / count)) - 1.0, np.float64)
     return times[:count]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Move, Moves
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver
 
 
@@ -31,7 +31,7 @@ class Adjusted(Solver):
         """The solver's."""
         return self.solver.calls
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """The solver's moves, the last of them changed."""
         *moves, last = self.solver.moves(leg)
         if not isinstance(last, Move) or len(leg.levels) != len(self.changes) + 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.limits import Declared, is_whole, shown
 from unnoise.process import Level, NoiseSchedule
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Split
 from unnoise.schedulers.quadrature import keep
 
@@ -54,7 +54,7 @@ class Solver(Declared, abc.ABC):
         return 1
 
     @abc.abstractmethod
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """The moves from `leg.now` to `leg.split.down`, and the fresh noise."""
 
     def ending(self, jump: OneLook) -> Solver:
@@ -65,7 +65,7 @@ class Solver(Declared, abc.ABC):
 class OneLook(Solver):
     """A solver that looks once and moves once."""
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """One look, one move."""
         return Look(leg.now), self.move(leg)
 

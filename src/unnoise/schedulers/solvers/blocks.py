@@ -8,9 +8,9 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, weights
-from unnoise.schedulers.solvers.adams import Adams
+from unnoise.schedulers.solvers.adams import Adams, spread
 from unnoise.schedulers.solvers.base import Leg, Solver, check_no_noise
 
 # Looks of the block through which the line leads to its k-th level after the first, by the block's size.
@@ -27,7 +27,7 @@ class Blocks(Solver):
 
     order: int = 3
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """One look, one move.
 
         Raises InputError for a noise rule, and for a grid that goes up and down: noise inside a block is not part of
@@ -64,7 +64,4 @@ def _from_first(block: tuple[Level, ...], place: int) -> tuple[float, list[float
     """(factor of the block's first sample, factors of its looks, first look first) of the level after `place`."""
     uses = _USES[len(block) - 1][place]
     found = weights("noise", "lambda", [block[use] for use in uses], block[0], block[place + 1])
-    factors = [0.0] * (place + 1)
-    for use, factor in zip(uses, found, strict=True):
-        factors[use] = factor
-    return keep("noise", block[0], block[place + 1]), factors
+    return keep("noise", block[0], block[place + 1]), spread(uses, found)

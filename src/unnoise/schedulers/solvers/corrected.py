@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Literal
 
 from unnoise.errors import InputError
 from unnoise.limits import choice, typed, whole
-from unnoise.schedulers.moves import Look, Move, Unknown, joined
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
@@ -46,7 +45,7 @@ class Corrected(Solver):
         """One, or two where it looks again."""
         return 2 if self.again else 1
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Look, mend the last step, make this one."""
         mended = self.mend(leg)
         if mended is None:
@@ -61,15 +60,11 @@ class Corrected(Solver):
         return _Ending(self, jump)
 
     def change(self, leg: Leg, mended: Move) -> Move:
-        """What `mended` adds to the predicted sample: the differences of both moves' factors, x and noise being one.
-
-        So no earlier sample has to be kept, and the next prediction is part of the same move.
-        """
+        """What `mended` adds to the predicted sample."""
         assert leg.before is not None
         begin, split = leg.before
         predicted = self.predictor.move(replace(leg, now=begin, split=split, past=leg.past[1:]))
-        factors = zip_longest(mended.of_estimates, (0.0, *predicted.of_estimates), fillvalue=0.0)
-        return Move(1.0, tuple(new - old for new, old in factors), mended.unknown)
+        return Move(1.0, difference(mended.of_estimates, predicted.of_estimates), mended.unknown)
 
     def mend(self, leg: Leg) -> Move | None:
         """The last step once more, with the look at its end; None where there was none or it began at infinity."""
@@ -146,7 +141,7 @@ class _Ending(Solver):
     def order(self) -> int:  # type: ignore[override]
         return self.jump.order
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         mended, jump = self.solver.mend(leg), self.jump.move(leg)
         if mended is None:
             return Look(leg.now), jump

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from unnoise.errors import InputError
-from unnoise.schedulers.moves import Look, Move
+from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.solvers.adams import Adams
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver
 
@@ -35,7 +35,7 @@ class CFGPlusPlus(Solver):
         """Of the unguided part; the whole is of first order."""
         return 1
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """The unguided step without the unguided x0 at its end, then the guided x0 there, and the fresh noise."""
         whole, alpha = self.solver.move(leg), float(leg.split.down.alpha)
         first, *others = whole.of_estimates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -11,7 +10,7 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.limits import Declared
 from unnoise.process import Level
-from unnoise.schedulers.moves import Look, Move, Unknown
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Split
 from unnoise.schedulers.noise.base import span_of
 from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, weights
@@ -64,7 +63,7 @@ class RungeKutta(Solver):
         """One a stage."""
         return len(self.stages)
 
-    def moves(self, leg: Leg) -> tuple[Look | Move, ...]:
+    def moves(self, leg: Leg) -> Moves:
         """Looks and moves in turn; one Euler move where an end of the step is infinite in the variable."""
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)
@@ -74,32 +73,19 @@ class RungeKutta(Solver):
             return Look(now), last_move(unknown, factors, now, split)
         moves: list[Look | Move] = []
         looked = [now]
-        passed = [now]
-        for stage in self.stages[:-1]:
-            target = self._level_at(stage.at, leg)
-            aim = Split(target, eta=split.eta, pace=split.pace)
-            moves += [Look(looked[-1]), self._stage(stage, looked, now, aim, unknown, passed)]
-            looked.append(target)
-        last = self._stage(self.stages[-1], looked, now, split, unknown, passed)
-        return (*moves, Look(looked[-1]), replace(last, settles=True))
-
-    def _stage(
-        self,
-        stage: Stage,
-        looked: Sequence[Level],
-        now: Level,
-        split: Split,
-        unknown: Unknown,
-        passed: list[Level],
-    ) -> Move:
-        """The move to a stage. passed: the levels up to which the SDE's path is drawn; a new one is appended."""
-        nodes = [looked[i] for i in stage.uses]
-        factors = weights(unknown, self.variable, nodes, now, split.down, split.eta)
-        places = [len(looked) - 1 - i for i in stage.uses]
-        move = last_move(unknown, spread(places, factors), now, split)
-        if split.eta > 0.0:
-            move = _with_path(move, split, passed)
-        return replace(move, settles=False)
+        passed = [now]  # the levels up to which the SDE's path is drawn
+        for stage in self.stages:
+            last = len(looked) == len(self.stages)
+            aim = split if last else Split(self._level_at(stage.at, leg), eta=split.eta, pace=split.pace)
+            nodes = [looked[i] for i in stage.uses]
+            factors = weights(unknown, self.variable, nodes, now, aim.down, split.eta)
+            places = [len(looked) - 1 - i for i in stage.uses]
+            move = last_move(unknown, spread(places, factors), now, aim)
+            if split.eta > 0.0:
+                move = _with_path(move, aim, passed)
+            moves += [Look(looked[-1]), replace(move, settles=last)]
+            looked.append(aim.down)
+        return tuple(moves)
 
     def _level_at(self, share: float, leg: Leg) -> Level:
         """A level of the schedule at this share of the step, counted in the variable."""
@@ -115,6 +101,8 @@ class RungeKutta(Solver):
 
 def _with_path(move: Move, split: Split, passed: list[Level]) -> Move:
     """The move with the SDE's noise up to its end: stretches of one Brownian path, drawn once and used again.
+
+    passed: the levels up to which the path is drawn; a new one is appended.
 
     The stretch from level a to level b enters at level c with sigma_c (c / b)^eta sqrt(1 - (b / a)^(2 eta)) in ratios.
     """

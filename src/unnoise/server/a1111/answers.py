@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,17 @@ from starlette.responses import Response
 from unnoise import images
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.a1111.samplers import parted
+from unnoise.server.a1111.wanted import THEIRS
 from unnoise.server.answers import answer
-from unnoise.server.job import Job, Problem
+from unnoise.server.job import Job
 from unnoise.server.pictures import base64_of
-from unnoise.server.refusals import Closing, FieldError, Full, Loading
+from unnoise.server.refusals import FieldError, NotNow
+from unnoise.server.renamed import failure
 
 if TYPE_CHECKING:
     from unnoise.server.a1111.wanted import Wanted
     from unnoise.server.desk import Desk
+    from unnoise.server.job import Made
 
 Table = dict[str, object]
 
@@ -29,27 +32,29 @@ _PICTURES = ("init_images", "mask")
 _NOT_FOUND = ("sampler_name", "scheduler", "sd_model_checkpoint")
 
 
-async def of_job(desk: Desk, job: Job, wanted: Wanted, given: Mapping[str, object]) -> Table:
-    """The answer for a job that is over; a cancelled one has no pictures."""
-    paths = [desk.picture(made.name) for made in job.images] if job.state == "done" else []
-    contents = await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
-    texts = [_infotext(content) for content in contents]
+async def of_jobs(desk: Desk, jobs: Sequence[Job], wanted: Wanted, given: Mapping[str, object]) -> Table:
+    """The answer for jobs that are over; one that was cancelled has no pictures."""
+    made = [each for job in jobs if job.state == "done" for each in job.images]
+    contents, texts = await asyncio.to_thread(_read, [desk.picture(each.name) for each in made])
     return {
-        "images": [base64_of(content) for content in contents] if wanted.send else [],
+        "images": contents if wanted.send else [],
         "parameters": {name: None if name in _PICTURES else value for name, value in given.items()},
-        "info": json.dumps(_info(job, wanted, texts)),
+        "info": json.dumps(_info(jobs, made, wanted) | {"infotexts": texts}),
     }
 
 
-def _infotext(content: bytes) -> str:
-    return images.read_text(Path("picture"), content).get("parameters", "")
+def _read(paths: list[Path]) -> tuple[list[str], list[str]]:
+    """Pictures in base64, and their infotexts."""
+    contents = [path.read_bytes() for path in paths]
+    texts = [images.read_text(Path("picture"), content).get("parameters", "") for content in contents]
+    return [base64_of(content) for content in contents], texts
 
 
-def _info(job: Job, wanted: Wanted, texts: list[str]) -> Table:
-    recipes = [made.recipe for made in job.images] if texts else []
-    first: Mapping[str, object] = recipes[0] if recipes else {}
-    asked = job.asked
-    seeds = [made.seed for made in job.images] if texts else []
+def _info(jobs: Sequence[Job], images: Sequence[Made], wanted: Wanted) -> Table:
+    job, asked = jobs[0], jobs[0].asked
+    first: Mapping[str, object] = images[0].recipe if images else {}
+    seeds = [made.seed for made in images]
+    others = [made.recipe["variation_seed"] if made.recipe.get("variation") else -1 for made in images]
     sampler, scheduler = parted(str(first.get("scheduler", "")))
     return {
         "prompt": asked.prompt,
@@ -58,11 +63,11 @@ def _info(job: Job, wanted: Wanted, texts: list[str]) -> Table:
         "all_negative_prompts": [asked.negative for _ in seeds],
         "seed": seeds[0] if seeds else -1,
         "all_seeds": seeds,
-        "subseed": -1,
-        "all_subseeds": [-1 for _ in seeds],
-        "subseed_strength": 0,
-        "width": job.images[0].width if texts else 0,
-        "height": job.images[0].height if texts else 0,
+        "subseed": others[0] if others else -1,
+        "all_subseeds": others,
+        "subseed_strength": first.get("variation", 0),
+        "width": images[0].width if images else 0,
+        "height": images[0].height if images else 0,
         "sampler_name": sampler,
         "scheduler": scheduler,
         "cfg_scale": first.get("guidance"),
@@ -79,15 +84,14 @@ def _info(job: Job, wanted: Wanted, texts: list[str]) -> Table:
         "denoising_strength": first.get("strength") or None,
         "extra_generation_params": {},
         "index_of_first_image": 0,
-        "infotexts": texts,
         "styles": [],
         "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(job.begun or job.created)),
         "clip_skip": first.get("clip_skip") or 1,
         "is_using_inpainting_conditioning": False,
         "version": f"unnoise {first.get('version', '')}".strip(),
-        "interrupted": job.state == "cancelled",
+        "interrupted": len(jobs) < len(wanted.parts) or jobs[-1].state == "cancelled",
         "job": job.id,
-        "notes": [*wanted.notes, *job.notes],
+        "notes": list(dict.fromkeys((*wanted.notes, *(note for each in jobs for note in each.notes)))),
     }
 
 
@@ -96,20 +100,16 @@ def refused(error: UnnoiseError) -> Response:
     if isinstance(error, InputError):
         field = error.field if isinstance(error, FieldError) else None
         return answer(_told("HTTPException", str(error), field), 404 if field in _NOT_FOUND else 422)
-    if isinstance(error, Full | Loading | Closing):
-        headers = {"retry-after": str(error.retry_after)}
-        return answer(
-            _told(type(error).__name__, str(error)), 429 if isinstance(error, Full) else 503, headers
-        )
+    if isinstance(error, NotNow):
+        return answer(_told(type(error).__name__, str(error)), error.status, error.headers)
     return answer(_told("Failed", str(error)), 500)
 
 
-def failed(job: Job, theirs: Mapping[str, str]) -> Response:
-    """The answer for a job that failed. theirs: field of ours -> their name."""
-    problem = job.problem or Problem("failed", "the job failed.")
+def failed(job: Job) -> Response:
+    """The answer for a job that failed."""
+    problem = failure(job, THEIRS)
     kind = "OutOfMemoryError" if problem.code == "out_of_memory" else problem.code
-    field = theirs.get(problem.field or "", problem.field)
-    return answer(_told(kind, problem.message, field), 422 if problem.code == "bad_input" else 500)
+    return answer(_told(kind, problem.message, problem.field), 422 if problem.code == "bad_input" else 500)
 
 
 def _told(kind: str, message: str, field: str | None = None) -> Table:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from unnoise.server import fields as read
 from unnoise.server.card import Card
-from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.server.shaping import Shaping
 
@@ -29,14 +28,25 @@ _ORIGINAL = 1
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
 
 
+def pictures(told: Mapping[str, object], batch: int) -> list[object]:
+    """Those that are begun from: one for all that are made, or one for each of a batch. Raises FieldError."""
+    given = told.get("init_images")
+    if not isinstance(given, list) or not given:
+        raise FieldError("init_images", "init_images is to be a list of pictures in base64.")
+    if 1 < len(given) > batch:
+        raise FieldError(
+            "init_images",
+            f"init_images has {len(given)} pictures, and batch_size is {batch}; give one picture, or a batch_size of "
+            f"{len(given)}.",
+        )
+    return given
+
+
 def begun(
-    told: Mapping[str, object], limits: Limits, card: Card | None, notes: list[str]
+    told: Mapping[str, object], card: Card | None, notes: list[str]
 ) -> tuple[dict[str, object], Shaping]:
     """The fields of ours, and how the pictures are to be shaped. card: of the model. Raises FieldError."""
-    given = told.get("init_images")
-    if not isinstance(given, list) or len(given) != 1:
-        raise FieldError("init_images", "init_images is to be a list of one picture in base64.")
-    made: dict[str, object] = {"init": given[0]}
+    made: dict[str, object] = {}
     if card is None or card.kind != "edit":
         made["strength"] = told.get("denoising_strength", _STRENGTH)
     else:
@@ -48,17 +58,14 @@ def begun(
         raise FieldError(
             "resize_mode", f"resize_mode is {mode}; give 0 (just resize) or 1 (crop and resize)."
         )
-    size, crop = _size(told, limits), mode == _CROP
     if told.get("mask") in (None, ""):
-        return made, Shaping(size=size, crop=crop)
+        return made, Shaping(crop=mode == _CROP)
     made |= {"mask": told["mask"], "feather": _blur(told)}
     _check_fill(told, notes)
     if _switch(told, "inpaint_full_res", True):
-        # width and height are then of the part that is worked on, and not of the picture
         made |= {"masked_area": True, "padding": told.get("inpaint_full_res_padding", 0)}
-        size = None
     dark = _switch(told, "inpainting_mask_invert", False)
-    return made, Shaping("dark" if dark else "light", size, crop)
+    return made, Shaping("dark" if dark else "light", mode == _CROP)
 
 
 def _check_fill(told: Mapping[str, object], notes: list[str]) -> None:
@@ -81,14 +88,6 @@ def _blur(told: Mapping[str, object]) -> object:
     if across != down:
         raise FieldError("mask_blur_x", "mask_blur_x and mask_blur_y differ; give mask_blur.")
     return across
-
-
-def _size(told: Mapping[str, object], limits: Limits) -> tuple[int, int] | None:
-    """The size that is asked for; None where it is the picture's own."""
-    if "width" not in told or "height" not in told:
-        return None
-    width, height = (read.whole(name, told[name], 1, limits.side_high) for name in ("width", "height"))
-    return width, height
 
 
 def _switch(told: Mapping[str, object], name: str, usual: bool) -> bool:

@@ -16,15 +16,17 @@ from unnoise.server import bodies, card, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
 from unnoise.server.a1111.settings import CHECKPOINT, DIGEST, named
 from unnoise.server.a1111.tasks import Task, Tasks
-from unnoise.server.a1111.wanted import wanted
+from unnoise.server.a1111.wanted import THEIRS, Wanted, wanted
 from unnoise.server.answers import answer
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
 from unnoise.server.waiting import client_of, outcome
 
 if TYPE_CHECKING:
+    from unnoise.server.asked import Asked
     from unnoise.server.card import Card
     from unnoise.server.desk import Desk
+    from unnoise.server.job import Job
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -72,23 +74,32 @@ class Api:
         desk, client, given = self._desk, client_of(request), await bodies.fields(request)
         limits, model = desk.settings.limits, self._models.get(client)
         want = wanted(given, limits, desk.cards, picture, model)
-        try:
-            asked = want.asked if want.shaping is None else await desk.shaped(want.asked, want.shaping)
-            job = await desk.submit(asked, client)
-        except FieldError as error:
-            raise in_their_words(error, want.theirs) from error
-        task = Task(want.task, client, job)
+        first, *rest = want.parts
+        task = Task(want.task, client, await self._submitted(first, want, client), len(want.parts))
         self._tasks.add(task)
         try:
-            done = await outcome(desk, task.job, request.receive, task.see)
+            jobs = [await outcome(desk, task.job, request.receive, task.see)]
+            for asked in rest:
+                if task.interrupted or task.job.state != "done":
+                    break
+                task.go_on(await self._submitted(asked, want, client))
+                jobs.append(await outcome(desk, task.job, request.receive, task.see))
         finally:
-            if not task.job.over:  # nobody tells it any more how its job goes on
+            if not task.over:  # nobody tells it any more how its job goes on
                 self._tasks.drop(task)
-        if done is None:
+        done = [job for job in jobs if job is not None]
+        if len(done) < len(jobs):
             return Response(status_code=499)  # the client is gone, and nobody reads this
-        if done.state == "failed":
-            return answers.failed(done, want.theirs)
-        return answer(await answers.of_job(desk, done, want, given))
+        if done[-1].state == "failed":
+            return answers.failed(done[-1])
+        return answer(await answers.of_jobs(desk, done, want, given))
+
+    async def _submitted(self, asked: Asked, want: Wanted, client: str) -> Job:
+        try:
+            shaped = asked if want.shaping is None else await self._desk.shaped(asked, want.shaping)
+            return await self._desk.submit(shaped, client)
+        except FieldError as error:
+            raise in_their_words(error, THEIRS) from error
 
     async def progress(self, request: Request) -> Response:
         """How far this client's job is, or the one that id_task names; no other's."""
@@ -108,9 +119,9 @@ class Api:
     async def interrupt(self, request: Request) -> Response:
         """End this client's job, or the one that id_task names; no other's."""
         task = self._own(request)
-        if task is not None and not task.job.over:
+        if task is not None and not task.over:
             task.interrupted = True
-            await self._desk.cancel(task.job.id)
+            self._desk.cancel(task.job.id)
         return answer({})
 
     async def png_info(self, request: Request) -> Response:

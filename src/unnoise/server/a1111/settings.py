@@ -13,7 +13,8 @@ CHECKPOINT, CLIP_SKIP, NOISE = "sd_model_checkpoint", "CLIP_stop_at_last_layers"
 DIGEST = "sd_checkpoint_hash"
 """Follows from the checkpoint, and may be known later than it: sent back, it says nothing."""
 
-_STARTS = {"GPU": "cuda", "NV": "cuda", "CPU": "torch"}
+OWN = "unnoise"
+_STARTS = {"GPU": "cuda", "NV": "cuda", "CPU": "torch", OWN: None}
 _USUAL: Mapping[str, tuple[object, ...]] = {
     "sd_vae": ("", "Automatic", "None", None),
     "eta_noise_seed_delta": (0, None),
@@ -27,13 +28,9 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What they are; None where it is not said.
-
-    model: the name of its card. noise: generator of the start. asked: other fields of ours.
-    """
+    """What they are. model: the name of its card; None where it is not said. asked: other fields of ours."""
 
     model: str | None = None
-    noise: str | None = None
     asked: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -49,12 +46,10 @@ class Settings:
                     f"{CHECKPOINT}, {CLIP_SKIP} and {NOISE} can.",
                 )
         start, skip = given.get(NOISE), given.get(CLIP_SKIP)
-        return cls(
-            model=None if not given.get(CHECKPOINT) else named(given[CHECKPOINT], cards),
-            noise=None if start is None else _STARTS[read.choice(NOISE, start, _STARTS)],
-            # 1 is what every model has there; here each has its own
-            asked={} if skip in (None, 1) else {"clip_skip": skip},
-        )
+        asked = {} if start is None else {"noise": _STARTS[read.choice(NOISE, start, _STARTS)]}
+        if skip not in (None, 1):  # 1 is what every model has there; here each has its own
+            asked["clip_skip"] = skip
+        return cls(None if not given.get(CHECKPOINT) else named(given[CHECKPOINT], cards), asked)
 
 
 def named(checkpoint: object, cards: Sequence[Card]) -> str:

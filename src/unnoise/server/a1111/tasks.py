@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from unnoise.server.job import Event, Job, Seen
@@ -13,13 +12,19 @@ _MOST = 256
 Table = dict[str, object]
 
 
-@dataclass
+@dataclass(eq=False)
 class Task:
-    """A request that waits for its job. id: the client's, "" where it gave none. preview: PNG of the last one seen."""
+    """A request that waits for its jobs, one after the other.
+
+    id: the client's, "" where it gave none. job: that of now. parts: how many there are. before: how many are done.
+    preview: PNG of the last one seen.
+    """
 
     id: str
     client: str
     job: Job
+    parts: int = 1
+    before: int = 0
     seen: Seen | None = None
     preview: bytes = b""
     previews: int = 0
@@ -35,9 +40,22 @@ class Task:
         if self.job.over:
             self.preview = b""
 
+    def go_on(self, job: Job) -> None:
+        """The job is done, and this is the next."""
+        self.job, self.before, self.seen = job, self.before + 1, None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.job.over and (self.job.state != "done" or self.before + 1 == self.parts)
+
     @property
     def progress(self) -> float:
         """From 0 to 1; as in A1111 more than 0 as soon as it runs."""
+        return 1.0 if self.over else (self.before + self._own_progress) / self.parts
+
+    @property
+    def _own_progress(self) -> float:
         if self.job.state == "queued":
             return 0.0
         return 1.0 if self.job.over else min(0.01 + self.job.step / max(self.job.steps or 1, 1), 1.0)
@@ -46,32 +64,32 @@ class Task:
     def eta(self) -> float | None:
         """Seconds that are left, by the speed so far; None before the first step."""
         seen = self.seen
-        return None if seen is None else seen.seconds / seen.index * (seen.steps - seen.index)
+        if seen is None:
+            return None
+        return seen.seconds / seen.index * (seen.steps * (self.parts - self.before) - seen.index)
 
 
 class Tasks:
     """The tasks that are under way, and the last ones that ended."""
 
     def __init__(self) -> None:
-        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._tasks: list[Task] = []
 
     def add(self, task: Task) -> None:
         """Keep it; the oldest are forgotten."""
-        self._tasks[task.job.id] = task
-        while len(self._tasks) > _MOST:
-            self._tasks.popitem(last=False)
+        self._tasks = [*self._tasks[-_MOST + 1 :], task]
 
     def drop(self, task: Task) -> None:
         """Forget it."""
-        self._tasks.pop(task.job.id, None)
+        self._tasks = [kept for kept in self._tasks if kept is not task]
 
     def named(self, id: str) -> Task | None:
         """The latest with this id of its client."""
-        return next((task for task in reversed(self._tasks.values()) if id and task.id == id), None)
+        return next((task for task in reversed(self._tasks) if id and task.id == id), None)
 
     def of(self, client: str) -> Task | None:
         """The one that runs of this client's, else the first that waits."""
-        own = [task for task in self._tasks.values() if task.client == client and not task.job.over]
+        own = [task for task in self._tasks if task.client == client and not task.over]
         return next((task for task in own if task.job.state == "running"), own[0] if own else None)
 
 
@@ -95,7 +113,7 @@ def of_task(task: Task | None, last: int) -> Table:
         "active": state == "running",
         "queued": state == "queued",
         "paused": False,
-        "completed": task is not None and task.job.over,
+        "completed": task is not None and task.over,
         "progress": None if task is None else task.progress,
         "eta": None if task is None else task.eta,
         "live_preview": f"data:image/png;base64,{base64_of(task.preview)}"
@@ -114,9 +132,9 @@ def _state(task: Task | None) -> Table:
         "interrupted": task is not None and task.interrupted,
         "stopping_generation": False,
         "job": "" if job is None else job.id,
-        "job_count": 0 if job is None else 1,
+        "job_count": 0 if task is None else task.parts,
         "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(begun)) if begun else "0",
-        "job_no": 0,
+        "job_no": 0 if task is None else task.before,
         "sampling_step": 0 if job is None else job.step,
         "sampling_steps": 0 if job is None else job.steps or 0,
     }

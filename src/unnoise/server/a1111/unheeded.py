@@ -11,7 +11,6 @@ _NONE = ("", "None", "none")
 _SAME = ("", "Use same checkpoint", "Use same sampler", "Use same scheduler")
 
 USUAL: Mapping[str, tuple[object, ...]] = {
-    "subseed_strength": (0,),
     "seed_resize_from_h": (0, -1),
     "seed_resize_from_w": (0, -1),
     "restore_faces": (False,),
@@ -41,7 +40,7 @@ _SECOND: Mapping[str, str] = {
 
 _IDLE = frozenset(
     (
-        *("subseed", "s_tmax", "refiner_switch_at", "script_args", "do_not_save_samples", "do_not_save_grid"),
+        *("s_tmax", "refiner_switch_at", "script_args", "do_not_save_samples", "do_not_save_grid"),
         *("save_images", "override_settings_restore_afterwards", "include_init_images", "comments"),
         "sampler_index",
     )

@@ -95,9 +95,7 @@ class Answers:
 
     async def _completed(self, job: Job, made: Made) -> str:
         told = {"b64_json": await self._file(made), "created_at": int(job.ended or 0), "usage": _USAGE}
-        return self._event_of(
-            "completed", told | {"size": f"{made.width}x{made.height}", "unnoise": self._more(job)}
-        )
+        return self._event_of("completed", told | {"size": made.size, "unnoise": self._more(job)})
 
     def _event_of(self, name: str, told: Table) -> str:
         name = f"{self._event}.{name}"
@@ -105,8 +103,7 @@ class Answers:
         return _event(name, form | {"output_format": self._wanted.kind} | told)
 
     def _form(self, made: Made) -> Table:
-        size = f"{made.width}x{made.height}"
-        return {"background": "opaque", "output_format": self._wanted.kind, "size": size}
+        return {"background": "opaque", "output_format": self._wanted.kind, "size": made.size}
 
     def _more(self, job: Job) -> Table:
         """What OpenAI's answers have no field for."""

@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.answers import answer
-from unnoise.server.job import Job, Problem
-from unnoise.server.refusals import Closing, FieldError, Full, Loading
+from unnoise.server.job import Job
+from unnoise.server.refusals import FieldError, Full, NotNow
+from unnoise.server.renamed import failure
 
 Table = dict[str, object]
 
@@ -19,9 +20,8 @@ _FINAL = {"x-should-retry": "false"}
 
 def refused(error: UnnoiseError) -> Response:
     """The answer to a request that was not taken."""
-    if isinstance(error, Full | Loading | Closing):
-        status = 429 if isinstance(error, Full) else 503
-        return answer(told(error), status, {"retry-after": str(error.retry_after)})
+    if isinstance(error, NotNow):
+        return answer(told(error), error.status, error.headers)
     if isinstance(error, FieldError) and error.field == "model":
         return answer(told(error), 404)
     return answer(told(error), 400) if isinstance(error, InputError) else answer(told(error), 500, _FINAL)
@@ -44,11 +44,10 @@ def ended(job: Job, theirs: Mapping[str, str]) -> tuple[int, Table]:
     """Status and body for a job that is over without pictures. theirs: field of ours -> their name."""
     if job.state != "failed":
         return 409, _told("the job was cancelled before it was done.", "cancelled", code="cancelled")
-    problem = job.problem or Problem("failed", "the job failed.")
+    problem = failure(job, theirs)
     bad = problem.code == "bad_input"
-    field = theirs.get(problem.field or "", problem.field)
     kind = "invalid_request_error" if bad else "server_error"
-    return (400 if bad else 500), _told(problem.message, kind, field, problem.code)
+    return (400 if bad else 500), _told(problem.message, kind, problem.field, problem.code)
 
 
 def failed(job: Job, theirs: Mapping[str, str]) -> Response:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from unnoise.errors import UnnoiseError
 from unnoise.server import bodies
 from unnoise.server.answers import answer
 from unnoise.server.card import Card, named
-from unnoise.server.events import HEADERS
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
 from unnoise.server.openai.wanted import Wanted, wanted
 from unnoise.server.refusals import FieldError, Loading
 from unnoise.server.renamed import in_their_words
 from unnoise.server.shaping import Shaping
-from unnoise.server.waiting import client_of, outcome
+from unnoise.server.waiting import Stream, client_of, outcome
 
 if TYPE_CHECKING:
     from unnoise.server.asked import Asked
@@ -79,9 +78,7 @@ class Images:
         answers = Answers(desk, want, str(request.base_url), event)
         job = await desk.submit(await self._shaped(want), client_of(request))
         if want.stream:
-            return StreamingResponse(
-                answers.stream(job, request.receive), headers=HEADERS, media_type="text/event-stream"
-            )
+            return Stream(desk, job, answers.stream(job, request.receive))
         done = await outcome(desk, job, request.receive)
         if done is None:
             return Response(status_code=499)  # the client is gone, and nobody reads this
@@ -94,11 +91,8 @@ class Images:
         asked = want.asked
         if asked.mask is None:
             return asked
-        whole = (
-            None if asked.masked_area or not asked.width or not asked.height else (asked.width, asked.height)
-        )
         try:
-            return await self._desk.shaped(asked, Shaping("transparent", whole))
+            return await self._desk.shaped(asked, Shaping("transparent").sized(asked))
         except FieldError as error:
             raise in_their_words(error, want.theirs) from error
 

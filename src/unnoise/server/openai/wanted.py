@@ -29,18 +29,13 @@ _OURS = {
 _SILENT = frozenset(("user", "safety_identifier", "moderation"))
 """Say who asks and how strictly it is judged, which changes no picture: nothing here judges."""
 
-_PLAIN: Mapping[str, tuple[str, ...]] = {
-    "quality": ("auto", "standard", "medium"),
-    "style": (),
-    "input_fidelity": (),
-    "complexity": (),
+_UNHEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "quality": (("auto", "standard", "medium"), "ask for more steps"),
+    "style": ((), "say it in the prompt"),
+    "input_fidelity": ((), "give strength, 0 to 1"),
+    "complexity": ((), "ask for more steps"),
 }
-_INSTEAD = {
-    "quality": "ask for more steps",
-    "style": "say it in the prompt",
-    "input_fidelity": "give strength, 0 to 1",
-    "complexity": "ask for more steps",
-}
+"""Field -> the values that say nothing, and what to do instead of others."""
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -106,10 +101,10 @@ def _notes(told: dict[str, object]) -> tuple[str, ...]:
     if background == "transparent":
         raise FieldError("background", "background is 'transparent'; pictures here are opaque: give 'auto'.")
     made = []
-    for name, usual in _PLAIN.items():
+    for name, (usual, instead) in _UNHEEDED.items():
         value = told.pop(name, None)
         if value is not None and value not in usual:
-            made.append(f"{name} {str(value)[:40]!r} is not heeded; {_INSTEAD[name]}")
+            made.append(f"{name} {str(value)[:40]!r} is not heeded; {instead}")
     return tuple(made)
 
 

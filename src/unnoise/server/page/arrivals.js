@@ -17,7 +17,7 @@ export function receivePictures(use) {
     $("file").value = "";
   });
   $("found-use").addEventListener("click", () => settle(() => use(found.asked)));
-  $("found-start").addEventListener("click", () => settle(() => init.set(found.picture)));
+  $("found-start").addEventListener("click", () => settle(() => init.choose(found.picture)));
   $("found-leave").addEventListener("click", () => settle(() => {}));
   addEventListener("paste", ({ clipboardData }) => {
     if (clipboardData.files[0]) receive(clipboardData.files[0]);
@@ -53,7 +53,7 @@ async function look(file) {
     return { picture, ...(await json("/api/read", { method: "POST", fields: { image: picture.data } })) };
   } catch (error) {
     if (!(error instanceof Refused)) tell("The server cannot be reached to read the picture's settings.");
-    init.set(picture);
+    init.choose(picture);
     return null;
   }
 }

@@ -56,6 +56,7 @@ export class Combo {
   #close() {
     this.#list.hidden = true;
     this.#input.setAttribute("aria-expanded", "false");
+    this.#input.removeAttribute("aria-activedescendant");
   }
 
   #take(option) {

@@ -11,6 +11,23 @@ export function make(tag, { data = {}, aria = {}, ...properties } = {}, ...child
   return element;
 }
 
+/**
+ * Let a list hold these rows in this order. Those that stay are not touched: a button that is taken out between press
+ * and release is never clicked, and one that has the focus loses it. The focus of a row that goes passes to the next
+ * one, or to `last`.
+ */
+export function arrange(list, rows, last) {
+  const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
+  const stay = new Set(rows);
+  for (const row of [...list.children]) if (!stay.has(row)) row.remove();
+  for (const [at, row] of rows.entries()) {
+    if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
+  }
+  if (focused >= 0 && !list.contains(document.activeElement)) {
+    (list.children[Math.min(focused, rows.length - 1)]?.querySelector("button") ?? last).focus();
+  }
+}
+
 /** A quiet sentence at the foot of the page, also read out by screen readers. */
 export function tell(sentence) {
   const line = make("p", {}, sentence);
@@ -18,5 +35,17 @@ export function tell(sentence) {
   setTimeout(() => line.remove(), 6000);
 }
 
-/** `make(4, "step")` in words: "1 step", "4 steps". */
+/** Give a field a value as if it were typed. */
+export function enter(field, value) {
+  field.value = value;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Seconds as people say them; no line ends before the unit. */
+export function time(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(1)}\u00a0s`;
+  return seconds < 90 ? `${Math.round(seconds)}\u00a0s` : `${Math.round(seconds / 60)}\u00a0min`;
+}
+
+/** `many(4, "step")` in words: "1 step", "4 steps". */
 export const many = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;

@@ -86,8 +86,9 @@ export function refuse(name, message) {
   }
   const folded = field.closest("details");
   if (folded) folded.open = true;
-  field.append(make("p", { className: "error", role: "alert" }, message));
+  field.append(make("p", { className: "error", id: "error", role: "alert" }, message));
   input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-errormessage", "error");
   input.focus();
   field.scrollIntoView({ block: "nearest" });
 }
@@ -96,7 +97,10 @@ export function refuse(name, message) {
 export function accept() {
   $("refused").hidden = true;
   for (const line of form.querySelectorAll(".field .error")) line.remove();
-  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-errormessage");
+  }
 }
 
 /** Keep what is typed over a reload. */

@@ -1,7 +1,8 @@
 /** The pictures of this session and of those before, newest first. */
 
-import { $, make, tell } from "./elements.js";
-import { isSmall, show } from "./pictures.js";
+import { $, arrange, make, tell } from "./elements.js";
+import { titleOf } from "./jobs.js";
+import { show } from "./pictures.js";
 
 export class Gallery {
   #jobs;
@@ -24,17 +25,16 @@ export class Gallery {
   draw() {
     const known = new Map([...$("gallery").children].map((tile) => [tile.dataset.name, tile]));
     const tiles = this.pictures.map(({ job, made }) => known.get(made.name) ?? this.#tile(job, made));
-    const changed = tiles.length !== known.size || tiles.some((tile, at) => tile !== $("gallery").children[at]);
-    if (changed) $("gallery").replaceChildren(...tiles);
+    arrange($("gallery"), tiles, $("stage"));
     $("gallery-part").hidden = !tiles.length;
     $("older").hidden = this.#jobs.complete || !tiles.length;
   }
 
   #tile(job, made) {
-    const words = job.asked.prompt || "without a prompt";
-    const image = make("img", { alt: words, loading: "lazy", className: isSmall(made) ? "pixels" : "" });
-    show(image, made.url);
-    const open = make("button", { type: "button", title: words, onclick: () => this.#open(job, made) }, image);
+    const title = `${titleOf(job)} · seed ${made.seed}`;
+    const image = make("img", { alt: title, title, loading: "lazy" });
+    show(image, made);
+    const open = make("button", { type: "button", onclick: () => this.#open(job, made) }, image);
     return make("li", { data: { name: made.name } }, open);
   }
 }

@@ -13,17 +13,12 @@ export function askForToken() {
   answer ??= new Promise((done) => {
     const gate = $("gate");
     $("gate-told").textContent = token() === null ? KEPT : "This token is not the server's.";
-    gate.addEventListener("cancel", (event) => event.preventDefault());
-    gate.addEventListener(
-      "close",
-      () => {
-        sessionStorage.setItem(PLACE, $("token").value);
-        $("token").value = "";
-        answer = null;
-        done();
-      },
-      { once: true },
-    );
+    gate.onclose = () => {
+      sessionStorage.setItem(PLACE, $("token").value);
+      $("token").value = "";
+      answer = null;
+      done();
+    };
     gate.showModal();
   });
   return answer;

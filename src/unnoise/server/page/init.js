@@ -1,6 +1,7 @@
 /** The picture that a run begins from, and the mask painted on it. */
 
 import { $ } from "./elements.js";
+import { isSmall } from "./pictures.js";
 
 // The server takes 12 MB, and base64 makes 4 bytes of 3; the mask needs a little too.
 const BYTES = 8e6;
@@ -16,6 +17,13 @@ class Init extends EventTarget {
     $("strength").value = mask ? 1 : 0.75; // what inpainting and image to image usually want
     this.#changed();
     if (picture) $("from").open = true;
+  }
+
+  /** Begin from a picture that a person just chose: they see it, once its height is known and if no other came. */
+  choose(picture) {
+    this.set(picture);
+    const scroll = () => $("from").scrollIntoView({ block: "nearest" });
+    $("init-picture").decode().then(scroll, () => {});
   }
 
   setMask(mask) {
@@ -37,7 +45,7 @@ class Init extends EventTarget {
     if (this.mask) $("mask-shown").style.maskImage = `url("${this.mask}")`;
     if (this.picture) {
       $("init-picture").src = this.picture.data;
-      $("init-picture").classList.toggle("pixels", this.picture.width <= 128);
+      $("init-picture").classList.toggle("pixels", isSmall(this.picture));
       $("init-size").textContent = `${this.picture.width} × ${this.picture.height}`;
     }
     $("paint").textContent = this.mask ? "Change the mask" : "Paint a mask";

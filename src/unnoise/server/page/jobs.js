@@ -1,8 +1,10 @@
 /** The jobs of the server as this page knows them: listed every few seconds, the one at work followed step by step. */
 
 import { Refused, call, json, newKey, pause } from "./api.js";
+import { tell } from "./elements.js";
 import { ENDED, events } from "./events.js";
 import { Kept } from "./kept.js";
+import { release } from "./pictures.js";
 
 const MINE = "unnoise-mine";
 const PAGE = 60;
@@ -10,7 +12,6 @@ const PAGE = 60;
 /** Tells "change" when a job changed, "seen" (detail: job, seen) after a step, "lost" and "reached" of the server. */
 export class Jobs extends EventTarget {
   kept = new Kept();
-  begunFrom = new Map(); // id -> the picture and mask that it was asked with, which the server does not give back
   complete = false;
   #all = new Map();
   #following = null; // {id, stop}
@@ -38,7 +39,7 @@ export class Jobs extends EventTarget {
   }
 
   /** Ask for pictures. A request whose answer was lost is sent once more under the same key, and made once. */
-  async submit(fields) {
+  async submit(fields, from) {
     const request = { method: "POST", fields, key: newKey() };
     const job = await json("/api/jobs", request).catch((error) => {
       if (error instanceof Refused) throw error;
@@ -46,21 +47,32 @@ export class Jobs extends EventTarget {
     });
     this.#mine.add(job.id);
     localStorage.setItem(MINE, JSON.stringify([...this.#mine].slice(-500)));
-    if (fields.init) this.begunFrom.set(job.id, { init: fields.init, mask: fields.mask });
+    if (from) this.kept.begin(job.id, from);
     this.#take([job]);
     return job;
   }
 
-  async cancel(id) {
-    this.#take([await json(`/api/jobs/${id}`, { method: "DELETE" })]);
+  /** Cancel a job that waits or runs, dismiss one that failed. */
+  async end(id) {
+    try {
+      if (ENDED.has(this.get(id).state)) await this.forget(id);
+      else this.#take([await json(`/api/jobs/${id}`, { method: "DELETE" })]);
+    } catch (error) {
+      tell(`It could not be cancelled: ${error.message}`);
+    }
   }
 
   /** Remove an ended job with its pictures from the server. */
   async forget(id) {
     await call(`/api/jobs/${id}`, { method: "DELETE" });
+    this.#drop(id);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #drop(id) {
+    for (const { url } of this.get(id)?.images ?? []) release(url);
     this.#all.delete(id);
     this.kept.forget(id);
-    this.dispatchEvent(new Event("change"));
   }
 
   /** Ask for the jobs before the oldest that is known. */
@@ -95,7 +107,7 @@ export class Jobs extends EventTarget {
   #dropForgotten(jobs) {
     const [there, since] = [new Set(jobs.map((job) => job.id)), jobs.at(-1)?.created ?? 0];
     for (const job of this.list) {
-      if (job.created > since && ENDED.has(job.state) && !there.has(job.id)) this.#all.delete(job.id);
+      if (job.created > since && ENDED.has(job.state) && !there.has(job.id)) this.#drop(job.id);
     }
   }
 
@@ -129,12 +141,14 @@ export class Jobs extends EventTarget {
         this.dispatchEvent(seen ? new CustomEvent("seen", { detail: { job, seen } }) : new Event("change"));
       }
     } catch {
-      this.#all.delete(next.id); // the server knows it no longer
+      this.#drop(next.id); // the server knows it no longer
     }
     this.#following = null;
     await this.#refresh();
   }
 }
+
+export const titleOf = ({ asked }) => asked.prompt || "Without a prompt";
 
 /** Whether what is known is later than an answer that was on its way meanwhile. */
 function isLater(known, job) {

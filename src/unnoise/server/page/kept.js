@@ -1,54 +1,70 @@
-/** The steps that were seen of the latest jobs, for walking through them afterwards. In memory; a reload ends them. */
+/** What the server does not keep of the latest jobs: their steps, and what they began from. A reload ends it. */
 
-const BYTES = 64e6; // of pictures; those of the oldest jobs go first
+const BYTES = 64e6; // those of the oldest jobs go first
 
 export class Kept {
-  #steps = new Map();
-  #begun = new Map();
-  #bytes = new Map();
+  #jobs = new Map(); // id -> {from, begun, steps, bytes}
+
+  /** from: the picture that a job begins from with its mask, {data, width, height, mask}. */
+  begin(id, from) {
+    this.#jobs.set(id, { from, steps: [], bytes: bytes(from) });
+    this.#makeRoom(id);
+  }
 
   /** Keep a step; one without pictures still counts for the chart. An attempt after a crash begins anew. */
   add(job, seen) {
-    if (this.#begun.get(job.id) !== job.begun) this.forget(job.id);
-    this.#begun.set(job.id, job.begun);
-    const steps = this.of(job.id);
-    if (steps.length && steps.at(-1).index >= seen.index) return; // told again after a lost connection
-    this.#steps.set(job.id, [...steps, seen]);
-    const size = Object.values(seen.previews).reduce((sum, { length }) => sum + length, 0);
-    this.#bytes.set(job.id, (this.#bytes.get(job.id) ?? 0) + size);
-    this.#makeRoom();
-  }
-
-  #makeRoom() {
-    let whole = [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0);
-    for (const [id, bytes] of [...this.#bytes].slice(0, -1)) {
-      if (whole <= BYTES) return;
-      whole -= bytes;
-      this.forget(id);
+    let kept = this.#jobs.get(job.id);
+    if (kept?.begun !== job.begun) {
+      kept = { from: kept?.from, begun: job.begun, steps: [], bytes: bytes(kept?.from) };
+      this.#jobs.set(job.id, kept);
     }
+    if (kept.steps.length && kept.steps.at(-1).index >= seen.index) return; // told again after a lost connection
+    kept.steps.push(seen);
+    kept.bytes += bytes(seen.previews);
+    this.#makeRoom(job.id);
   }
 
-  /** The steps of a job in their order. */
-  of(id) {
-    return this.#steps.get(id) ?? [];
+  /** The steps of a job in their order, those of its attempt now. */
+  of(job) {
+    const kept = this.#jobs.get(job.id);
+    return kept?.begun === job.begun ? kept.steps : [];
+  }
+
+  from(id) {
+    return this.#jobs.get(id)?.from;
   }
 
   forget(id) {
-    for (const table of [this.#steps, this.#begun, this.#bytes]) table.delete(id);
+    this.#jobs.delete(id);
+  }
+
+  #makeRoom(now) {
+    let whole = [...this.#jobs.values()].reduce((sum, kept) => sum + kept.bytes, 0);
+    for (const [id, kept] of this.#jobs) {
+      if (whole <= BYTES) return;
+      if (id === now) continue;
+      whole -= kept.bytes;
+      this.forget(id);
+    }
   }
 }
 
-/** The steps that have pictures: the server leaves some out where they would cost time. */
+/** Of the addresses among these values, which hold pictures. */
+const bytes = (values = {}) => Object.values(values).reduce((sum, value) => sum + (value?.length ?? 0), 0);
+
+const hasPictures = ({ previews }) => Object.keys(previews).length > 0;
+
+/** The steps to walk through: those with pictures, since the server leaves some out; all, where it sent none at all. */
 export function looks(steps) {
-  return steps.filter(({ previews }) => Object.keys(previews).length);
+  return steps.some(hasPictures) ? steps.filter(hasPictures) : steps;
 }
 
 /** The latest step up to `index` that has pictures, or null. */
 export function shownAt(steps, index) {
-  return looks(steps).findLast((step) => step.index <= index) ?? null;
+  return steps.findLast((step) => step.index <= index && hasPictures(step)) ?? null;
 }
 
-/** The index of the step with pictures that is nearest to `index`. */
+/** The index of the step to walk to that is nearest to `index`. */
 export function nearest(steps, index) {
   const far = (step) => Math.abs(step.index - index);
   return looks(steps).reduce((best, step) => (far(step) < far(best) ? step : best)).index;

@@ -6,7 +6,7 @@ import { looks, shownAt } from "./kept.js";
 
 const panels = [...document.querySelectorAll(".panel")];
 
-export const chartKind = () => ($("chart-snr").checked ? "log_snr" : "sigma");
+const chartKind = () => ($("chart-snr").checked ? "log_snr" : "sigma");
 
 /** Show the steps of a run, looking at the one with this index. small: pictures whose single pixels are to be seen. */
 export function drawLoop(steps, index, small) {

@@ -2,7 +2,8 @@
 
 import { Refused } from "./api.js";
 import { receivePictures } from "./arrivals.js";
-import { $, many, tell } from "./elements.js";
+import { $, enter, many, tell } from "./elements.js";
+import { ENDED } from "./events.js";
 import { Unreadable, accept, draft, fill, keepDraft, read, refuse } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { drawGrain } from "./grain.js";
@@ -24,52 +25,48 @@ const viewer = new Viewer(jobs, { use, start, watch });
 const stage = new Stage(jobs, (job, made) => viewer.open(job, made));
 const gallery = new Gallery(jobs, (job, made) => viewer.open(job, made));
 viewer.gallery = gallery;
-new Queue(jobs, watch);
+const queue = new Queue(jobs, stage, watch);
 
 /** Take settings over into the form; a picture that they began from is there if this page sent it. */
 function use(fields, job = null) {
-  const from = job && jobs.begunFrom.get(job.id);
+  const from = job && jobs.kept.from(job.id);
   const variant = job?.images[0]?.recipe.variant ?? "";
   fill(fields);
   suit();
-  if (from) restart(from, fields);
-  else if (!["", "second pass"].includes(variant)) tell("What this picture was begun from is not kept; add it again.");
+  if (from) {
+    const { mask, ...picture } = from;
+    init.set(picture, mask);
+    enter($("strength"), fields.strength ?? $("strength").value);
+  } else if (!["", "second pass"].includes(variant)) tell("What this picture was begun from is not kept; add it again.");
   $("prompt").focus();
 }
 
-async function restart({ init: data, mask }, { strength }) {
-  init.set(await sized(data), mask ?? null);
-  if (strength) $("strength").value = strength;
-  suit();
-}
-
-async function sized(data) {
-  const image = new Image();
-  image.src = data;
-  await image.decode();
-  return { data, width: image.naturalWidth, height: image.naturalHeight };
-}
-
 function start(data, { width, height }) {
-  init.set({ data, width, height });
-  $("from").scrollIntoView({ block: "nearest" });
+  init.choose({ data, width, height });
+  $("from").firstElementChild.focus({ preventScroll: true });
 }
 
+/** One that has ended is looked at from its first step on. */
 function watch(id) {
-  stage.watch(id, jobs.kept.of(id)[0]?.index ?? null);
+  const job = jobs.get(id);
+  stage.watch(id, ENDED.has(job.state) ? jobs.kept.of(job)[0]?.index : null);
+  queue.draw();
   $("stage").scrollIntoView({ block: "start" });
   $("stage").focus({ preventScroll: true });
 }
 
 async function submit() {
+  if ($("make").disabled) return;
   accept();
   $("make").disabled = true;
   try {
     const fields = read(card());
     const looks = { show: SHOW, show_every: Math.ceil((fields.steps ?? card().steps) / LOOKS) || 1 };
-    const job = await jobs.submit({ ...fields, ...init.fields(), ...looks });
+    const from = init.picture && { ...init.picture, mask: init.mask };
+    const job = await jobs.submit({ ...fields, ...init.fields(), ...looks }, from);
     if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
     else if (job.place) tell(`In the queue, ${many(job.place, "job")} before it.`);
+    queue.draw();
     if (matchMedia("(max-width: 899px)").matches) $("stage").scrollIntoView();
   } catch (error) {
     fail(error);
@@ -110,14 +107,9 @@ function tellStrength() {
 }
 
 function setUpSeed() {
-  $("seed-random").addEventListener("click", () => setSeed(""));
-  $("seed-keep").addEventListener("click", () => setSeed(gallery.pictures[0].made.seed));
+  $("seed-random").addEventListener("click", () => enter($("seed"), ""));
+  $("seed-keep").addEventListener("click", () => enter($("seed"), gallery.pictures[0].made.seed));
   jobs.addEventListener("change", () => ($("seed-keep").disabled = !gallery.pictures.length));
-}
-
-function setSeed(seed) {
-  $("seed").value = seed;
-  $("seed").dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** One line at the top: whether the server is there. */
@@ -148,7 +140,10 @@ async function begin() {
   keepDraft(card);
   $("make").disabled = false;
   tellServer("ready", "ready");
-  jobs.addEventListener("reached", () => tellServer("ready", "ready"));
+  jobs.addEventListener("reached", () => {
+    if ($("server").dataset.state === "lost") accept(); // it may stand there that it cannot be reached
+    tellServer("ready", "ready");
+  });
   jobs.keepUp();
 }
 

@@ -1,7 +1,7 @@
 /** The models that are served: their defaults stand in the empty fields, their kind decides which fields there are. */
 
 import { eventually } from "./api.js";
-import { $, make } from "./elements.js";
+import { $, enter, make } from "./elements.js";
 import { init } from "./init.js";
 
 let cards = [];
@@ -62,17 +62,11 @@ function show(whether, ...ids) {
 }
 
 function listExamples(prompts) {
-  const chip = (prompt) =>
-    make("button", {
-      type: "button",
-      textContent: prompt,
-      onclick: () => {
-        $("prompt").value = prompt;
-        $("prompt").dispatchEvent(new Event("input", { bubbles: true }));
-        $("prompt").focus();
-      },
-    });
-  $("examples").replaceChildren(...prompts.map(chip));
+  const ask = (prompt) => () => {
+    enter($("prompt"), prompt);
+    $("prompt").focus();
+  };
+  $("examples").replaceChildren(...prompts.map((prompt) => chip(prompt, ask(prompt))));
 }
 
 const SHAPES = { square: [1, 1], "3:2": [3, 2], "2:3": [2, 3], "16:9": [16, 9], "9:16": [9, 16] };
@@ -81,17 +75,15 @@ const SHAPES = { square: [1, 1], "3:2": [3, 2], "2:3": [2, 3], "16:9": [16, 9], 
 function listShapes({ unit, width, height }) {
   const coarse = Math.max(unit, 64);
   const side = (share) => Math.round((Math.sqrt(width * height) * Math.sqrt(share)) / coarse) * coarse;
-  const chip = ([name, [across, down]]) =>
-    make("button", {
-      type: "button",
-      textContent: name,
-      onclick: () => {
-        [$("width").value, $("height").value] = [side(across / down), side(down / across)];
-        $("width").dispatchEvent(new Event("input", { bubbles: true }));
-      },
-    });
-  $("shapes").replaceChildren(...(width < 256 ? [] : Object.entries(SHAPES).map(chip)));
+  const shape = ([across, down]) => () => {
+    enter($("width"), side(across / down));
+    enter($("height"), side(down / across));
+  };
+  const shapes = Object.entries(width < 256 ? {} : SHAPES);
+  $("shapes").replaceChildren(...shapes.map(([name, sides]) => chip(name, shape(sides))));
 }
+
+const chip = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
 
 function tellCount() {
   const count = Number($("count").value);

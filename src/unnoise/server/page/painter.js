@@ -2,6 +2,7 @@
 
 import { $ } from "./elements.js";
 import { init } from "./init.js";
+import { isSmall } from "./pictures.js";
 
 const COLOUR = "#ff6a1a"; // only the shape leaves the page, as white on black
 const COLOURED = { inside: [255, 106, 26, 255], outside: [0, 0, 0, 0] };
@@ -9,36 +10,54 @@ const MASK = { inside: [255, 255, 255, 255], outside: [0, 0, 0, 255] };
 const canvas = $("canvas");
 const pen = canvas.getContext("2d", { willReadFrequently: true });
 let strokes = []; // {points: [[x, y], ...], width, erase}, in pixels of the picture
-let painted = null; // the picture that they belong to
+let ground = null; // what they are painted on: a mask that came with the picture, in our colours
+let painted = {}; // the picture that they belong to, and the mask that they made of it
 let at = [0, 0];
 
 export function setUpPainter() {
   $("paint").addEventListener("click", open);
-  $("undo").addEventListener("click", () => draw(strokes.slice(0, -1)));
-  $("clear").addEventListener("click", () => draw([]));
+  $("undo").addEventListener("click", undo);
+  $("clear").addEventListener("click", () => {
+    ground = null;
+    draw([]);
+  });
   $("erase").addEventListener("click", toggleErase);
   $("painted").addEventListener("click", finish);
   canvas.addEventListener("pointerdown", begin);
-  canvas.addEventListener("pointermove", ({ clientX, clientY, buttons }) => {
+  canvas.addEventListener("pointermove", ({ clientX, clientY, pointerId }) => {
     moveTo(place(clientX, clientY));
-    if (buttons) extend();
+    if (canvas.hasPointerCapture(pointerId)) extend();
   });
   canvas.addEventListener("keydown", key);
   $("brush-size").addEventListener("input", showBrush);
 }
 
-function open() {
-  const { data, width, height } = init.picture;
-  if (painted !== data) [strokes, painted] = [[], data];
+async function open() {
+  const { picture, mask } = init;
+  const { data, width, height } = picture;
   Object.assign(canvas, { width, height });
+  if (painted.data !== data || painted.mask !== mask) {
+    [strokes, painted] = [[], { data, mask }];
+    ground = mask && (await coloured(mask));
+  }
   $("easel-picture").src = data;
-  $("easel").classList.toggle("pixels", width <= 128);
+  $("easel").classList.toggle("pixels", isSmall(picture));
   $("easel").style.aspectRatio = `${width} / ${height}`;
   $("easel").style.setProperty("--ratio", width / height);
   draw(strokes);
   $("painter").showModal();
   moveTo([Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5]); // the middle of a pixel
   canvas.focus();
+}
+
+/** A mask, white on black, as what is painted. */
+async function coloured(mask) {
+  const image = new Image();
+  image.src = mask;
+  await image.decode();
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const pixels = pen.getImageData(0, 0, canvas.width, canvas.height);
+  return recoloured(pixels, 0, COLOURED);
 }
 
 /** From a place on the screen to one in the picture. */
@@ -54,6 +73,7 @@ function brushWidth() {
 }
 
 function begin(event) {
+  if (event.button || !event.isPrimary) return;
   canvas.setPointerCapture(event.pointerId);
   moveTo(place(event.clientX, event.clientY));
   dab();
@@ -69,23 +89,28 @@ function extend() {
   stroke({ ...strokes.at(-1), points: strokes.at(-1).points.slice(-2) });
 }
 
+function undo() {
+  draw(strokes.slice(0, -1));
+}
+
 function draw(kept) {
   strokes = kept;
   pen.clearRect(0, 0, canvas.width, canvas.height);
+  if (ground) pen.putImageData(ground, 0, 0);
   strokes.forEach(stroke);
 }
 
 function stroke({ points, width, erase }) {
   pen.globalCompositeOperation = erase ? "destination-out" : "source-over";
-  Object.assign(pen, { strokeStyle: COLOUR, lineWidth: width, lineCap: "round", lineJoin: "round" });
+  Object.assign(pen, { strokeStyle: COLOUR, fillStyle: COLOUR, lineWidth: width, lineCap: "round", lineJoin: "round" });
   pen.beginPath();
-  pen.moveTo(...points[0]);
+  pen.arc(...points[0], width / 2, 0, 2 * Math.PI); // a line of one point leaves no trace
+  pen.fill();
+  pen.beginPath();
   for (const point of points) pen.lineTo(...point);
   pen.stroke();
-  if (small()) pen.putImageData(sharpened(COLOURED), 0, 0);
+  if (isSmall(canvas)) pen.putImageData(sharpened(COLOURED), 0, 0);
 }
-
-const small = () => Math.max(canvas.width, canvas.height) <= 128;
 
 const erases = () => $("erase").getAttribute("aria-pressed") === "true";
 
@@ -102,7 +127,7 @@ function key(event) {
     if (event.shiftKey) dab();
   } else if (event.key === " ") dab();
   else if (event.key.toLowerCase() === "e") toggleErase();
-  else if (event.key === "z" && (event.ctrlKey || event.metaKey)) draw(strokes.slice(0, -1));
+  else if (event.key === "z" && (event.ctrlKey || event.metaKey)) undo();
   else return;
   event.preventDefault();
 }
@@ -125,17 +150,23 @@ function showBrush() {
 function finish() {
   const mask = sharpened(MASK);
   const anything = mask.data.some((value, at) => at % 4 === 0 && value === 255);
-  init.setMask(anything ? asPng(mask) : null);
+  painted.mask = anything ? asPng(mask) : null;
+  init.setMask(painted.mask);
   $("painter").close();
 }
 
+/** What is painted with nothing between inside and outside: of a small picture one sees which pixels are meant. */
+function sharpened(colours) {
+  return recoloured(pen.getImageData(0, 0, canvas.width, canvas.height), 3, colours);
+}
+
 /**
- * What is painted with nothing between inside and outside, in these colours (red, green, blue, alpha). Soft borders are
- * what "feather" is for; and of a small picture one sees which pixels are meant.
+ * Pixels in two colours (red, green, blue, alpha), by whether one of their channels is above the middle. Soft borders
+ * are what "feather" is for.
  */
-function sharpened({ inside, outside }) {
-  const image = pen.getImageData(0, 0, canvas.width, canvas.height);
-  for (let at = 0; at < image.data.length; at += 4) image.data.set(image.data[at + 3] > 127 ? inside : outside, at);
+function recoloured(image, channel, { inside, outside }) {
+  const { data } = image;
+  for (let at = 0; at < data.length; at += 4) data.set(data[at + channel] > 127 ? inside : outside, at);
   return image;
 }
 

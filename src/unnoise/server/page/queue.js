@@ -1,35 +1,36 @@
-/** The queue: what waits and what is at work, each of this browser's own with a way to cancel it. */
+/** The queue: what waits, and what is at work away from the stage; each of this browser's own can be cancelled. */
 
-import { $, make, tell } from "./elements.js";
+import { $, arrange, make } from "./elements.js";
+import { titleOf } from "./jobs.js";
 
 export class Queue {
   #jobs;
+  #stage;
   #watch;
-  #dismissed = new Set();
 
   /** watch(id): what a click on a job does. */
-  constructor(jobs, watch) {
-    [this.#jobs, this.#watch] = [jobs, watch];
+  constructor(jobs, stage, watch) {
+    [this.#jobs, this.#stage, this.#watch] = [jobs, stage, watch];
     jobs.addEventListener("change", () => this.draw());
     jobs.addEventListener("seen", () => this.draw());
   }
 
   draw() {
-    const failed = this.#jobs.list.filter(
-      ({ id, state }) => state === "failed" && this.#jobs.owns(id) && !this.#dismissed.has(id),
-    );
-    const rows = [...this.#jobs.waiting, ...failed];
-    $("queue-part").hidden = !rows.length;
-    // Rows are kept, since a button that is replaced between press and release is never clicked.
+    const failed = this.#jobs.list.filter(({ id, state }) => state === "failed" && this.#jobs.owns(id));
+    const waiting = this.#jobs.waiting.filter(({ id }) => id !== this.#stage.watched);
+    const rows = [...waiting, ...failed];
     const known = new Map([...$("queue").children].map((row) => [row.dataset.id, row]));
-    $("queue").replaceChildren(...rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job)));
+    const drawn = rows.map((job) => this.#update(known.get(job.id) ?? this.#row(job), job));
+    arrange($("queue"), drawn, $("stage"));
+    $("queue-part").hidden = !rows.length;
+    $("queue-title").textContent = waiting.length ? "In the queue" : "Failed";
   }
 
   #row(job) {
     const title = make("button", { type: "button", className: "title", onclick: () => this.#watch(job.id) });
-    title.textContent = job.asked.prompt || "Without a prompt";
+    title.textContent = titleOf(job);
     const bar = make("progress", { max: 1, aria: { label: "Progress" } });
-    const end = make("button", { type: "button", className: "quiet", onclick: () => this.#end(job.id) });
+    const end = make("button", { type: "button", className: "quiet", onclick: () => this.#jobs.end(job.id) });
     return make("li", { data: { id: job.id } }, title, make("span", { className: "soft" }), bar, end);
   }
 
@@ -42,15 +43,6 @@ export class Queue {
     end.hidden = !this.#jobs.owns(job.id);
     end.textContent = job.state === "failed" ? "Dismiss" : "Cancel";
     return row;
-  }
-
-  async #end(id) {
-    try {
-      if (this.#jobs.get(id).state === "failed") await this.#jobs.forget(id);
-      else await this.#jobs.cancel(id);
-    } catch (error) {
-      tell(`It could not be cancelled: ${error.message}`);
-    }
   }
 }
 

@@ -17,13 +17,12 @@ export async function listSchedulers(waiting) {
 
 function option({ name, family, about, calls, stochastic, spellings }) {
   const facts = [about, calls > 1 && many(calls, "call"), stochastic && "draws noise"].filter(Boolean);
-  return { value: name, group: family, about: facts.join(" · "), words: words(name, family, about, ...spellings) };
+  const words = [name, family, ...facts, ...spellings].join(" ").toLowerCase();
+  return { value: name, group: family, about: facts.join(" · "), words };
 }
 
-const words = (...texts) => texts.join(" ").toLowerCase();
-
 /** A full name in its two parts: {scheduler, grid}, the latter "" where none is named. */
-export function parted(name) {
+function parted(name) {
   const grid = grids.find((known) => name.toLowerCase().endsWith(` ${known.toLowerCase()}`));
   return grid ? { scheduler: name.slice(0, -grid.length - 1), grid } : { scheduler: name, grid: "" };
 }

@@ -1,15 +1,18 @@
 /** The stage: the picture in the making, large, beside the loop that makes it; afterwards a walk through its steps. */
 
 import { stepAt } from "./chart.js";
-import { $, make, many } from "./elements.js";
+import { $, make, many, time } from "./elements.js";
 import { ENDED } from "./events.js";
+import { titleOf } from "./jobs.js";
 import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
 import { choosePanels, drawLoop } from "./loop.js";
 import { cardOf } from "./models.js";
 import { isSmall, show } from "./pictures.js";
 
-const PACE = 140; // ms a step while walking
-const FRAME = 30; // ms from one picture to the next
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const pace = () => (calm.matches ? 700 : 140); // ms a step while walking
+const frame = () => (calm.matches ? 700 : 30); // ms from one picture to the next
+const QUIET = 6000; // ms from one word on the progress to the next
 
 export class Stage {
   #jobs;
@@ -19,6 +22,7 @@ export class Stage {
   #large = "x0";
   #walking = 0;
   #due = 0;
+  #said = 0; // when a word on the progress was said
 
   /** open(job, made): what a click on a finished picture does. */
   constructor(jobs, open) {
@@ -30,19 +34,26 @@ export class Stage {
     $("step").addEventListener("input", () => this.#look(looks(this.#steps)[Number($("step").value) - 1].index));
     $("now").addEventListener("click", () => this.#look(null));
     $("play").addEventListener("click", () => this.#walk());
+    $("cancel").addEventListener("click", () => this.#jobs.end(this.#id));
     addEventListener("resize", () => this.draw());
-    for (const name of ["pointerdown", "pointermove"]) $("chart").addEventListener(name, (event) => this.#point(event));
+    $("chart").addEventListener("pointerdown", (event) => {
+      $("chart").setPointerCapture(event.pointerId);
+      this.#point(event);
+    });
+    $("chart").addEventListener("pointermove", (event) => {
+      if ($("chart").hasPointerCapture(event.pointerId)) this.#point(event);
+    });
   }
 
   /** Put a job on the stage; at: the step to look at. */
   watch(id, at = null) {
     this.#stop();
-    [this.#id, this.#at] = [id, at];
+    [this.#id, this.#at, this.#said] = [id, at, Date.now()];
     this.draw();
   }
 
   get #steps() {
-    return this.#jobs.kept.of(this.#id);
+    return this.#jobs.kept.of(this.#jobs.get(this.#id));
   }
 
   get watched() {
@@ -76,7 +87,7 @@ export class Stage {
     this.#due = setTimeout(() => {
       this.#due = 0;
       this.draw();
-    }, FRAME);
+    }, frame());
   }
 
   #look(at) {
@@ -92,8 +103,7 @@ export class Stage {
     this.draw();
   }
 
-  #point({ type, buttons, offsetX, currentTarget }) {
-    if (type === "pointermove" && !buttons) return;
+  #point({ offsetX, currentTarget }) {
     const aimed = stepAt(offsetX, currentTarget.clientWidth, this.#steps[0].steps);
     this.#look(nearest(this.#steps, aimed));
   }
@@ -103,21 +113,21 @@ export class Stage {
     if (this.#walking) return this.#stop();
     const way = looks(this.#steps).map(({ index }) => index);
     let place = this.#at === null || this.#at >= way.at(-1) ? 0 : way.indexOf(this.#at);
-    document.body.classList.add("walking");
+    $("play").setAttribute("aria-pressed", "true");
     const step = () => {
       this.#at = way[place] ?? null;
       if (this.#at === null) this.#stop();
       place += 1;
       this.draw();
     };
-    this.#walking = setInterval(step, PACE);
+    this.#walking = setInterval(step, pace());
     step();
   }
 
   #stop() {
     clearInterval(this.#walking);
     this.#walking = 0;
-    document.body.classList.remove("walking");
+    $("play").setAttribute("aria-pressed", "false");
   }
 
   #small(job) {
@@ -131,7 +141,7 @@ export class Stage {
     $("pictures").replaceChildren();
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
-    [$("where").textContent, $("left").textContent] = ["The loop", ""];
+    [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];
     [$("seen").hidden, $("idle").hidden] = [true, false];
   }
 
@@ -155,8 +165,8 @@ export class Stage {
   }
 
   #opening(job, made) {
-    const image = make("img", { alt: job.asked.prompt || "The picture", className: isSmall(made) ? "pixels" : "" });
-    show(image, made.url);
+    const image = make("img", { alt: titleOf(job) });
+    show(image, made);
     const label = `Open picture with seed ${made.seed}`;
     return make("button", { type: "button", aria: { label }, onclick: () => this.#open(job, made) }, image);
   }
@@ -167,9 +177,10 @@ export class Stage {
     if (box.dataset.shows !== "preview") {
       box.dataset.shows = "preview";
       box.style.setProperty("--across", 1);
-      box.replaceChildren(make("img", { alt: "The picture as it is predicted now" }));
+      box.replaceChildren(make("img"));
     }
     const image = box.firstElementChild;
+    image.alt = document.querySelector(`[data-of="${this.#large}"] img`).alt;
     image.hidden = !address;
     image.classList.toggle("pixels", this.#small(job));
     if (address) image.src = address;
@@ -179,9 +190,24 @@ export class Stage {
     const last = steps.at(-1);
     const index = this.#at ?? last?.index;
     $("where").textContent = index ? `Step ${index} of ${last.steps}` : HEADS[job.state];
+    this.#offerCancel(!ENDED.has(job.state) && this.#jobs.owns(job.id));
     const left = job.state === "running" ? secondsLeft(steps) : null;
     $("left").textContent = left === null ? "" : `${time(left)} left`;
+    if (left === null) $("progress").textContent = "";
+    else this.#say(`Step ${last.index} of ${last.steps}, ${time(left)} left`);
     document.title = job.state === "running" && last ? `${last.index}/${last.steps} · unnoise` : "unnoise";
+  }
+
+  #offerCancel(offered) {
+    if (!offered && document.activeElement === $("cancel")) $("stage").focus({ preventScroll: true });
+    $("cancel").hidden = !offered;
+  }
+
+  /** To screen readers, which would never come to an end if they were told each step. */
+  #say(words) {
+    if (Date.now() - this.#said < QUIET) return;
+    this.#said = Date.now();
+    $("progress").textContent = words;
   }
 }
 
@@ -195,18 +221,14 @@ const HEADS = {
 
 function result(job) {
   const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";
-  return `${job.asked.prompt || "Without a prompt"} · seed ${job.images[0].seed}${seconds}`;
+  const [first, last] = [job.images[0].seed, job.images.at(-1).seed];
+  return `${titleOf(job)} · ${first === last ? "seed" : `seeds ${first} to`} ${last}${seconds}`;
 }
 
 function waiting(job, steps) {
   if (job.error) return job.error.message;
   if (job.state === "queued") return job.place ? `${many(job.place, "picture")} before this one` : "Next in the queue";
   if (job.state === "running" && !steps.length) return "The model is being made ready";
-  return job.asked.prompt || "Without a prompt";
-}
-
-/** Seconds as people say them. */
-function time(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  if (job.state === "cancelled") return `Cancelled · ${titleOf(job)}`;
+  return titleOf(job);
 }

@@ -1,8 +1,9 @@
 /** One picture, large, with its recipe and what can be done with it. */
 
-import { $, make, tell } from "./elements.js";
+import { $, make, tell, time } from "./elements.js";
 import { asData } from "./init.js";
-import { blobOf, download, isSmall, show } from "./pictures.js";
+import { titleOf } from "./jobs.js";
+import { blobOf, download, show } from "./pictures.js";
 
 const SURE = 4000; // ms in which the second click must come that forgets a picture
 
@@ -14,10 +15,11 @@ export class Viewer {
   /** use(fields, from): take settings over; start(data, made): begin from this picture; watch(id): walk its steps. */
   constructor(jobs, { use, start, watch }) {
     this.#jobs = jobs;
+    // Closed first, since closing gives the focus back to what opened it.
     const close = (act) => async () => {
+      $("viewer").close();
       try {
         await act(this.#now);
-        $("viewer").close();
       } catch (error) {
         tell(`That did not work: ${error.message}`);
       }
@@ -45,12 +47,11 @@ export class Viewer {
   open(job, made) {
     this.#now = { job, made };
     const image = $("viewer-picture");
-    image.alt = job.asked.prompt || "The picture";
-    image.classList.toggle("pixels", isSmall(made));
-    show(image, made.url);
+    image.alt = titleOf(job);
+    show(image, made);
     $("recipe").replaceChildren(...facts(job, made).flatMap(line));
     $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
-    $("viewer-watch").hidden = !this.#jobs.kept.of(job.id).length;
+    $("viewer-watch").hidden = !this.#jobs.kept.of(job).length;
     this.#unsure();
     this.#limit();
     if (!$("viewer").open) $("viewer").showModal();
@@ -68,6 +69,7 @@ export class Viewer {
   #limit() {
     $("viewer-newer").disabled = this.#place <= 0;
     $("viewer-older").disabled = this.#place >= this.#gallery.pictures.length - 1;
+    if (document.activeElement?.disabled) $("viewer-close").focus();
   }
 
   async #download() {
@@ -75,7 +77,7 @@ export class Viewer {
     await download(made, job.asked.prompt).catch((error) => tell(`It could not be fetched: ${error.message}`));
   }
 
-  /** The first click asks, the second does it. */
+  /** The first click asks, the second does it, and the next picture is shown. */
   async #forget() {
     const button = $("viewer-forget");
     const count = this.#now.job.images.length;
@@ -85,12 +87,17 @@ export class Viewer {
       setTimeout(() => this.#unsure(), SURE);
       return;
     }
+    const { id } = this.#now.job;
+    const place = this.#gallery.pictures.findIndex(({ job }) => job.id === id);
     try {
-      await this.#jobs.forget(this.#now.job.id);
-      $("viewer").close();
+      await this.#jobs.forget(id);
     } catch (error) {
       tell(`It could not be removed: ${error.message}`);
+      return;
     }
+    const next = this.#gallery.pictures[place] ?? this.#gallery.pictures.at(-1);
+    if (next) this.open(next.job, next.made);
+    else $("viewer").close();
   }
 
   #unsure() {
@@ -107,6 +114,7 @@ function settings(job, made) {
 /** The recipe in words that people look for; zeros and empty texts say nothing. */
 function facts(job, { recipe, seed, width, height }) {
   const { begun, ended } = job;
+  const when = new Date(ended * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return [
     ["prompt", recipe.prompt],
     ["negative", recipe.negative],
@@ -119,7 +127,7 @@ function facts(job, { recipe, seed, width, height }) {
     ["begun from", recipe.variant && `a picture (${recipe.variant})`],
     ["strength", recipe.strength],
     ["adapters", recipe.adapters],
-    ["made", begun && ended && `in ${(ended - begun).toFixed(1)} s, ${new Date(ended * 1000).toLocaleString()}`],
+    ["made", begun && ended && `in ${time(ended - begun)}, ${when}`],
   ].filter(([, value]) => value);
 }
 

@@ -15,7 +15,7 @@ const WRITTEN = {
 WRITTEN.comfyui = WRITTEN.a1111;
 
 /** The text with another weight on its words from `start` to `end`, and where they stand then; null in plain style. */
-export function reweigh(text, start, end, up, style = "a1111") {
+function reweigh(text, start, end, up, style = "a1111") {
   const written = WRITTEN[style];
   if (!written) return null;
   [start, end] = words(text, start, end, written);

@@ -2,7 +2,7 @@
 
 import { $ } from "./elements.js";
 
-const PATIENCE = 350; // ms that a pointer rests before something appears
+const PATIENCE = 350; // ms that a pointer rests before something appears, and has to come from a word to its sentence
 let waiting = 0;
 let byKeyboard = false;
 
@@ -10,10 +10,10 @@ let byKeyboard = false;
 export function explainWords() {
   for (const element of document.querySelectorAll("[data-word]")) describe(element);
   document.addEventListener("pointerover", ({ target, pointerType }) => {
-    const word = wordOf(target);
+    if (pointerType !== "mouse") return;
     clearTimeout(waiting);
-    if (word && pointerType === "mouse") waiting = setTimeout(show, PATIENCE, word);
-    else if (pointerType === "mouse") hide();
+    const word = wordOf(target);
+    if (!$("explanation").contains(target)) waiting = setTimeout(word ? show : hide, PATIENCE, word);
   });
   document.addEventListener("click", explainTapped);
   document.addEventListener("keydown", ({ key }) => {
@@ -50,19 +50,19 @@ function explainTapped(event) {
 
 function show(word) {
   const tip = $("explanation");
-  tip.textContent = $(`word-${word.dataset.word}`).textContent.replace(/\s+/g, " ");
+  tip.replaceChildren(...$(`word-${word.dataset.word}`).cloneNode(true).childNodes);
   // Inside an open dialog, since that lies above everything else.
   (word.closest("dialog") ?? document.body).append(tip);
   tip.hidden = false;
-  place(tip, word.getBoundingClientRect());
+  place(tip, word.getBoundingClientRect(), (word.control ?? word).getBoundingClientRect());
 }
 
-/** Above the word, so that the field under a label stays in sight; below it where there is no room. */
-function place(tip, at) {
+/** Above the word, so that the field under a label stays in sight; where there is no room below that. */
+function place(tip, at, field) {
   const { width, height } = tip.getBoundingClientRect();
   const room = document.documentElement.clientWidth - width - 12;
   tip.style.left = `${Math.max(12, Math.min(at.left, room))}px`;
-  tip.style.top = `${at.top - height - 8 > 8 ? at.top - height - 8 : at.bottom + 8}px`;
+  tip.style.top = `${at.top - height - 8 > 8 ? at.top - height - 8 : field.bottom + 8}px`;
 }
 
 function hide() {

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from unnoise.errors import InputError
-from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, weight_of
+from unnoise.text.prompts.pieces import Piece, Sections, Weighed, check_depth, joined, weight_of
 from unnoise.text.prompts.tags import LoraTag
 
 MORE, LESS = 1.1, 0.9
@@ -28,7 +28,7 @@ def read(text: str) -> tuple[Sections, tuple[LoraTag, ...]]:
 
     Raises InputError for brackets nested too deep, a weight that is no number for a prompt, and what is not read here.
     """
-    reading = _Reading(text)
+    reading = _Reading(text=text)
     place = 0
     while place < len(text):
         place = reading.take(place)
@@ -40,15 +40,13 @@ def read(text: str) -> tuple[Sections, tuple[LoraTag, ...]]:
 
 
 @dataclass
-class _Reading:
-    """Texts and their weights; `open`: brackets and quotes that are still open, each with its piece.
+class _Reading(Weighed):
+    """What has been read of `text`; `open`: brackets and quotes that are still open, each with its piece.
 
     target: the first piece of what a weight at this place would be of; None where nothing stands just before.
     """
 
-    text: str
-    texts: list[str] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
+    text: str = ""
     loras: list[LoraTag] = field(default_factory=list)
     open: list[tuple[str, int]] = field(default_factory=list)
     target: int | None = None
@@ -57,6 +55,8 @@ class _Reading:
     def take(self, place: int) -> int:
         """Read what begins at `place`; returns where to go on."""
         letter = self.text[place]
+        if self.target is not None and self.grouped and (found := _NUMBER.match(self.text, place)):
+            return self._weigh(weight_of(found[0], found[0]), found.end())
         if letter == "\\":
             following = self.text[place + 1 : place + 2]
             return self._word(
@@ -75,18 +75,16 @@ class _Reading:
             weight = weight_of(found[2] or "1", found[0])
             self.loras.append(LoraTag(found[1], *(1.0 if weight is None else weight,) * 2))
             return self._end(found.end())
-        if self.target is not None and self.grouped and (found := _NUMBER.match(self.text, place)):
-            return self._weigh(weight_of(found[0], found[0]), found.end())
         found = _PLAIN.match(self.text, place)
         if found is None or found[0].isspace():
-            self._add(self.text[place] if found is None else found[0])
+            self.add(self.text[place] if found is None else found[0])
             return self._end(place + 1 if found is None else found.end())
         return self._word(place, len(found[0]))
 
     def _word(self, place: int, length: int, letters: str = "") -> int:
         """Letters that join the word before them, if there is one."""
         begin = len(self.texts) if self.target is None or self.grouped else self.target
-        self._add(letters or self.text[place : place + length])
+        self.add(letters or self.text[place : place + length])
         self.target, self.grouped = begin, False
         return place + length
 
@@ -99,13 +97,13 @@ class _Reading:
             _, begin = self.open[found]
             del self.open[found:]
             self.texts[begin] = " "  # compel parts what is in brackets from what is beside them
-            self._add(" ")
+            self.add(" ")
             self.target, self.grouped = begin, True
             return place + 1
         if letter != ")":
             self.open.append((letter, len(self.texts)))
             check_depth(len(self.open))
-        self._add(letter)
+        self.add(letter)
         return self._end(place + 1)
 
     def _signs(self, sign: str, place: int) -> int:
@@ -130,21 +128,14 @@ class _Reading:
                 base = {"+": MORE, "-": LESS}.get(signs[0])
                 factor = weight_of(signs, found[0]) if base is None else base ** len(signs)
                 return self._weigh(factor, found.end())
-            if self.grouped and (found := _NUMBER.match(self.text, place)):
-                return self._weigh(weight_of(found[0], found[0]), found.end())
-        self._add(".")
+        self.add(".")
         return self._end(place + 1)
 
     def _weigh(self, factor: float | None, end: int) -> int:
         assert self.target is not None
-        for place in range(self.target, len(self.weights)):
-            self.weights[place] *= 1.0 if factor is None else factor
+        self.weigh(self.target, 1.0 if factor is None else factor)
         return self._end(end)
 
     def _end(self, place: int) -> int:
         self.target = None
         return place
-
-    def _add(self, text: str) -> None:
-        self.texts.append(text)
-        self.weights.append(1.0)

@@ -95,21 +95,16 @@ def resolve(nodes: Nodes, step: int, steps: int, past: int = 0) -> str:
     past: steps of a first pass that went before. All its shares are behind then, and those of this pass are 1 to 2.
     """
     said: list[str] = []
-    _say(nodes, step + 1, steps, past, said)
-    return "".join(said)
-
-
-def _say(nodes: Nodes, step: int, steps: int, past: int, said: list[str]) -> None:
     for node in nodes:
         if isinstance(node, str):
             said.append(node)
-        elif isinstance(node, Edit):
-            now = node.before if step <= node.last(steps, past) else node.after
-            _say(now, step, steps, past, said)
-        elif isinstance(node, Turns):
-            _say(node.options[(step - 1) % len(node.options)], step, steps, past, said)
+            continue
+        if isinstance(node, Edit):
+            inner = node.before if step < node.last(steps, past) else node.after
         else:
-            _say(node.nodes, step, steps, past, said)
+            inner = node.options[step % len(node.options)] if isinstance(node, Turns) else node.nodes
+        said.append(resolve(inner, step, steps, past))
+    return "".join(said)
 
 
 def _take(text: str, place: int, frames: list[_Frame]) -> int:

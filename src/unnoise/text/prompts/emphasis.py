@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, weight_of
+from unnoise.text.prompts.pieces import Piece, Sections, Weighed, check_depth, joined, weight_of
 
 MORE, LESS = 1.1, 1 / 1.1
 _SPECIAL = re.compile(r"[\\()\[\]:]")
@@ -34,23 +34,15 @@ def sections(text: str) -> Sections:
 
 
 @dataclass
-class _Reading:
-    """What has been read: texts, their weights and sections; and where each bracket that is still open began.
+class _Reading(Weighed):
+    """What has been read: where each BREAK stands, and where each bracket that is still open began.
 
     Each piece is weighed once for each bracket around it, of which there are at most twice NESTING: linear time.
     """
 
-    texts: list[str] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    section: int = 0
+    breaks: list[int] = field(default_factory=list)
     round: list[int] = field(default_factory=list)
     square: list[int] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        self.texts.append(text)
-        self.weights.append(1.0)
-        self.places.append(self.section)
 
     def words(self, text: str) -> None:
         """Text without marks, parted at each BREAK; the space around one belongs to it."""
@@ -59,7 +51,7 @@ class _Reading:
             after = found + len(_BREAK)
             if _alone(text, found, after):
                 self._stretch(text, begin, found)
-                self.section += 1
+                self.breaks.append(len(self.texts))
                 begin = after
             found = text.find(_BREAK, after)
         self._stretch(text, begin, len(text))
@@ -81,7 +73,7 @@ class _Reading:
             return self._number(text, place)
         opened, factor = (self.round, MORE) if mark == ")" else (self.square, LESS)
         if opened:
-            self._multiply(opened.pop(), factor)
+            self.weigh(opened.pop(), factor)
         else:
             self.add(mark)
         return place + 1
@@ -90,11 +82,10 @@ class _Reading:
         """All of it; what is still open counts to the end."""
         for opened, factor in ((self.round, MORE), (self.square, LESS)):
             for begin in opened:
-                self._multiply(begin, factor)
-        parts: list[list[Piece]] = [[] for _ in range(self.section + 1)]
-        for place, text, weight in zip(self.places, self.texts, self.weights, strict=True):
-            parts[place].append(Piece(text, weight))
-        return tuple(joined(part) for part in parts)
+                self.weigh(begin, factor)
+        pieces = [Piece(text, weight) for text, weight in zip(self.texts, self.weights, strict=True)]
+        ends = zip([0, *self.breaks], [*self.breaks, len(pieces)], strict=True)
+        return tuple(joined(pieces[begin:end]) for begin, end in ends)
 
     def _escape(self, text: str, place: int) -> int:
         following = text[place + 1 : place + 2]
@@ -113,12 +104,8 @@ class _Reading:
         if found is None or weight is None:
             self.add(":")
             return place + 1
-        self._multiply(self.round.pop(), weight)
+        self.weigh(self.round.pop(), weight)
         return found.end()
-
-    def _multiply(self, begin: int, factor: float) -> None:
-        for place in range(begin, len(self.weights)):
-            self.weights[place] *= factor
 
 
 def _alone(text: str, begin: int, end: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from unnoise.errors import InputError
 
@@ -76,15 +77,27 @@ def check_depth(depth: int) -> None:
 
 def joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     """Neighbours of the same weight as one piece; pieces without text are left out."""
-    runs: list[tuple[float, list[str]]] = []
-    for piece in pieces:
-        if not piece.text:
-            continue
-        if runs and runs[-1][0] == piece.weight:
-            runs[-1][1].append(piece.text)
-        else:
-            runs.append((piece.weight, [piece.text]))
-    return tuple(Piece("".join(texts), weight) for weight, texts in runs)
+    told = (piece for piece in pieces if piece.text)
+    runs = groupby(told, lambda piece: piece.weight)
+    return tuple(Piece("".join(piece.text for piece in run), weight) for weight, run in runs)
+
+
+@dataclass
+class Weighed:
+    """Stretches of text and their weights, while a prompt is read."""
+
+    texts: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        """One more stretch, plain."""
+        self.texts.append(text)
+        self.weights.append(1.0)
+
+    def weigh(self, begin: int, factor: float) -> None:
+        """All from this stretch on, so many times as much."""
+        for place in range(begin, len(self.weights)):
+            self.weights[place] *= factor
 
 
 def _short(text: str) -> str:

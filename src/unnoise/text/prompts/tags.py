@@ -8,7 +8,7 @@ from unnoise.errors import InputError
 from unnoise.text.prompts.pieces import weight_of
 
 _LORA = ("lora", "lyco")
-_REFUSED = {"hypernet": "a hypernetwork"}
+_REFUSED = "hypernet"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,11 @@ def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
         place = close + 1 if colon and inside else begin + 1
         if kind in _LORA and inside:
             loras.append(_lora(inside, text[begin:place]))
+        elif kind == _REFUSED and inside:
+            raise InputError(
+                f"the prompt asks for a hypernetwork ('{text[begin:place]}'), which unnoise has not. Remove the tag."
+            )
         elif kind and inside:
-            _refuse(kind, text[begin:place])
             unknown.append(text[begin:place])
     return "".join([*rest, text[place:]]), tuple(loras), tuple(unknown)
 
@@ -59,13 +62,6 @@ def _starts_tag(text: str, begin: int, close: int) -> bool:
     while place < close and (text[place].isalnum() or text[place] == "_"):
         place += 1
     return begin + 1 < place < close and text[place] == ":"
-
-
-def _refuse(kind: str, shown: str) -> None:
-    if kind in _REFUSED:
-        raise InputError(
-            f"the prompt asks for {_REFUSED[kind]} ('{shown}'), which unnoise has not. Remove the tag."
-        )
 
 
 def _lora(inside: str, shown: str) -> LoraTag:
