@@ -107,7 +107,7 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
-    whole("bins", bins, 2, example=256)
+    whole("bins", bins, 2, 2**16, 256)
     check_range(images)
     limit = 0.05
     if images.dtype == torch.uint8:
