@@ -71,7 +71,7 @@ class DynamicThreshold(Declared):
 
 
 @dataclass(frozen=True, eq=False)
-class Blend:
+class Blend(Declared):
     """The known picture where the mask is 0, what the network sees where it is 1: inpainting.
 
     known: (batch, ...) or broadcast to it. mask: from 0 to 1, likewise.
@@ -89,15 +89,15 @@ class Blend:
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Declared):
     """x0 <- c_skip x + c_out x0, which is x itself at time 0: latent consistency models (Luo et al. 2023, sec. 4.1).
 
     c_skip = d^2 / (t^2 + d^2), c_out = t / sqrt(t^2 + d^2), with t the schedule's time times `scaling` and d
     `sigma_data`.
     """
 
-    sigma_data: float = 0.5
-    scaling: float = 10.0
+    sigma_data: Positive = 0.5
+    scaling: Positive = 10.0
 
     def __call__(self, estimate: Estimate) -> Estimate:
         """The estimate with the boundary condition met."""
