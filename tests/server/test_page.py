@@ -783,6 +783,17 @@ def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page
     press(page, "#defaults")
 
 
+def test_settings_whose_picture_is_added_later_keep_their_strength(page):
+    page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
+    begin_from_a_picture(page)
+    assert page.run(text("strength-told")) == "0.40"
+    press(page, "#init-remove")
+    press(page, "#defaults")
+    begin_from_a_picture(page)
+    assert page.run(text("strength-told")) == "0.75"
+    press(page, "#init-remove")
+
+
 def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):
     """By the browser's own tree for such readers, with every part opened and an error at a field."""
     page.run("for (const part of document.querySelectorAll('details')) part.open = true")

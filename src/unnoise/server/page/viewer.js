@@ -140,7 +140,7 @@ function facts({ begun, ended }, { recipe, seed, width, height }) {
 /** What only a picture has that was begun from another, or made in two passes. */
 function begunFrom(recipe) {
   const twice = recipe.variant === "second pass";
-  const second = `${recipe.hires_scale} times as large, by ${recipe.hires_in}, ${many(recipe.hires_steps, "step")}`;
+  const second = `${recipe.hires_scale} times as large, in ${recipe.hires_in}, ${many(recipe.hires_steps, "step")}`;
   const padding = recipe.padding && `with ${recipe.padding} pixels around it`;
   return [
     ["begun from", !twice && recipe.variant && together(`a picture (${recipe.variant})`, short(recipe.init_hash))],
