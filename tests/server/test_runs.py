@@ -561,8 +561,8 @@ def test_what_a_picture_tells_is_json_whatever_stands_in_it(held, pipe):
     assert any("no upper end" in note for note in notes)
     assert Asked.read(fields, Limits(), held.cards).guidance_interval == (0.5, NOISE_LEVEL)
     for name, field in (("strength", "Denoising strength"), ("noise_level", "Noise level")):
-        with pytest.raises(InputError, match=f"make no sense: {name} is nan"):
-            told(f"{whole}, {field}: nan")
+        with pytest.raises(InputError, match=f"make no sense: {name} is inf"):
+            told(f"{whole}, {field}: inf")
 
 
 def test_a_sent_picture_is_opened_once(held, pipe, monkeypatch):

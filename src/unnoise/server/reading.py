@@ -65,7 +65,7 @@ def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
 
 
 def _check_numbers(fields: Mapping[str, object]) -> None:
-    """JSON has no word for some that a text can tell. Raises InputError."""
+    """JSON has no word for an infinite one, which a recipe may hold. Raises InputError."""
     for name, value in fields.items():
         numbers = value if isinstance(value, list | tuple) else (value,)
         if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
