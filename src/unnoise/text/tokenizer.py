@@ -275,11 +275,11 @@ def spelled(items: Iterable[int | str], decode: Callable[[list[int]], str]) -> s
     parts: list[str] = []
     run: list[int] = []
     for item in items:
-        if isinstance(item, int):
-            run.append(item)
-        else:
+        if isinstance(item, str):
             parts += [decode(run), item]
             run = []
+        else:
+            run.append(item)
     return " ".join(part for part in [*parts, decode(run)] if part)
 
 
