@@ -124,7 +124,7 @@ def test_comfyui_names_textual_inversions(text):
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_taught_words_are_spelled_from_the_ids_of_any_library(kind):
     assert TAUGHT.decode(kind(TAUGHT.encode("a red wash, ink"))) == "a red wash , ink"
-    with pytest.raises(InputError, match="49419.*; the vocabulary has"):
+    with pytest.raises(InputError, match="the vocabulary has the ids 0 to 49418"):
         TAUGHT.decode(kind([49419]))
 
 
