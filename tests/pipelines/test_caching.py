@@ -70,6 +70,22 @@ def test_asked_the_same_again_a_quick_answer_is_the_whole_one(blocks, steered):
     assert (other - network(x + 0.5, time, memory).sample).abs().max() > 1e-3  # it was a quick answer
 
 
+@pytest.mark.parametrize("steered", [False, True])
+@pytest.mark.parametrize("cached", [False, True])
+def test_who_watches_a_unet_sees_each_of_its_answers_with_a_cache_and_control_nets_too(steered, cached):
+    seen = []
+    network = inner = tiny_model().network
+    inner.register_forward_hook(lambda module, given, answer: seen.append(answer.sample))
+    if steered:
+        control = ControlNet(ControlNetConfig(inner.config, hints=(3, 4))).requires_grad_(False)
+        network = Steered(network, [Guide(control, torch.rand(1, 3, 8, 8), 0.9)])
+    network = Reusing(network) if cached else network
+    x = normal(1, "watched", shape=(1, 1, 8, 8))
+    answer = network(x, 400.0, normal(2, "text", shape=(1, 5, 16))).sample
+    assert len(seen) == 1
+    assert torch.equal(seen[0], answer)
+
+
 def test_the_whole_looks_are_those_after_the_turn(counted):
     pipe, counts = counted
     turn = 0.5

@@ -245,7 +245,7 @@ def _parts():
         for each in vars(room).values()
         if isinstance(each, type) and issubclass(each, grids.Grid | solvers.Solver | noise.NoiseRule)
         and not inspect.isabstract(each) and dataclasses.is_dataclass(each)
-    } | {adaptive.Adaptive}:  # fmt: skip
+    } | {adaptive.Adaptive, adaptive.Controller}:  # fmt: skip
         told = dataclasses.fields(kind)
         given = {each.name: needed[each.name] for each in told if each.name in needed}
         for each in told:

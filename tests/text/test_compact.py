@@ -87,3 +87,10 @@ def test_decoding_refuses_ids_outside_the_table():
 
 def test_order_and_repeats_of_ids_do_not_matter():
     assert CompactTokenizer(clip, [5, 3, 3, clip.end]) == CompactTokenizer(clip, [3, 5])
+
+
+def test_a_prompt_of_known_words_is_read_once(monkeypatch):
+    read, pieces = [], Tokenizer.pieces
+    monkeypatch.setattr(Tokenizer, "pieces", lambda self, text: read.append(text) or pieces(self, text))
+    assert digits("a seven").unknown == ((),)
+    assert read == ["a seven"]

@@ -1,6 +1,8 @@
 """ComfyUI's and compel's ways to write weights."""
 
+import numpy as np
 import pytest
+import torch
 
 from unnoise.errors import InputError
 from unnoise.networks import TextEncoder, TextEncoderConfig
@@ -117,6 +119,13 @@ def test_comfyui_names_textual_inversions(text):
     (phrase,) = Prompt.read(text, "comfyui").at(0, 1)
     (chunk,) = chunked(TAUGHT, phrase.sections, 75, "comfyui")
     assert TAUGHT.decode(chunk.ids) == " ".join(EMBEDDINGS[text])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_taught_words_are_spelled_from_the_ids_of_any_library(kind):
+    assert TAUGHT.decode(kind(TAUGHT.encode("a red wash, ink"))) == "a red wash , ink"
+    with pytest.raises(InputError, match="the vocabulary has the ids 0 to 49418"):
+        TAUGHT.decode(kind([49419]))
 
 
 def test_comfyui_parts_the_vectors_of_a_long_word_and_keeps_those_of_a_short_one_together():

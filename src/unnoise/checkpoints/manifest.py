@@ -112,7 +112,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def _manifest(table: dict[str, Any]) -> Manifest:
-    known = get_type_hints(Manifest) | {"defaults": dict}
+    known = get_type_hints(Manifest) | {"defaults": dict, "size": Any}
     for name, value in table.items():
         if name not in known:
             raise InputError(f"'{name}' is not part of a model's description; these are {', '.join(known)}.")
@@ -122,12 +122,14 @@ def _manifest(table: dict[str, Any]) -> Manifest:
             raise InputError(f"it lacks '{name}'; fetch the model again.")
     for name in ("network", "text_encoder"):
         _check_plain(name, table.get(name) or {})
-    size, clip = tuple(table["size"]), table.get("clip")
-    if len(size) != 3 or not all(is_whole(side, 1, WIDEST) for side in size):
+    size, clip = table["size"], table.get("clip")
+    if not isinstance(size, list) or len(size) != 3 or not all(is_whole(side, 1, WIDEST) for side in size):
         raise InputError(f"'size' is {size!r}; three whole numbers were expected: channels, height, width.")
     if clip is not None and clip <= 0:
         raise InputError(f"'clip' is {clip!r}; a positive number or null was expected.")
-    return Manifest(**{**table, "size": size, "defaults": Defaults.from_table(table.get("defaults", {}))})
+    return Manifest(
+        **{**table, "size": tuple(size), "defaults": Defaults.from_table(table.get("defaults", {}))}
+    )
 
 
 def _check_plain(where: str, table: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from unnoise.checkpoints import layouts
 from unnoise.checkpoints import shapes as told
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, check_channels, sinusoid_width
 from unnoise.checkpoints.building import uncollected
-from unnoise.checkpoints.families import FAMILIES, SD2, Encoder, Family
+from unnoise.checkpoints.families import FAMILIES, REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.kinds import OPEN_CLIP_H, UNET, VAE, is_original, other
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import Weights, open_weights
@@ -58,7 +58,8 @@ def read(path: Path, prediction: str | None = None) -> Blueprint:
 
 def _family(path: Path, shapes: Shapes) -> Family:
     if is_original(shapes):
-        for family in FAMILIES:
+        # the newest first: merging tools leave names of Stable Diffusion 1 in XL's files
+        for family in (SDXL, REFINER, SD2, SD1):
             if any(name.startswith(family.encoders[-1].prefix) for name in shapes):
                 return family
         raise CheckpointError(

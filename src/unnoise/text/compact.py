@@ -68,8 +68,10 @@ class CompactTokenizer(OwnVocabulary):
         items = ("[unknown]" if number == UNKNOWN else self.known[number - SPECIAL] for number in shown)
         return spelled(items, self.tokenizer.decode)
 
-    def missing(self, text: str) -> tuple[str, ...]:
+    def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
         """The pieces outside the vocabulary, each once, neighbours joined as in the text."""
+        if UNKNOWN not in ids:
+            return ()
         runs = groupby(self.tokenizer.encode(text), self._compact.__contains__)
         return tuple(dict.fromkeys(self.tokenizer.decode(list(run)) for known, run in runs if not known))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.text.prompts import Piece
-from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, spelled, whole_text
+from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, check_ids, spelled, whole_text
 
 _ENDING = re.compile(r"\.(safetensors|pt|bin)$")
 
@@ -85,10 +85,14 @@ class TaughtTokenizer(Tokenizer):
         begins += [start + place for place in places]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text that ids spell, each word once for its row of tokens."""
+        """The text that ids spell, each word once for its row of tokens.
+
+        Raises InputError for an id outside the vocabulary.
+        """
+        check_ids(ids, self.size, "id")
         spelt = {row[0]: word for (word, _), row in zip(self.words, self._ids.values(), strict=True)}
         first = len(self.vocabulary.symbols)
-        shown = (number for number in ids if number < first or number in spelt)
+        shown = (number for number in map(int, ids) if number < first or number in spelt)
         return spelled((spelt.get(number, number) for number in shown), super().decode)
 
     def config(self) -> dict[str, Any]:

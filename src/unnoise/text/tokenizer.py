@@ -82,8 +82,8 @@ class InPieces(PromptTokenizer):
         """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
         raise NotImplementedError
 
-    def missing(self, text: str) -> tuple[str, ...]:
-        """The pieces of a text that the vocabulary lacks, each once."""
+    def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
+        """The pieces of a text that the vocabulary lacks, each once. ids: what it was read as."""
         return ()
 
     def encode(self, prompt: str) -> list[int]:
@@ -95,7 +95,7 @@ class InPieces(PromptTokenizer):
         texts = prompt_list(prompts)
         found = [self.pieces(text) for text in texts]
         cut = tuple(_left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
-        unknown = tuple(self.missing(text) for text in texts)
+        unknown = tuple(self.missing(text, ids) for text, (ids, _) in zip(texts, found, strict=True))
         return Tokens(*rows_to_batch(self, [ids for ids, _ in found], length), cut, unknown)
 
 
@@ -275,11 +275,11 @@ def spelled(items: Iterable[int | str], decode: Callable[[list[int]], str]) -> s
     parts: list[str] = []
     run: list[int] = []
     for item in items:
-        if isinstance(item, int):
-            run.append(item)
-        else:
+        if isinstance(item, str):
             parts += [decode(run), item]
             run = []
+        else:
+            run.append(item)
     return " ".join(part for part in [*parts, decode(run)] if part)
 
 

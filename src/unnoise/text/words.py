@@ -83,8 +83,10 @@ class WordTokenizer(OwnVocabulary):
     def _word(self, number: int) -> str:
         return "[unknown]" if number == UNKNOWN else self.known[number - SPECIAL]
 
-    def missing(self, text: str) -> tuple[str, ...]:
+    def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
         """The words outside the list, each once."""
+        if UNKNOWN not in ids:
+            return ()
         words = (match.group() for match in _WORD.finditer(text))
         return tuple(dict.fromkeys(word for word in words if self._id(word) == UNKNOWN))
 

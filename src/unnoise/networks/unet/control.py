@@ -120,7 +120,9 @@ class Steered(Around):
                 found = self._maps(guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
-        return self.unet.answer(asked._replace(text=own, residuals=residuals))
+        # as a module, for who watches or compiles the UNet
+        out: UNetOutput = self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
+        return out
 
     def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:
         """What an adapter adds, the same at every step."""

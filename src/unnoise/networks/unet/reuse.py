@@ -54,7 +54,11 @@ class Reusing(Around):
         kept = None if self.whole or asked.residuals is not None else self._kept(asked)
         if kept is None:
             self.forget()
-            return self.network.answer(asked)
+            x, time, text, *more = asked
+            out: UNetOutput = self.network(
+                x, time, text, None, *more
+            )  # as a module, for who watches or compiles it
+            return out
         return self._quick(kept, asked)
 
     def _kept(self, asked: Question) -> Tensor | None:
