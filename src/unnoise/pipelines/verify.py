@@ -85,7 +85,7 @@ def verify(
 
 def _other_reasons(model: Model) -> Iterator[str]:
     yield "the pixels were changed after the picture was made, or on another machine made otherwise"
-    if any(weight.dtype != torch.float32 for weight in model.network.parameters()):
+    if model.network.dtype != torch.float32:
         yield "or it was made together with others: fewer digits than float32's round otherwise in a batch"
 
 
