@@ -74,13 +74,14 @@ def unnoise(batch: int, bf16: bool) -> Callable[[], object]:
     from unnoise.training import TrainConfig, batches, settings
     from unnoise.training.data import PictureSet
     from unnoise.training.learner import Learner
+    from unnoise.training.whole import WholeTuning
 
     changes = [f"run.batch={batch}", "run.precision=" + ("bfloat16" if bf16 else "float32")]
     config = settings.override(TrainConfig(), [*changes, "optimizer.ema=0.9999", "run.device=cpu"])
     shape = published.ddpm_cifar10().to_dict() | {"dropout": 0.0}
     network = UNet(published.UNetConfig.from_dict(shape))
     model = Model(network, DiscreteVP.linear(), (3, 32, 32), "noise", "fixed_large")
-    learner = Learner(config, model, torch.device("cpu"))
+    learner = Learner(config, WholeTuning(model), torch.device("cpu"))
     cache = pictures()
     names = tuple(Path(str(place)) for place in range(len(cache)))
     data = PictureSet(names, ((),) * len(cache), (3, 32, 32), cache=cache)

@@ -11,14 +11,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from unnoise.errors import DataError, FileError, InputError
+from unnoise.limits import shown
 
 _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
 
 def expanded(path: str | Path) -> Path:
-    """The path, a ~ or ~NAME that it begins with put in full. Raises InputError for a NAME that is nobody's here."""
+    """The path, a ~ or ~NAME that it begins with put in full.
+
+    Raises InputError for a NAME that is nobody's here, for what is no path, and for what none can be.
+    """
+    if not isinstance(path, str | Path):
+        raise InputError(f"{shown(path)} is given as a path; give a text or a pathlib.Path.")
     try:
+        if b"\0" in os.fsencode(path):
+            raise InputError(f"{shown(path)} is given as a path; no file can have that name, give another.")
         return Path(path).expanduser()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{shown(path)} is given as a path; no file can have that name, give another."
+        ) from error
     except RuntimeError as error:
         raise InputError(
             f"'{path}' begins with '{Path(path).parts[0]}', and there is no such user here; give the whole path."

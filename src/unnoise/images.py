@@ -27,11 +27,15 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
 from unnoise.files import replacing, write_bytes
+from unnoise.limits import choice
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[np.float32]
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+"""Of the files that are read as pictures."""
 
 PIXEL_LIMIT = 16 * 2**20
 """Largest picture that is decoded, in pixels: a small file can claim gigabytes."""
@@ -68,7 +72,7 @@ def array_to_pil(array: Array) -> Image.Image:
     """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]."""
     channels = array.shape[-1]
     if channels not in _MODES:
-        raise InputError(f"a picture has 1, 3 or 4 channels; this one has {channels}.")
+        raise InputError(f"a picture has {channels} channels; give it 1, 3 or 4.")
     pixels = np.rint(array * 255.0).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
 
@@ -89,7 +93,8 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     import torch
 
     several = [pictures] if isinstance(pictures, Image.Image) else pictures
-    rows = [np.asarray(in_mode(picture, _MODES[channels]), dtype=np.float32) for picture in several]
+    mode = _MODES[choice("channels", channels, _MODES)]
+    rows = [np.asarray(in_mode(picture, mode), dtype=np.float32) for picture in several]
     stacked = torch.from_numpy(np.stack(rows)).reshape(len(rows), *rows[0].shape[:2], channels)
     return stacked.permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 
@@ -313,9 +318,11 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.Imag
     except FileError:
         raise
     except FileNotFoundError:
-        raise FileError(f"there is no file '{path}'.") from None
+        raise FileError(f"there is no file '{path}'; give a PNG, JPEG or WebP picture.") from None
     except Exception as error:  # decoders raise many kinds for damaged data
         reason = getattr(error, "strerror", None) or f"it is damaged or cut short ({error})"
+        if "MAX_TEXT" in str(error):  # one packed text of more than a megabyte, or 64 of all
+            reason = "it holds more text than PIL reads; save it again without its texts"
         raise FileError(f"cannot read the picture '{path}': {reason}.") from error
 
 

@@ -483,7 +483,7 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
     assert Lora.parse("c:/ink.safetensors:-1:mid_block=0.5,down_blocks=0") == Lora(
         "c:/ink.safetensors", -1.0, {"mid_block": 0.5, "down_blocks": 0.0}
     )
-    assert Lora.parse("ink:1,0,0.5").blocks == [1.0, 0.0, 0.5]
+    assert Lora.parse("ink:1,0,0.5").blocks == (1.0, 0.0, 0.5)
     assert Lora("ink").find(tmp_path) == tmp_path / "ink.safetensors"
     with pytest.raises(FileError, match="did you mean ink"):
         Lora("inc").find(tmp_path)

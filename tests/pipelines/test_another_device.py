@@ -1,5 +1,9 @@
 """All that makes pictures runs on another device than the processor, and makes the same pictures there."""
 
+from importlib.util import find_spec
+from tempfile import TemporaryDirectory
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,8 @@ from latent_model import latent_model
 from pretended_gpu import pretended_gpu
 from tiny_model import tiny_model
 from unnoise import schedulers
-from unnoise.pipelines import ImageToImage, Inpaint, SecondPass, TextToImage
+from unnoise.networks.unet import openvino
+from unnoise.pipelines import ImageToImage, Inpaint, SecondPass, TextToImage, calibration
 from unnoise.process import DiscreteVP
 
 ASK = {"seed": 7, "steps": 3, "guidance": 2.0}
@@ -40,7 +45,30 @@ WORKS = {
 }
 
 
+def computed_by(engine):
+    """What the engine keeps is forgotten: it is written and calibrated anew."""
+
+    def work(model):
+        if find_spec("openvino") is None:
+            pytest.skip("openvino is not installed")
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("UNNOISE_CACHE", folder)
+            for room, name, value in (
+                (openvino, "_compiled", WeakKeyDictionary()),
+                (openvino, "sums_exactly", openvino.sums_exactly.__wrapped__),
+                (calibration, "_known", WeakKeyDictionary()),
+                (calibration, "MOST", 1),  # sooner
+                (calibration, "STEPS", 2),
+            ):
+                patch.setattr(room, name, value)
+            return TextToImage(model).with_engine(engine)("a seven", **ASK).arrays
+
+    return work
+
+
 HERE = WORKS | {
+    "in openvino": computed_by("openvino"),
+    "in eight bits": computed_by("openvino-int8"),
     "joined prompts": lambda m: TextToImage(m)("a seven AND a (red:1.3) apple :0.3", **ASK).arrays,
     "compel": lambda m: TextToImage(m)("a (seven)0.3 apple", prompt_style="compel", **ASK).arrays,
 }

@@ -179,7 +179,7 @@ def test_in_half_precision_answers_are_joined_in_float32_and_rounded_once(dtype)
     [
         (lambda: Interval(Scale(2.0), 3.0, 1.0), "interval is 3.0 to 1.0; give 0 <= low < high"),
         (lambda: Rescaled(Scale(2.0), 1.5), "share is 1.5; give a number from 0 to 1"),
-        (lambda: Projected(2.0, momentum=-1.0), "momentum is -1.0; give a number from"),
+        (lambda: Projected(2.0, momentum=-1.0), "momentum is -1.0; give a number between -1 and 1"),
         (lambda: from_text(2.0, "sharpen 3"), "'sharpen' is no kind of guidance"),
         (lambda: from_text(2.0, "rescale x"), "'rescale x' makes no sense"),
         (lambda: from_text(2.0, "rescale 0.1 0.2"), "makes no sense"),

@@ -1,5 +1,6 @@
 """OpenVINO in eight bits: near the exact picture, what it rounds to told by torch, kept once, and in the recipe."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,6 +16,7 @@ from unnoise import images
 from unnoise.errors import InputError
 from unnoise.networks.unet import openvino
 from unnoise.pipelines import Repeat, TextToImage, calibration, verify
+from unnoise.process import Flow
 
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
@@ -115,6 +117,37 @@ def test_what_is_damaged_is_seen_anew_and_is_the_same(pair, cache):
         file.write_bytes(damage)
         assert calibration.spans_of(tiny_model()).digest == calibration.spans_of(pair[1].model).digest
         assert file.read_bytes() == whole
+
+
+def test_what_is_kept_is_that_of_the_very_model(cache):
+    """Whatever else the same weights were asked for before, in this process or in another."""
+    models = {
+        "as it is": tiny_model(),
+        "prediction": tiny_model(prediction="sample"),
+        "clip": tiny_model(clip=None),
+        "schedule": tiny_model(schedule=Flow()),
+        "scheduler": tiny_model(defaults={"steps": 4, "guidance": 2.0, "scheduler": "Euler"}),
+    }
+    alone = {name: calibration.seen(model).digest for name, model in models.items()}
+    assert len(set(alone.values())) == len(models)
+    network = models["as it is"].network
+    for model in (*models.values(), *(replace(model, network=network) for model in models.values())):
+        calibration.spans_of(model)
+    assert {name: calibration.spans_of(model).digest for name, model in models.items()} == alone
+    shared = {name: replace(model, network=network) for name, model in models.items()}
+    assert {name: calibration.spans_of(model).digest for name, model in shared.items()} == alone
+
+
+def test_clip_skip_and_an_autoencoder_change_no_calibration(cache):
+    model = latent_model()
+    known = calibration.spans_of(model).digest
+    kept = set(cache.glob("*.safetensors"))
+    other = latent_model()
+    with torch.no_grad():
+        next(other.autoencoder.parameters()).add_(1.0)
+    for one in (other, other.with_clip_skip(1)):
+        assert calibration.spans_of(one).digest == known
+    assert set(cache.glob("*.safetensors")) == kept
 
 
 def test_a_lora_is_in_its_export_merged_or_live(pair, tmp_path):

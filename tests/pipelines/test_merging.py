@@ -10,7 +10,16 @@ from adapter_files import kohya
 from tiny_model import tiny_model
 from unnoise import images
 from unnoise.errors import InputError
-from unnoise.networks.unet import ControlNet, ControlNetConfig, Guide, Merging, Reusing, Steered, with_merging
+from unnoise.networks.unet import (
+    ControlNet,
+    ControlNetConfig,
+    Guide,
+    Merging,
+    Reusing,
+    Steered,
+    merging,
+    with_merging,
+)
 from unnoise.pipelines import (
     ImageToImage,
     Inpaint,
@@ -51,6 +60,16 @@ def test_other_tokens_are_kept_at_every_look(pipe, monkeypatch):
     asked = len(run._plan.looks)
     assert asked > len(run)  # Heun looks twice at most steps
     assert sorted(set(looks)) == list(range(asked))
+
+
+def test_what_is_kept_is_drawn_once_a_look_and_size(pipe, monkeypatch):
+    drawn, asked = [], []
+    generator, homes = merging.generator, Merging.homes
+    monkeypatch.setattr(merging, "generator", lambda *key: (drawn.append(key), generator(*key))[1])
+    monkeypatch.setattr(Merging, "homes", lambda work, x: (asked.append(work.look), homes(work, x))[1])
+    merging.windows.cache_clear()
+    pipe.denoise(**OPTIONS, merge=TokenMerging(0.5, 1)).result()
+    assert len(drawn) == len(set(asked)) == OPTIONS["steps"] < len(asked)
 
 
 def test_a_look_between_the_steps_changes_nothing(pipe):
@@ -161,12 +180,12 @@ def test_the_file_of_a_picture_makes_it_again(pipe, tmp_path, text_alone):
 @pytest.mark.parametrize(
     ("merge", "words"),
     [
-        (0.8, "the share of merged tokens is 0.8; give a number from 0 to 0.75, for example 0.5"),
-        (True, "the share of merged tokens"),
+        (0.8, "merging's share is 0.8; give a number from 0 to 0.75, for example 0.5"),
+        (True, "merging's share"),
         ("half", "makes no sense as merging"),
         ("share 0.5 least", "makes no sense"),
         ("share 0.5 share 0.5", "makes no sense"),
-        ("share=0.5 least=-1", "the least number of tokens is -1"),
+        ("share=0.5 least=-1", "merging's least is -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(pipe, merge, words):

@@ -96,7 +96,7 @@ def test_with_a_cache_it_makes_torchs_picture_too(cache):
 
 
 def test_what_it_cannot_do_is_refused_in_a_sentence(pair):
-    with pytest.raises(InputError, match="give one of 'torch', 'openvino', 'openvino-int8'"):
+    with pytest.raises(InputError, match="give one of torch, openvino, openvino-int8"):
         pair[0].with_engine("abacus")
 
 

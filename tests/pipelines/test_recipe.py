@@ -1,13 +1,28 @@
 import contextlib
+import json
+from dataclasses import asdict, fields, replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from unnoise import images
+from unnoise.checkpoints.adapters.asked import Lora
+from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import FileError, InputError
-from unnoise.pipelines import Recipe, recipe_adapters
+from unnoise.pipelines import (
+    FeatureCache,
+    Interval,
+    Projected,
+    Recipe,
+    Rescaled,
+    TokenMerging,
+    recipe_adapters,
+)
 from unnoise.schedulers import names
 
 FULL = Recipe(
@@ -139,3 +154,32 @@ def test_a_lora_whose_name_holds_the_parting_is_found_by_its_name():
     assert others == []
     # written before there were backslashes: the one that has no comma is read as ever
     assert [one.name for one in recipe_adapters.wanted_of(", ".join(told))[0]] == ["b", "ink"]
+
+
+HALF, FOUR = np.float32(0.5), np.int64(4)
+OF_OTHER_NUMBERS = [
+    Recipe("a seven", steps=FOUR, guidance=HALF, own_noise=np.bool_(True)),
+    Recipe.from_dict({"prompt": "a seven", "steps": FOUR, "guidance": 1}),
+    TokenMerging(HALF, FOUR),
+    FeatureCache(Fraction(1, 2), FOUR, torch.tensor(4)),
+    Interval(Rescaled(Projected(FOUR, HALF, FOUR, HALF), Fraction(1, 2)), HALF, FOUR),
+    Defaults(FOUR, HALF),
+    Lora("ink", Fraction(1, 2), {"mid_block": HALF}),
+    Lora("ink", HALF, np.array([1.0, 0.5])),
+]
+
+
+@pytest.mark.parametrize("made", OF_OTHER_NUMBERS, ids=lambda made: type(made).__name__)
+def test_what_a_recipe_is_written_from_holds_plain_numbers_and_words(made):
+    plain = json.loads(json.dumps(asdict(made)))
+    assert str(plain) == str(
+        {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(made).items()}
+    )
+
+
+@pytest.mark.parametrize("made", OF_OTHER_NUMBERS, ids=lambda made: type(made).__name__)
+def test_a_word_where_a_number_is_declared_is_refused_by_its_name(made):
+    numbers = [each.name for each in fields(made) if type(getattr(made, each.name)) in (int, float)]
+    for name in numbers:
+        with pytest.raises(InputError, match=f"{name} is '7'; give "):
+            replace(made, **{name: "7"})

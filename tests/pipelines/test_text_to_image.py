@@ -195,7 +195,7 @@ def test_previews_show_the_clean_picture_the_sample_and_the_residual(pipe):
         assert np.abs(shown - np.asarray(images.to_pil(sample)[0])).max() <= 1  # of 255: sums are rounded
         before = step.x
     first = steps[0]
-    with pytest.raises(InputError, match="'x0', 'sample', 'noise'"):
+    with pytest.raises(InputError, match="x0, sample, noise"):
         first.preview("residual")
 
 

@@ -74,7 +74,7 @@ def test_numbers_of_other_kinds_make_the_same_schedule_and_the_same_file(schedul
 
 
 def test_a_written_schedule_that_cannot_be_is_refused_as_the_same_schedule_in_python_is():
-    with pytest.raises(InputError, match=r"^shift is -1.0; give a positive number"):
+    with pytest.raises(InputError, match=r"^shift is -1.0; give a number above 0"):
         schedule_from_config({"kind": "flow", "shift": -1.0})
 
 

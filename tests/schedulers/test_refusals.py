@@ -88,6 +88,10 @@ CASES = {
         lambda: Scheduler(grids.Karras(sigma_min=90.0)).plan(EDM(), 4),
         "sigma runs from 90 to 80",
     ),
+    "a shift beyond all numbers": (
+        lambda: Scheduler(grids.Laplace(mu=1e6)).plan(SD, 4),
+        "grid is Laplace(mu=1000000.0, spread=0.5, sigma_min=None, sigma_max=None), whose levels are beyond",
+    ),
     "a shift below nothing": (
         lambda: Scheduler(grids.Shift(grids.Trailing(), -1.0)).plan(Flow(), 4),
         "factor is -1.0",
@@ -120,7 +124,10 @@ CASES = {
     "no stages": (lambda: RungeKutta((), 1), "give it at=1.0"),
     "UniPC of order 5": (lambda: solvers.unipc(5), "orders 1 to 4"),
     "half an order": (lambda: Adams(1.5), "order is 1.5"),
-    "a corrector of six": (lambda: solvers.Corrected(Adams(4), 6), "orders 1 to 5"),
+    "a corrector of six": (
+        lambda: solvers.Corrected(Adams(4), 6),
+        "estimates is 6; give a whole number from 1 to 5",
+    ),
     "inversion with a jump to clean data at its end": (
         lambda: Scheduler(grids.Reverse(grids.Karras())).plan(SD, 5),
         "final=Stop() for one that goes up",

@@ -18,6 +18,7 @@ from unnoise.errors import FileError, InputError, UnnoiseError
 from unnoise.pipelines import Recipe
 from unnoise.server import (
     Asked,
+    Card,
     Closing,
     Desk,
     FieldError,
@@ -26,14 +27,18 @@ from unnoise.server import (
     Limits,
     Loading,
     Made,
+    Problem,
+    Seen,
     Settings,
     Unknown,
 )
 from unnoise.server import desk as desks
+from unnoise.server.messages import Begun, Ended, Known, Saw
 from unnoise.server.store import Store
 
 SEVEN = Asked(prompt="a seven", model="digits", seed=7, steps=4)
 LONG = replace(SEVEN, steps=1000, show_every=0)
+CARD = Card("digits", "unnoise", "", "text", 1, 8, 8, 20, 1.5, "DDIM", True)
 
 
 def left_behind(folder):
@@ -416,6 +421,63 @@ def test_of_those_that_have_ended_the_latest_are_kept_with_their_pictures(tmp_pa
     assert asyncio.run(left(3, [])) == (ids[2:], [f"{id}-0.png" for id in ids[2:5]])
     assert asyncio.run(left(3, ids[6:])) == (ids[3:], [f"{id}-0.png" for id in ids[3:5]])
     assert asyncio.run(left(1, ids[5:6])) == (ids[5:6], [])  # the last to end, though another is younger
+
+
+def test_a_picture_that_cannot_be_removed_keeps_no_other_from_going(tmp_path):
+    ids = [str(place) * 20 for place in range(4)]
+    store = Store(tmp_path / "jobs.sqlite")
+    for id in ids:
+        store.add(Job(id, SEVEN, "done", images=(Made(f"{id}-0.png", {}, 7, 8, 8),)), "", None)
+    store.close()
+    (tmp_path / "images" / f"{ids[0]}-0.png").mkdir(parents=True)
+    for id in ids[1:]:
+        (tmp_path / "images" / f"{id}-0.png").touch()
+
+    async def go():
+        desk = Desk(Settings(models=("digits",), folder=tmp_path, keep=1))
+        await desk.start()
+        await desk.stop(0)
+
+    asyncio.run(go())
+    assert sorted(os.listdir(tmp_path / "images")) == [f"{ids[0]}-0.png", f"{ids[3]}-0.png"]
+
+
+def test_who_comes_late_to_a_job_that_began_anew_for_want_of_memory_hears_its_second_run_alone(
+    tmp_path, monkeypatch
+):
+    class Short:
+        """A worker whose memory suffices for one picture at a time."""
+
+        cards, schedulers, grids, open = (CARD,), {}, (), True
+
+        def __init__(self, settings, heard, lost):
+            self.heard, self.loop = heard, asyncio.get_running_loop()
+
+        def start(self):
+            self.heard(Known(self.cards, {}, ()))
+
+        def send(self, message):
+            for steps in (3, 4):
+                self.loop.call_soon(self.heard, Begun(steps, ()))
+                for index in range(1, steps + 1):
+                    self.loop.call_soon(self.heard, Saw(Seen(index, steps, 1.0, 1.0, 0.0, 0.1)))
+            self.loop.call_soon(self.heard, Ended(message.job.id, problem=Problem("out_of_memory", "")))
+
+        async def stop(self):
+            pass
+
+    monkeypatch.setattr(desks, "Workshop", Short)
+
+    async def go():
+        desk = Desk(Settings(models=("digits",), folder=tmp_path))
+        await desk.start()
+        job = await desk.submit(SEVEN, "")
+        told = [event.seen.index async for event in desk.events(job.id) if event.seen]
+        late = [event.seen.index async for event in desk.events(job.id) if event.seen]
+        await desk.stop(0)
+        return told, late
+
+    assert asyncio.run(go()) == ([1, 2, 3, 1, 2, 3, 4], [1, 2, 3, 4])
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

@@ -1,18 +1,21 @@
 """The page of `unnoise serve`: what its files promise, and that a person who types a prompt gets the picture."""
 
+import io
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from importlib import resources
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
 import miniature_file
 from chromium import Chromium
 from served import Served
+from unnoise.pipelines import Recipe
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.limits import Limits
 
@@ -185,7 +188,9 @@ def test_the_form_asks_for_what_the_server_takes():
     form = [element for element in TYPED if element.inside("form", id="asked") and "name" in element]
     names = {element["name"] for element in form}
     assert names <= set(vars(asked))
-    assert names | {*PICTURES, "show", "show_every", "noise_level"} == set(vars(asked))
+    assert names | {*PICTURES, "show", "show_every"} == set(
+        vars(asked)
+    )  # the page needs all three to be shown
     for element in form:
         if element["name"] == "count":
             assert int(element["value"]) == asked.count
@@ -212,6 +217,11 @@ def test_every_word_is_explained_in_a_sentence_and_every_explanation_is_used():
         text = " ".join(element.text.split())
         assert text.endswith(".")
         assert 40 < len(text) < 260, text
+
+
+def test_the_viewer_tells_every_field_of_a_recipe():
+    told = set(re.findall(r"\brecipe\.(\w+)", SCRIPTS["viewer.js"]))
+    assert told | {"seed", "width", "height"} == {field.name for field in fields(Recipe)}
 
 
 def test_letters_stand_out_from_their_ground_in_light_and_in_dark():
@@ -392,9 +402,11 @@ def test_a_scheduler_is_found_by_what_it_does(page):
 def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(page):
     told = page.run(
         """import("/page/exact.js").then(({ parse, write }) => [write({ seed: "9007199254740993", steps: 2 }),
-        parse('{"seed": 9007199254740993}').seed, parse('{"seed": 7}').seed, write({ seed: "007" })])"""
+        parse('{"seed": 9007199254740993}').seed, parse('{"seed": 7}').seed, write({ seed: "007" }),
+        write(parse('{"variation":[9007199254740993,0.5]}'))])"""
     )
-    assert told == ['{"steps":2,"seed":9007199254740993}', "9007199254740993", 7, '{"seed":7}']
+    whole = ['{"steps":2,"seed":9007199254740993}', "9007199254740993", 7, '{"seed":7}']
+    assert told == [*whole, '{"variation":[9007199254740993,0.5]}']
 
 
 @pytest.mark.parametrize(
@@ -435,15 +447,82 @@ def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
     assert page.run("document.getElementById('prompt').value") == "an eight, not made yet"
 
 
+def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
+    """Half of what the server sends arrives; the rest comes with the next request, and no step twice."""
+    heard, asked = page.run("""import("/page/events.js").then(async ({ events }) => {
+      const [plain, asked, heard] = [window.fetch, [], []];
+      window.fetch = async (path, options) => {
+        const answer = await plain(path, options);
+        if (!path.endsWith("/events")) return answer;
+        asked.push(options.headers["Last-Event-ID"] ?? "");
+        const text = await answer.text();
+        return new Response(asked.length > 1 ? text : text.slice(0, text.length / 2));
+      };
+      const id = document.querySelector("#gallery li").dataset.name.split("-")[0];
+      for await (const { seen } of events(id, new AbortController().signal)) if (seen) heard.push(seen.index);
+      window.fetch = plain;
+      return [heard, asked];
+    })""")
+    assert heard == [*range(1, 21)]
+    assert asked[0] == ""
+    assert re.fullmatch(r"1-1?\d", asked[1])
+
+
+def test_how_a_picture_was_made_is_shown_after_a_reload_as_long_as_the_server_knows(page):
+    page.run("""window.plain = window.fetch;
+      window.fetch = async (path, options) => {
+        const answer = await plain(path, options);
+        if (!path.endsWith("/events")) return answer;
+        return new Response((await answer.text()).replace(/event: step[^]*event: done/, ""));
+      }""")
+    press(page, "#gallery button")
+    press(page, "#viewer-watch")
+    page.until(f"{text('told')} !== ''")
+    assert "no longer kept" in page.run(text("told"))
+    page.run("window.fetch = window.plain")
+    press(page, "#gallery button")
+    press(page, "#viewer-watch")
+    page.until(f"{text('where')} === 'Step 1 of 20'")
+    assert page.run("document.querySelectorAll('.panel.blank').length") == 0
+    assert walk(page, page.run("Number(document.getElementById('step').max)")) == 20
+
+
+def drop(page, picture):
+    """A file, as the promise of a blob, dropped on the page; until its settings are offered."""
+    page.run(f"""{picture}.then(blob => {{
+      const carried = new DataTransfer();
+      carried.items.add(new File([blob], "seven.png", {{ type: "image/png" }}));
+      window.dispatchEvent(new DragEvent("drop", {{ dataTransfer: carried, cancelable: true }}));
+    }})""")
+    page.until("!document.getElementById('found').hidden")
+
+
+def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
+    """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8.
+
+    64^2 times the pixels at first, then 4 x 64^2 in 0.5 of the steps: 12,288 times.
+    """
+    words = PngImagePlugin.PngInfo()
+    passes = "Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent"
+    settings = f"Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, {passes}"
+    words.add_text("parameters", f"a cat\n{settings}")
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "png", pnginfo=words)
+    assert page.run(text("large")) == ""
+    drop(page, f"Promise.resolve(new Blob([new Uint8Array({list(file.getvalue())})]))")
+    press(page, "#found-use")
+    assert page.run(text("large")) == "digits makes 8 × 8; 1024 × 1024 takes about 12,000 times as long."
+    press(page, "#defaults")
+    assert page.run(text("large")) == ""
+    choose(page, "width", "16")
+    choose(page, "height", "16")
+    assert page.run(text("large")) == ""
+    press(page, "#defaults")
+
+
 def test_a_picture_that_is_dropped_gives_its_settings_back(page):
     """The server reads the recipe in the PNG; what the form held before is replaced."""
-    page.run("""
-        fetch(document.querySelector("#gallery img").src).then(answer => answer.blob()).then(blob => {
-          const carried = new DataTransfer();
-          carried.items.add(new File([blob], "seven.png", { type: "image/png" }));
-          window.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, cancelable: true }));
-        })""")
-    page.until("!document.getElementById('found').hidden")
+    drop(page, "fetch(document.querySelector('#gallery img').src).then(answer => answer.blob())")
     assert "a seven" in page.run(text("found-summary"))
     page.run("document.getElementById('found-use').click()")
     found = page.run("['prompt', 'seed', 'steps'].map(field => document.getElementById(field).value)")
@@ -543,6 +622,27 @@ def test_only_a_press_on_the_picture_paints(page):
     mouse(page, "mouseMoved", far)
     mouse(page, "mouseReleased", far)
     assert {1 * 8 + 1, 4 * 8 + 4, 6 * 8 + 6} <= set(painted(page))
+    press(page, "#init-remove")
+
+
+def test_a_stroke_that_is_taken_back_while_it_is_drawn_does_not_go_on(page):
+    """Nor does the stroke before it, a dab at the middle."""
+    begin_from_a_picture(page)
+    press(page, "#paint")
+    page.until("document.getElementById('painter').open")
+    page.press(" ")
+    near, far = page.run(EASEL)
+    for back in (1, 2):
+        mouse(page, "mousePressed", near)
+        for _ in range(back):
+            page.press("z", control=True)
+        mouse(page, "mouseMoved", far)
+        mouse(page, "mouseReleased", far)
+        assert painted(page) == [4 * 8 + 4][: 2 - back]
+        assert page.problems == []
+        press(page, "#paint")
+        page.until("document.getElementById('painter').open")
+    press(page, "#painted")
     press(page, "#init-remove")
 
 
@@ -654,6 +754,44 @@ def test_who_forgets_a_picture_sees_the_next(page):
     assert page.run("document.activeElement.id") == "viewer-forget"
     page.press("Escape")
     page.until("!document.getElementById('viewer').open")
+
+
+def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page):
+    """Of the second of two, whose other seed is the next; to the last digit."""
+    begin_from_a_picture(page)
+    seed = 2**53 + 1
+    given = {"noise-level": "2.5", "variation-seed": str(seed), "variation-share": "0.25", "count": "2"}
+    for field, value in given.items():
+        choose(page, field, value)
+    press(page, "#make")
+    page.until(pictures(4))
+    assert page.problems == []  # also where what the stage showed before was forgotten
+    press(page, "#init-remove")
+    press(page, "#defaults")
+    assert page.run("document.getElementById('variation-seed').value") == ""
+    press(page, "#gallery li:nth-child(2) button")
+    told = page.run(
+        "[...document.querySelectorAll('#recipe dt')].map(name => [name.textContent, name.nextSibling.textContent])"
+    )
+    assert dict(told)["near seed"] == f"{seed + 1}, by 0.25"
+    assert dict(told)["noise level"] == "2.5"
+    press(page, "#viewer-use")
+    brought = page.run(f"{list(given)}.map(field => document.getElementById(field).value)")
+    assert brought == ["2.5", str(seed + 1), "0.25", "1"]
+    assert page.run("document.getElementById('strength').disabled")
+    press(page, "#init-remove")
+    press(page, "#defaults")
+
+
+def test_settings_whose_picture_is_added_later_keep_their_strength(page):
+    page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
+    begin_from_a_picture(page)
+    assert page.run(text("strength-told")) == "0.40"
+    press(page, "#init-remove")
+    press(page, "#defaults")
+    begin_from_a_picture(page)
+    assert page.run(text("strength-told")) == "0.75"
+    press(page, "#init-remove")
 
 
 def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):

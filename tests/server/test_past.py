@@ -28,6 +28,13 @@ def test_steps_are_told_as_they_were_and_those_of_the_oldest_job_go_first():
     assert past.of("c") == tuple(steps["c"])
 
 
+def test_of_many_short_jobs_the_last_hundred_are_kept_as_each_holds_its_prompts():
+    past = Past()
+    for place in range(300):
+        past.keep(step(f"{place}", 1, look=0))
+    assert [place for place in range(300) if past.of(f"{place}")] == list(range(200, 300))
+
+
 def test_a_reader_that_is_busy_misses_steps_without_looks_before_those_with_them():
     async def go():
         reader = Reader()

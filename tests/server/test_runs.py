@@ -1,5 +1,6 @@
 import gc
 import inspect
+import json
 import struct
 import weakref
 import zlib
@@ -17,6 +18,7 @@ import miniature_file
 import unnoise
 from tiny_model import save_tiny
 from unnoise import images
+from unnoise.errors import InputError
 from unnoise.networks import AutoEncoder
 from unnoise.pipelines import (
     Edit,
@@ -34,7 +36,7 @@ from unnoise.pipelines.options import Options
 from unnoise.schedulers import names
 from unnoise.server import Asked, Job, Limits, Settings
 from unnoise.server.card import called
-from unnoise.server.fields import FIELDS, PROGRAMS, STARTS, WAYS
+from unnoise.server.fields import FIELDS, NOISE_LEVEL, PROGRAMS, STARTS, WAYS
 from unnoise.server.held import Held
 from unnoise.server.messages import Begun, Saw
 from unnoise.server.problems import problem_of
@@ -544,6 +546,23 @@ def test_what_a_field_is_passed_on_as_is_an_argument_of_a_pipeline():
     assert {row.begun for row in FIELDS.values() if row.begun} <= several
     assert {name for name, row in FIELDS.items() if row.common} <= set(Options.__annotations__)
     assert (PROGRAMS, STARTS, WAYS) == (names.PROGRAMS, start_noise.STARTS, second_pass.WAYS)
+
+
+def test_what_a_picture_tells_is_json_whatever_stands_in_it(held, pipe):
+    def told(text):
+        file = images.png_bytes(pipe("a seven", steps=1).images[0], {"parameters": text})
+        fields, notes = read(file, pipe.model, held.cards, None)
+        json.dumps(fields, allow_nan=False)
+        return fields, notes
+
+    whole = "a seven\nSteps: 5, Sampler: Euler, CFG scale: 3, Seed: 9, Size: 8x8, Version: unnoise 1"
+    fields, notes = told(f"{whole}, Guidance: interval 0.5 inf")
+    assert fields["guidance_interval"] == [0.5, NOISE_LEVEL]
+    assert any("no upper end" in note for note in notes)
+    assert Asked.read(fields, Limits(), held.cards).guidance_interval == (0.5, NOISE_LEVEL)
+    for name, field in (("strength", "Denoising strength"), ("noise_level", "Noise level")):
+        with pytest.raises(InputError, match=f"make no sense: {name} is inf"):
+            told(f"{whole}, {field}: inf")
 
 
 def test_a_sent_picture_is_opened_once(held, pipe, monkeypatch):

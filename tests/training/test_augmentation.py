@@ -9,12 +9,15 @@ from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.training import DataConfig
 from unnoise.training.augmentation import _moved, _placed, augmented
+from unnoise.training.draws import Draws
 
 PICTURES = torch.linspace(-1, 1, 6 * 3 * 8 * 8).reshape(6, 3, 8, 8)
 
 
 def shown(config, positions=range(6), step=3, captions=None):
-    return augmented(PICTURES[list(positions)], config, 7, step, positions, captions or [()] * len(positions))
+    return augmented(
+        PICTURES[list(positions)], config, Draws(7, step, positions), captions or [()] * len(positions)
+    )
 
 
 def test_a_whole_pixel_is_a_plain_shift_and_what_comes_in_is_white_or_the_edge():
@@ -48,7 +51,7 @@ def test_a_picture_is_shown_alike_wherever_it_is_computed_and_otherwise_at_anoth
 
 
 def test_draws_fill_their_range_evenly():
-    drawn = torch.tensor([_placed(DataConfig(shift=0.1, scale=0.5), 0, 0, place) for place in range(4000)])
+    drawn = _placed(DataConfig(shift=0.1, scale=0.5), Draws(0, 0, range(4000)))
     for column, half in (
         (drawn[:, 0].log(), math.log(1.5)),
         (drawn[:, 1], 0.1),

@@ -7,6 +7,7 @@ import torch
 
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow
 from unnoise.training import LossConfig, batches, order, times
+from unnoise.training.draws import Draws
 
 
 @pytest.mark.parametrize("count", [1, 7, 64])
@@ -31,20 +32,20 @@ def test_a_batch_is_a_stretch_of_the_same_sequence_whatever_its_size():
 
 @pytest.mark.parametrize("stratified", [False, True])
 def test_fractions_depend_on_the_position_in_the_global_batch_alone(stratified):
-    whole = times.fractions(1, 9, range(8), 8, stratified)
-    parts = torch.cat([times.fractions(1, 9, range(i, i + 2), 8, stratified) for i in range(0, 8, 2)])
+    whole = times.fractions(Draws(1, 9, range(8)), 8, stratified)
+    parts = torch.cat([times.fractions(Draws(1, 9, range(i, i + 2)), 8, stratified) for i in range(0, 8, 2)])
     assert torch.equal(whole, parts)
-    assert not torch.equal(whole, times.fractions(1, 10, range(8), 8, stratified))
+    assert not torch.equal(whole, times.fractions(Draws(1, 10, range(8)), 8, stratified))
 
 
 def test_stratified_fractions_leave_no_eighth_of_a_batch_of_eight_empty():
     for step in range(20):
-        fraction = times.fractions(0, step, range(8), 8, True)
+        fraction = times.fractions(Draws(0, step, range(8)), 8, True)
         assert sorted((fraction * 8).floor().tolist()) == list(range(8))
 
 
 def drawn(schedule, count=4000, **loss):
-    fraction = times.fractions(0, 0, range(count), count, True)
+    fraction = times.fractions(Draws(0, 0, range(count)), count, True)
     return times.levels(LossConfig(**loss), schedule, fraction)
 
 
@@ -96,7 +97,7 @@ def taught(bins=4):
 def test_importance_is_uniform_until_every_bin_has_ten_losses():
     moments = times.SecondMoments(4)
     moments.learn(torch.full((100,), 0.1).double(), torch.full((100,), 7.0))
-    fraction = times.fractions(0, 0, range(9), 9, True)
+    fraction = times.fractions(Draws(0, 0, range(9)), 9, True)
     bent, weight = moments.bend(fraction)
     assert torch.allclose(bent, fraction, rtol=0, atol=1e-12)
     assert weight.tolist() == [1.0] * 9
@@ -106,7 +107,7 @@ def test_importance_draws_in_proportion_to_the_root_of_the_second_moment():
     moments = taught()
     expected = [0.999 * size / 10 + 0.001 / 4 for size in (1, 2, 3, 4)]
     assert moments.probabilities().tolist() == pytest.approx(expected, rel=1e-12)
-    bent, weight = moments.bend(times.fractions(0, 0, range(4000), 4000, True))
+    bent, weight = moments.bend(times.fractions(Draws(0, 0, range(4000)), 4000, True))
     counts = torch.bincount((bent * 4).long(), minlength=4) / 4000
     assert counts.tolist() == pytest.approx(expected, abs=1e-3)
     # Weighed by 1 / (bins p), any function has the mean that it has under the uniform law.
@@ -129,7 +130,7 @@ def test_importance_keeps_the_last_ten_losses_of_a_bin():
 
 
 def noise(**loss):
-    drawn_noise, seen = batches._noise(LossConfig(**loss), 0, 5, range(400), (2, 4, 4))
+    drawn_noise, seen = batches._noise(LossConfig(**loss), Draws(0, 5, range(400)), (2, 4, 4))
     return drawn_noise, seen
 
 

@@ -1,5 +1,6 @@
 """A LoRA that is learned: it fits the pictures, leaves its base alone, resumes to the bit, and is a file that loads."""
 
+import dataclasses
 import json
 import signal
 
@@ -10,10 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import unnoise
-from tiny_model import save_tiny
+from tiny_model import save_tiny, tiny_model
 from unnoise import checkpoints, images, randomness, training
 from unnoise.checkpoints import adapters
 from unnoise.errors import CheckpointError, InputError
+from unnoise.networks import UNet
 from unnoise.training import Finished, LoraConfig, Progress, Saved, TrainConfig, held_out, settings
 from unnoise.training.data import open_pictures
 from unnoise.training.objective import Objective
@@ -314,3 +316,26 @@ def test_pictures_of_a_class_stop_on_request_and_go_on_at_a_resume(place, tmp_pa
     *_, last = training.train(place / "data", tmp_path / "run", wanted, resume=True)
     assert isinstance(last, Finished)
     assert drawn == [f"{number:05}.png" for number in range(6)]
+
+
+def test_pictures_of_a_class_are_what_the_model_draws_though_its_own_networks_learn_with_dropout(
+    place, tmp_path
+):
+    base = tiny_model()
+    network = UNet(dataclasses.replace(base.network.config, dropout=0.5))
+    network.load_state_dict(base.network.state_dict())
+    folder = checkpoints.save(dataclasses.replace(base, network=network), tmp_path / "base")
+    changes = [
+        f"finetune.model={folder}",
+        "prior.prompt=a seven",
+        "prior.count=2",
+        "prior.steps=2",
+        "run.steps=1",
+    ]
+    wanted = settings.override(TrainConfig(), [*PLAIN, *changes])
+    trainer = Trainer(place / "data", tmp_path / "run", wanted)
+    list(trainer.run())
+    plain = unnoise.load(folder)(["a seven"] * 2, seeds=[0, 1], steps=2).images
+    made = [Image.open(tmp_path / f"run/class/{number:05}.png") for number in range(2)]
+    assert [picture.tobytes() for picture in made] == [picture.tobytes() for picture in plain]
+    assert trainer.model.network.training

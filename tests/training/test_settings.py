@@ -122,7 +122,7 @@ def test_a_flag_is_read_as_its_field_asks(assignment, value):
         ("run.accumulate=3", "a divisor of run.batch"),
         ("optimizer.lr=nan", "optimizer.lr is nan"),
         ("optimizer.lr=inf", "optimizer.lr is inf"),
-        ("optimizer.betas=0.9", "two numbers"),
+        ("optimizer.betas=0.9", "give a list of 2"),
         ("optimizer.betas=0.9,x", "optimizer.betas is 'x'"),
         ("data.mirror=maybe", "data.mirror is 'maybe'; give true or false"),
         ("loss.times=never", "one of uniform, logit_normal, log_normal"),

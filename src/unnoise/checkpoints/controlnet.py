@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from PIL import Image
 
 from unnoise import images
 from unnoise.checkpoints import hub, layouts, picture_adapter
@@ -25,7 +27,7 @@ from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import expanded
-from unnoise.limits import number
+from unnoise.limits import Declared, Share
 from unnoise.networks.unet import (
     ControlNet,
     ControlNetConfig,
@@ -35,11 +37,9 @@ from unnoise.networks.unet import (
 )
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from unnoise.checkpoints.model import Model
 
-_PREFIX, _STRONGEST = "control_model.", 2.0
+_PREFIX = "control_model."
 _COND = "controlnet_cond_embedding"
 _CLASS = "ControlNetModel"
 # Settings of a ControlNet that no UNet has, with the only value that is computed here.
@@ -52,7 +52,7 @@ _HINTS = "conditioning_embedding_out_channels"
 
 
 @dataclass(frozen=True, eq=False)
-class Control:
+class Control(Declared):
     """A ControlNet or T2I-Adapter, the picture that it steers by, and how much of it is heard.
 
     strength: factor of all that it adds. start, end: shares of the steps before which and after which it is silent.
@@ -61,9 +61,9 @@ class Control:
 
     network: ControlNet | PictureAdapter
     picture: Image.Image
-    strength: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
+    strength: Annotated[float, (0.0, 2.0)] = 1.0
+    start: Share = 0.0
+    end: Share = 1.0
     name: str = ""
     files: tuple[Path, ...] = ()
 
@@ -88,10 +88,10 @@ class Control:
         return picture_sha256(self.picture)
 
     def __post_init__(self) -> None:
-        number("strength", self.strength, 0, _STRONGEST, 0.8)
+        super().__post_init__()
         if not 0 <= self.start < self.end <= 1:
             raise InputError(
-                f"start and end are {self.start!r} and {self.end!r}; give shares of the steps, such as 0 and 0.8."
+                f"start and end are {self.start} and {self.end}; give shares of the steps, such as 0 and 0.8."
             )
 
 

@@ -17,6 +17,7 @@ from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError, InputError
 from unnoise.files import check_new, expanded
+from unnoise.limits import shown
 from unnoise.networks.hardware import usable
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.networks.unet import UNet, UNetConfig
@@ -74,7 +75,7 @@ def load(
     folder = find(name_or_path)
     if prediction is not None:
         raise InputError(
-            f"prediction is {prediction!r}, but '{folder}' says itself what it predicts; leave it out."
+            f"prediction is {shown(prediction)}, but '{folder}' says itself what it predicts; leave it out."
         )
     manifest = read_manifest(folder)
     path = folder / WEIGHTS

@@ -8,7 +8,7 @@ from pathlib import Path
 from unnoise.checkpoints import hub
 from unnoise.checkpoints.blueprint import Blueprint
 from unnoise.checkpoints.locations import find_foreign
-from unnoise.limits import choice
+from unnoise.limits import choice, typed
 
 _PREDICTIONS = ("noise", "velocity", "sample")
 
@@ -20,6 +20,7 @@ def recognise(name: str | Path, prediction: str | None = None) -> Blueprint | No
     prediction: what the network predicts, where the file should not be trusted to tell. Raises CheckpointError
     for a file that no known family accounts for.
     """
+    typed("a model's name or path", name, str | Path)
     if prediction is not None:
         choice("prediction", prediction, _PREDICTIONS, ", or leave it out")
     asked, path = hub.address(name), find_foreign(name)

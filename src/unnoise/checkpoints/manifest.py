@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from unnoise.errors import CheckpointError, InputError
-from unnoise.limits import is_whole, number, typed, whole
+from unnoise.limits import Declared, Finite, as_declared, is_whole, typed
 
 FILE = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -25,12 +25,15 @@ _LONGEST, WIDEST = 100, 2**17
 
 
 @dataclass(frozen=True)
-class Defaults:
+class Defaults(Declared):
     """What a picture is made with when nothing else is asked. scheduler: a name, as `unnoise schedulers` lists."""
 
-    steps: int = 20
-    guidance: float = 1.0
+    steps: Annotated[int, (1, 1000)] = 20
+    guidance: Finite = 1.0
     scheduler: str = "DPM++ 2M"
+
+    def __post_init__(self) -> None:
+        as_declared(self, "defaults.")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Defaults:
@@ -39,11 +42,7 @@ class Defaults:
         for name in table:
             if name not in known:
                 raise InputError(f"'{name}' is not a default of a model; these are {', '.join(known)}.")
-        made = cls(**table)
-        whole("defaults.steps", made.steps, 1, 1000, 20)
-        number("defaults.guidance", made.guidance, example=2)
-        typed("defaults.scheduler", made.scheduler, str, "'DDIM'")
-        return made
+        return cls(**table)
 
 
 @dataclass(frozen=True)

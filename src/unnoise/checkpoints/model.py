@@ -13,7 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
-from unnoise.limits import is_whole
+from unnoise.limits import is_whole, shown
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
 from unnoise.networks.unet.embedding import sinusoids
@@ -201,7 +201,7 @@ class Model:
         layers = self.text_encoder.config.layers
         if not is_whole(skip, 1, layers):
             raise InputError(
-                f"clip_skip is {skip!r}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
+                f"clip_skip is {shown(skip)}; this model's text encoder has {layers} layer{'s'[: layers > 1]}, give a "
                 f"whole number from 1 to {layers}."
             )
         return self.changed(clip_skip=skip)

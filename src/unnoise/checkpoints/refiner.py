@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unnoise.checkpoints.adapters.asked import exact
 from unnoise.checkpoints.folder import load
 from unnoise.errors import InputError
-from unnoise.limits import number
+from unnoise.limits import number, typed
 from unnoise.process import DiscreteVP
 from unnoise.schedulers import Plan
 
@@ -55,10 +55,10 @@ def with_refiner(model: Model, refiner: str | Path | Model, start: float = START
 
     refiner: a model, or where it is. Raises InputError for models that do not share their latents and noise schedule.
     """
-    start = number("start", start, 0.0, 1.0, 0.8, "a share of the times", strict=True)
+    start = number("start", start, 0.0, 1.0, 0.8, "a share of the times", without="both")
     if isinstance(refiner, str | Path):
         refiner = load(refiner, model.network.dtype, model.device)
-    reason = _apart(model, refiner)
+    reason = _apart(model, typed("refiner", refiner, type(model)))
     if reason:
         raise InputError(
             f"'{refiner.name}' cannot refine '{model.name}': {reason}. Give the refiner of the same family."

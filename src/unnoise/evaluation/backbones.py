@@ -1,17 +1,18 @@
-"""Which ResNet or ViT a table of tensors is, told by their names and shapes as torchvision and timm write them."""
+"""Which Inception, ResNet or ViT a table of tensors is, told by names and shapes as torchvision and timm write them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unnoise.errors import CheckpointError
-from unnoise.evaluation.preparation import HALF, IMAGENET, Square
+from unnoise.errors import CheckpointError, FileError
+from unnoise.evaluation import inception
+from unnoise.evaluation.preparation import HALF, IMAGENET, Square, stated
 from unnoise.evaluation.resnet import ResNet
 from unnoise.evaluation.vit import ViT
 
@@ -30,21 +31,34 @@ _LAYOUTS = {
 class Backbone(NamedTuple):
     """A network without its weights.
 
-    about: its kind and which features it gives. usual: how pictures are prepared where nothing else is stated.
-    named: how one of the network's tensors is called in the file.
+    about: its kind and which features it gives. seen: what it sees of uint8 pictures of three channels; rule: that in
+    words. named: how one of the network's tensors is called in the file. beside: beginnings of names of tensors in it
+    that the features do not need. features: from what is seen, where they are not what the network returns.
     """
 
     about: str
     network: nn.Module
-    usual: Square
+    seen: Callable[[Tensor], Tensor]
+    rule: str
     named: Callable[[str], str] = str
+    beside: tuple[str, ...] = CLASSIFIER
+    features: Callable[[Tensor], Tensor] | None = None
 
 
-def recognised(tensors: Mapping[str, Tensor], path: Path, architecture: str = "") -> Backbone | None:
+def of_the_fid(tensors: Mapping[str, Tensor], path: Path) -> Backbone | None:
+    """The FID's Inception, where these are its tensors. Raises CheckpointError for torchvision's."""
+    if not inception.named_alike(tensors, path):
+        return None
+    return Backbone("Inception-v3 of the FID", inception.Inception(), inception.seen, inception.RULE)
+
+
+def recognised(tensors: Mapping[str, Tensor], path: Path, table: Mapping[str, Any]) -> Backbone | None:
     """The network that these tensors of the file `path` belong to; None where it is of another kind.
 
-    architecture: what a configuration calls it. Raises CheckpointError where the tensors do not tell how to compute.
+    table: of the config.json beside it. Raises CheckpointError where the tensors do not tell how to compute, FileError
+    where the table says what the network does not fit.
     """
+    architecture = str(table.get("architecture", ""))
     if architecture.startswith(("resnetaa", "resnetblur")):
         raise CheckpointError(
             f"'{path}' is a '{architecture}', which blurs where the plain network, whose tensors have the same names, "
@@ -52,14 +66,19 @@ def recognised(tensors: Mapping[str, Tensor], path: Path, architecture: str = ""
         )
     with torch.device("meta"):
         if "layer1.0.conv1.weight" in tensors:
-            return _resnet(tensors)
+            return _resnet(tensors, _prepared(table, path) or _TORCHVISION)
         for layout, (mark, *_) in {name: words.split() for name, words in _LAYOUTS.items()}.items():
             if f"{mark.partition('=')[2]}.weight" in tensors:
-                return _vit(tensors, path, layout)
+                return _vit(tensors, path, layout, _prepared(table, path))
     return None
 
 
-def _resnet(tensors: Mapping[str, Tensor]) -> Backbone:
+def _prepared(table: Mapping[str, Any], path: Path) -> Square | None:
+    told = table.get("pretrained_cfg")
+    return stated(told, path.with_name("config.json")) if isinstance(told, dict) else None
+
+
+def _resnet(tensors: Mapping[str, Tensor], seen: Square) -> Backbone:
     depths = tuple(_count(tensors, f"layer{layer}.") for layer in (1, 2, 3, 4))
     deep = "layer1.0.conv3.weight" in tensors
     inner, part, *_ = _sizes(tensors, "layer1.0.conv2.weight", (64, 64, 3, 3))
@@ -69,10 +88,11 @@ def _resnet(tensors: Mapping[str, Tensor]) -> Backbone:
         name = f"{name.replace('Net', 'NeXt')} {groups}x{part}d"
     elif inner != 64:
         name = f"{name} of {inner} inner channels"
-    return Backbone(f"{name} (mean before the classes)", ResNet(depths, deep, inner, groups), _TORCHVISION)
+    network = ResNet(depths, deep, inner, groups)
+    return Backbone(f"{name} (mean before the classes)", network, seen, seen.rule)
 
 
-def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str) -> Backbone:
+def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str, prepared: Square | None) -> Backbone:
     words = _LAYOUTS[layout]
     pool_first = "fc_norm.weight" in tensors
     if pool_first:
@@ -107,7 +127,13 @@ def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str) -> Backbone:
         f"({'class token' if classes and not pool_first else 'mean of the patches'} "
         f"{'before' if pool_first else 'after'} the last norm)"
     )
-    return Backbone(about, network, _usual(layout, patch * side), named)
+    seen = prepared or _usual(layout, patch * side)
+    if seen.size != patch * side:
+        raise FileError(
+            f"'{path}' sees pictures of {patch * side}x{patch * side}, but the config.json beside it says that "
+            f"input_size is {seen.size}; give the one that belongs to the weights."
+        )
+    return Backbone(about, network, seen, seen.rule, named)
 
 
 def _usual(layout: str, size: int) -> Square:

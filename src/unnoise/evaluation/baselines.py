@@ -24,9 +24,7 @@ def independent_pixels(train: Tensor, test: Tensor, bins: int = 256, prior: floa
     log = ((table + prior) / (len(seen) + bins * prior)).log()
     each = -log[torch.arange(seen.shape[1], device="cpu"), unseen].mean(1)
     told = (f"histograms of {len(seen)} pictures, {prior:g} added to each of {bins} counts",)
-    return summarise(
-        {"pixels": each}, calls=0, estimator="independent pixels", conventions=told, unit="bits/dim"
-    )
+    return summarise({"pixels": each}, calls=0, estimator="independent pixels", conventions=told)
 
 
 def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Likelihood:
@@ -50,13 +48,7 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     told = (
         f"full covariance of {len(seen)} pictures, shrunk by {shrunk:.3f}, uniform dequantisation to {bins} bins",
     )
-    return summarise(
-        {"density": each},
-        calls=0,
-        estimator="Gaussian with full covariance",
-        conventions=told,
-        unit="bits/dim",
-    )
+    return summarise({"density": each}, calls=0, estimator="Gaussian with full covariance", conventions=told)
 
 
 def _levels(images: Tensor, bins: int) -> Tensor:
@@ -77,9 +69,8 @@ def _shrunk(centred: Tensor) -> tuple[Tensor, float]:
     count = len(centred)
     covariance = centred.T @ centred / count
     own, square = covariance.diagonal().clone(), covariance.square()
-    variance = (
-        ((centred**2).T @ (centred**2)).div_(count).sub_(square).div_(count)
-    )  # each is 1.2 GB of 64x64 pictures
+    # each is 1.2 GB of 64x64 pictures
+    variance = ((centred**2).T @ (centred**2)).div_(count).sub_(square).div_(count)
     off = [float(each.fill_diagonal_(0.0).sum()) for each in (variance, square)]
     share = min(max(off[0] / max(off[1], 1e-300), 0.0), 1.0)
     covariance.mul_(1.0 - share).diagonal().copy_(own)

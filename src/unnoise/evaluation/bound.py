@@ -135,38 +135,24 @@ def prior_cost(x0: Tensor, level: Level) -> Tensor:
     return given.kl(Gaussian(torch.zeros_like(x0), alpha**2 + sigma**2)).flatten(1).mean(1)
 
 
-def discrete_bound(
-    subject: Subject,
-    chain: Chain,
-    bins: int | None,
-    cdf: Cdf,
-    calls: int | None,
-    seed: int,
-    unit: str,
-) -> Likelihood:
+def discrete_bound(subject: Subject, chain: Chain, cdf: Cdf, calls: int | None) -> Likelihood:
     """The bound of every picture: all steps, or `calls` network calls a picture with steps drawn by importance."""
     count, steps = len(subject), len(chain)
     if calls is not None and calls < 2:
         raise InputError(f"calls is {calls}; give at least 2, one for the decoder and one for a step.")
     last, _ = chain.pair(torch.tensor([steps - 1], device="cpu"))
-    every = torch.arange(count, device="cpu")
+    every, bins = subject.every, subject.bins
     prior = prior_cost(subject.clean(every), last)
     profile: tuple[tuple[float, float], ...] = ()
     if calls is None or calls >= steps:
-        table = _costs(
-            subject,
-            chain,
-            every.repeat_interleave(steps),
-            torch.arange(steps, device="cpu").repeat(count),
-            bins,
-            cdf,
-        ).reshape(count, steps)
+        index = torch.arange(steps, device="cpu").repeat(count)
+        table = _costs(subject, chain, every.repeat_interleave(steps), index, cdf).reshape(count, steps)
         decoder, inner, used = table[:, 0], table[:, 1:].sum(1), float(steps)
         snr = torch.as_tensor(chain.levels.log_snr, device="cpu").tolist()
         profile = tuple(zip(snr, (table.mean(0) / math.log(2.0)).tolist(), strict=True))
     else:
-        decoder = _costs(subject, chain, every, torch.zeros_like(every), bins, cdf)
-        inner, pilot = _drawn_steps(subject, chain, calls - 1, seed)
+        decoder = _costs(subject, chain, every, torch.zeros_like(every), cdf)
+        inner, pilot = _drawn_steps(subject, chain, calls - 1)
         used = calls + pilot / count
     told = (
         f"{steps} steps, variance {type(subject.diffuser.variance).__name__}, clip {subject.diffuser.clip}",
@@ -178,7 +164,7 @@ def discrete_bound(
         calls=used,
         estimator="discrete bound",
         conventions=told,
-        unit=unit,
+        unit=subject.unit,
         profile=profile,
     )
 
@@ -188,8 +174,7 @@ def _costs(
     chain: Chain,
     which: Tensor,
     index: Tensor,
-    bins: int | None,
-    cdf: Cdf,
+    cdf: Cdf = "exact",
     draws: Sequence[int] | None = None,
 ) -> Tensor:
     """The terms of these pictures at these steps, nats per number: (rows,)."""
@@ -197,15 +182,13 @@ def _costs(
     numbers = index.tolist() if draws is None else list(draws)
     for part in subject.chunks(len(which)):
         rows, (level, to) = which[part], chain.pair(index[part])
-        x0 = subject.clean(rows)
-        x = subject.diffuser.add_noise(x0, subject.noise("step", rows, numbers[part]), level)
-        estimate = subject.estimate(rows, x, level)
-        cost = step_cost(subject.diffuser, x0, estimate, to, chain.floor, bins, cdf)
+        x0, _, estimate = subject.seen("step", rows, numbers[part], level)
+        cost = step_cost(subject.diffuser, x0, estimate, to, chain.floor, subject.bins, cdf)
         costs.append(cost.flatten(1).mean(1))
     return torch.cat(costs)
 
 
-def _drawn_steps(subject: Subject, chain: Chain, calls: int, seed: int) -> tuple[Tensor, int]:
+def _drawn_steps(subject: Subject, chain: Chain, calls: int) -> tuple[Tensor, int]:
     """Sum over steps 1 .. of each picture from `calls` of them, and the rows that the pilot took.
 
     Systematic sampling: picture i takes the quantiles (j + offset_i) / calls of a density over the steps, and
@@ -214,14 +197,14 @@ def _drawn_steps(subject: Subject, chain: Chain, calls: int, seed: int) -> tuple
     """
     count, inner = len(subject), len(chain) - 1
     density, pilot = _density(subject, chain)
-    start = randomness.uniform(seed, "likelihood offset")
+    start = randomness.uniform(subject.seed, "likelihood offset")
     offset = (start + torch.arange(count, dtype=torch.float64, device="cpu") / count) % 1.0
     quantile = (torch.arange(calls, dtype=torch.float64, device="cpu") + offset[:, None]) / calls
     edges = density.cumsum(0)
     index = torch.searchsorted(edges, quantile.flatten() * edges[-1]).clamp(max=inner - 1)
     draws = [1_000_000 + number for number in list(range(calls)) * count]  # apart from the pilot's
-    which = torch.arange(count, device="cpu").repeat_interleave(calls)
-    costs = _costs(subject, chain, which, index + 1, None, "exact", draws)
+    which = subject.every.repeat_interleave(calls)
+    costs = _costs(subject, chain, which, index + 1, draws=draws)
     return (costs / (calls * density[index])).reshape(count, calls).sum(1), pilot
 
 
@@ -231,7 +214,7 @@ def _density(subject: Subject, chain: Chain) -> tuple[Tensor, int]:
     looks, pictures = spread(inner, _PILOT), spread(len(subject), 4)
     which = torch.tensor(pictures, device="cpu").repeat_interleave(len(looks))
     index = torch.tensor(looks, device="cpu").repeat(len(pictures))
-    costs = _costs(subject, chain, which, index + 1, None, "exact").reshape(len(pictures), len(looks))
+    costs = _costs(subject, chain, which, index + 1).reshape(len(pictures), len(looks))
     moment = costs.square().mean(0).sqrt().clamp(min=1e-300)
     cost = np.exp(np.interp(np.arange(inner), looks, moment.log().numpy()))
     density = torch.from_numpy(cost / cost.sum())

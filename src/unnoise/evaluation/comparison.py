@@ -62,10 +62,8 @@ def compare(
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     schedulers = (schedulers,) if isinstance(schedulers, str) else schedulers
     _check(texts, schedulers, steps, count)
-    wanted, texts = (
-        sorted(set(steps)),
-        texts[:count],
-    )  # no picture asks for more: neither do those compared with
+    # no picture asks for more prompts: neither do those compared with
+    wanted, texts = sorted(set(steps)), texts[:count]
     runner, seeds = Runner(pipe, texts, guidance, cache), tuple(range(seed, seed + count))
     progress = _Progress(told, 4 + len(schedulers) * len(wanted))
     measure = _Measure(features, named, pipe.model.shape[0])

@@ -14,14 +14,12 @@ from unnoise.evaluation.ends import ends
 from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.limits import choice, whole
-from unnoise.process import Gaussian, Level, NoiseSchedule
+from unnoise.process import Gaussian, Level
 
 Strata = Literal["log_snr", "time"]
 
 
-def continuous_bound(
-    subject: Subject, bins: int | None, calls: int, strata: Strata, seed: int, unit: str
-) -> Likelihood:
+def continuous_bound(subject: Subject, calls: int, strata: Strata) -> Likelihood:
     """Prior + 1/2 integral of |eps - eps_hat|^2 over the log-SNR + the cost of the picture given its cleanest level.
 
     The integral depends on the schedule through its two ends only. calls: network calls a picture, each at a
@@ -30,33 +28,28 @@ def continuous_bound(
     """
     choice("strata", strata, ("log_snr", "time"))
     whole("calls", calls, 1, example=128)
-    schedule, count = subject.diffuser.schedule, len(subject)
-    cleanest, noisiest = ends(schedule, bins)
-    every = torch.arange(count, device="cpu")
-    x0 = subject.clean(every)
-    log_snr, width = _places(schedule, cleanest, noisiest, count, calls, strata, seed)
+    bins = subject.bins
+    cleanest, noisiest = ends(subject.diffuser.schedule, bins)
+    x0 = subject.clean(subject.every)
+    log_snr, width = _places(subject, cleanest, noisiest, calls, strata)
     squares = _squares(subject, log_snr)
     parts = {
         "prior": prior_cost(x0, noisiest),
         "diffusion": 0.5 * (squares * width).sum(1),
-        "decoder": _decoder(subject, x0, cleanest, bins),
+        "decoder": _decoder(subject, x0, cleanest),
     }
     told = (
         f"log-SNR from {float(cleanest.log_snr):.4g} to {float(noisiest.log_snr):.4g}, strata even in {strata}",
         f"clip {subject.diffuser.clip}",
         "decoder: " + ("density" if bins is None else f"{bins} grey levels by the cleanest level"),
     )
-    return summarise(parts, calls=calls, estimator="continuous-time bound", conventions=told, unit=unit)
+    return summarise(
+        parts, calls=calls, estimator="continuous-time bound", conventions=told, unit=subject.unit
+    )
 
 
 def _places(
-    schedule: NoiseSchedule,
-    cleanest: Level,
-    noisiest: Level,
-    count: int,
-    calls: int,
-    strata: Strata,
-    seed: int,
+    subject: Subject, cleanest: Level, noisiest: Level, calls: int, strata: Strata
 ) -> tuple[Tensor, Tensor]:
     """Log-SNR of each look, (count, calls), and the widths of their strata in log-SNR, (calls,).
 
@@ -66,44 +59,39 @@ def _places(
         first, last = float(cleanest.time), float(noisiest.time)
         share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64, device="cpu")
         times = (first + (last - first) * share).clamp(max=last)  # rounding may lead beyond the schedule
-        edges = torch.as_tensor(schedule.level(times).log_snr, device="cpu")
+        edges = torch.as_tensor(subject.diffuser.schedule.level(times).log_snr, device="cpu")
         edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
     else:
         edges = torch.linspace(
             float(cleanest.log_snr), float(noisiest.log_snr), calls + 1, dtype=torch.float64, device="cpu"
         )
     width = edges[:-1] - edges[1:]
-    start = torch.tensor(
-        [randomness.uniform(seed, "likelihood time", stratum) for stratum in range(calls)],
-        dtype=torch.float64,
-        device="cpu",
-    )
-    offset = (start + torch.arange(count, dtype=torch.float64, device="cpu")[:, None] / count) % 1.0
+    drawn = [randomness.uniform(subject.seed, "likelihood time", stratum) for stratum in range(calls)]
+    start = torch.tensor(drawn, dtype=torch.float64, device="cpu")
+    offset = (start + subject.every.double()[:, None] / len(subject)) % 1.0
     return edges[:-1] - offset * width, width
 
 
 def _squares(subject: Subject, log_snr: Tensor) -> Tensor:
     """Mean of (eps - eps_hat)^2 over the numbers of each picture at each look: (count, calls)."""
     count, calls = log_snr.shape
-    which = torch.arange(count, device="cpu").repeat_interleave(calls)
+    which = subject.every.repeat_interleave(calls)
     numbers = list(range(calls)) * count
     squares = []
     for part in subject.chunks(count * calls):
         rows = which[part]
         level = subject.diffuser.schedule.at_log_snr(log_snr.flatten()[part])
-        eps = subject.noise("time", rows, numbers[part])
-        x = subject.diffuser.add_noise(subject.clean(rows), eps, level)
-        missed = subject.estimate(rows, x, level).noise - eps
-        squares.append(missed.square().flatten(1).mean(1))
+        _, eps, estimate = subject.seen("time", rows, numbers[part], level)
+        squares.append((estimate.noise - eps).square().flatten(1).mean(1))
     return torch.cat(squares).reshape(count, calls)
 
 
-def _decoder(subject: Subject, x0: Tensor, level: Level, bins: int | None) -> Tensor:
+def _decoder(subject: Subject, x0: Tensor, level: Level) -> Tensor:
     """-log p(x_0 | x at the cleanest level) of each picture, nats per number; no network is asked."""
-    eps = subject.noise("decoder", torch.arange(len(x0), device="cpu"), [0] * len(x0))
+    eps = subject.noise("decoder", subject.every, [0] * len(x0))
     x = subject.diffuser.add_noise(x0, eps, level)
-    if bins is not None:
-        log = nearest_level_log_likelihood(x0, x, level, bins)
+    if subject.bins is not None:
+        log = nearest_level_log_likelihood(x0, x, level, subject.bins)
     else:
         alpha = float(level.alpha)
         log = Gaussian(x / alpha, (float(level.sigma) / alpha) ** 2).log_prob(x0)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.process import Gaussian, Level
 from unnoise.process.level import expand
 
@@ -68,5 +68,4 @@ def nearest_level_log_likelihood(x0: Tensor, x: Tensor, level: Level, bins: int 
 
 def check_cdf(cdf: str) -> None:
     """Refuse another word than "exact" or "tanh"."""
-    if cdf not in ("exact", "tanh"):
-        raise InputError(f"cdf is {cdf!r}; give 'exact', or 'tanh' to reproduce published figures.")
+    choice("cdf", cdf, ("exact", "tanh"), ", the second to reproduce published figures")

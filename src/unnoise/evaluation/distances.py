@@ -100,8 +100,7 @@ def pair_distances(x: Features, y: Features) -> list[Features]:
     x, y = x - centre, y - centre
     squares = np.square(y).sum(1)
     found = []
-    for start in range(0, len(x), _BLOCK):
-        rows = x[start : start + _BLOCK]
+    for rows in _blocks(x):
         square = np.square(rows).sum(1)[:, None] + squares - 2.0 * rows @ y.T
         square[square < 1e-12 * (np.square(rows).sum(1)[:, None] + squares)] = 0.0
         found.append(np.sqrt(square))

@@ -21,11 +21,10 @@ from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.manifest import read_table
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
-from unnoise.evaluation import backbones, inception
+from unnoise.evaluation import backbones
 from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
-from unnoise.evaluation.preparation import IMAGENET, Square, stated
-from unnoise.evaluation.vit import ViT
+from unnoise.evaluation.preparation import IMAGENET, Square
 from unnoise.files import expanded
 
 _BATCH = 32
@@ -87,61 +86,36 @@ def load_encoder(path: str | Path) -> Encoder:
         )
     weights = path / "model.safetensors" if path.is_dir() else path
     tensors = _tensors(weights)
-    alone = inception.own_tensors(tensors, weights)
-    if alone is not None:
-        return _inception(alone, weights)
+    found = backbones.of_the_fid(tensors, weights) or _configured(tensors, weights)
+    _fill(found, tensors, weights)
+    name = f"{found.about}, weights {sha256_of(weights)[:10]}, {found.rule}"
+    return Encoder(name, found.features or found.network, found.seen)
+
+
+def _configured(tensors: Mapping[str, Tensor], weights: Path) -> Backbone:
+    """The network that is told by its tensors, with what the config.json beside it adds, or by that file alone."""
     config = weights.with_name("config.json")
-    table = read_table(config) if config.is_file() else {}
-    backbone = backbones.recognised(tensors, weights, str(table.get("architecture", "")))
-    if backbone is not None:
-        return _backbone(backbone, tensors, weights, table)
+    table = _table(config)
+    found = backbones.recognised(tensors, weights, table)
+    if found is not None:
+        return found
     if not config.is_file():
         raise FileError(
             f"'{weights}' has not the tensors of the FID's Inception, a ResNet or a ViT, and there is no '{config}' to "
             "say what else it is; give an encoder's folder, with config.json and model.safetensors."
         )
-    return _from_folder(weights, table, tensors)
-
-
-def _inception(tensors: Mapping[str, Tensor], path: Path) -> Encoder:
-    network = inception.Inception().eval()
-    _fill(network, tensors, path)
-    name = f"Inception-v3 of the FID, weights {sha256_of(path)[:10]}, {inception.RULE}"
-    return Encoder(name, network, inception.seen)
-
-
-def _backbone(found: Backbone, tensors: Mapping[str, Tensor], path: Path, table: dict[str, Any]) -> Encoder:
-    network, seen = found.network.eval(), found.usual
-    needed = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not name.startswith(backbones.CLASSIFIER) and not name.endswith(_COUNTER)
-    }
-    _fill(network, needed, path, found.named)
-    if isinstance(table.get("pretrained_cfg"), dict):
-        seen = stated(table["pretrained_cfg"], path.with_name("config.json"))
-    if isinstance(network, ViT) and seen.size != found.usual.size:
-        raise FileError(
-            f"'{path}' sees pictures of {found.usual.size}x{found.usual.size}, but the config.json beside it says that "
-            f"input_size is {seen.size}; give the one that belongs to the weights."
-        )
-    return Encoder(f"{found.about}, weights {sha256_of(path)[:10]}, {seen.rule}", network, seen)
-
-
-def _from_folder(weights: Path, table: dict[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:
     kind = table.get("model_type")
     if kind not in _KINDS:
         raise InputError(
             f"'{weights.parent}' is of the kind {kind!r}; give an encoder of the kind {', '.join(_KINDS)}, or a "
             "ResNet or ViT as torchvision or timm writes them."
         )
-    about, network, pooled, (mean, deviation) = _KINDS[kind](table)
-    _fill(network, {name: t for name, t in tensors.items() if not name.startswith(_UNUSED)}, weights)
+    about, network, features, (mean, deviation) = _KINDS[kind](table)
     size = int(network.config.image_size)
-    rule = _preprocessing(weights.parent)
+    rule = _table(weights.with_name("preprocessor_config.json"))
     mean, deviation = _three(rule, "image_mean", mean), _three(rule, "image_std", deviation)
     seen = Square(size, max(size, _shortest(rule, size)), mean, deviation)
-    return Encoder(f"{about}, weights {sha256_of(weights)[:10]}, {seen.rule}", pooled, seen)
+    return Backbone(about, network, seen, seen.rule, beside=_UNUSED, features=features)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
@@ -201,14 +175,13 @@ _KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {
 }
 
 
-def _fill(
-    network: torch.nn.Module, given: Mapping[str, Tensor], path: Path, named: Callable[[str], str] = str
-) -> None:
-    """Put the tensors into the network; named: what the file calls one of the network's. Raises CheckpointError."""
-    own = network.state_dict()
+def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put the tensors into the network. Raises CheckpointError where they are not its own."""
+    own, named = found.network.eval().state_dict(), found.named
     counters = {
         name: torch.zeros_like(own.pop(name), device="cpu") for name in [*own] if name.endswith(_COUNTER)
     }
+    given = {n: t for n, t in tensors.items() if not n.startswith(found.beside) and not n.endswith(_COUNTER)}
     wanted = {named(name): tensor for name, tensor in own.items()}
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     odd = [name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape]
@@ -222,11 +195,10 @@ def _fill(
                 f"'{path}' does not fit its network: it {what} {len(listed)} tensors, such as {listed[0]}. Give "
                 "the weights, and where there is one the configuration, of one encoder."
             )
-    network.load_state_dict(counters | {name: given[named(name)].float() for name in own}, assign=True)
+    found.network.load_state_dict(counters | {name: given[named(name)].float() for name in own}, assign=True)
 
 
-def _preprocessing(folder: Path) -> dict[str, Any]:
-    path = folder / "preprocessor_config.json"
+def _table(path: Path) -> dict[str, Any]:
     return read_table(path) if path.is_file() else {}
 
 

@@ -17,8 +17,8 @@ from unnoise import randomness
 from unnoise.errors import InputError
 from unnoise.evaluation.decoder import nearest_level_log_likelihood
 from unnoise.evaluation.ends import ends
-from unnoise.evaluation.integrate import Solution, adaptive, fixed
-from unnoise.evaluation.result import Likelihood, summarise
+from unnoise.evaluation.integrate import adaptive, fixed
+from unnoise.evaluation.result import Likelihood, per_nat, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.limits import Count, Positive, as_declared
 from unnoise.process import Gaussian, Level
@@ -67,19 +67,13 @@ class Flow:
             velocity, trace = _velocity_and_trace(subject, which, place, angle, probes, self.trace == "exact")
             return torch.cat([velocity.flatten(1), trace / numbers], dim=1)
 
-        state = torch.cat(
-            [x.flatten(1), torch.zeros(len(x), self._sums, dtype=torch.float64, device="cpu")], dim=1
-        )
+        sums = 1 if self.trace == "exact" else self.probes
+        state = torch.cat([x.flatten(1), torch.zeros(len(x), sums, dtype=torch.float64, device="cpu")], dim=1)
         if self.steps is None:
-            solution: Solution = adaptive(slope, state, start, end, self.tolerance, self.tolerance)
+            final, calls = adaptive(slope, state, start, end, self.tolerance)
         else:
-            solution = fixed(slope, state, start, end, self.steps)
-        final = solution.y
-        return final[:, :numbers].reshape(shape), final[:, numbers:], solution.calls
-
-    @property
-    def _sums(self) -> int:
-        return 1 if self.trace == "exact" else self.probes
+            final, calls = fixed(slope, state, start, end, self.steps)
+        return final[:, :numbers].reshape(shape), final[:, numbers:], calls
 
     def _probes(self, subject: Subject, which: Tensor) -> Tensor:
         """Vectors v, (probes, rows, ...); the unit vectors where the trace is exact."""
@@ -116,17 +110,17 @@ def _velocity_and_trace(
     return velocity.detach(), trace.sum(1, keepdim=True) if exact else trace
 
 
-def flow_likelihood(subject: Subject, flow: Flow, bins: int | None, seed: int, unit: str) -> Likelihood:
+def flow_likelihood(subject: Subject, flow: Flow) -> Likelihood:
     """-log p of every picture by the ODE, as prior + trace + what dequantisation adds."""
     schedule = subject.diffuser.schedule
     cleanest, noisiest = schedule.cleanest, schedule.noisiest
     if flow.dequantise == "noise":
-        cleanest, _ = ends(schedule, bins)
+        cleanest, _ = ends(schedule, subject.bins)
     prior_variance = _variance(noisiest, flow.deviation)
     priors, traces, extras, calls = [], [], [], 0
     for part in subject.chunks(len(subject)):
-        which = torch.arange(len(subject), device="cpu")[part]
-        x, extra = _start(subject, flow, which, cleanest, bins, seed)
+        which = subject.every[part]
+        x, extra = _start(subject, flow, which, cleanest)
         end, integral, asked = flow.solve(subject, which, x, cleanest)
         density = Gaussian(torch.zeros_like(end), prior_variance)
         priors.append(-density.log_prob(end).flatten(1).mean(1))
@@ -138,8 +132,8 @@ def flow_likelihood(subject: Subject, flow: Flow, bins: int | None, seed: int, u
         {"prior": torch.cat(priors), "trace": trace.mean(1), "data": torch.cat(extras)},
         calls=calls / len(subject),
         estimator="probability-flow ODE",
-        conventions=_conventions(flow, bins, trace, unit),
-        unit=unit,
+        conventions=_conventions(subject, flow, trace),
+        unit=subject.unit,
     )
 
 
@@ -150,11 +144,9 @@ def _variance(noisiest: Level, deviation: float) -> float:
     return (deviation**2 + square) / (1.0 + square)
 
 
-def _start(
-    subject: Subject, flow: Flow, which: Tensor, cleanest: Level, bins: int | None, seed: int
-) -> tuple[Tensor, Tensor]:
+def _start(subject: Subject, flow: Flow, which: Tensor, cleanest: Level) -> tuple[Tensor, Tensor]:
     """The pictures as points of the path's first level, and what changing to them adds, nats per number."""
-    x0, ratio = subject.clean(which), float(cleanest.ratio)
+    x0, ratio, bins = subject.clean(which), float(cleanest.ratio), subject.bins
     cosine = 1.0 / math.hypot(1.0, ratio)
     if bins is not None and flow.dequantise == "noise":
         x = subject.diffuser.add_noise(x0, subject.noise("dequantise", which, [0] * len(which)), cleanest)
@@ -166,7 +158,7 @@ def _start(
     extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64, device="cpu")
     if bins is None:
         return x0 * cosine, extra
-    rows = [_uniform(seed, int(place), x0.shape[1:]) for place in which]
+    rows = [_uniform(subject.seed, int(place), x0.shape[1:]) for place in which]
     grey = (x0 + 1.0) * (bins - 1) / 2.0
     x = (grey.round() + torch.stack(rows)) * 2.0 / bins - 1.0
     return x * cosine, extra + math.log(bins / 2.0)
@@ -177,16 +169,15 @@ def _uniform(seed: int, place: int, shape: torch.Size) -> Tensor:
     return torch.rand(shape, generator=source, dtype=torch.float64, device="cpu")
 
 
-def _conventions(flow: Flow, bins: int | None, trace: Tensor, unit: str) -> tuple[str, ...]:
+def _conventions(subject: Subject, flow: Flow, trace: Tensor) -> tuple[str, ...]:
     solver = f"{flow.steps} fixed steps" if flow.steps else f"tolerance {flow.tolerance:g}"
     probes = "exact trace" if flow.trace == "exact" else f"{flow.probes} {flow.trace} probes"
     told = [f"Dormand-Prince 5(4) in the angle, {solver}, {probes}", "clip left out"]
-    if bins is not None:
-        scaled = f"uniform dequantisation to bins of 2/{bins}"
+    if subject.bins is not None:
+        scaled = f"uniform dequantisation to bins of 2/{subject.bins}"
         own = "dequantisation by the process' cleanest noise, a bound"
         told.append(scaled if flow.dequantise == "uniform" else own)
     if trace.shape[1] > 1:
-        scale = 1.0 if unit.startswith("nats") else 1.0 / math.log(2.0)
         error = float((trace.var(1) / trace.shape[1]).mean().sqrt()) / math.sqrt(len(trace))
-        told.append(f"the probes' share of the error bar is {error * scale:.2g}")
+        told.append(f"the probes' share of the error bar is {error * per_nat(subject.unit):.2g}")
     return tuple(told)

@@ -18,9 +18,8 @@ from unnoise.errors import CheckpointError
 SIDE = 299
 RULE = "stretched to 299x299 (TensorFlow 1's bilinear, not antialiased)"
 """How pictures come to the size that the network sees, in words."""
-_CLASSES = (
-    1008  # ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
-)
+# ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
+_CLASSES = 1008
 
 Layer = tuple[str, int, int | tuple[int, int]]
 """Name, channels and kernel of a convolution."""
@@ -199,21 +198,17 @@ def _weights(side: int) -> Tensor:
     return table
 
 
-def own_tensors(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor] | None:
-    """Those of this network in a table of tensors, without the classes; None where it is another kind of network.
+def named_alike(tensors: Mapping[str, Tensor], path: Path) -> bool:
+    """Whether a table has this network's tensors.
 
     Raises CheckpointError for torchvision's Inception, which has the same names but gives no FID.
     """
     if not tensors.keys() >= {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.bn.weight"}:
-        return None
+        return False
     classes = tensors.get("fc.weight")
     if (classes is not None and len(classes) != _CLASSES) or "AuxLogits.fc.weight" in tensors:
         raise CheckpointError(
             f"'{path}' has the weights of another Inception, such as torchvision's, whose figures are no FID; give "
             "pt_inception-2015-12-05-6726825d.pth, or its tensors as .safetensors."
         )
-    return {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not name.startswith("fc.") and "num_batches" not in name
-    }
+    return True

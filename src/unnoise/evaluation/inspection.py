@@ -109,19 +109,15 @@ def _size(x: Tensor) -> float:
 
 
 def _plain(step: InspectedStep) -> dict[str, Any]:
-    variance = torch.as_tensor(step.posterior.variance)
+    variance, log_snr = torch.as_tensor(step.posterior.variance), float(step.start.log_snr)
     return {
         "index": step.index,
         "alpha": float(step.start.alpha),
         "sigma": float(step.start.sigma),
-        "log_snr": _finite(float(step.start.log_snr)),
+        "log_snr": log_snr if math.isfinite(log_snr) else None,
         "to_sigma": float(step.level.sigma),
         "posterior_variance": float(variance.mean()),
         "kl_bits": step.kl,
         "change": step.change,
         "x0_change": step.x0_change,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

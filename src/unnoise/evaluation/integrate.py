@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from unnoise.errors import InputError, NonFiniteError
+from unnoise.errors import NonFiniteError
 
 Slope = Callable[[float, Tensor], Tensor]
 """dy/dt at (t, y); shaped as y."""
@@ -29,46 +28,35 @@ _GAP = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 /
 _MOST = 10_000  # steps before an equation is called too hard
 
 
-@dataclass(frozen=True)
-class Solution:
-    """y at the end, and how often the slope was asked, steps refused included."""
-
-    y: Tensor
-    calls: int
-
-
-def fixed(slope: Slope, y: Tensor, start: float, end: float, steps: int) -> Solution:
-    """`steps` equal steps of order five from `start` to `end`; 6 steps + 1 slopes are asked."""
-    if steps < 1:
-        raise InputError(f"steps is {steps}; give a whole number from 1, for example 20.")
+def fixed(slope: Slope, y: Tensor, start: float, end: float, steps: int) -> tuple[Tensor, int]:
+    """`steps` equal steps of order five from `start` to `end`: the end, and the number of slopes asked, 6 steps + 1."""
     size, first, calls = (end - start) / steps, slope(start, y), 1
     for index in range(steps):
         y, first, _ = _step(slope, start + index * size, y, size, first)
         calls += 6
-    return Solution(y, calls)
+    return y, calls
 
 
-def adaptive(slope: Slope, y: Tensor, start: float, end: float, rtol: float, atol: float) -> Solution:
-    """Steps as long as the error estimate stays below atol + rtol |y|, in the root mean square of each row.
+def adaptive(slope: Slope, y: Tensor, start: float, end: float, tolerance: float) -> tuple[Tensor, int]:
+    """Steps as long as the error estimate stays below tolerance (1 + |y|): the end, and the number of slopes asked.
 
-    y: (rows, numbers). The worst row decides, so a row's answer meets the tolerance in any company. The length of
-    steps follows a proportional-integral controller (Gustafsson 1991). Raises NonFiniteError where it gets stuck.
+    y: (rows, numbers). The error is the root mean square of a row, and the worst row decides, so a row's answer meets
+    the tolerance in any company. Slopes of refused steps count. The length of steps follows a proportional-integral
+    controller (Gustafsson 1991). Raises NonFiniteError where it gets stuck.
     """
-    if not (rtol > 0.0 and atol > 0.0):
-        raise InputError(f"the tolerance is {rtol:g} and {atol:g}; give positive numbers, for example 1e-5.")
     time, direction = start, math.copysign(1.0, end - start)
     first = slope(start, y)
-    size, calls, before = _first_size(slope, y, first, start, end, rtol, atol), 2, 1.0
+    size, calls, before = _first_size(slope, y, first, start, end, tolerance), 2, 1.0
     for _ in range(_MOST):
         size = min(size, abs(end - time))
         new, last, gap = _step(slope, time, y, direction * size, first)
         calls += 6
-        error = _error(gap, y, new, rtol, atol)
+        error = _worst(gap, torch.maximum(y.abs(), new.abs()), tolerance)
         if error <= 1.0:
             time += direction * size
             y, first = new, last
             if abs(end - time) <= 1e-12 * abs(end - start):
-                return Solution(y, calls)
+                return y, calls
             size *= min(8.0, 0.9 * max(error, 1e-6) ** -0.14 * before**0.08)
             before = max(error, 1e-4)
         else:
@@ -76,7 +64,7 @@ def adaptive(slope: Slope, y: Tensor, start: float, end: float, rtol: float, ato
         if size < 1e-13 * abs(end - start):
             break
     raise NonFiniteError(
-        f"the probability-flow ODE could not be solved beyond {time:.4g} to tolerance {rtol:g}; give a larger "
+        f"the probability-flow ODE could not be solved beyond {time:.4g} to tolerance {tolerance:g}; give a larger "
         "tolerance or a fixed number of steps, and check the model for values that are not finite."
     )
 
@@ -97,22 +85,19 @@ def _sum(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
     return total
 
 
-def _error(gap: Tensor, y: Tensor, new: Tensor, rtol: float, atol: float) -> float:
-    scale = atol + rtol * torch.maximum(y.abs(), new.abs())
-    error = float((gap / scale).square().mean(1).sqrt().max())
-    return error if math.isfinite(error) else math.inf
+def _worst(part: Tensor, y: Tensor, tolerance: float) -> float:
+    """The root mean square of a row of `part` over tolerance (1 + y), of the row where it is largest."""
+    scale = tolerance + tolerance * y
+    return float((part / scale).square().mean(1).sqrt().max())
 
 
-def _first_size(
-    slope: Slope, y: Tensor, first: Tensor, start: float, end: float, rtol: float, atol: float
-) -> float:
+def _first_size(slope: Slope, y: Tensor, first: Tensor, start: float, end: float, tolerance: float) -> float:
     """A first step from how fast the slope turns (Hairer, Norsett & Wanner 1993, sec. II.4); one slope is asked."""
-    scale = atol + rtol * y.abs()
-    big, steep = (float((part / scale).square().mean(1).sqrt().max()) for part in (y, first))
+    size = y.abs()
+    big, steep = _worst(y, size, tolerance), _worst(first, size, tolerance)
     guess = 0.01 * big / steep if steep > 1e-5 and big > 1e-5 else 1e-6
     guess = min(guess, abs(end - start))
     ahead = slope(start + math.copysign(guess, end - start), y + math.copysign(guess, end - start) * first)
-    turn = float(((ahead - first) / scale).square().mean(1).sqrt().max()) / guess
-    worst = max(steep, turn)
-    size = (0.01 / worst) ** 0.2 if worst > 1e-15 else guess * 1e3
-    return min(100.0 * guess, size, abs(end - start))
+    worst = max(steep, _worst(ahead - first, size, tolerance) / guess)
+    step = (0.01 / worst) ** 0.2 if worst > 1e-15 else guess * 1e3
+    return min(100.0 * guess, step, abs(end - start))

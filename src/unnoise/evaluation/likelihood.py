@@ -67,14 +67,13 @@ def bits_per_dim(
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))
     source = draw or keyed(seed, x0.shape[1:])
-    subject = Subject(diffuser, x0, given, source, batch, told)
-    unit = _UNITS[space]
+    subject = Subject(diffuser, x0, given, source, batch, told, levels, seed, _UNITS[space])
     if method == "vlb":
         chain = Chain.of(diffuser.schedule, steps, levels)
-        return discrete_bound(subject, chain, levels, cdf, calls, seed, unit)
+        return discrete_bound(subject, chain, cdf, calls)
     if method == "vdm":
-        return continuous_bound(subject, levels, 128 if calls is None else calls, strata, seed, unit)
-    return flow_likelihood(subject, flow or Flow(), levels, seed, unit)
+        return continuous_bound(subject, 128 if calls is None else calls, strata)
+    return flow_likelihood(subject, flow or Flow())
 
 
 def _checked(images: Tensor, bins: int | None) -> Tensor:

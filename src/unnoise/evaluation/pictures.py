@@ -20,8 +20,6 @@ from unnoise.files import check_folder, files_below
 Numbers = npt.NDArray[np.number[Any]]
 """(pictures, features) in any type of number."""
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-
 
 @dataclass(frozen=True, eq=False)
 class Folder:
@@ -43,7 +41,7 @@ def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: 
     picture, and where a picture has another size.
     """
     check_folder(folder)
-    paths = sorted(path for path in files_below(folder) if path.suffix.lower() in _ENDINGS)
+    paths = sorted(path for path in files_below(folder) if path.suffix.lower() in images.ENDINGS)
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put PNG, JPEG or WebP files there.")
     if limit is not None:

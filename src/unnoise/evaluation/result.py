@@ -45,18 +45,18 @@ class Likelihood:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `each` and `profile` as lists."""
-        return {
-            "value": self.value,
+        return vars(self) | {
             "error": self.error if math.isfinite(self.error) else None,
             "terms": dict(self.terms),
-            "calls": self.calls,
-            "pictures": self.pictures,
-            "estimator": self.estimator,
             "conventions": list(self.conventions),
-            "unit": self.unit,
             "each": self.each.tolist(),
             "profile": [list(pair) for pair in self.profile],
         }
+
+
+def per_nat(unit: str) -> float:
+    """How much of the unit a nat is."""
+    return 1.0 if unit.startswith("nats") else 1.0 / math.log(2.0)
 
 
 def summarise(
@@ -65,14 +65,14 @@ def summarise(
     calls: float,
     estimator: str,
     conventions: tuple[str, ...],
-    unit: str,
+    unit: str = "bits/dim",
     profile: tuple[tuple[float, float], ...] = (),
 ) -> Likelihood:
     """The result of parts, each (pictures,) in nats per number of the data.
 
     Raises NonFiniteError, naming the part and the picture, where one left the finite numbers.
     """
-    scale = 1.0 if unit.startswith("nats") else 1.0 / math.log(2.0)
+    scale = per_nat(unit)
     for name, part in parts.items():
         bad = (~part.isfinite()).nonzero().flatten().tolist()
         if bad:

@@ -1,4 +1,4 @@
-"""What is being measured: a diffuser, the pictures, what the network is told of each, and the noise."""
+"""What is being measured: a diffuser, the pictures, what the network is told of each, the noise, and the unit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Subject:
     """Pictures under a diffuser. Arithmetic is float64 on the CPU; the network is asked in the pictures' own type.
 
     x0: (pictures, ...). conditioning: tensors with a row for each picture, passed to the network by name. draw:
-    where noise comes from. batch: rows of one network call. told: hears of progress, or None.
+    where noise comes from. batch: rows of one network call. told: hears of progress, or None. bins: grey levels of the
+    pictures; None asks for the density of plain numbers. seed: of what is drawn beside the noise. unit: of the result.
     """
 
     diffuser: Diffuser
@@ -35,12 +36,20 @@ class Subject:
     draw: Draw
     batch: int = 64
     told: Told | None = None
+    bins: int | None = None
+    seed: int = 0
+    unit: str = "bits/dim"
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 1, example=64)
 
     def __len__(self) -> int:
         return len(self.x0)
+
+    @property
+    def every(self) -> Tensor:
+        """The places of all pictures."""
+        return torch.arange(len(self), device="cpu")
 
     @property
     def numbers(self) -> int:
@@ -63,20 +72,25 @@ class Subject:
         pairs = zip(which.tolist(), draws, strict=True)
         return torch.stack([self.draw(purpose, place, number) for place, number in pairs]).double()
 
-    def estimate(self, which: Tensor, x: Tensor, level: Level) -> Estimate:
-        """What the network sees in x (rows, ...) at `level`, as float64 numbers; no gradients are kept."""
+    def seen(
+        self, purpose: str, which: Tensor, draws: Sequence[int], level: Level
+    ) -> tuple[Tensor, Tensor, Estimate]:
+        """The pictures at these places, a noise for each, and what the network sees of both at `level`: float64.
+
+        No gradients are kept.
+        """
+        x0, eps = self.clean(which), self.noise(purpose, which, draws)
+        x = self.diffuser.add_noise(x0, eps, level).to(self.x0.device, self.x0.dtype)
         with torch.no_grad():
-            return self.look(which, x.to(self.x0.device, self.x0.dtype), level, self.diffuser.clip)
+            return x0, eps, self.look(which, x, level, self.diffuser.clip)
 
     def look(self, which: Tensor, x: Tensor, level: Level, clip: float | None) -> Estimate:
-        """The same for x that the network can take as it is; gradients flow where they are on."""
-        seen = self.diffuser.estimate(x, level, **self._told_of(which))
+        """What the network sees in x (rows, ...), of a type that it can take; gradients flow where they are on."""
+        told = {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
+        seen = self.diffuser.estimate(x, level, **told)
         variance = None if seen.variance is None else seen.variance.cpu().double()
         output = seen.output.cpu().double()
         return Estimate(x.cpu().double(), level, output, self.diffuser.prediction, variance, clip)
-
-    def _told_of(self, which: Tensor) -> dict[str, Tensor]:
-        return {name: rows[which.to(rows.device)] for name, rows in self.conditioning.items()}
 
 
 def keyed(seed: int, shape: Sequence[int]) -> Draw:
@@ -93,7 +107,7 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
 
     Raises InputError for floats between the grey levels or out of range.
     """
-    whole("bins", bins, 2, example=256)
+    whole("bins", bins, 2, 2**16, 256)
     check_range(images)
     limit = 0.05
     if images.dtype == torch.uint8:

@@ -53,8 +53,7 @@ def _log_error(subject: Subject, look: int, log_snr: float) -> float:
     level = subject.diffuser.schedule.at_log_snr(log_snr)
     total = 0.0
     for part in subject.chunks(len(subject)):
-        which = torch.arange(len(subject), device="cpu")[part]
-        x0 = subject.clean(which)
-        x = subject.diffuser.add_noise(x0, subject.noise("variance", which, [look] * len(which)), level)
-        total += float((subject.estimate(which, x, level).x0 - x0).square().flatten(1).mean(1).sum())
+        which = subject.every[part]
+        x0, _, estimate = subject.seen("variance", which, [look] * len(which), level)
+        total += float((estimate.x0 - x0).square().flatten(1).mean(1).sum())
     return float(np.log(total / len(subject)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from unnoise.errors import InputError
+from unnoise.limits import shown
 
 SMALL = 20_000_000
 """Networks with fewer numbers than this stay in float32 on the CPU: moving and rounding them gains nothing."""
@@ -40,8 +41,8 @@ def usable(device: torch.device | str | None) -> None:
     """Raises InputError for a device that torch does not have here. None: whichever it has."""
     try:
         kind = "cpu" if device is None else torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(f"device is {str(device)!r}; give 'cpu' or 'cuda', or leave it out.") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"device is {shown(device)}; give 'cpu' or 'cuda', or leave it out.") from error
     there = kind != "cuda" or torch.cuda.is_available()
     try:
         if there:

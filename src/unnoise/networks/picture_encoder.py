@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.limits import Count
 from unnoise.networks.settings import Settings
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 
@@ -23,15 +24,14 @@ class PictureEncoderConfig(Settings):
 
     kind = "a picture encoder"
 
-    size: int = 64
-    widths: tuple[int, ...] = (32, 64, 128, 192)
-    blocks: int = 1
-    features: int = 128
-    groups: int = 8
+    size: Count = 64
+    widths: tuple[Count, ...] = (32, 64, 128, 192)
+    blocks: Count = 1
+    features: Count = 128
+    groups: Count = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts("size", "widths", "blocks", "features", "groups")
         self.check_multiples("widths", of="groups")
         if self.size % 2 ** len(self.widths):
             raise InputError(f"size is {self.size}; give a multiple of {2 ** len(self.widths)}.")

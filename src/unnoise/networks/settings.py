@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from unnoise.errors import InputError
-from unnoise.limits import choice, whole
+from unnoise.limits import Declared
 
 Own = TypeVar("Own", bound="Settings")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """A configuration. kind: what it is of, for messages. Lists are taken as the tuples that they are kept as."""
+class Settings(Declared):
+    """A configuration. kind: what it is of, for messages."""
 
     kind: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if isinstance(value := getattr(self, field.name), list):
-                object.__setattr__(self, field.name, tuple(value))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or TOML."""
@@ -36,21 +31,10 @@ class Settings:
                 raise InputError(f"'{name}' is not a setting of {cls.kind}; these are {', '.join(known)}.")
         return cls(**values)
 
-    def check_counts(self, *names: str, least: int = 1) -> None:
-        """Raises InputError where one of these fields is, or holds, other things than whole numbers from `least` up."""
-        for name in names:
-            value = getattr(self, name)
-            found = [whole(name, each, least) for each in (value if isinstance(value, tuple) else (value,))]
-            object.__setattr__(self, name, tuple(found) if isinstance(value, tuple) else found[0])
-
-    def check_choice(self, name: str, known: Sequence[str]) -> None:
-        """Raises InputError where this field is none of the known words."""
-        choice(name, getattr(self, name), known)
-
     def check_multiples(self, name: str, of: str) -> None:
-        """Raises InputError where this field is no tuple of one or more multiples of the other."""
+        """Raises InputError where this field does not hold one or more multiples of the other."""
         values, divisor = getattr(self, name), getattr(self, of)
-        if not isinstance(values, tuple) or not values or any(value % divisor for value in values):
+        if not values or any(value % divisor for value in values):
             raise InputError(
                 f"{name} is {values!r} and {of} {divisor}; give a multiple of {of} for each level, for example "
                 f"({divisor}, {2 * divisor})."

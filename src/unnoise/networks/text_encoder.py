@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
-from unnoise.limits import number, whole
+from unnoise.limits import BelowOne, Bound, Count, whole
 from unnoise.networks.settings import Settings
-
-ACTIVATIONS = ("quick_gelu", "gelu")
-POOLINGS = ("end", "mean")
 
 
 @dataclass(frozen=True)
@@ -38,35 +35,29 @@ class TextEncoderConfig(Settings):
 
     kind = "a text encoder"
 
-    vocabulary: int = 49408
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    positions: int = 77
-    expansion: int = 4
-    activation: str = "quick_gelu"
+    vocabulary: Count = 49408
+    width: Count = 768
+    layers: Count = 12
+    heads: Count = 12
+    positions: Count = 77
+    expansion: Count = 4
+    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     causal: bool = True
-    pooling: str = "end"
-    end_token: int = 49407
-    projection: int | None = None
+    pooling: Literal["end", "mean"] = "end"
+    end_token: Bound = 49407
+    projection: Count | None = None
     attend_padding: bool = True
     normalize_skipped: bool = True
-    vectors: int = 0
-    learned: int = 0
-    token_dropout: float = 0.0
+    vectors: Bound = 0
+    learned: Bound = 0
+    token_dropout: BelowOne = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts("vocabulary", "width", "layers", "heads", "positions", "expansion")
-        self.check_counts("end_token", "vectors", "learned", least=0)
-        if self.projection is not None:
-            self.check_counts("projection")
         if self.width % self.heads:
             raise InputError(
                 f"width is {self.width} and heads {self.heads}; give a width that heads divides."
             )
-        self.check_choice("activation", ACTIVATIONS)
-        self.check_choice("pooling", POOLINGS)
         if self.end_token >= self.vocabulary:
             raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
         self._check_vectors()
@@ -77,7 +68,6 @@ class TextEncoderConfig(Settings):
                 f"vectors is {self.vectors} and learned {self.learned}; give from 2 to {self.vocabulary} learned ids "
                 "with vectors."
             )
-        number("token_dropout", self.token_dropout, 0.0, 0.9999, 0.1)
 
     @classmethod
     def clip_l(cls) -> TextEncoderConfig:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
-from unnoise.limits import number
+from unnoise.limits import Count, Finite, Positive
 from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.config import LAYERS
@@ -37,26 +37,23 @@ class AutoEncoderConfig(Settings):
 
     kind = "an autoencoder"
 
-    channels: int = 3
-    latent_channels: int = 4
-    widths: tuple[int, ...] = (128, 256, 512, 512)
-    blocks: int = 2
+    channels: Count = 3
+    latent_channels: Count = 4
+    widths: tuple[Count, ...] = (128, 256, 512, 512)
+    blocks: Count = 2
     attention: bool = True
-    norm_groups: int = 32
+    norm_groups: Count = 32
     quant: bool = True
-    scale: float = 0.18215
-    shift: float = 0.0
+    scale: Positive = 0.18215
+    shift: Finite = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts("channels", "latent_channels", "widths", "blocks", "norm_groups")
         self.check_multiples("widths", of="norm_groups")
         if self.blocks * len(self.widths) > LAYERS:
             raise InputError(
                 f"blocks is {self.blocks} in {len(self.widths)} levels; give at most {LAYERS} in all."
             )
-        number("scale", self.scale, 0.0, example=0.18215, strict=True)
-        number("shift", self.shift, example=0.1)
 
     @property
     def factor(self) -> int:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import number, whole
 from unnoise.networks.unet import Reusing
+from unnoise.pipelines.approximation import Approximation
 from unnoise.process import Level
-
-MOST = 1000
 
 
 @dataclass(frozen=True)
-class FeatureCache:
+class FeatureCache(Approximation):
     """Deep features, and what guidance adds, are computed at some looks and used again at those between.
 
     What a network sees of x = alpha x_0 + sigma eps goes through a quarter turn, by the angle phi = atan(sigma / alpha)
@@ -28,48 +27,19 @@ class FeatureCache:
     quick look computes; 0: all of the finest level.
     """
 
-    turn: float | None = 0.15
-    every: int = 0
-    blocks: int = 0
+    named = "caching"
+    example = "radians such as 0.15, or 'every=3'"
+
+    turn: Annotated[float, (0.0, math.pi / 2), "radians"] | None = 0.15
+    every: Annotated[int, (0, 1000)] = 0
+    blocks: Annotated[int, (0, 1000)] = 0
 
     def __post_init__(self) -> None:
-        if self.turn is not None:
-            turn = number("the cache's turn", self.turn, 0.0, math.pi / 2, 0.15, "radians")
-            object.__setattr__(self, "turn", turn)  # a fraction's text would not be read again
-        whole("the cache's every", self.every, 0, MOST, 3)
-        whole("the cache's blocks", self.blocks, 0, MOST, 1)
+        super().__post_init__()
         if self.turn is None and not self.every:
             raise InputError(
                 "this cache would never look again; give turn, for example 0.15, or every, such as 3."
             )
-
-    def to_text(self) -> str:
-        """For a recipe: "turn 0.15", "every 3 blocks 1"."""
-        told = {"turn": self.turn, "every": self.every or None, "blocks": self.blocks or None}
-        return " ".join(f"{name} {value}" for name, value in told.items() if value is not None)
-
-    @classmethod
-    def from_text(cls, text: str) -> FeatureCache:
-        """The inverse of `to_text`; a number alone is the turn. Raises InputError for other words."""
-        words = text.replace("=", " ").replace(",", " ").split()
-        words = ["turn", *words] if len(words) == 1 else words
-        told: dict[str, str] = dict(zip(words[::2], words[1::2], strict=False))
-        try:
-            if 2 * len(told) != len(words) or not set(told) <= {"turn", "every", "blocks"}:
-                raise ValueError
-            turn = float(told["turn"]) if "turn" in told else None
-            return cls(turn, int(told.get("every", "0")), int(told.get("blocks", "0")))
-        except ValueError as error:
-            raise InputError(
-                f"'{text[:40]}' makes no sense as a cache; give radians such as 0.15, or 'every=3'."
-            ) from error
-
-
-def as_cache(cache: float | str | FeatureCache | None) -> FeatureCache | None:
-    """A number as the cache of that turn, a text as `FeatureCache.from_text` reads it."""
-    if cache is None or isinstance(cache, FeatureCache):
-        return cache
-    return FeatureCache.from_text(cache) if isinstance(cache, str) else FeatureCache(cache)
 
 
 class Caching:

@@ -23,10 +23,10 @@ PROMPTS = (
 """For models whose card has none."""
 MOST, STEPS, SEED = 4, 8, 0
 """Of the card's prompts; of each picture, by the model's own scheduler and guidance, from pure noise; of the first."""
-_FORM = 1
+_FORM = 2
 
 _lock = threading.RLock()
-_known: WeakKeyDictionary[UNet, Spans] = WeakKeyDictionary()
+_known: WeakKeyDictionary[UNet, dict[object, Spans]] = WeakKeyDictionary()
 
 
 def spans_of(model: Model) -> Spans:
@@ -35,21 +35,33 @@ def spans_of(model: Model) -> Spans:
     Prompts, seeds and steps are fixed, and levels from pure noise to none are met. Raises InputError for a network that
     sees a picture beside the sample.
     """
+    if model.beside:
+        raise InputError(
+            "engine 'openvino-int8' is for networks that see nothing beside the sample, and this one sees a picture; "
+            "use engine 'openvino'."
+        )
+    model = _alone(model)
+    use = (model.schedule, model.prediction, model.clip, model.defaults, model.text_skip)
     with _lock:
-        if model.network not in _known:
-            if model.beside:
-                raise InputError(
-                    "engine 'openvino-int8' is for networks that see nothing beside the sample, and this one sees a "
-                    "picture; use engine 'openvino'."
-                )
-            _known[model.network] = _kept(model)
-        return _known[model.network]
+        known = _known.setdefault(model.network, {})
+        if use not in known:
+            known[use] = _kept(model)
+        return known[use]
+
+
+def _alone(model: Model) -> Model:
+    """The network with all that no picture of a calibration has: text as it was trained with, and no company."""
+    return replace(model.base or model, network=model.network, engine="torch", refiner=None, clip_skip=0)
 
 
 def _kept(model: Model) -> Spans:
+    """The name has all that they depend on: of the weights those that speak to the network, not the autoencoder's."""
     from unnoise.networks.unet.openvino import cache_folder, digest_of
 
-    told = [_FORM, prompts_of(model), STEPS, SEED, asdict(model.defaults), list(model.shape)]
+    how = [_FORM, prompts_of(model), STEPS, SEED, asdict(model.defaults), list(model.shape)]
+    means = [model.schedule.config(), model.prediction, model.variance, model.clip]
+    texts = [(one.encoder.config.to_dict(), one.tokenizer.config(), one.skip) for one in model.towers]
+    told = [how, means, model.network.config.to_dict(), texts]
     path = cache_folder() / f"{digest_of(told, *model.parts.values())}.safetensors"
     try:
         return Spans({name: (low, high) for name, (low, high) in load_file(path).items()})
@@ -73,7 +85,7 @@ def seen(model: Model) -> Spans:
     from unnoise.pipelines.text_to_image import TextToImage
 
     network = plain(model.network)
-    pipe = TextToImage(replace(model, network=network, engine="torch", refiner=None, base=None))
+    pipe = TextToImage(replace(model, network=network))
     with Watch(network) as watch:
         for place, prompt in enumerate(prompts_of(model)):
             pipe.denoise(prompt, steps=STEPS, seed=SEED + place).samples()

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise import images
 from unnoise.errors import InputError
-from unnoise.limits import is_whole
+from unnoise.limits import is_whole, shown
 
 Picture = Image.Image | Sequence[Image.Image] | Tensor
 """One for all, or one for each that is made; a tensor is (1 or pictures, channels, height, width) in [-1, 1]."""
@@ -132,7 +132,7 @@ def read_picture(name: str, value: Picture, channels: int, count: int) -> Tensor
         pictures = isinstance(several, Sequence) and several and not isinstance(several, str)
         if not pictures or not all(isinstance(each, Image.Image) for each in several):
             raise InputError(
-                f"{name} is {str(value)[:80]!r}; give a PIL picture, one for each that is made, or a tensor."
+                f"{name} is {shown(value)}; give a PIL picture, one for each that is made, or a tensor."
             )
         if len({each.size for each in several}) > 1:
             raise InputError(f"{name} holds pictures of different sizes; give them one size, or one by one.")
@@ -174,7 +174,7 @@ def read_sides(sides: Sequence[int]) -> Box:
     each = sides if isinstance(sides, Sequence) else ()
     if len(each) != 4 or not all(is_whole(side, 0, _MOST_ADDED) for side in each) or not any(each):
         raise InputError(
-            f"outpaint is {sides!r}; give the pixels to add left, top, right and bottom, for example (0, 0, 64, 0)."
+            f"outpaint is {shown(sides)}; give the pixels to add left, top, right and bottom, such as (0, 0, 64, 0)."
         )
     left, top, right, bottom = map(int, each)
     return left, top, right, bottom

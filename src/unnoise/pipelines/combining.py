@@ -12,12 +12,13 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared, number
+from unnoise.limits import Declared, Finite, Share, as_declared
 from unnoise.process import Level, Prediction
 
 
@@ -39,12 +40,13 @@ class Asked:
         return of_x0 / self.prediction.of_sample(a, s)[1]
 
 
-class Guidance(abc.ABC):
+class Guidance(Declared, abc.ABC):
     """A way to heed the prompt `scale` times. Frozen values; what a run remembers is handed in.
 
     Answers are (batch, channels, height, width), as the network gives them.
     """
 
+    example = "Scale(7.5)"
     scale: float
 
     def heeds(self, asked: Asked | None) -> bool:
@@ -67,7 +69,7 @@ class Guidance(abc.ABC):
 class Scale(Guidance):
     """Classifier-free guidance: without + scale (heeding - without) (Ho & Salimans 2022, eq. 6, scale = 1 + w)."""
 
-    scale: float
+    scale: Finite
 
     def combine(self, without: Tensor, heeding: Tensor, asked: Asked | None, memory: list[Tensor]) -> Tensor:
         """The line through both answers, at `scale`."""
@@ -76,10 +78,6 @@ class Scale(Guidance):
     def words(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
-
-
-_PROJECTED = (("parallel", 0.0, 1.0, 0.0), ("limit", 0.0, 1e6, 15.0), ("momentum", -0.99, 0.99, -0.5))
-"""Names, limits and examples of its numbers."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,10 @@ class Projected(Guidance):
     momentum: above -1, below 1; the paper's is about -0.5.
     """
 
-    scale: float
-    parallel: float = 0.0
-    limit: float = 15.0
-    momentum: float = -0.5
-
-    def __post_init__(self) -> None:
-        for name, low, high, example in _PROJECTED:
-            object.__setattr__(self, name, number(name, getattr(self, name), low, high, example))
+    scale: Finite
+    parallel: Share = 0.0
+    limit: Annotated[float, (0.0, 1e6)] = 15.0
+    momentum: Annotated[float, (-1.0, 1.0, "both")] = -0.5
 
     def combine(self, without: Tensor, heeding: Tensor, asked: Asked | None, memory: list[Tensor]) -> Tensor:
         """The answer whose clean sample is as above."""
@@ -132,11 +126,7 @@ class Rescaled(Guidance):
     """
 
     inner: Guidance
-    share: float = 0.7
-
-    def __post_init__(self) -> None:
-        # a float: fractions cannot be multiplied with tensors, and their text is none that is read again
-        object.__setattr__(self, "share", number("the rescaled share", self.share, 0.0, 1.0, 0.7))
+    share: Share = 0.7
 
     @property
     def scale(self) -> float:  # type: ignore[override]

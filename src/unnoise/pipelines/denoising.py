@@ -15,9 +15,9 @@ from torch import Tensor
 
 from unnoise import images
 from unnoise.checkpoints.model import Model
-from unnoise.errors import InputError, NonFiniteError
+from unnoise.errors import NonFiniteError
 from unnoise.images import Array
-from unnoise.limits import whole
+from unnoise.limits import choice, whole
 from unnoise.networks import heap
 from unnoise.networks.hardware import large_on_cpu
 from unnoise.pipelines.caching import cached
@@ -61,8 +61,7 @@ class Step(SchedulerStep):
         picture at every level. So the three make one equation, x = alpha x0 + sigma noise. Of latents a linear look at
         their colours, in the picture's size but not its detail. Raises InputError for another word.
         """
-        if of not in PREVIEWS:
-            raise InputError(f"of is {of!r}; give one of {', '.join(map(repr, PREVIEWS))}.")
+        choice("of", of, PREVIEWS)
         with torch.inference_mode():
             return images.grid(self._look(self._seen(of)))
 

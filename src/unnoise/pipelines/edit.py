@@ -113,7 +113,7 @@ class Edit(Adaptable):
         """The same run step by step: an iterator of Step, each with `preview()`."""
         model = self.model
         check_kind(model, "edit")
-        number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
+        picture_guidance = number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
         pictures = read_picture(
             "picture", picture, picture_channels(model), expected_pictures(prompt, options)
         )
@@ -127,14 +127,14 @@ class Edit(Adaptable):
             beside = encode(model, fitted(pictures, size), scaled=False)
         record = {
             "variant": "edit",
-            "image_guidance": float(picture_guidance),
+            "image_guidance": picture_guidance,
             "init_hash": digest(pictures),
         }
         given = GivenToEdit(
             beside=beside,
             record=record,
             notes=resize_notes(sides, size),
-            picture_guidance=float(picture_guidance),
+            picture_guidance=picture_guidance,
         )
         return Denoising(model, request, plan, given)
 

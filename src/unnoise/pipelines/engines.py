@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from unnoise.checkpoints.model import ENGINES, Model
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.calibration import spans_of
 
 
 def with_engine(model: Model, engine: str) -> Model:
     """The same model run by another of ENGINES. Raises InputError for others, and where it is not installed."""
-    if engine not in ENGINES:
-        raise InputError(f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}.")
+    choice("engine", engine, ENGINES)
     if engine != "torch":
         from unnoise.networks.unet.openvino import library
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import choice, number, whole
+from unnoise.limits import choice, number, typed, whole
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import (
     Box,
@@ -110,7 +110,9 @@ class Inpaint(Adaptable):
         """The same run step by step: an iterator of Step, each with `preview()`."""
         model = self.model
         check_kind(model, "text", "inpaint")
-        padding = _check(feather, area, padding)
+        feather = number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
+        area, paste = choice("area", area, AREAS), typed("paste", paste, bool)
+        padding = whole("padding", padding, 0, PADDING, 32)
         read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
         added = None if outpaint is None else read_sides(outpaint)
         pictures, fresh = _read(read, mask, added)
@@ -123,7 +125,7 @@ class Inpaint(Adaptable):
             canvas = canvas.around_mask(padding)
         told: dict[str, Any] = {
             "variant": "inpaint",
-            "feather": float(feather),
+            "feather": feather,
             "init_hash": digest(read),
             "mask_hash": digest(fresh),
             "outpaint": ",".join(map(str, added or ())),
@@ -169,10 +171,3 @@ def _read(pictures: Tensor, mask: Image.Image | Tensor | None, sides: Box | None
         left, top, right, bottom = sides
         fresh = torch.maximum(fresh, F.pad(known, (left, right, top, bottom)))
     return wide, fresh
-
-
-def _check(feather: float, area: str, padding: int) -> int:
-    """The padding."""
-    number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
-    choice("area", area, AREAS)
-    return whole("padding", padding, 0, PADDING, 32)

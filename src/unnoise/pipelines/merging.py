@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import number, whole
 from unnoise.networks.unet import Merging, with_merging
 from unnoise.networks.unet.merging import MOST
-
-TOKENS = 2**20
+from unnoise.pipelines.approximation import Approximation
 
 
 @dataclass(frozen=True)
-class TokenMerging:
+class TokenMerging(Approximation):
     """Self-attention over fewer tokens (Bolya & Hoffman 2023): those that resemble another attend as one with it.
 
     Of each 2x2 one token is kept, another at every look of a run. The others are matched to the kept one nearest in
@@ -25,39 +24,11 @@ class TokenMerging:
     least so many tokens; 0: at the finest level that attends, as the paper does.
     """
 
-    share: float = 0.5
-    least: int = 0
+    named = "merging"
+    example = "a share such as 0.5, or 'share=0.5 least=1024'"
 
-    def __post_init__(self) -> None:
-        share = number("the share of merged tokens", self.share, 0.0, MOST, 0.5)
-        object.__setattr__(self, "share", share)  # a fraction's text would not be read again
-        whole("the least number of tokens", self.least, 0, TOKENS, 1024)
-
-    def to_text(self) -> str:
-        """For a recipe: "share 0.5", "share 0.5 least 1024"."""
-        return f"share {self.share}" + (f" least {self.least}" if self.least else "")
-
-    @classmethod
-    def from_text(cls, text: str) -> TokenMerging:
-        """The inverse of `to_text`; a number alone is the share. Raises InputError for other words."""
-        words = text.replace("=", " ").replace(",", " ").split()
-        words = ["share", *words] if len(words) == 1 else words
-        try:
-            if words[::2] not in (["share"], ["share", "least"]):
-                raise ValueError
-            share, least = float(words[1]), int(words[3]) if len(words) > 2 else 0
-        except (ValueError, IndexError) as error:
-            raise InputError(
-                f"'{text[:40]}' makes no sense as merging; give a share such as 0.5, or 'share=0.5 least=1024'."
-            ) from error
-        return cls(share, least)
-
-
-def as_merging(merge: float | str | TokenMerging | None) -> TokenMerging | None:
-    """A number as that share, a text as `TokenMerging.from_text` reads it."""
-    if merge is None or isinstance(merge, TokenMerging):
-        return merge
-    return TokenMerging.from_text(merge) if isinstance(merge, str) else TokenMerging(merge)
+    share: Annotated[float, (0.0, MOST)] = 0.5
+    least: Annotated[int, (0, 2**20)] = 0
 
 
 def merged(model: Model, merge: TokenMerging | None) -> tuple[Model, Merging | None]:

@@ -12,7 +12,8 @@ from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
 from unnoise.errors import FileError, InputError
-from unnoise.limits import typed
+from unnoise.files import expanded
+from unnoise.limits import Declared, as_declared, typed
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
 from unnoise.pipelines.recipe_variants import from_settings, to_settings
 from unnoise.schedulers import names
@@ -22,7 +23,7 @@ _GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=Tru
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Declared):
     """Everything that makes the same picture again.
 
     prompt, negative: the texts. seed: of this picture alone, whatever its batch was. steps, guidance, scheduler: of the
@@ -81,6 +82,9 @@ class Recipe:
     variation_seed: int = 0
     variation: float = 0.0
 
+    def __post_init__(self) -> None:
+        as_declared(self, "the recipe's ")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -94,20 +98,17 @@ class Recipe:
         """The inverse of `to_json`. Raises InputError for text that is no recipe."""
         try:
             table = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"this is not a recipe in JSON: {error}.") from error
-        if not isinstance(table, dict):
-            raise InputError("a recipe in JSON is a table; this is something else.")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"this is not a recipe in JSON: {error}; give what `to_json` wrote.") from error
         return cls.from_dict(table)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`; names of a later version are passed over. Raises InputError."""
+        table = typed("a recipe", table, Mapping)
         values = {item.name: table[item.name] for item in fields(cls) if item.name in table}
         if "prompt" not in values:
             raise InputError("this recipe has no prompt; give one that unnoise wrote.")
-        for name, value in values.items():
-            typed(f"the recipe's {name}", value, type(getattr(_EXAMPLE, name)))
         return cls(**values)
 
     def to_parameters(self) -> str:
@@ -147,7 +148,7 @@ class Recipe:
 
         What the text leaves out takes A1111's default. Raises InputError where the settings make no sense.
         """
-        return cls.from_found(a1111.read(text))
+        return cls.from_found(a1111.read(typed("the text of a recipe", text, str)))
 
     @classmethod
     def from_found(cls, found: FoundRecipe) -> Recipe:
@@ -191,9 +192,6 @@ class Recipe:
         return {"parameters": self.to_parameters(), "unnoise": self.to_json()}
 
 
-_EXAMPLE = Recipe("", guidance=1.0)
-
-
 def written_in(path: str | Path, content: bytes | None = None) -> Recipe | FoundRecipe:
     """What a picture says of itself: a recipe of ours, or what another program wrote. Raises FileError for neither.
 
@@ -201,7 +199,7 @@ def written_in(path: str | Path, content: bytes | None = None) -> Recipe | Found
     """
     from unnoise import images
 
-    text = images.read_text(Path(path), content)
+    text = images.read_text(expanded(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
     found = recipes.read_chunks(text)

@@ -6,16 +6,17 @@ import functools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import is_whole, number, whole
-from unnoise.pipelines.caching import FeatureCache, as_cache
+from unnoise.limits import choice, is_whole, number, shown, typed, whole
+from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
-from unnoise.pipelines.merging import TokenMerging, as_merging
+from unnoise.pipelines.merging import TokenMerging
 from unnoise.pipelines.prompting import check_loras
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import told_of
@@ -151,8 +152,8 @@ def check(
         said=_read(prompts, prompt_style),
         unsaid=_read(negatives, prompt_style, negative=True),
         rule=rule,
-        cache=as_cache(cache),
-        merge=as_merging(merge),
+        cache=FeatureCache.of(cache),
+        merge=TokenMerging.of(merge),
         variations=others,
         variation=share,
     )
@@ -183,7 +184,7 @@ def _listed() -> dict[Scheduler, str]:
 def _texts(name: str, value: str | Sequence[str]) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{name} is {value!r}; give a text, or a list of at least one.")
+        raise InputError(f"{name} is {shown(value)}; give a text, or a list of at least one.")
     return list(texts)
 
 
@@ -205,10 +206,11 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tupl
     if seeds is None:
         return _counted("seed", secrets.randbelow(2**32) if seed is None else seed, pictures)
     if seed is not None:
-        raise InputError(f"seed is {seed} and seeds is {seeds!r}; give one of the two.")
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or len(seeds) != pictures:
-        raise InputError(f"seeds is {seeds!r}; give one whole number for each of {pictures} pictures.")
-    return tuple(_seed("seeds", each) for each in seeds)
+        raise InputError(f"seed is {shown(seed)} and seeds is {shown(seeds)}; give one of the two.")
+    several = typed("seeds", seeds, tuple[Any, ...], "1,2")
+    if len(several) != pictures:
+        raise InputError(f"seeds is {shown(seeds)}; give one whole number for each of {pictures} pictures.")
+    return tuple(_seed("seeds", each) for each in several)
 
 
 def _variation(
@@ -218,13 +220,12 @@ def _variation(
     if asked is None:
         return (0,) * pictures, 0.0
     if not isinstance(asked, Sequence) or len(asked) != 2:
-        raise InputError(f"variation is {asked!r}; give a seed and a share, for example (7, 0.1).")
+        raise InputError(f"variation is {shown(asked)}; give a seed and a share, for example (7, 0.1).")
     if latents is not None:
-        raise InputError(f"variation is {asked!r}, and latents are given too; give one of the two.")
+        raise InputError(f"variation is {shown(asked)}, and latents are given too; give one of the two.")
     others, share = _counted("variation", asked[0], pictures), number("variation", asked[1], 0.0, 1.0, 0.1)
-    return (
-        others if share else (0,) * pictures
-    ), share  # at 0 it is the picture without one, and so is its recipe
+    # at 0 it is the picture without one, and so is its recipe
+    return (others if share else (0,) * pictures), share
 
 
 def _counted(name: str, first: object, pictures: int) -> tuple[int, ...]:
@@ -235,7 +236,9 @@ def _counted(name: str, first: object, pictures: int) -> tuple[int, ...]:
 
 def _seed(name: str, value: object) -> int:
     if not is_whole(value, 0, 2**63 - 1):
-        raise InputError(f"{name} holds {value!r}; give whole numbers from 0 to 2**63 - 1, for example 7.")
+        raise InputError(
+            f"{name} holds {shown(value)}; give whole numbers from 0 to 2**63 - 1, for example 7."
+        )
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
@@ -244,7 +247,9 @@ def _guidance(model: Model, guidance: float | None) -> float:
         return float(model.defaults.guidance) if model.text_encoder is not None else 1.0
     asked = number("guidance", guidance, 0.0, GUIDANCE, 2.0)
     if asked != 1.0 and model.text_encoder is None:
-        raise InputError(f"guidance is {guidance!r}, but this model heeds no prompt; leave guidance out.")
+        raise InputError(
+            f"guidance is {shown(guidance)}, but this model heeds no prompt; leave guidance out."
+        )
     return asked
 
 
@@ -279,8 +284,7 @@ def _clip_skip(model: Model, skip: int | None) -> int | None:
 def _noise(noise: str | None, latents: Tensor | None) -> str:
     if noise is None:
         return ""
-    if noise not in STARTS:
-        raise InputError(f"noise is {noise!r}; give {' or '.join(map(repr, STARTS))}, or leave it out.")
+    choice("noise", noise, STARTS, ", or leave it out")
     if latents is not None:
         raise InputError(f"noise is {noise!r}, and latents are given too; give one of the two.")
     return noise

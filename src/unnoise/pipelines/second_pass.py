@@ -135,7 +135,7 @@ class SecondPass(Adaptable):
         """The same run step by step: the steps of the first pass, then of the second."""
         model = self.model
         check_kind(model, "text")
-        number("scale", scale, 1.0, SCALE, 2.0)
+        scale = number("scale", scale, 1.0, SCALE, 2.0)
         choice("enlarge", enlarge, WAYS)
         request = requested(model, prompt, options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS, 20)
@@ -150,7 +150,7 @@ class SecondPass(Adaptable):
         first = Denoising(model, request, request.scheduler.plan(model.schedule, request.steps))
         record = {
             "variant": "second pass",
-            "hires_scale": float(scale),
+            "hires_scale": scale,
             "hires_steps": steps,
             "hires_in": enlarge,
             **told,

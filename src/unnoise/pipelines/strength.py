@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
-from unnoise.limits import number
+from unnoise.limits import number, shown
 from unnoise.pipelines.request import STEPS, Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
@@ -64,7 +64,7 @@ def entered(
     if noise_level is not None:
         if strength is not None:
             raise InputError(
-                f"strength is {strength!r} and noise_level {noise_level!r}; give one of the two."
+                f"strength is {shown(strength)} and noise_level {shown(noise_level)}; give one of the two."
             )
         ratio = number("noise_level", noise_level, 0.0, math.inf, 2.0, "the sigma / alpha to begin at,")
         return _from_ratio(request, schedule, ratio), {"noise_level": ratio}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from unnoise import images
 from unnoise.checkpoints.model import Model
+from unnoise.files import expanded
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.repeat import Repeat
 from unnoise.pipelines.text_to_image import TextToImage
@@ -65,7 +66,7 @@ def verify(
     run = repeat.denoise(pipe, init, mask)
     made = run.result().images[0]
     notes = (*repeat.notes, *repeat.differences(run.recipes[0]))
-    saved = images.open_picture(Path(path))
+    saved = images.open_picture(expanded(path))
     factor = max(1, saved.width // made.width)
     made = images.enlarge(made, factor)
     if made.size != saved.size:

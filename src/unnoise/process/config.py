@@ -39,11 +39,11 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
 
     Raises InputError for an unknown kind, an unknown key, or a value out of range.
     """
-    values = dict(config)
+    values = dict(typed("the schedule", config, Mapping))
     kind = values.pop("kind", None)
-    choice("schedule kind", kind, SCHEDULE_KINDS)
+    make = _KINDS[choice("schedule kind", kind, SCHEDULE_KINDS)]
     try:
-        return _KINDS[kind](**values)
+        return make(**values)
     except InputError:
         raise
     except (TypeError, ValueError) as error:

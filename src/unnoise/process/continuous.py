@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Positive, as_declared
+from unnoise.limits import BelowOne, Positive
 from unnoise.process.level import Level, Scalar, as_tensor, like
 from unnoise.process.schedule import NoiseSchedule, check_ends
 
@@ -44,15 +44,13 @@ class Cosine(Timed):
     that a network is trained on and a sampler visits.
     """
 
-    offset: float = 0.0
+    offset: BelowOne = 0.0
     start: float = 1e-3
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        as_declared(self)
-        check_ends("the cosine schedule", self.start, self.end, 1.0)
-        if not 0.0 <= self.offset < 1.0:
-            raise InputError(f"offset is {self.offset}; give a number from 0 to 1, for example 0.008.")
+        super().__post_init__()
+        check_ends("start", self.start, "end", self.end, 1.0)
 
     @property
     def _first_angle(self) -> float:
@@ -89,8 +87,8 @@ class EDM(NoiseSchedule):
     sigma_max: Positive = 80.0
 
     def __post_init__(self) -> None:
-        as_declared(self)
-        check_ends("sigma", self.sigma_min, self.sigma_max, math.inf)
+        super().__post_init__()
+        check_ends("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
 
     @property
     def noisiest(self) -> Level:
@@ -138,8 +136,8 @@ class Flow(Timed):
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        as_declared(self)
-        check_ends("the flow schedule", self.start, self.end, 1.0)
+        super().__post_init__()
+        check_ends("start", self.start, "end", self.end, 1.0)
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         whole = 1.0 + (self.shift - 1.0) * time

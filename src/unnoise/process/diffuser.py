@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import number
+from unnoise.limits import number, shown
 from unnoise.process.estimate import Estimate
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level, Scalar, combine, expand
@@ -40,12 +40,12 @@ class Diffuser:
         clip: float | None = None,
     ) -> None:
         if not isinstance(schedule, NoiseSchedule):
-            raise InputError(f"schedule is {repr(schedule)[:80]}; give one such as DiscreteVP.linear().")
+            raise InputError(f"schedule is {shown(schedule)}; give one such as DiscreteVP.linear().")
         self.network = network
         self.schedule = schedule
         self.prediction = get_prediction(prediction)
         self.variance = variance_rule(variance)
-        self.clip = None if clip is None else number("clip", clip, 0.0, example=1, strict=True)
+        self.clip = None if clip is None else number("clip", clip, 0.0, example=1, without="low")
         if self.prediction.needs_signal and schedule.noisiest.alpha == 0.0:
             raise InputError(
                 f"{self.prediction.name} prediction cannot serve a schedule that ends without signal "

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared, whole
+from unnoise.limits import Steps, typed
 from unnoise.process.level import Level, as_tensor
 from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
 CURVES: tuple[Curve, ...] = get_args(Curve)
-MOST = 1_000_000
-"""Steps that a table may have."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,14 @@ class DiscreteVP(NoiseSchedule):
     """
 
     curve: Curve
-    steps: int
+    steps: Steps
     beta_start: float = 0.0
     beta_end: float = 0.0
     zero_terminal: bool = False
     table: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        as_declared(self)
-        whole("steps", self.steps, 1, MOST, 1000)
+        super().__post_init__()
         if self.curve == "table" and len(self.table) != self.steps:
             raise InputError(
                 f"steps is {self.steps} and the table holds {len(self.table)} betas; give one a step."
@@ -49,9 +46,11 @@ class DiscreteVP(NoiseSchedule):
         if self.zero_terminal and self.steps < 2:
             raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
         if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):
+            ends = f"beta_start {self.beta_start:g}, beta_end {self.beta_end:g}"
             raise InputError(
-                f"betas run from {float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; "
-                "each must lie strictly between 0 and 1, for example linear(1e-4, 0.02)."
+                f"the betas of curve '{self.curve}' ({'table' if self.curve == 'table' else ends}) run from "
+                f"{float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; each must lie strictly "
+                "between 0 and 1, for example linear(1e-4, 0.02)."
             )
 
     @classmethod
@@ -79,7 +78,8 @@ class DiscreteVP(NoiseSchedule):
     @classmethod
     def from_betas(cls, betas: tuple[float, ...]) -> DiscreteVP:
         """Any table of betas, each strictly between 0 and 1."""
-        return cls("table", len(betas), table=tuple(map(float, betas)))
+        table = typed("betas", betas, tuple[float, ...], "1e-4,2e-2")
+        return cls("table", len(table), table=table)
 
     def zero_terminal_snr(self) -> DiscreteVP:
         """The same curve shifted and scaled so that the last level holds no signal (Lin et al. 2024, alg. 1)."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unnoise.limits import Declared
+
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Declared):
     """Independent normal numbers: mean (batch, ...) and variance, a tensor that broadcasts to it, or a float."""
 
     mean: Tensor

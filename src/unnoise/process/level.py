@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import Declared, shown
 
 Scalar = float | Tensor
 """A host number, or a float64 tensor of shape (batch,) with one number a sample."""
@@ -20,9 +21,14 @@ def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
     """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done; InputError for no number."""
     try:
         return torch.as_tensor(value, dtype=torch.float64, device="cpu")
-    except (TypeError, ValueError, OverflowError) as error:
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ) as error:  # the last: of no numbers, or too many
         raise InputError(
-            f"{repr(value)[:80]} is given as a time or a noise level; give a number, or a tensor of numbers."
+            f"{shown(value)} is given as a time or a noise level; give a number, or a tensor of numbers."
         ) from error
 
 
@@ -49,7 +55,7 @@ def combine(x: Tensor, of_x: float | Tensor, y: Tensor, of_y: float | Tensor) ->
 
 
 @dataclass(frozen=True)
-class Level:
+class Level(Declared):
     """The numbers of x_t = alpha x_0 + sigma eps at one time.
 
     time: the schedule's own time. alpha: factor of the signal, at least 0. sigma: standard deviation of the
@@ -60,6 +66,12 @@ class Level:
     time: Scalar
     alpha: Scalar
     sigma: Scalar
+
+    def __post_init__(self) -> None:
+        if (
+            not type(self.time) is type(self.alpha) is type(self.sigma) is float
+        ):  # as nearly all that plans make
+            super().__post_init__()
 
     @property
     def log_snr(self) -> Scalar:

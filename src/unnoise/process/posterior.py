@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import choice
+from unnoise.limits import Declared, choice
 from unnoise.process.estimate import Estimate
 from unnoise.process.level import Level, Scalar, as_tensor, expand, like
 
@@ -48,7 +48,7 @@ def transition(level: Level, to: Level) -> Transition:
     return Transition(*(like(number, given) for number in numbers))
 
 
-class PosteriorVariance(abc.ABC):
+class PosteriorVariance(Declared, abc.ABC):
     """A rule for the variance of the reverse step."""
 
     @abc.abstractmethod

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Positive, as_declared, choice
+from unnoise.limits import Declared, Positive, choice
 from unnoise.process.level import Level, combine
 
 Pair = tuple[float | Tensor, float | Tensor]
 
 
-class Prediction(abc.ABC):
+class Prediction(Declared, abc.ABC):
     """A linear map between the network's output F and the pair (x_0, eps), given x = alpha x_0 + sigma eps.
 
     Each kind is three pairs of factors at a level with signal a and noise s:
@@ -186,9 +186,6 @@ class Preconditioned(Prediction):
 
     sigma_data: Positive = 0.5
     name = "edm"
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
         """F = (s x_0 / d - a d eps) / R."""

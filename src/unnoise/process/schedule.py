@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import Declared, shown
 from unnoise.process.level import Level, Scalar, as_tensor, like
 
 _ROUNDING = 1e-7  # float32's, of a number near 1
 
 
-class NoiseSchedule(abc.ABC):
+class NoiseSchedule(Declared, abc.ABC):
     """Time <-> (alpha, sigma, log-SNR), both ways, in float64.
 
     Subclasses are frozen dataclasses. They say where time begins and ends (`clean_time` is noise-free) and
     give the two maps on float64 tensors; everything else follows.
     """
+
+    example = "process.EDM()"
 
     @property
     def clean_time(self) -> float:
@@ -59,7 +62,7 @@ class NoiseSchedule(abc.ABC):
         times = given.clamp(low, high)
         if not bool(((given - times).abs() <= _ROUNDING * high).all()):
             raise InputError(
-                f"time is {time}; this noise schedule runs from {low:g} (clean) to {high:g} (noisiest)."
+                f"time is {shown(time)}; this noise schedule runs from {low:g} (clean) to {high:g} (noisiest)."
             )
         alpha, sigma = self._signal_and_noise(times)
         return Level(like(times, time), like(alpha, time), like(sigma, time))
@@ -80,7 +83,7 @@ class NoiseSchedule(abc.ABC):
         """The level with sigma / alpha = `ratio`, from 0 to inf; as `at_log_snr`."""
         values = as_tensor(ratio)
         if not bool((values >= 0.0).all()):
-            raise InputError(f"the noise-to-signal ratio is {ratio}; give a number from 0 to inf.")
+            raise InputError(f"the noise-to-signal ratio is {shown(ratio)}; give a number from 0 to inf.")
         return self.at_log_snr(like(-2.0 * values.log(), ratio))
 
     def _scaled(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +95,8 @@ class NoiseSchedule(abc.ABC):
         return level.time
 
 
-def check_ends(name: str, start: float, end: float, limit: float) -> None:
-    """Refuse times of the cleanest and noisiest level that are not 0 < start < end <= limit."""
-    if not (math.isfinite(start) and 0.0 < start < end <= limit):
-        raise InputError(f"{name} runs from {start} to {end}; give 0 < start < end <= {limit:g}.")
+def check_ends(least: str, start: float, most: str, end: float, limit: float = math.inf) -> None:
+    """Refuse a cleanest and a noisiest level, named `least` and `most`, that are not 0 < start < end <= limit."""
+    if not 0.0 < start < end <= limit:
+        at_most = f" <= {limit:g}" if math.isfinite(limit) else ""
+        raise InputError(f"{least} is {start:g} and {most} {end:g}; give 0 < {least} < {most}{at_most}.")

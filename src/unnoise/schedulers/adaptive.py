@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import Amount, Count, Finite, Positive, as_declared
+from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -25,7 +25,7 @@ from unnoise.schedulers.step import Request, Step
 
 
 @dataclass(frozen=True)
-class Controller:
+class Controller(Declared):
     """How the next step's length follows from the errors of the last (PID; Soederlind 2003).
 
     factor = limit((1/e_n)^b1 (1/e_n-1)^b2 (1/e_n-2)^b3), limit(f) = 1 + atan(f - 1); a step is accepted where its
@@ -37,9 +37,6 @@ class Controller:
     derivative: Finite = 0.0
     safety: Finite = 0.81
 
-    def __post_init__(self) -> None:
-        as_declared(self)
-
     def factor(self, errors: tuple[float, ...], order: int) -> float:
         """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
         p, i, d = self.proportional, self.integral, self.derivative
@@ -50,7 +47,7 @@ class Controller:
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Declared):
     """The probability-flow ODE to a tolerance, with as many network calls as that takes.
 
     solver: a Runge-Kutta solver of two stages or more. The same step without its last look is of an order less,
@@ -65,13 +62,11 @@ class Adaptive:
     absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
     controller: Controller = field(default_factory=Controller)
-    first: float = 0.01
+    first: ShareAbove = 0.01
     most: Count = 1000
 
     def __post_init__(self) -> None:
-        as_declared(self)
-        if not 0.0 < self.first <= 1.0:
-            raise InputError(f"first is {self.first}; give a share above 0, up to 1, for example 0.01.")
+        super().__post_init__()
         if len(self.solver.stages) < 2:
             raise InputError(
                 "an error is estimated from two stages or more; give ThreeStage() or TwoStage()."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unnoise.limits import Amount, Positive, as_declared
+from unnoise.limits import Amount, Positive
 from unnoise.process import Level, Prediction
 from unnoise.process.prediction import inverse
 
@@ -24,9 +24,6 @@ class Consistency(Prediction):
     sigma_min: Amount = 0.002
     name = "consistency"
     needs_signal = True
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     def _parts(self, a: float | Tensor, s: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
         w, d = s / a, self.sigma_data

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from unnoise.limits import as_declared
+from unnoise.limits import Declared
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move
 from unnoise.schedulers.noise import NoiseRule
@@ -25,9 +25,10 @@ _GAP = math.log(1.3)  # ratio of neighbouring levels used: nearer ones would mag
 _SMOOTH = 0.2  # ratio above which x0 still changes from one mode of the data to another and is no polynomial
 
 
-class FinalRule:
+class FinalRule(Declared):
     """How a plan ends. Subclasses are frozen dataclasses."""
 
+    example = "finals.Stop()"
     appends_clean = True
 
     def jump(self, solver: Solver, noise: NoiseRule) -> OneLook:
@@ -57,9 +58,6 @@ class Extrapolate(FinalRule):
     """
 
     variable: Literal["square", "sigma"] = "square"
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     def jump(self, solver: Solver, noise: NoiseRule) -> OneLook:
         """One estimate after fresh noise, else as many as the order."""

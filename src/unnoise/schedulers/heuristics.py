@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import is_whole, number
+from unnoise.limits import is_whole, number, shown
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, whole
@@ -47,7 +47,8 @@ class FixedWeights(OneLook):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
-            raise InputError("the table of weights must hold rows of 1, 2, 3, ... weights.")
+            lengths = [len(row) for row in self.table]
+            raise InputError(f"table has rows of {lengths} weights; give rows of 1, 2, 3, ... weights.")
 
     def move(self, leg: Leg) -> Move:
         """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal.
@@ -85,7 +86,7 @@ def lms_late(shift: int = 1) -> FixedWeights:
     Wrong: the latest estimate is not used at all; the error hardly falls with the number of steps. Equal-step weights.
     """
     if not is_whole(shift, 1, 3):
-        raise InputError(f"shift is {shift!r}; give 1, 2 or 3.")
+        raise InputError(f"shift is {shown(shift)}; give 1, 2 or 3.")
     rows = [(1.0,)] + [(*[0.0] * min(k, shift), *EQUAL_STEPS[max(0, k - shift)]) for k in (1, 2, 3)]
     return FixedWeights(tuple(rows))
 

@@ -95,7 +95,8 @@ class TimeTravel(Travel):
             below = max((total for total in totals.values() if total < count), default=1)
             above = min(total for total in totals.values() if total > count)
             raise InputError(
-                f"time travel of {self.jump} steps {self.times} times makes {below} or {above} steps, not {count}."
+                f"time travel of {self.jump} steps {self.times} times makes {below} or {above} steps; give one of "
+                f"these, not {count}."
             )
         way = self.grid.levels(schedule, main)
         out: list[Level] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from unnoise.errors import InputError
-from unnoise.limits import whole
+from unnoise.limits import Declared, shown, typed, whole
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
 from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
@@ -16,17 +16,11 @@ from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.restart import Travel
 from unnoise.schedulers.solvers import Leg, Solver, adams_moulton
 
-_PARTS: dict[str, tuple[type, str]] = {
-    "grid": (Grid, "grids.Karras()"),
-    "solver": (Solver, "solvers.Heun()"),
-    "noise": (NoiseRule, "noise.none()"),
-    "final": (FinalRule, "finals.Stop()"),
-}
 _REMEMBERED = 20  # levels a leg is told of; the final rule looks back furthest
 
 
 @dataclass(frozen=True)
-class Scheduler:
+class Scheduler(Declared):
     """Four free parts, each replaceable: `replace(scheduler, grid=grids.Karras())`. Nothing in it changes.
 
     grid: which levels are visited. solver: how to step between them. noise: how much is drawn afresh.
@@ -38,12 +32,6 @@ class Scheduler:
     solver: Solver = field(default_factory=lambda: adams_moulton(2))
     noise: NoiseRule = field(default_factory=Deterministic)
     final: FinalRule = field(default_factory=Extrapolate)
-
-    def __post_init__(self) -> None:
-        for name, (kind, example) in _PARTS.items():
-            part = getattr(self, name)
-            if not isinstance(part, kind):
-                raise InputError(f"{name} is {repr(part)[:80]}; give a {kind.__name__} such as {example}.")
 
     @property
     def stochastic(self) -> bool:
@@ -84,7 +72,12 @@ class Scheduler:
         return Plan(schedule, tuple(planned))
 
     def _levels(self, schedule: NoiseSchedule, steps: int) -> tuple[Level, ...]:
-        visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
+        try:
+            visited = self.grid.levels(schedule, steps if self.final.appends_clean else steps + 1)
+        except ArithmeticError as error:  # powers and exponentials of settings far from any use
+            raise InputError(
+                f"grid is {shown(self.grid)}, whose levels are beyond all numbers; give smaller settings."
+            ) from error
         clean = visited[-1].sigma == 0.0
         if clean and self.final.appends_clean:
             raise InputError("the grid ends at the clean level already; use final=Stop().")
@@ -142,5 +135,6 @@ def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:
 
 def check_steps(steps: int, schedule: NoiseSchedule) -> int:
     """The number of steps; refused where it is not whole, is below 1, or is above the table's length."""
+    typed("schedule", schedule, NoiseSchedule)
     limit = schedule.steps if isinstance(schedule, DiscreteVP) else 1_000_000
     return whole("steps", steps, 1, limit, min(20, limit))

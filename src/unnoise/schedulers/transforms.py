@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Positive, as_declared
+from unnoise.limits import Declared, Positive
 from unnoise.process import Estimate, Level
 from unnoise.schedulers.plan import Denoise, estimated
 
@@ -33,13 +33,10 @@ def transformed(denoise: Denoise, *transforms: Transform) -> Denoise:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(Declared):
     """x0 kept in [-limit, limit]: 1 for pictures in [-1, 1]; not for latents, which have no such bound."""
 
     limit: Positive = 1.0
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     def __call__(self, estimate: Estimate) -> Estimate:
         """The estimate with x0 clipped."""
@@ -47,7 +44,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class DynamicThreshold:
+class DynamicThreshold(Declared):
     """x0 clipped at a quantile s of its own magnitudes and divided by it where s > 1 (Saharia et al. 2022, sec. 2.3).
 
     quantile: of each sample's values. largest: bound of s; 1 makes it a plain clip. Against the saturation that
@@ -58,7 +55,7 @@ class DynamicThreshold:
     largest: float = float("inf")
 
     def __post_init__(self) -> None:
-        as_declared(self)
+        super().__post_init__()
         if not (0.0 < self.quantile <= 1.0 and self.largest >= 1.0):
             raise InputError(
                 f"quantile is {self.quantile} and largest {self.largest}; give 0 < quantile <= 1 and largest >= 1."
@@ -74,7 +71,7 @@ class DynamicThreshold:
 
 
 @dataclass(frozen=True, eq=False)
-class Blend:
+class Blend(Declared):
     """The known picture where the mask is 0, what the network sees where it is 1: inpainting.
 
     known: (batch, ...) or broadcast to it. mask: from 0 to 1, likewise.
@@ -92,15 +89,15 @@ class Blend:
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Declared):
     """x0 <- c_skip x + c_out x0, which is x itself at time 0: latent consistency models (Luo et al. 2023, sec. 4.1).
 
     c_skip = d^2 / (t^2 + d^2), c_out = t / sqrt(t^2 + d^2), with t the schedule's time times `scaling` and d
     `sigma_data`.
     """
 
-    sigma_data: float = 0.5
-    scaling: float = 10.0
+    sigma_data: Positive = 0.5
+    scaling: Positive = 10.0
 
     def __call__(self, estimate: Estimate) -> Estimate:
         """The estimate with the boundary condition met."""

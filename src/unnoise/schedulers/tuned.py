@@ -12,6 +12,7 @@ from typing import Any
 from unnoise import files
 from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
+from unnoise.limits import Declared
 from unnoise.schedulers.grids import Ratios
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers.adjusted import Adjusted
@@ -23,7 +24,7 @@ _FORMAT = "unnoise tuned scheduler 1"
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Declared):
     """Levels and factors for one number of steps.
 
     base: name of the scheduler whose solver and final rule are used. ratios: sigma / alpha of each step's start,
@@ -34,7 +35,7 @@ class Tuned:
     base: str
     ratios: tuple[float, ...]
     changes: tuple[tuple[float, ...], ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def on(self, base: Scheduler) -> Scheduler:
         """The scheduler; base: that of the name `base`."""
@@ -65,13 +66,8 @@ def read(path: str | Path) -> Tuned:
     if not isinstance(told, dict) or told.get("format") != _FORMAT:
         raise _foreign(path)
     try:
-        found = Tuned(
-            str(told["base"]),
-            tuple(map(float, told["ratios"])),
-            tuple(tuple(map(float, row)) for row in told["changes"]),
-            dict(told["facts"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        found = Tuned(*(told[name] for name in ("base", "ratios", "changes", "facts")))
+    except (KeyError, InputError) as error:
         raise _foreign(path) from error
     numbers = (*found.ratios[1:], *(number for row in found.changes for number in row))
     whole = len(found.changes) == len(found.ratios) and all(map(math.isfinite, numbers))

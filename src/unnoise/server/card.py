@@ -57,9 +57,14 @@ def of_recipe(cards: Sequence[Card], name: str, digest: str) -> Card | None:
     by_hash = next((card for card in cards if len(digest) >= _SHORT and card.hash.startswith(digest)), None)
     if by_hash is not None:
         return by_hash
-    numbered = re.compile(rf"{re.escape(name)}(-\d+)?")
-    alike = [card for card in cards if not card.hash and numbered.fullmatch(card.name)]
+    alike = [card for card in cards if not card.hash and _numbered(card, name)]
     return alike[0] if len(alike) == 1 and alike[0].name == name else None
+
+
+def _numbered(card: Card, name: str) -> bool:
+    """Whether a card is called so, or so with the number that it got beside another of this name."""
+    # compared, not compiled into the pattern: a recipe's name may have as many letters as its sender likes
+    return card.name.startswith(name) and bool(re.fullmatch(r"(-\d+)?", card.name.removeprefix(name)))
 
 
 def with_hash(cards: Iterable[Card], name: str | None, digest: str) -> tuple[Card, ...]:

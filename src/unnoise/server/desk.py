@@ -284,6 +284,7 @@ class Desk:
                 self._refuse_unknown({card.name for card in cards})
                 self._next()
             case Begun(steps, notes) if job is not None:
+                self._past.forget(job.id)  # of a run that memory did not suffice for: this one begins anew
                 self._ledger.update(replace(job, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
             case Saw(seen) if job is not None:
@@ -378,15 +379,20 @@ class Desk:
     def _trim(self, keep: int) -> None:
         """Let go of the oldest that have ended, where they are more than that."""
         try:
-            for job in self._ledger.trim(keep):
-                self._let_go(job)
-        except (FileError, OSError) as error:
+            gone = self._ledger.trim(keep)
+        except FileError as error:
             _log.error("%s", error)
+            return
+        for job in gone:
+            self._let_go(job)
 
     def _let_go(self, job: Job) -> None:
         self._past.forget(job.id)
         for made in job.images:
-            (self._images / made.name).unlink(missing_ok=True)
+            try:
+                (self._images / made.name).unlink(missing_ok=True)
+            except OSError as error:  # its record is gone, and the other pictures go too
+                _log.error("picture '%s' stays: %s", made.name, error.strerror)
 
     def _remove_pictures(self, id: str) -> None:
         for path in self._images.glob(f"{id}-*.png"):

@@ -9,12 +9,15 @@ from unnoise.server.job import Event
 _MOST = 64_000_000
 """Bytes of what is kept, most of them previews."""
 
+_JOBS = 100
+"""Jobs, which hold their prompts as well."""
+
 _BARE = 2_000
 """Bytes of a step without its previews, about."""
 
 
 class Past:
-    """Steps by job, in at most `most` bytes.
+    """Steps by job, of _JOBS jobs, in at most `most` bytes.
 
     Where these do not suffice, the oldest jobs go first; one that is alone loses looks where they are densest, never
     its first and its last.
@@ -28,7 +31,7 @@ class Past:
         """The step that was made last."""
         self._steps.setdefault(step.job.id, []).append(step)
         self._bytes += _size(step)
-        while self._bytes > self._most and len(self._steps) > 1:
+        while len(self._steps) > (1 if self._bytes > self._most else _JOBS):
             self.forget(next(iter(self._steps)))
         while self._bytes > self._most and self._thin(self._steps[step.job.id]):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from unnoise.pipelines.repeat_parts import Folders
 from unnoise.pipelines.repeat_variant import SECOND
 from unnoise.schedulers import tuned
 from unnoise.server.card import Card, of_recipe
-from unnoise.server.fields import FIELDS
+from unnoise.server.fields import FIELDS, NOISE_LEVEL
 
 
 def read(
@@ -37,6 +38,7 @@ def read(
         fields, notes = _fields(repeat)
         for folder in (loras, empty):  # where they are is the owner's business
             notes = tuple(note.replace(f"in '{folder}'", "here") for note in notes)
+    _check_numbers(fields)
     card = of_recipe(cards, found.model, found.model_hash)
     if card is None:
         return fields, notes
@@ -62,13 +64,27 @@ def _fields(repeat: Repeat) -> tuple[dict[str, object], tuple[str, ...]]:
     return fields, tuple(dict.fromkeys(notes))
 
 
+def _check_numbers(fields: Mapping[str, object]) -> None:
+    """JSON has no word for an infinite one, which a recipe may hold. Raises InputError."""
+    for name, value in fields.items():
+        numbers = value if isinstance(value, list | tuple) else (value,)
+        if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+            raise InputError(
+                f"the settings in this picture make no sense: {name} is {value}. Give another picture."
+            )
+
+
 def _guidance(rule: object, notes: list[str]) -> dict[str, object]:
     fields: dict[str, object] = {}
     while isinstance(rule, Guidance) and not isinstance(rule, Scale):
         if isinstance(rule, Rescaled):
             fields["guidance_rescale"] = rule.share
         elif isinstance(rule, Interval):
-            fields["guidance_interval"] = [rule.low, rule.high]
+            fields["guidance_interval"] = [rule.low, min(rule.high, NOISE_LEVEL)]
+            if rule.high > NOISE_LEVEL:
+                notes.append(
+                    f"its guidance has no upper end; here it ends at a noise level of {NOISE_LEVEL:g}"
+                )
         else:
             notes.append("its guidance was projected; plain guidance of the same scale is used")
             return fields | {"guidance": rule.scale}

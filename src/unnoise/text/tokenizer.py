@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unnoise.errors import InputError
 from unnoise.files import write_text
-from unnoise.limits import is_whole
+from unnoise.limits import is_whole, shown
 from unnoise.text.byte_pairs import END, START, BytePairs, read_json
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def prompt_list(prompts: object) -> list[str]:
         return [whole_text(prompts)]
     if not isinstance(prompts, Sequence) or not prompts:
         raise InputError(
-            f"prompts is {prompts!r}; give one text or a list of at least one, for example ['a seven']."
+            f"prompts is {shown(prompts)}; give one text or a list of at least one, for example ['a seven']."
         )
     texts = []
     for place, prompt in enumerate(prompts):
@@ -240,7 +240,7 @@ def _room(length: int | None) -> int | None:
         return None
     if not is_whole(length, 2):
         raise InputError(
-            f"length is {length!r}; give a whole number of at least 2 (start and end), for example 77, "
+            f"length is {shown(length)}; give a whole number of at least 2 (start and end), for example 77, "
             "or None for as long as the longest prompt."
         )
     return length - 2
@@ -287,7 +287,7 @@ def check_ids(ids: Sequence[int], size: int, name: str) -> None:
     """Raises InputError for one that is no id of a vocabulary of this size."""
     for number in ids:
         if not is_whole(number, 0, size - 1):
-            raise InputError(f"{name} is {number!r}; the vocabulary has the ids 0 to {size - 1}.")
+            raise InputError(f"{name} is {shown(number)}; the vocabulary has the ids 0 to {size - 1}.")
 
 
 def _padding_in(folder: Path, vocabulary: BytePairs) -> int:

@@ -12,10 +12,10 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unnoise import images
 from unnoise.errors import DataError
 
 ENDINGS = (".tar", ".parquet")
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _WORDS = ("text", "caption", "txt")
 """Names under which a table or a JSON member keeps the words of a picture."""
 
@@ -32,7 +32,7 @@ def members(archive: Path) -> list[Path]:
     if archive.suffix.lower() == ".parquet":
         return [archive / f"{row:09d}" for row in range(_table(archive, _stamp(archive)).rows)]
     names = [name for name in sorted(_index(archive)) if not PurePosixPath(name).name.startswith(".")]
-    return [archive / name for name in names if Path(name).suffix.lower() in _PICTURES]
+    return [archive / name for name in names if Path(name).suffix.lower() in images.ENDINGS]
 
 
 def content(path: Path) -> bytes | None:

@@ -1,6 +1,6 @@
 """Pictures moved, scaled and mirrored a little, so that a small set teaches more.
 
-How, is a function of (seed, step, position).
+How, is a function of (seed, step, position): see `draws`.
 """
 
 from __future__ import annotations
@@ -12,34 +12,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
-from unnoise import randomness
 from unnoise.training.config import DataConfig
+from unnoise.training.draws import Draws
 
 
-def augmented(
-    x0: Tensor,
-    config: DataConfig,
-    seed: int,
-    step: int,
-    positions: Sequence[int],
-    captions: Sequence[Sequence[str]],
-) -> Tensor:
+def augmented(x0: Tensor, config: DataConfig, draws: Draws, captions: Sequence[Sequence[str]]) -> Tensor:
     """The pictures (positions, C, H, W), in [-1, 1], as this step shows them; the same shape.
 
     captions: all that each picture has: one with a word of `config.mirror_guard` is not mirrored.
     """
     if config.mirror:
         flips = [
-            randomness.uniform(seed, "mirror", step, position) < 0.5 and not _says(words, config.mirror_guard)
-            for position, words in zip(positions, captions, strict=True)
+            drawn < 0.5 and not _says(words, config.mirror_guard)
+            for drawn, words in zip(draws.uniform("mirror"), captions, strict=True)
         ]
         x0 = x0.clone()
         chosen = torch.tensor(flips, device="cpu")
         x0[chosen] = x0[chosen].flip(-1)
     if not config.shift and not config.scale:
         return x0
-    placed = [_placed(config, seed, step, position) for position in positions]
-    return _moved(x0, torch.tensor(placed, dtype=torch.float32, device="cpu"), config)
+    return _moved(x0, _placed(config, draws), config)
 
 
 def _says(captions: Sequence[str], guard: Sequence[str]) -> bool:
@@ -48,14 +40,16 @@ def _says(captions: Sequence[str], guard: Sequence[str]) -> bool:
     return any(each.search(caption) for caption in captions for each in said)
 
 
-def _placed(config: DataConfig, seed: int, step: int, position: int) -> tuple[float, float, float]:
-    """Size of a picture beside its own, and its shift to the right and down in sides."""
+def _placed(config: DataConfig, draws: Draws) -> Tensor:
+    """Size of each picture beside its own, and its shift to the right and down in sides: float32, (positions, 3)."""
 
-    def drawn(purpose: str) -> float:
-        return 2.0 * randomness.uniform(seed, purpose, step, position) - 1.0
+    def drawn(purpose: str) -> list[float]:
+        return [2.0 * part - 1.0 for part in draws.uniform(purpose)]
 
-    size = (1.0 + config.scale) ** drawn("scale")  # as often so much larger as so much smaller
-    return size, config.shift * drawn("shift-x"), config.shift * drawn("shift-y")
+    # as often so much larger as so much smaller
+    sizes = [(1.0 + config.scale) ** part for part in drawn("scale")]
+    right, down = ([config.shift * part for part in drawn(purpose)] for purpose in ("shift-x", "shift-y"))
+    return torch.tensor([sizes, right, down], dtype=torch.float32, device="cpu").T
 
 
 def _moved(x0: Tensor, placed: Tensor, config: DataConfig) -> Tensor:

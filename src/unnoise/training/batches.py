@@ -1,4 +1,4 @@
-"""Everything random in a training step, drawn as a pure function of (seed, step, position in the batch)."""
+"""The batch of a step: its pictures and words, its times and its noise, all a function of the step's `draws`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from unnoise import randomness
 from unnoise.process import Level, NoiseSchedule
 from unnoise.text import Embedding
 from unnoise.training import buckets, order, times
 from unnoise.training.augmentation import augmented
 from unnoise.training.config import LossConfig, TrainConfig
 from unnoise.training.data import PictureSet
+from unnoise.training.draws import Draws
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Batch:
     weight: Tensor | None = None
     told: Embedding | None = None
     sizes: Tensor | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the pictures are."""
-        return self.x0.device
 
     def part(self, start: int, stop: int) -> Batch:
         """The samples at places start to stop - 1 of this stretch."""
@@ -86,20 +81,16 @@ def draw(
     positions: Sequence[int] | None = None,
 ) -> Batch:
     """The batch of `step`, counted from 0, at these positions of it (None: all): pictures, words, times, noise."""
-    seed, batch = config.run.seed, config.run.batch
-    positions = range(batch) if positions is None else positions
-    found = _shown(config, pictures, step, positions)
-    x0 = augmented(found.x0, config.data, seed, step, positions, found.captions)
-    captions = tuple(
-        _caption(config, each, step, position)
-        for position, each in zip(positions, found.captions, strict=True)
-    )
+    batch = config.run.batch
+    draws = Draws(config.run.seed, step, range(batch) if positions is None else positions)
+    found = _shown(batch, pictures, draws)
+    x0 = augmented(found.x0, config.data, draws, found.captions)
+    captions = _said(config, draws, found.captions)
     told, sizes = None, None
     if pictures.frozen is not None:
-        keys = [("latent", step, position) for position in positions]
-        x0, told, sizes = pictures.frozen.read(x0, found.places, captions, seed, keys)
-    noise, seen = _noise(config.loss, seed, step, positions, x0.shape[1:])
-    fraction = times.fractions(seed, step, positions, batch, config.loss.stratified)
+        x0, told, sizes = pictures.frozen.read(x0, found.places, captions, draws, "latent")
+    noise, seen = _noise(config.loss, draws, x0.shape[1:])
+    fraction = times.fractions(draws, batch, config.loss.stratified)
     level = times.levels(config.loss, schedule, fraction)
     return Batch(x0, noise, seen, level, captions, fraction, found.weight, told, sizes)
 
@@ -136,17 +127,17 @@ class _Shown:
         return [pictures.captions[index] for pictures, index in self.places]
 
 
-def _shown(config: TrainConfig, pictures: PictureSet, step: int, positions: Sequence[int]) -> _Shown:
-    seed, batch, prior = config.run.seed, config.run.batch, pictures.prior
+def _shown(batch: int, pictures: PictureSet, draws: Draws) -> _Shown:
+    prior = pictures.prior
     if prior is None:
-        indices = _indices(seed, step, batch, pictures, positions)
+        indices = _indices(draws, batch, pictures)
         x0, shown = pictures.take(indices)
         return _Shown(x0.float() / 127.5 - 1.0, [(pictures, index) for index in shown])
     # Positions 0, 2, 4, ... are a batch half as large; each of the others is one of the class, in the same shape.
-    halves = [position // 2 for position in positions]
-    indices = _indices(seed, step, batch // 2, pictures, halves)
-    theirs, pool = prior.at(seed, step, batch // 2, halves), prior.shown(pictures.shape_of(indices[0]))
-    odd = [bool(position % 2) for position in positions]
+    half = replace(draws, positions=[position // 2 for position in draws.positions])
+    indices = _indices(half, batch // 2, pictures)
+    theirs, pool = prior.at(half, batch // 2), prior.shown(pictures.shape_of(indices[0]))
+    odd = [bool(position % 2) for position in draws.positions]
     both = zip(odd, indices, theirs, strict=True)
     asked = [(pool, other) if of_class else (pictures, own) for of_class, own, other in both]
     found = [(of, *of.take([index])) for of, index in asked]
@@ -157,36 +148,31 @@ def _shown(config: TrainConfig, pictures: PictureSet, step: int, positions: Sequ
     return _Shown(x0, [(of, index) for of, _, (index,) in found], weight)
 
 
-def _indices(seed: int, step: int, batch: int, pictures: PictureSet, positions: Sequence[int]) -> list[int]:
+def _indices(draws: Draws, batch: int, pictures: PictureSet) -> list[int]:
     """The pictures at these positions: of all in one order, or of one bucket."""
     found = pictures.buckets
     if len(found) == 1:
-        return order.batch_at(seed, step, batch, len(pictures), positions)
+        return order.batch_at(draws.seed, draws.step, batch, len(pictures), draws.positions)
     counts = [len(indices) for _, indices in found]
-    bucket, places = buckets.batch_at(seed, step, batch, counts, positions)
+    bucket, places = buckets.batch_at(draws.seed, draws.step, batch, counts, draws.positions)
     return [found[bucket][1][place] for place in places]
 
 
-def _noise(
-    loss: LossConfig, seed: int, step: int, positions: Sequence[int], shape: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def _noise(loss: LossConfig, draws: Draws, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The noise to be predicted and the noise to be added: (positions, C, H, W) each, one tensor where equal."""
-
-    def drawn(purpose: str, size: Sequence[int]) -> Tensor:
-        return torch.stack([randomness.normal(seed, purpose, step, p, shape=size) for p in positions])
-
-    noise = drawn("noise", shape)
+    noise = draws.normal("noise", shape)
     if loss.offset_noise:
-        noise = noise + loss.offset_noise * drawn("offset", (shape[0], 1, 1))
+        noise = noise + loss.offset_noise * draws.normal("offset", (shape[0], 1, 1))
     if not loss.input_perturbation:
         return noise, noise
-    return noise, noise + loss.input_perturbation * drawn("perturbation", shape)
+    return noise, noise + loss.input_perturbation * draws.normal("perturbation", shape)
 
 
-def _caption(config: TrainConfig, captions: tuple[str, ...], step: int, position: int) -> str:
-    """One of the picture's captions, or none at all with the probability of caption dropout."""
-    seed = config.run.seed
-    dropped = randomness.uniform(seed, "caption-dropout", step, position) < config.loss.caption_dropout
-    if not captions or (dropped and not config.word.model):  # without its word nothing would learn
-        return ""
-    return captions[int(randomness.uniform(seed, "caption", step, position) * len(captions))]
+def _said(config: TrainConfig, draws: Draws, captions: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """One of each picture's captions, or none at all with the probability of caption dropout."""
+    # without its word nothing would learn
+    dropout = 0.0 if config.word.model else config.loss.caption_dropout
+    drawn = zip(captions, draws.uniform("caption-dropout"), draws.uniform("caption"), strict=True)
+    return tuple(
+        words[int(place * len(words))] if words and kept >= dropout else "" for words, kept, place in drawn
+    )

@@ -31,12 +31,13 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     captions: the words of the data; their tokens become the vocabulary. None at all gives a model without
     text. Raises InputError, naming the setting, for parts that do not fit together.
     """
+    if config.network.get("classes"):
+        raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
     words = sorted(set(captions))
     schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), _default_type(torch.float32):
-        torch.default_generator.manual_seed(
-            randomness.key(seed, "weights")
-        )  # a GPU's numbers stay as they were
+        # a GPU's numbers stay as they were
+        torch.default_generator.manual_seed(randomness.key(seed, "weights"))
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     # A new network learns at sizes that it halves without a rest, as OpenVINO's graph will need them.
@@ -72,12 +73,21 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _defaults(config: ModelConfig) -> Defaults:
+@contextlib.contextmanager
+def _setting(name: str, what: str, where: str) -> Iterator[None]:
+    """A function or block whose errors are told as what is wrong with a table of settings; where: of its fields."""
     try:
-        found = Defaults.from_table(config.defaults)
-        names.get(found.scheduler)  # a run of days should not end in a model that draws with no scheduler
+        yield
     except InputError as error:
-        raise InputError(f"model.defaults: {error}") from error
+        raise InputError(f"{name}: {error}") from error
+    except (TypeError, LookupError) as error:
+        raise InputError(f"{name} does not describe {what}: {error}. See {where}.") from error
+
+
+@_setting("model.defaults", "how pictures are drawn", "checkpoints.Defaults")
+def _defaults(config: ModelConfig) -> Defaults:
+    found = Defaults.from_table(config.defaults)
+    names.get(found.scheduler)  # a run of days should not end in a model that draws with no scheduler
     return found
 
 
@@ -133,21 +143,15 @@ def _text(
     return known.tokenizer, encoder
 
 
+@_setting("model.network", "a UNet", "UNetConfig")
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
-    if config.network.get("classes"):
-        raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
-    try:
-        found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
-        if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
-            raise InputError(
-                "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
-                "data.captions=none."
-            )
-        return found
-    except (TypeError, LookupError) as error:
-        raise InputError(f"model.network does not describe a UNet: {error}. See UNetConfig.") from error
-    except InputError as error:
-        raise InputError(f"model.network: {error}") from error
+    found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
+    if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
+        raise InputError(
+            "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
+            "data.captions=none."
+        )
+    return found
 
 
 def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> dict[str, Any]:
@@ -177,16 +181,9 @@ def _time_scale(schedule: NoiseSchedule) -> float:
     return 1.0 if span > 10.0 else 1000.0 / max(span, 1.0)
 
 
+@_setting("model.text", "a text encoder", "TextEncoderConfig")
 def _text_config(config: ModelConfig, tokenizer: CompactTokenizer | WordTokenizer) -> TextEncoderConfig:
-    small = TextEncoderConfig.small(tokenizer.size, tokenizer.end)
-    try:
-        return replace(small, **config.text)
-    except TypeError as error:
-        raise InputError(
-            f"model.text does not describe a text encoder: {error}. See TextEncoderConfig."
-        ) from error
-    except InputError as error:
-        raise InputError(f"model.text: {error}") from error
+    return replace(TextEncoderConfig.small(tokenizer.size, tokenizer.end), **config.text)
 
 
 def check_multiple(name: str, value: int, unit: int, what: str = "network") -> None:

@@ -57,11 +57,7 @@ def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
                 return tables[folder][name]
         return ()
 
-    return {
-        "metadata": metadata,
-        "text": _beside,
-        "folders": lambda picture: _folder(picture, data, repeats),
-    }
+    return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data, repeats)}
 
 
 def _first(readers: list[_Reader], picture: Path) -> Captions:

@@ -11,11 +11,9 @@ from math import inf
 from typing import Annotated, Any, Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import Amount, Count, Share, as_declared, choice
+from unnoise.limits import Amount, BelowOne, Bound, Count, Share, as_declared, choice
 from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
-Bound = Annotated[int, (0, inf)]
-Decay = Annotated[float, (0, 0.9999999)]
 Factor = Annotated[float, (1e-6, inf)]
 
 
@@ -154,24 +152,20 @@ class OptimizerConfig:
 
     name: Literal["adamw", "adamw8bit"] = "adamw"
     lr: Annotated[float, (0, 10)] = 3e-4
-    betas: tuple[Annotated[float, (0, 0.999999)], ...] = (0.9, 0.99)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.99)
     eps: Annotated[float, (1e-16, 1)] = 1e-8
     weight_decay: Annotated[float, (0, 10)] = 0.01
     warmup: Bound = 100
     decay: Literal["cosine", "constant"] = "cosine"
     clip: Amount = 1.0
-    ema: Decay = 0.999
+    ema: BelowOne = 0.999
     ema_warmup: bool = True
-    more_ema: tuple[Decay, ...] = ()
+    more_ema: tuple[BelowOne, ...] = ()
     profile_every: Bound = 0
     profiles: tuple[Annotated[float, (1e-4, 0.288)], ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
         as_declared(self, "optimizer.")
-        if len(self.betas) != 2:
-            raise InputError(
-                f"optimizer.betas is {list(self.betas)}; give two numbers, for example [0.9, 0.99]."
-            )
         if len({self.ema, *self.more_ema}) <= len(self.more_ema):
             raise InputError(
                 f"optimizer.more_ema is {list(self.more_ema)}; give decays that differ from the others."

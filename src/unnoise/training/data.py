@@ -29,15 +29,8 @@ if TYPE_CHECKING:
 Tell = Callable[[int, int], None]
 """Is told how many pictures of how many have been decoded."""
 
-_QUIET = (
-    ".txt",
-    ".caption",
-    ".jsonl",
-    ".json",
-    ".csv",
-    ".md",
-    ".toml",
-)  # captions and notes: expected beside pictures
+# captions and notes: expected beside pictures
+_QUIET = (".txt", ".caption", ".jsonl", ".json", ".csv", ".md", ".toml")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from unnoise import randomness
 from unnoise.checkpoints import Model
 from unnoise.files import expanded
 from unnoise.networks.vae import AutoEncoder, LatentGaussian
 from unnoise.pipelines.prompting import embedded, stacked
 from unnoise.text import Embedding
 from unnoise.training.config import DataConfig
+from unnoise.training.draws import Draws
 from unnoise.training.encoded import Store, Tensors, content_hash, fingerprint
 
 if TYPE_CHECKING:
@@ -50,11 +50,6 @@ class Frozen:
         self._lock = threading.RLock()
 
     @property
-    def tells_sizes(self) -> bool:
-        """Whether the network is told of each picture's size and cut."""
-        return bool(self._base.size_ids)
-
-    @property
     def _device(self) -> torch.device:
         return self._autoencoder.encoder.conv_in.weight.device
 
@@ -63,32 +58,30 @@ class Frozen:
         pictures: Tensor,
         places: Sequence[tuple[PictureSet, int]],
         captions: Sequence[str],
-        seed: int,
-        keys: Sequence[tuple[str, int, int]],
+        draws: Draws,
+        purpose: str,
     ) -> tuple[Tensor, Embedding | None, Tensor | None]:
         """What the network learns from (see `latents`), what the captions say (see `told`), and the sizes it is told.
 
         places: of which set each picture is, and which of that. sizes: (batch, 6), None where the network is told none.
         """
         sizes = None
-        if self.tells_sizes:
+        if self._base.size_ids:
             shown = (pictures.shape[2], pictures.shape[3])
             sizes = torch.tensor(
                 [of.told_sizes(index, shown) for of, index in places], dtype=torch.float32, device="cpu"
             )
-        return self.latents(pictures, seed, keys), self.told(captions), sizes
+        return self.latents(pictures, draws, purpose), self.told(captions), sizes
 
-    def latents(self, pictures: Tensor, seed: int, keys: Sequence[tuple[str, int, int]]) -> Tensor:
+    def latents(self, pictures: Tensor, draws: Draws, purpose: str) -> Tensor:
         """Clean samples of the diffusion: (batch, latent channels, h, w) float32, on the CPU.
 
-        pictures: (batch, C, H, W) in [-1, 1]. keys: of each picture's draw from what the autoencoder says of it.
+        pictures: (batch, C, H, W) in [-1, 1]. draws, purpose: of what the autoencoder says of each.
         """
-        rows = []
-        for picture, (purpose, *place) in zip(pictures, keys, strict=True):
-            found = LatentGaussian(*self._gaussian(picture))
-            eps = randomness.normal(seed, purpose, *place, shape=found.mean.shape)
-            rows.append(found.mean if self._mean else found.sample(eps))
-        return self._autoencoder.scaled(torch.stack(rows))
+        means, log_variances = zip(*map(self._gaussian, pictures), strict=True)
+        found = LatentGaussian(torch.stack(means), torch.stack(log_variances))
+        eps = draws.normal(purpose, found.mean.shape[1:])
+        return self._autoencoder.scaled(found.mean if self._mean else found.sample(eps))
 
     def told(self, captions: Sequence[str]) -> Embedding | None:
         """What the captions say, on the CPU; None where the text encoders learn."""

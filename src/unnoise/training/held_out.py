@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from unnoise.training import times
 from unnoise.training.batches import Batch
 from unnoise.training.config import TrainConfig
 from unnoise.training.data import PictureSet
+from unnoise.training.draws import Draws
 from unnoise.training.objective import Objective
 
 BANDS = 8
@@ -144,21 +145,17 @@ def _noise_of(seed: int, chosen: Sequence[int], shape: Sequence[int]) -> Draw:
 def _fixed(
     config: TrainConfig, pictures: PictureSet, schedule: NoiseSchedule, band: int, chosen: Sequence[int]
 ) -> Batch:
-    seed = config.run.seed
+    draws = Draws(config.run.seed, band, chosen)
     read, shown = pictures.take(chosen)
     x0 = read.float() / 127.5 - 1.0
     captions = tuple(pictures.captions[i][0] if pictures.captions[i] else "" for i in shown)
     told, sizes = None, None
     if pictures.frozen is not None:
-        keys = [("held-out latent", band, i) for i in chosen]
-        x0, told, sizes = pictures.frozen.read(x0, [(pictures, i) for i in shown], captions, seed, keys)
-    noise = torch.stack(
-        [randomness.normal(seed, "held-out noise", band, i, shape=x0.shape[1:]) for i in chosen]
-    )
-    inside = [randomness.uniform(seed, "held-out time", band, i) for i in chosen]
-    fraction = ((band + torch.tensor(inside, dtype=torch.float64, device="cpu")) / BANDS).clamp(
-        1e-9, 1.0 - 1e-9
-    )
+        places = [(pictures, i) for i in shown]
+        x0, told, sizes = pictures.frozen.read(x0, places, captions, draws, "held-out latent")
+    noise = draws.normal("held-out noise", x0.shape[1:])
+    inside = torch.tensor(draws.uniform("held-out time"), dtype=torch.float64, device="cpu")
+    fraction = ((band + inside) / BANDS).clamp(1e-9, 1.0 - 1e-9)
     level = times.levels(config.loss, schedule, fraction)
     return Batch(x0, noise, noise, level, captions, fraction, told=told, sizes=sizes)
 
@@ -198,14 +195,12 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        return {"step": self.step, "best": list(self.best), "rises": self.rises}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Curve:
         """The inverse of `to_dict`; without values, a curve not begun."""
-        if not values:
-            return cls()
-        return cls(values["step"], tuple(values["best"]), values["rises"])
+        return cls(**{**values, "best": tuple(values.get("best", ()))})
 
 
 def standard_error(values: Tensor) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,6 @@ from unnoise.training.config import OptimizerConfig, TrainConfig
 from unnoise.training.ema import MovingAverage, PowerAverage
 from unnoise.training.objective import Objective
 from unnoise.training.precision import LossScale
-from unnoise.training.profiles import average_of
 from unnoise.training.recompute import forget_inside
 from unnoise.training.times import SecondMoments
 from unnoise.training.tuning import Tuning
@@ -59,34 +57,27 @@ class Learner:
     rate are functions of (seed, step), so a run may be cut anywhere and put together again.
 
     averages: by decay, the first is the one that is exported as the model. profiles: power-function averages.
-    moments: what importance sampling has learned. scale: of the loss in float16. tuning: what learns instead of a
-    model from nothing; `model` then is the one that has it.
+    moments: what importance sampling has learned. scale: of the loss in float16. tuning: what learns; `model` is the
+    one that has it.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        model: Model,
-        device: torch.device,
-        world: World | None = None,
-        tuning: Tuning | None = None,
+        self, config: TrainConfig, tuning: Tuning, device: torch.device, world: World | None = None
     ) -> None:
         self.config = config
-        self.model = model
-        self.device = device
         self.tuning = tuning
+        self.model = model = tuning.model
+        self.device = device
         self.world = world or World()
         self.parts = math.lcm(config.run.accumulate, self.world.size)
         dtype = compute_dtype(config.run.precision, device)
         self.sharded = config.run.shard and self.world.size > 1
-        self.hollow = _hollow(model) if tuning is None else model
         self.objective = Objective(config.loss, model, dtype).train()
         if config.run.recompute:
             forget_inside(model.network)
         self.shared = self.world.shared(self.objective, device, self.sharded)
         if large_on_cpu(model.network):
             heap.keep_freed()  # a step is 8 % shorter when the maps of the last one are still there
-        self.modules: nn.Module = self.objective.parts if tuning is None else tuning.learned
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
         self.optimizer = optimizers.build(optimizer, self.parameters, device)
@@ -109,7 +100,7 @@ class Learner:
         Every step writes into this memory. Where weights are sharded, this process's share of each; `joined` makes
         parts of whole ones of such.
         """
-        live: dict[str, Tensor] = self.modules.state_dict()
+        live: dict[str, Tensor] = self.tuning.learned.state_dict()
         if not self.sharded:
             return dict(live)
         from unnoise.training import shards
@@ -122,7 +113,7 @@ class Learner:
             return dict(tensors)
         from unnoise.training import shards
 
-        return shards.joined(tensors, self.modules.state_dict())
+        return shards.joined(tensors, self.tuning.learned.state_dict())
 
     def whole(self, average: MovingAverage) -> dict[str, Tensor]:
         """A copy of the average, gathered where it is sharded; then every process has to ask, and the first gets it."""
@@ -181,15 +172,7 @@ class Learner:
 
         tensors: what `whole` gave; None: of the first average, where it is not sharded.
         """
-        tensors = self.whole(self.average) if tensors is None else tensors
-        if self.tuning is not None:
-            return self.tuning.averaged(tensors)
-        network, encoder = copy.deepcopy((self.hollow.network, self.hollow.text_encoder))
-        for prefix, module in (("network.", network), ("text_encoder.", encoder)):
-            if module is not None:
-                module.load_state_dict(average_of(tensors, prefix), assign=True)
-                module.to(self.device).eval().requires_grad_(False)
-        return replace(self.model, network=network, text_encoder=encoder)
+        return self.tuning.averaged(self.whole(self.average) if tensors is None else tensors)
 
     def _apply(self, lr: float) -> None:
         self.optimizer.step(lr)
@@ -223,18 +206,6 @@ class Learner:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(key)
             yield
-
-
-def _hollow(model: Model) -> Model:
-    """The model with weights that have a shape and no numbers: what averaged ones are put into.
-
-    Made before anything is done to the networks for training's sake.
-    """
-    parts = (model.network, model.text_encoder)
-    weights = [weight for part in parts if part is not None for weight in part.parameters()]
-    empty: dict[int, object] = {id(w): nn.Parameter(torch.empty_like(w, device="meta")) for w in weights}
-    network, encoder = copy.deepcopy(parts, empty)
-    return replace(model, network=network, text_encoder=encoder)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -26,9 +26,8 @@ from unnoise.training.batches import Batch
 from unnoise.training.learner import Learner
 
 _WORDS = "a caption of some length in plain words"  # one a sample: all different is the most
-_FIRST = (
-    30 << 20
-)  # what a first step brings into memory beside its tensors: code, and the kernels' own tables
+# what a first step brings into memory beside its tensors: code, and the kernels' own tables
+_FIRST = 30 << 20
 _HEAP = 1.2  # what the C library's heap takes for each byte in use: 1.15 to 1.3 measured, more with recomputed blocks
 
 
@@ -82,8 +81,7 @@ def estimate(learner: Learner) -> Memory:
     """The memory that the learner's device needs while it trains."""
     weights, moments = _weights(learner), learner.optimizer.bytes()
     averages = (len(learner.averages) + len(learner.profiles)) * weights
-    frozen = 0 if learner.tuning is None else learner.tuning.frozen_bytes()
-    return Memory(weights + frozen, moments, averages, _step(learner), saving(learner))
+    return Memory(weights + learner.tuning.frozen_bytes(), moments, averages, _step(learner), saving(learner))
 
 
 def saving(learner: Learner) -> int:
@@ -92,7 +90,7 @@ def saving(learner: Learner) -> int:
 
 
 def _weights(learner: Learner) -> int:
-    return sum(tensor.nbytes for tensor in learner.modules.state_dict().values())
+    return sum(tensor.nbytes for tensor in learner.tuning.learned.state_dict().values())
 
 
 def _step(learner: Learner) -> int:
@@ -112,10 +110,10 @@ def _step(learner: Learner) -> int:
 
 def _batch(learner: Learner, mode: FakeTensorMode) -> Batch:
     size = learner.config.run.batch // learner.parts
-    model, tuning = learner.model, learner.tuning
+    model = learner.model
     with mode:
         empty = torch.zeros(size, *model.shape, dtype=torch.float32, device=learner.device)
-        known = model.autoencoder is not None and tuning is not None and not tuning.reads
+        known = model.autoencoder is not None and not learner.tuning.reads
         told = _told(model, size, learner.device) if known else None
         sizes = torch.zeros(size, model.told, dtype=torch.float32, device="cpu") if model.size_ids else None
     fraction = torch.full((size,), 0.5, dtype=torch.float64, device="cpu")

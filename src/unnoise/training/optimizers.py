@@ -1,4 +1,9 @@
-"""The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint."""
+"""The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint.
+
+Both are AdamW over some weights, with the moments in this or that form. `tensors` are what a checkpoint has to hold,
+named by the weight's number: the optimizer's own memory, which `begin` makes for a checkpoint's numbers to be put in,
+as so many steps would have left it. `bytes` is what these take after the first step.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import importlib.util
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,23 +24,9 @@ _BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmer
 _SMALL = 4096  # numbers of a weight below which its moments stay in float32
 
 
-class Optimizer(Protocol):
-    """AdamW over some weights, with its moments in this or that form."""
-
-    def step(self, lr: float) -> None:
-        """Move the weights by their gradients; those without one stay."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint has to hold, named by the weight's number: its own memory."""
-
-    def begin(self, steps: int) -> None:
-        """Make the tensors that `steps` steps would have left, for a checkpoint's numbers to be put in."""
-
-    def bytes(self) -> int:
-        """What its tensors take after the first step."""
-
-
-def build(config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device) -> Optimizer:
+def build(
+    config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device
+) -> AdamW | AdamW8bit:
     """The optimizer that `config.name` names; `check` tells whether it can be had."""
     return AdamW8bit(config, weights) if config.name == "adamw8bit" else AdamW(config, weights, device)
 
@@ -68,7 +59,7 @@ class AdamW:
     ) -> None:
         self.weights = list(weights)
         self._fused = device.type in ("cpu", "cuda")
-        self._settings = _settings(config)
+        self._config = config
         self._moments: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -81,7 +72,6 @@ class AdamW:
         count, mean, square = (
             [self._moments[weight][name] for weight in live] for name in ("step", "exp_avg", "exp_avg_sq")
         )
-        beta1, beta2 = self._settings["betas"]
         adamw(
             list[Tensor](live),
             [weight.grad for weight in live if weight.grad is not None],
@@ -91,10 +81,10 @@ class AdamW:
             count,
             fused=self._fused,
             lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            eps=self._settings["eps"],
-            weight_decay=self._settings["weight_decay"],
+            beta1=self._config.betas[0],
+            beta2=self._config.betas[1],
+            eps=self._config.eps,
+            weight_decay=self._config.weight_decay,
             amsgrad=False,
             maximize=False,
         )
@@ -136,7 +126,9 @@ class AdamW8bit:
         self.weights = list(weights)
         self._flat = [nn.Parameter(_flat(weight.detach())) for weight in self.weights]
         library: Any = bitsandbytes  # its classes have no types
-        self._adam = library.optim.AdamW8bit(self._flat, min_8bit_size=_SMALL, **_settings(config))
+        self._adam = library.optim.AdamW8bit(
+            self._flat, config.lr, config.betas, config.eps, config.weight_decay, min_8bit_size=_SMALL
+        )
 
     def step(self, lr: float) -> None:
         """Move the weights by their gradients; those without one stay."""
@@ -161,20 +153,8 @@ class AdamW8bit:
 
     def bytes(self) -> int:
         """Two bytes a number and two factors a block; of small weights eight bytes a number."""
-        return sum(_bytes(weight.numel()) for weight in self.weights)
-
-
-def _bytes(count: int) -> int:
-    return 8 * count if count < _SMALL else 2 * count + 8 * math.ceil(count / _BLOCK)
-
-
-def _settings(config: OptimizerConfig) -> dict[str, Any]:
-    return {
-        "lr": config.lr,
-        "betas": (config.betas[0], config.betas[1]),
-        "eps": config.eps,
-        "weight_decay": config.weight_decay,
-    }
+        counts = [weight.numel() for weight in self.weights]
+        return sum(8 * n if n < _SMALL else 2 * n + 8 * math.ceil(n / _BLOCK) for n in counts)
 
 
 def _named(weights: Sequence[nn.Parameter], state: Mapping[Tensor, Any]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ _ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 lay the picture on its 
 
 def looks_like_picture(path: Path) -> bool:
     """True when the first bytes are those of a PNG, JPEG or WebP file, or the name claims one."""
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
+    if path.suffix.lower() in images.ENDINGS:
         return True
     try:
         with path.open("rb") as stream:

@@ -68,7 +68,7 @@ def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell
     return RunPlan(
         pictures=len(pictures),
         captioned=pictures.captioned,
-        held_out=0 if trainer.unseen is None else len(trainer.unseen),
+        held_out=len(trainer.unseen),
         buckets=tuple((*size, len(indices)) for size, indices in pictures.buckets),
         parameters=sum(weight.numel() for weight in learner.parameters),
         device=str(learner.device),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from unnoise.checkpoints import Model
 from unnoise.files import expanded
 from unnoise.training.config import DataConfig
 from unnoise.training.data import PictureSet, open_pictures
+from unnoise.training.draws import Draws
 from unnoise.training.order import picture_at
 from unnoise.training.tuning_config import PriorConfig
 
@@ -25,10 +27,11 @@ class Prior:
     pictures: PictureSet
     weight: float
 
-    def at(self, seed: int, step: int, batch: int, positions: Sequence[int]) -> list[int]:
+    def at(self, draws: Draws, batch: int) -> list[int]:
         """Which of them stand at these positions of a step's `batch` pictures of the class."""
-        first, count = step * batch, len(self.pictures)
-        return [picture_at(seed, first + position, count, -1) for position in positions]  # no bucket is -1
+        first, count = draws.step * batch, len(self.pictures)
+        # no bucket is -1
+        return [picture_at(draws.seed, first + position, count, -1) for position in draws.positions]
 
     def shown(self, shape: tuple[int, int, int]) -> PictureSet:
         """The pictures in the shape of a batch."""
@@ -62,13 +65,27 @@ def make(
 
     pipe = TextToImage(base)
     steps, guidance = config.steps or None, config.guidance or None
-    for start in range(0, len(numbers), _TOGETHER):
-        if stop():
-            raise KeyboardInterrupt
-        seeds = list(numbers[start : start + _TOGETHER])
-        made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
-        for number, picture in zip(seeds, made.images, strict=True):
-            images.write_png(_path(run, number), picture)
+    with _at_rest(base):
+        for start in range(0, len(numbers), _TOGETHER):
+            if stop():
+                raise KeyboardInterrupt
+            seeds = list(numbers[start : start + _TOGETHER])
+            made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
+            for number, picture in zip(seeds, made.images, strict=True):
+                images.write_png(_path(run, number), picture)
+
+
+@contextlib.contextmanager
+def _at_rest(model: Model) -> Iterator[None]:
+    """A block in which the networks, which may be those that learn, drop nothing out."""
+    learning = [part for part in model.parts.values() if part.training]
+    try:
+        for part in learning:
+            part.eval()
+        yield
+    finally:
+        for part in learning:
+            part.train()
 
 
 def _path(run: Path, number: int) -> Path:

@@ -36,10 +36,7 @@ class Snapshot:
 
 
 def write(
-    run: Path,
-    step: int,
-    averages: Sequence[PowerAverage],
-    whole: Sequence[Mapping[str, Tensor]],
+    run: Path, step: int, averages: Sequence[PowerAverage], whole: Sequence[Mapping[str, Tensor]]
 ) -> Path:
     """Put a snapshot of the averages into the run; returns its file. whole: the tensors of each, none in shares."""
     path = run / FOLDER / f"step-{step:06d}.safetensors"
@@ -65,9 +62,8 @@ def snapshots(folder: Path) -> list[Snapshot]:
         raise CheckpointError(
             f"'{folder}' has no snapshots; train with optimizer.profile_every, for example 1000."
         )
-    return sorted(
-        found, key=lambda snapshot: snapshot.updates
-    )  # of a million steps the names have a digit more
+    # not by name: of a million steps it has a digit more
+    return sorted(found, key=lambda snapshot: snapshot.updates)
 
 
 def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> dict[str, Tensor]:

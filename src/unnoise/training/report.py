@@ -6,26 +6,23 @@ It is made from `log.jsonl` alone, so that it can be made again at any time.
 from __future__ import annotations
 
 import html
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from unnoise import files
 from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
 from unnoise.evaluation.report.page import page, table
-from unnoise.training.run_folder import LOG
+from unnoise.training import run_folder
+from unnoise.training.run_folder import Entry
 
 NAME = "report.html"
 _MOST = 400  # points of a curve: more cannot be told apart
 
-Entry = Mapping[str, Any]
-
 
 def write(run: Path) -> Path:
     """Write the page of the run in this folder; returns its path. Raises FileError."""
-    entries = _read(run / LOG)
+    entries = run_folder.logged(run)
     steps = [entry for entry in entries if "images_per_second" in entry]
     held = [entry for entry in entries if entry.get("event") == "held out"]
     last = steps[-1] if steps else {"step": 0, "steps": 0}
@@ -41,18 +38,6 @@ cleanest. The noise and the times are the same at every measurement.</p>{_bands(
     path = run / NAME
     files.write_text(path, page(f"Training {name}", body))
     return path
-
-
-def _read(path: Path) -> list[Entry]:
-    if not path.is_file():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:  # the torn last line of a killed process
-            continue
-    return found
 
 
 def _verdict(held: Sequence[Entry]) -> str:

@@ -21,6 +21,8 @@ CONFIG = "config.toml"
 LOG = "log.jsonl"
 _LOCK = ".lock"
 
+Entry = Mapping[str, Any]
+
 
 def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     """The configuration that a run in this folder will have; writes nothing.
@@ -113,12 +115,10 @@ class Log:
         self._path = run / LOG
         self._writes = writes
         if writes and self._path.is_file():
-            kept = [
-                line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= step
-            ]
-            files.write_text(self._path, "".join(f"{line}\n" for line in kept))
+            kept = [entry for entry in logged(run) if entry["step"] <= step]
+            files.write_text(self._path, "".join(f"{json.dumps(entry)}\n" for entry in kept))
 
-    def write(self, entry: Mapping[str, Any]) -> None:
+    def write(self, entry: Entry) -> None:
         """Append one line."""
         if not self._writes:
             return
@@ -131,8 +131,10 @@ class Log:
             ) from error
 
 
-def _step(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # the torn last line of a killed process
-        return float("inf")
+def logged(run: Path) -> list[Entry]:
+    """What a run's log tells of its steps, in order; nothing where it has no log."""
+    path, found = run / LOG, []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):  # the torn last line of a killed process
+            found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict) and "step" in entry]

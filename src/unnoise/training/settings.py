@@ -12,7 +12,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from unnoise.errors import FileError, InputError
-from unnoise.limits import typed
 from unnoise.training.config import TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -21,24 +20,12 @@ else:
     import tomli as tomllib
 
 # Values that a resumed run may change: none of them alters what an already trained step computed.
-FREE_ON_RESUME = frozenset(
-    f"run.{name}"
-    for name in (
-        "steps",
-        "workers",
-        "recompute",
-        "shard",
-        "device",
-        "log_every",
-        "checkpoint_every",
-        "keep",
-        "sample_every",
-        "validate_every",
-        "sample_prompts",
-        "patience",
-        "tensorboard",
-    )
-) | {f"data.{name}" for name in ("cache_mb", "strict", "encoded_mb", "encoded_folder", "encoded_folder_mb")}
+_FREE = {
+    "run": "steps workers recompute shard device log_every checkpoint_every keep sample_every validate_every "
+    "sample_prompts patience tensorboard",
+    "data": "cache_mb strict encoded_mb encoded_folder encoded_folder_mb",
+}
+FREE_ON_RESUME = frozenset(f"{table}.{name}" for table, names in _FREE.items() for name in names.split())
 
 
 def from_dict(tables: Mapping[str, Any]) -> TrainConfig:
@@ -146,15 +133,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - TOML's own values
 def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a dataclass and its TOML table
     if not isinstance(table, Mapping):
         raise InputError(f"{prefix.rstrip('.')} is {table!r}; give a table of settings.")
-    types = typing.get_type_hints(kind)
-    values = {}
+    types, values = typing.get_type_hints(kind), dict(table)
     for key, value in table.items():
         if key not in types:
             raise _unknown(prefix + key)
         if dataclasses.is_dataclass(types[key]):
             values[key] = _build(types[key], value, f"{prefix}{key}.")
-        else:
-            values[key] = typed(prefix + key, value, types[key])
     return kind(**values)
 
 

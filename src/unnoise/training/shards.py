@@ -32,9 +32,8 @@ def divide(module: nn.Module, device: torch.device, processes: int) -> None:
 
     Every process must hold equal weights. Gradients then are averaged over the processes and divided likewise.
     """
-    for (
-        weight
-    ) in module.parameters():  # kernels of convolutions lie channels last, which cannot be cut into rows
+    # kernels of convolutions lie channels last, which cannot be cut into rows
+    for weight in module.parameters():
         weight.data = weight.data.contiguous()
     mesh = init_device_mesh(device.type, (processes,))
     parts = list(module.modules())

@@ -15,13 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unnoise import checkpoints as models
 from unnoise.errors import CheckpointError
 from unnoise.training import checkpoints, tuning
 from unnoise.training.ema import MovingAverage
 from unnoise.training.learner import Learner
 
-STATE, MODEL, SHARDS = "state.json", "model", "shards"
+STATE, SHARDS = "state.json", "shards"
 _WEIGHTS, _OPTIMIZER = "weights", "optimizer"  # kinds of tensors that have a file of their own
 
 
@@ -50,7 +49,7 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
             from unnoise.training import shards
 
             shards.write(tensors(learner), folder / SHARDS)
-        if learner.tuning is None or learner.tuning.small:
+        if learner.tuning.small:
             export(learner, folder, facts["pictures"])
 
         def finish() -> Path:
@@ -71,7 +70,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
     Raises CheckpointError when the files do not fit the learner, InputError for a tuning of another base.
     """
     state = _facts_in(folder / STATE)
-    if learner.tuning is not None:  # first, for its matrices fit no other network
+    if state["base"]:  # first, for a LoRA's matrices fit no other network
         tuning.check_base(state["base"], learner.tuning.base)
     try:
         updates = state["average_updates"]
@@ -118,8 +117,7 @@ def _place(learner: Learner, name: str) -> tuple[str, str]:
     kind, _, rest = name.partition(".")
     if kind in (_WEIGHTS, _OPTIMIZER):
         return f"{kind}.safetensors", rest
-    # The averages of networks are models; those of a LoRA would lose their form in its file.
-    if kind == "average" and learner.tuning is None:
+    if kind == "average" and learner.tuning.kept:
         place, _, rest = rest.partition(".")
         return f"{model_name(learner, learner.averages[int(place)])}/{_WEIGHTS}.safetensors", rest
     return "more.safetensors", name
@@ -179,14 +177,10 @@ def export(learner: Learner, folder: Path, pictures: int) -> Path:
 
 def _export(learner: Learner, whole: Mapping[str, Tensor], path: Path, pictures: int) -> None:
     with checkpoints.disk_errors(path):
-        if learner.tuning is not None:
-            learner.tuning.write(path, whole, learner.config, pictures)
-            return
-        checkpoints.discard(path)
-        models.save(learner.averaged(whole), path)
+        learner.tuning.write(path, whole, learner.config, pictures)
 
 
 def model_name(learner: Learner, average: MovingAverage) -> str:
     """Of an exported average: the folder `model` for the first, `model-0.9999` for one more; else its file."""
-    path = Path(MODEL if learner.tuning is None else learner.tuning.file)
+    path = Path(learner.tuning.file)
     return f"{path.stem}{'' if average is learner.average else f'-{average.decay}'}{path.suffix}"

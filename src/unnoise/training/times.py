@@ -7,7 +7,6 @@ differs between plain and stratified draws. The importance law bends u first, by
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,22 +14,24 @@ from torch import Tensor
 from unnoise import randomness
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.training.config import LossConfig
+from unnoise.training.draws import Draws
 
 _EDGE = 1e-9  # keeps the normal quantile finite
+_FLOOR = 0.001  # of the uniform law, beside the learned one
 
 
-def fractions(seed: int, step: int, positions: Sequence[int], batch: int, stratified: bool) -> Tensor:
-    """One number in (0, 1) for each position of the global batch: float64, shape (len(positions),).
+def fractions(draws: Draws, batch: int, stratified: bool) -> Tensor:
+    """One number in (0, 1) for each position of the global batch: float64, shape (positions,).
 
     Plain: independent, a function of (seed, step, position). Stratified: (u + position / batch) mod 1 with
     one keyed u a step, which is uniform for each sample and leaves no part of a batch empty (Kingma et al.
     2021, app. I.1).
     """
     if stratified:
-        start = randomness.uniform(seed, "time", step)
-        drawn = [(start + position / batch) % 1.0 for position in positions]
+        start = randomness.uniform(draws.seed, "time", draws.step)
+        drawn = [(start + position / batch) % 1.0 for position in draws.positions]
     else:
-        drawn = [randomness.uniform(seed, "time", step, position) for position in positions]
+        drawn = draws.uniform("time")
     return torch.tensor(drawn, dtype=torch.float64, device="cpu").clamp(_EDGE, 1.0 - _EDGE)
 
 
@@ -45,7 +46,9 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
         ratio = torch.exp(loss.mean + loss.std * torch.special.ndtri(fraction))
         ratio = ratio.clamp(float(schedule.cleanest.ratio), float(schedule.noisiest.ratio))
         level = schedule.at_ratio(ratio)
-        return schedule.at_step(_whole(level.time)) if isinstance(schedule, DiscreteVP) else level
+        if isinstance(schedule, DiscreteVP):
+            return schedule.at_step(torch.as_tensor(level.time, device="cpu").round().clamp(min=0.0).long())
+        return level
     if loss.times == "logit_normal":
         fraction = torch.sigmoid(loss.mean + loss.std * torch.special.ndtri(fraction))
     fraction = loss.shift * fraction / (1.0 + (loss.shift - 1.0) * fraction)
@@ -55,23 +58,18 @@ def levels(loss: LossConfig, schedule: NoiseSchedule, fraction: Tensor) -> Level
     return schedule.level((low + fraction * (high - low)).clamp(low, high))
 
 
-def _whole(time: float | Tensor) -> Tensor:
-    return torch.as_tensor(time, device="cpu").round().clamp(min=0.0).long()
-
-
 class SecondMoments:
     """Importance sampling of times by the loss's second moment (Nichol & Dhariwal 2021, sec. 3.3).
 
     The span of fractions is cut into `bins`, each with its last ten losses. A bin is drawn with probability
-    p proportional to sqrt(mean(loss^2)), mixed with `floor` of the uniform law, and its loss is divided by
+    p proportional to sqrt(mean(loss^2)), mixed with a thousandth of the uniform law, and its loss is divided by
     bins * p, which leaves the expected gradient as it was. Until every bin has ten losses the law is uniform.
 
     What it knows is `losses` (bins, 10) and `counts` (bins,), tensors that a checkpoint holds.
     """
 
-    def __init__(self, bins: int = 50, kept: int = 10, floor: float = 0.001) -> None:
-        self.floor = floor
-        self.losses = torch.zeros(bins, kept, dtype=torch.float64, device="cpu")
+    def __init__(self, bins: int = 50) -> None:
+        self.losses = torch.zeros(bins, 10, dtype=torch.float64, device="cpu")
         self.counts = torch.zeros(bins, dtype=torch.int64, device="cpu")
 
     def probabilities(self) -> Tensor:
@@ -80,7 +78,7 @@ class SecondMoments:
         root = self.losses.square().mean(1).sqrt()
         if bool((self.counts < kept).any()) or float(root.sum()) == 0.0:
             return torch.full((bins,), 1.0 / bins, dtype=torch.float64, device="cpu")
-        return (1.0 - self.floor) * root / root.sum() + self.floor / bins
+        return (1.0 - _FLOOR) * root / root.sum() + _FLOOR / bins
 
     def bend(self, fraction: Tensor) -> tuple[Tensor, Tensor]:
         """The fraction at the same quantile of the learned law, and 1 / (bins p) there: both float64 (batch,)."""

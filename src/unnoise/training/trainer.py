@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -103,12 +103,13 @@ class Trainer:
         self.positions = self.world.stretch(run.batch)
         dtype = compute_dtype(run.precision, device)
         self.base = tuning.open_base(self.config, device, dtype) if self.config.base else None
-        known = replace(self.config, model=self._known_model())
+        known = replace(self.config, model=tuning.settled(self.config, self.base))
         self.pictures, self.unseen = open_data(Path(data), known, reading)
-        seen = (self.pictures,) if self.unseen is None else (self.pictures, self.unseen)
-        words = {caption for pictures in seen for captions in pictures.captions for caption in captions}
-        self.tuning = None if self.base is None else tuning.begin(self.config, self.base)
-        self.model = self.tuning.model if self.tuning else build_model(self._first_model(), words, run.seed)
+        captions = (*self.pictures.captions, *self.unseen.captions)
+        words = {caption for each in captions for caption in each}
+        begun = self.base or build_model(self._first_model(), words, run.seed)
+        self.tuning = tuning.begin(self.config, begun)
+        self.model = self.tuning.model
         self._freeze()
         self.unmade = self._unmade()
         if self.base is None:
@@ -116,10 +117,10 @@ class Trainer:
         self.prompts = samples.prompts_for(run, self.pictures, self.model)
         if run.sample_every:
             samples.check(self.model, self.prompts)
-        self.learner = Learner(self.config, self.model, device, self.world, self.tuning)
+        self.learner = Learner(self.config, self.tuning, device, self.world)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
-        self.notes = _data_notes(seen, run.batch) + self._notes(words)
+        self.notes = _data_notes(self.pictures, self.unseen, run.batch) + self._notes(words)
 
     # of a generator it holds while that runs, not for the caller between two events
     @torch.inference_mode(False)
@@ -141,7 +142,8 @@ class Trainer:
                 yield event
 
     def _run(self) -> Generator[Event, None, None]:
-        with self._held(), stop_requests() as asked:
+        held = run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
+        with held, stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
             self._make_prior(asked.is_set)
             saved = self._take_up()
@@ -175,23 +177,12 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.config.run.steps)
 
-    def _held(self) -> contextlib.AbstractContextManager[None]:
-        return run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
-
-    def _known_model(self) -> ModelConfig:
-        """The settings of the model, as they are where one is there already."""
-        if self.base is None:
-            return self.config.model
-        return tuning.settled(self.config.model, self.base, self.config.tuned)
-
     def _freeze(self) -> None:
         """Put before the network what the data goes through first, where the base has such."""
-        if self.base is None or self.tuning is None or self.base.autoencoder is None:
+        if self.model.autoencoder is None:
             return
-        known = frozen.Frozen(self.base, self.config.data, text=not self.tuning.reads)
-        self.pictures = replace(self.pictures, frozen=known)
-        if self.unseen is not None:
-            self.unseen = replace(self.unseen, frozen=known)
+        known = frozen.Frozen(self.tuning.base, self.config.data, text=not self.tuning.reads)
+        self.pictures, self.unseen = (replace(each, frozen=known) for each in (self.pictures, self.unseen))
 
     def _open_prior(self) -> None:
         opened = prior.open_prior(self.config.prior, self.out, self.pictures.shape, self.config.data)
@@ -205,8 +196,8 @@ class Trainer:
         return wanted
 
     def _make_prior(self, stop: Callable[[], bool]) -> None:
-        base = self.base
-        if self.unmade and base is not None:
+        if self.unmade:
+            base = self.tuning.base
             self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.unmade, stop))
             self._open_prior()
 
@@ -263,21 +254,21 @@ class Trainer:
             snapshot = [learner.whole(profile) for profile in learner.profiles]
             if self.world.leads:
                 profiles.write(self.out, self.step, learner.profiles, snapshot)
-        validated = self.unseen is not None and self._due(run.validate_every)
+        validated = len(self.unseen) > 0 and self._due(run.validate_every)
         if validated or self._due(run.sample_every):
             whole = learner.whole(learner.average)
             if self.world.leads:
                 model = learner.averaged(whole)
-                if validated and self.unseen is not None:
-                    yield self._validate(model, self.unseen)
+                if validated:
+                    yield self._validate(model)
                 if self._due(run.sample_every):
                     yield from self._sample(model)
 
-    def _validate(self, model: Model, unseen: PictureSet) -> Validated:
+    def _validate(self, model: Model) -> Validated:
         learner = self.learner
         averaged = Objective(self.config.loss, model, learner.objective.dtype).to(learner.device).eval()
-        losses = held_out.measure(averaged, self.config, unseen, learner.device)
-        bits = held_out.bound(averaged, self.config, unseen, learner.device)
+        losses = held_out.measure(averaged, self.config, self.unseen, learner.device)
+        bits = held_out.bound(averaged, self.config, self.unseen, learner.device)
         each = losses.mean(1)
         self.curve = self.curve.then(self.step, each)
         error = held_out.standard_error(each)
@@ -327,12 +318,11 @@ class Trainer:
         return event
 
 
-def open_data(
-    data: Path, config: TrainConfig, reading: Tell | None = None
-) -> tuple[PictureSet, PictureSet | None]:
-    """The pictures to train on, and those held out (None: none). Raises DataError and InputError."""
-    shape, unseen = config.model.shape, None
+def open_data(data: Path, config: TrainConfig, reading: Tell | None = None) -> tuple[PictureSet, PictureSet]:
+    """The pictures to train on, and those held out, an empty set of none. Raises DataError and InputError."""
+    shape = config.model.shape
     pictures = open_pictures(data, shape, config.data, reading)
+    unseen = pictures.select([])
     if config.data.held_out:
         pictures, unseen = held_out.split(pictures, config.data.held_out)
     elif config.data.held_out_from:
@@ -341,9 +331,10 @@ def open_data(
         pictures = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures
     if config.word.model:
-        pictures = replace(pictures, captions=captions_with(config.word.word, pictures.captions))
-        if unseen is not None:
-            unseen = replace(unseen, captions=captions_with(config.word.word, unseen.captions))
+        pictures, unseen = (
+            replace(each, captions=captions_with(config.word.word, each.captions))
+            for each in (pictures, unseen)
+        )
     return pictures, unseen
 
 
@@ -366,10 +357,9 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
     return device
 
 
-def _data_notes(seen: Sequence[PictureSet], batch: int) -> list[str]:
-    """What a person should know of the pictures: of those to train on, and where there are such of those held out."""
-    pictures = seen[0]
-    corrupt = list(dict.fromkeys(sentence for each in seen for sentence in each.corrupt))
+def _data_notes(pictures: PictureSet, unseen: PictureSet, batch: int) -> list[str]:
+    """What a person should know of the pictures, those held out among them."""
+    corrupt = list(dict.fromkeys(pictures.corrupt + unseen.corrupt))
     notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
     if corrupt:
         notes.append(f"{_count(corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")

@@ -1,4 +1,4 @@
-"""Learning on from a model that is there: what the three ways (a LoRA, a word, all weights) have in common."""
+"""What learns: all weights of a new model or of one that is there, a LoRA beside it, or a word for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Tuning(abc.ABC):
 
     base: the model as it was. model: the one that the loss is taken of. learned: the module whose tensors the optimizer
     moves, checkpoints hold and averages follow. file: name of the result. reads: whether text encoders learn, so that
-    captions are read in every step.
+    captions are read in every step. kept: whether the result holds the averages as they are, so that a checkpoint needs
+    them nowhere else; those of a LoRA lose their form in its file.
     """
 
     base: Model
@@ -33,6 +34,7 @@ class Tuning(abc.ABC):
     learned: nn.Module
     file: str
     reads: bool
+    kept: bool = False
 
     @abc.abstractmethod
     def averaged(self, tensors: Mapping[str, Tensor]) -> Model:
@@ -49,7 +51,7 @@ class Tuning(abc.ABC):
 
     def frozen_bytes(self) -> int:
         """Of everything in the model that does not learn."""
-        learned = {id(tensor) for tensor in self.learned.parameters()}
+        learned = {id(tensor) for tensor in (*self.learned.parameters(), *self.learned.buffers())}
         parts = [part for part in (*self.model.parts.values(), self.model.autoencoder) if part is not None]
         held = {id(held): held for part in parts for held in (*part.parameters(), *part.buffers())}
         return sum(tensor.nbytes for place, tensor in held.items() if place not in learned)
@@ -108,11 +110,13 @@ def _sized(base: Model, config: TrainConfig) -> Model:
     return replace(base, shape=(base.shape[0], size // base.factor, size // base.factor))
 
 
-def settled(config: ModelConfig, base: Model, tuned: str) -> ModelConfig:
-    """The model's settings with the base's values, which hold whatever stands there as a default.
+def settled(config: TrainConfig, base: Model | None) -> ModelConfig:
+    """The model's settings; where one is there already with its values, which hold whatever stands there as a default.
 
     Raises InputError, naming the setting, for one that was changed to something else than the base has.
     """
+    if base is None:
+        return config.model
     plain = ModelConfig()
     channels = base.shape[0] if base.autoencoder is None else base.autoencoder.config.channels
     own = replace(
@@ -125,12 +129,13 @@ def settled(config: ModelConfig, base: Model, tuned: str) -> ModelConfig:
         schedule=base.schedule.config(),
     )
     for name in (field.name for field in fields(ModelConfig)):
-        given, wanted = getattr(config, name), getattr(own, name)
+        given, wanted = getattr(config.model, name), getattr(own, name)
         same = given in (getattr(plain, name), wanted)
         if not same and (name != "schedule" or schedule_from_config(given) != base.schedule):
             has = f"; it has {wanted}" if wanted != getattr(plain, name) else ""
             raise InputError(
-                f"model.{name} is {given!r}, but with {tuned}.model the base model's own holds{has}. Leave it out."
+                f"model.{name} is {given!r}, but with {config.tuned}.model the base model's own holds{has}. Leave it "
+                "out."
             )
     return own
 
@@ -153,7 +158,7 @@ def idle(base: Model) -> list[tuple[str, str]]:
 def begin(config: TrainConfig, base: Model) -> Tuning:
     """What learns, as it is before the first step: a function of the settings and of run.seed alone.
 
-    Raises InputError for what the base does not have.
+    base: the model that is there already, or a new one. Raises InputError for what the base does not have.
     """
     from unnoise.training import inversion, lora, whole
 
@@ -161,7 +166,9 @@ def begin(config: TrainConfig, base: Model) -> Tuning:
         return lora.begin(config.lora, base, config.run.seed)
     if config.tuned == "word":
         return inversion.begin(config.word, base)
-    return whole.begin(config.finetune, base)
+    if config.tuned == "finetune":
+        return whole.begin(config.finetune, base)
+    return whole.WholeTuning(base)
 
 
 def check_base(sha256: str, base: Model) -> None:

@@ -74,6 +74,9 @@ class FinetuneConfig:
     model: str = ""
     text_encoder: bool = False
 
+    def __post_init__(self) -> None:
+        as_declared(self, "finetune.")
+
 
 @dataclass(frozen=True)
 class PriorConfig:

@@ -19,24 +19,26 @@ from unnoise.training.config import LossConfig
 _SPAN = 20.0  # log-SNR beyond which the learned uncertainty does not look: 1e-9 of noise or of signal
 
 
+# From the SNR to the weight of an error of x_0; what that is for errors of the noise or of EDM's F stands beside.
+_RULES: dict[str, Callable[[Tensor, LossConfig], Tensor]] = {
+    # Hang et al. 2023: min(SNR, gamma) / SNR for errors of the noise
+    "min_snr": lambda snr, config: snr.clamp(max=config.gamma),
+    # Yu et al. 2024: 1 / sqrt(SNR) for errors of the noise
+    "debiased": lambda snr, config: snr.sqrt(),
+    # Choi et al. 2022, eq. 8: 1 / (k + SNR)^gamma for errors of the noise
+    "p2": lambda snr, config: snr / (config.p2_k + snr).pow(config.p2_gamma),
+    # Karras et al. 2022: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 with sigma^2 = 1 / SNR; 1 for errors of F
+    "edm": lambda snr, config: snr + 1.0 / config.sigma_data**2,
+}
+
+
 def loss_weight(config: LossConfig, prediction: Prediction, level: Level) -> Tensor | None:
-    """Weight of each sample's squared error in the space of `prediction`: float64 (batch,); None for 1.
+    """Weight c^2 w of each sample's squared error in the space of `prediction`: float64 (batch,); None for 1.
 
     Raises InputError for a prediction that says nothing of x_0 at a level without signal.
     """
     if config.weight == "simple":
         return None
-    rules: dict[str, Callable[[Tensor], Tensor]] = {
-        "min_snr": lambda snr: min_snr(snr, config.gamma),
-        "debiased": debiased,
-        "p2": lambda snr: p2(snr, config.p2_k, config.p2_gamma),
-        "edm": lambda snr: edm(snr, config.sigma_data),
-    }
-    return output_weight(prediction, level, rules[config.weight])
-
-
-def output_weight(prediction: Prediction, level: Level, rule: Callable[[Tensor], Tensor]) -> Tensor:
-    """c^2 rule(SNR), float64, shape (batch,). Raises InputError as `loss_weight`."""
     alpha = torch.as_tensor(level.alpha, dtype=torch.float64, device="cpu").reshape(-1)
     sigma = torch.as_tensor(level.sigma, dtype=torch.float64, device="cpu").reshape(-1)
     if prediction.needs_signal and bool((alpha == 0).any()):
@@ -45,27 +47,8 @@ def output_weight(prediction: Prediction, level: Level, rule: Callable[[Tensor],
             "or a schedule that ends earlier."
         )
     _, slope = prediction.of_sample(alpha, sigma)
-    return torch.as_tensor(slope, dtype=torch.float64, device="cpu").square() * rule((alpha / sigma).square())
-
-
-def min_snr(snr: Tensor, gamma: float = 5.0) -> Tensor:
-    """min(SNR, gamma) (Hang et al. 2023): min(SNR, gamma) / SNR for errors of the noise."""
-    return snr.clamp(max=gamma)
-
-
-def debiased(snr: Tensor) -> Tensor:
-    """sqrt(SNR) (Yu et al. 2024): 1 / sqrt(SNR) for errors of the noise."""
-    return snr.sqrt()
-
-
-def p2(snr: Tensor, k: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """SNR / (k + SNR)^gamma (Choi et al. 2022, eq. 8): 1 / (k + SNR)^gamma for errors of the noise."""
-    return snr / (k + snr).pow(gamma)
-
-
-def edm(snr: Tensor, sigma_data: float = 0.5) -> Tensor:
-    """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2 with sigma^2 = 1 / SNR (Karras et al. 2022): 1 for EDM's F."""
-    return snr + 1.0 / sigma_data**2
+    c = torch.as_tensor(slope, dtype=torch.float64, device="cpu")
+    return c.square() * _RULES[config.weight]((alpha / sigma).square(), config)
 
 
 class Uncertainty(nn.Module):
@@ -78,8 +61,9 @@ class Uncertainty(nn.Module):
     rates: Tensor
     phases: Tensor
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        width = 64
         plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
         # Fixed cosines of a few periods over the span; a keyed draw is not needed for so smooth a function.
         self.register_buffer("rates", torch.linspace(0.0, 2.0 * torch.pi, width, **plain))

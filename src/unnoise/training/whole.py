@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of a model's network, and if asked of its text encoders, learns on."""
+"""All of a model's weights learn: a new model's from nothing, those of one that is there on from what they are."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from unnoise.training.tuning_config import FinetuneConfig
 
 
 class WholeTuning(Tuning):
-    """The base's own networks learn; what it was stands in its files, from which an export takes all that did not."""
+    """The base's own networks learn: all of a new model, or without `reads` all but the text encoders of one.
+
+    source: where the base was read; what it was stands in its files, from which an export takes all that did not learn.
+    """
 
     file = "model"
 
-    def __init__(self, base: Model, source: str, reads: bool) -> None:
+    def __init__(self, base: Model, source: str = "", reads: bool = True) -> None:
         self.base = self.model = base
-        self.source, self.reads = source, reads
+        self.source, self.reads, self.kept = source, reads, not source
         self.parts = base.parts if reads else {"network": base.network}
+        self._hollow = _hollow(self.parts)
         self.learned: nn.Module = nn.ModuleDict(self.parts).requires_grad_(True)
         for part, beginning in idle(base) if reads else ():
             for name, weight in self.parts[part].named_parameters():
@@ -40,11 +44,11 @@ class WholeTuning(Tuning):
         return self.base.autoencoder is None
 
     def averaged(self, tensors: Mapping[str, Tensor]) -> Model:
-        """A copy of the model with these weights."""
-        made = copy.deepcopy(self.parts)
+        """The model with these weights, which it keeps."""
+        made = copy.deepcopy(self._hollow)
         for name, part in made.items():
-            part.load_state_dict(average_of(tensors, f"{name}."))
-            part.eval().requires_grad_(False)
+            part.load_state_dict(average_of(tensors, f"{name}."), assign=True)
+            part.to(self.base.device).eval().requires_grad_(False)
         return self.base.with_parts(made)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], config: TrainConfig, pictures: int) -> Path:
@@ -56,6 +60,16 @@ class WholeTuning(Tuning):
             (part, name): t for part in self.parts for name, t in average_of(tensors, f"{part}.").items()
         }
         return convert_with(self.source, path, values)
+
+
+def _hollow(parts: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The networks with weights that have a shape and no numbers: what averaged ones are put into.
+
+    Made before anything is done to the networks for training's sake.
+    """
+    weights = [weight for part in parts.values() for weight in part.parameters()]
+    empty: dict[int, object] = {id(w): nn.Parameter(torch.empty_like(w, device="meta")) for w in weights}
+    return copy.deepcopy(dict(parts), empty)
 
 
 def begin(config: FinetuneConfig, base: Model) -> WholeTuning:

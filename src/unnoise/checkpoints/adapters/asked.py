@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from unnoise.checkpoints.hashes import WEIGHTS
 from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
-from unnoise.limits import number
+from unnoise.limits import Declared, shown
 
 if TYPE_CHECKING:
     from unnoise.text.prompts import LoraTag
@@ -23,8 +23,11 @@ SETTINGS = "adapter_config.json"
 _SHOWN = 8
 
 
+Weight = Annotated[float, (-100.0, 100.0)]
+
+
 @dataclass(frozen=True)
-class Lora:
+class Lora(Declared):
     """One adapter: its file, its strength, and factors of single parts of the model.
 
     file: a file, a PEFT folder, or a name in the folder of LoRAs. weight: 0 changes nothing, 1 is what it was trained
@@ -35,14 +38,9 @@ class Lora:
     """
 
     file: str | Path
-    weight: float = 1.0
-    blocks: Mapping[str, float] | Sequence[float] = field(default_factory=dict)
+    weight: Weight = 1.0
+    blocks: Mapping[str, Weight] | Sequence[Weight] = field(default_factory=dict)
     name: str = ""
-
-    def __post_init__(self) -> None:
-        number("weight", self.weight, -100, 100, 0.8)
-        for factor in self.blocks.values() if isinstance(self.blocks, Mapping) else self.blocks:
-            number("blocks", factor, -100, 100, 0.8)
 
     @classmethod
     def parse(cls, text: str) -> Lora:
@@ -84,7 +82,13 @@ def as_lora(asked: Asked) -> Lora:
     """With weight 1 where only the file is given."""
     if isinstance(asked, Lora):
         return asked
-    return Lora(*asked) if isinstance(asked, tuple) else Lora(asked)
+    if not isinstance(asked, tuple):
+        return Lora(asked)
+    if len(asked) != 2:
+        raise InputError(
+            f"a LoRA is {shown(asked)}; give a file, or a file and its weight: ('ink.safetensors', 0.8)."
+        )
+    return Lora(*asked)
 
 
 def of_tag(tag: LoraTag) -> Lora:

@@ -8,17 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 COLOURS = (
-    "#2f6fde",
-    "#d9641e",
-    "#1a9a68",
-    "#b8419a",
-    "#8a6d1b",
-    "#7a5cd6",
-    "#c23b3b",
-    "#21929c",
-    "#6b7785",
-    "#5c8a1e",
-)
+    "#2f6fde", "#d9641e", "#1a9a68", "#b8419a", "#8a6d1b", "#7a5cd6", "#c23b3b", "#21929c", "#6b7785", "#5c8a1e"
+)  # fmt: skip
 _WIDE, _HIGH = 560, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 168, 14, 44
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unnoise import files, images
 from unnoise.evaluation.cells import ALIKE, REFERENCE, Cell, Report
-from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
+from unnoise.evaluation.report.chart import COLOURS, Axis, Point, Series, axis, chart
 from unnoise.evaluation.report.page import embedded, page, shown, strip, table
 
 _STRIP = 184  # pixels that four pictures take: five of them fit beside the names
@@ -93,12 +93,8 @@ def _error_chart(report: Report) -> str:
     series = _series(report, lambda cell: cell.error is not None, point)
     if not series:
         return "<p>All schedulers here draw fresh noise: there is no converged picture.</p>"
-    points = [point for each in series for point in each.points]
-    return chart(
-        series,
-        axis("network calls a picture", [point.x for point in points], True),
-        axis("relative error to the converged picture", [point.y for point in points], True),
-    )
+    heights = [point.y for each in series for point in each.points]
+    return _chart(series, axis("relative error to the converged picture", heights, True))
 
 
 def _quality_chart(report: Report) -> str:
@@ -106,14 +102,14 @@ def _quality_chart(report: Report) -> str:
         words = f"{cell.scheduler}, {cell.steps} steps: {cell.quality}"
         return Point(cell.calls, cell.quality.value, words, cell.quality.low, cell.quality.high)
 
+    ends = [value for cell in report.cells for value in (cell.quality.low, cell.quality.high)]
     series = _series(report, lambda cell: True, point)
-    points = [point for each in series for point in each.points]
-    heights = [value for point in points for value in (point.low, point.high) if value is not None]
-    return chart(
-        series,
-        axis("network calls a picture", [point.x for point in points], True),
-        axis(report.measure.partition(" of ")[0], heights, False),
-    )
+    return _chart(series, axis(report.measure.partition(" of ")[0], ends, False))
+
+
+def _chart(series: list[Series], up: Axis) -> str:
+    calls = [point.x for each in series for point in each.points]
+    return chart(series, axis("network calls a picture", calls, True), up)
 
 
 def _pictures(report: Report) -> str:
@@ -150,9 +146,8 @@ def _table(report: Report) -> str:
         "error",
         "SSIM",
         "to next",
-        "quality",
-        *(["asked for"] if report.judge else []),
     ]
+    head += ["quality", *(["asked for"] if report.judge else [])]
     rows, before = [], ""
     for cell in report.cells:
         fresh = f" {_FRESH}" if cell.stochastic else ""

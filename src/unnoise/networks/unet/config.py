@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import number
+from unnoise.limits import BelowOne, Bound, Count, Positive
 from unnoise.networks.settings import Settings
 
 LAYERS = 200
 """Most layers on the way down: published networks have some forty, and a file must not make us build for minutes."""
-RESAMPLE = ("conv", "conv_same", "residual")
-SINUSOID = ("ddpm", "adm")
 
 
 @dataclass(frozen=True)
@@ -43,32 +42,29 @@ class UNetConfig(Settings):
 
     kind = "a UNet"
 
-    in_channels: int = 3
-    out_channels: int = 3
-    widths: tuple[int, ...] = (128, 256, 256, 256)
-    blocks: int | tuple[int, ...] = 2
-    attention: tuple[int, ...] = ()
-    mid_attention: int = 1
-    heads: int = 1
-    head_width: int = 0
-    dropout: float | tuple[float, ...] = 0.0
+    in_channels: Count = 3
+    out_channels: Count = 3
+    widths: tuple[Count, ...] = (128, 256, 256, 256)
+    blocks: Count | tuple[Count, ...] = 2
+    attention: tuple[Bound, ...] = ()
+    mid_attention: Bound = 1
+    heads: Count = 1
+    head_width: Bound = 0
+    dropout: BelowOne | tuple[BelowOne, ...] = 0.0
     scale_shift: bool = False
-    resample: str = "conv"
-    norm_groups: int = 32
-    norm_eps: float = 1e-5
-    sinusoid: str = "adm"
-    time_scale: float = 1.0
-    patch: int = 1
-    text_width: int = 0
-    pooled_width: int = 0
-    classes: int = 0
+    resample: Literal["conv", "conv_same", "residual"] = "conv"
+    norm_groups: Count = 32
+    norm_eps: Positive = 1e-5
+    sinusoid: Literal["ddpm", "adm"] = "adm"
+    time_scale: Positive = 1.0
+    patch: Count = 1
+    text_width: Bound = 0
+    pooled_width: Bound = 0
+    classes: Bound = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_numbers()
         self._check_levels()
-        self.check_choice("resample", RESAMPLE)
-        self.check_choice("sinusoid", SINUSOID)
         self._check_attention()
 
     @property
@@ -107,21 +103,9 @@ class UNetConfig(Settings):
         """Number of attention heads of a layer with `width` channels."""
         return width // self.head_width if self.head_width else self.heads
 
-    def _check_numbers(self) -> None:
-        self.check_counts("in_channels", "out_channels", "widths", "blocks", "heads", "norm_groups", "patch")
-        self.check_counts(
-            *("attention", "mid_attention", "head_width", "text_width", "pooled_width", "classes"), least=0
-        )
-        for name in ("norm_eps", "time_scale"):
-            number(name, getattr(self, name), 0.0, strict=True)
-        for each in self.dropout if isinstance(self.dropout, tuple) else (self.dropout,):
-            number("dropout", each, 0.0, 0.9999, 0.1)
-
     def _check_levels(self) -> None:
         self.check_multiples("widths", of="norm_groups")
         levels = len(self.widths)
-        if not isinstance(self.attention, tuple):
-            raise InputError(f"attention is {self.attention!r}; give its depth at each level, or ().")
         for name in ("blocks", "attention", "dropout"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != levels and (value or name != "attention"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.limits import Count, Declared
 from unnoise.networks.unet.attention import CrossAttention, TextMemory
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.picture_adapter import PictureAdapter
@@ -20,7 +21,7 @@ from unnoise.networks.unet.unet import Around, Question, Residuals, UNet, UNetOu
 
 
 @dataclass(frozen=True)
-class ControlNetConfig:
+class ControlNetConfig(Declared):
     """What a ControlNet is made of.
 
     unet: of the network that it steers. hints: channels of the picture that it reads, and of each level that makes
@@ -28,10 +29,11 @@ class ControlNetConfig:
     """
 
     unet: UNetConfig
-    hints: tuple[int, ...] = (3, 16, 32, 96, 256)
+    hints: tuple[Count, ...] = (3, 16, 32, 96, 256)
 
     def __post_init__(self) -> None:
-        if len(self.hints) < 2 or min(self.hints) < 1:
+        super().__post_init__()
+        if len(self.hints) < 2:
             raise InputError(f"hints is {self.hints}; give the picture's channels and those of each level.")
 
 

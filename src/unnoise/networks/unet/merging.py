@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -56,17 +57,20 @@ class Merging:
         wanted = int(self.share * x.shape[1])
         if not wanted or x.shape[1] < self.least:
             return None
-        kept, others = windows(*self.size, self.look)
+        kept, others = windows(*self.size, self.look, x.device)
         gone = min(wanted, len(others))
         if not gone:
             return None
-        kept, others = kept.to(x.device), others.to(x.device)
         # each alone: a product over the batch would be summed in another order than that of one picture
         return Homes(torch.stack([_homes(row, kept, others, gone) for row in x]), x.shape[1] - gone)
 
 
-def windows(height: int, width: int, look: int) -> tuple[Tensor, Tensor]:
-    """Of each 2x2 the token that is kept, and all others: int64 on the CPU, places of the map read row by row.
+@lru_cache(
+    maxsize=8
+)  # the attentions of one look ask alike; drawn for each, 270 us of 64x64 places every time
+@torch.inference_mode(False)
+def windows(height: int, width: int, look: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Of each 2x2 the token that is kept, and all others: int64 on this device, places of the map read row by row.
 
     One of the four is drawn anew for each look and each 2x2, from nothing but these arguments: a fixed corner would
     leave its grid in the picture (of `emoji` half as large an error again as this), and another one for each half of a
@@ -80,7 +84,7 @@ def windows(height: int, width: int, look: int) -> tuple[Tensor, Tensor]:
     kept = (down.clamp(max=height - 1) * width + right.clamp(max=width - 1)).flatten()
     left = torch.ones(height * width, dtype=torch.bool, device="cpu")
     left[kept] = False
-    return kept, left.nonzero().flatten()
+    return kept.to(device), left.nonzero().flatten().to(device)
 
 
 def _homes(x: Tensor, kept: Tensor, others: Tensor, gone: int) -> Tensor:

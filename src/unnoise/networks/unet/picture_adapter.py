@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.limits import Bound, Count, Declared
+
 
 @dataclass(frozen=True)
-class PictureAdapterConfig:
+class PictureAdapterConfig(Declared):
     """What a T2I-Adapter is made of.
 
     channels: of the picture, 3 or 1 (grey). fold: side of the squares of pixels that become one place. widths: of its
@@ -18,11 +20,11 @@ class PictureAdapterConfig:
     inside, and no convolution before the first.
     """
 
-    channels: int = 3
-    fold: int = 8
-    widths: tuple[int, ...] = (320, 640, 1280, 1280)
-    halves: tuple[int, ...] = (1, 2, 3)
-    blocks: int = 2
+    channels: Count = 3
+    fold: Count = 8
+    widths: tuple[Count, ...] = (320, 640, 1280, 1280)
+    halves: tuple[Bound, ...] = (1, 2, 3)
+    blocks: Count = 2
     light: bool = False
 
 

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared
+from unnoise.limits import Declared
 from unnoise.process import EDM, Level, NoiseSchedule
 
 LARGEST_RATIO = 80.0  # EDM's sigma_max: a picture in [-1, 1] is lost below it
 _RHO = 7.0
 
 
-class Grid(abc.ABC):
+class Grid(Declared, abc.ABC):
     """A way to place levels on a noise schedule. Subclasses are frozen dataclasses, checked when they are made."""
 
-    def __post_init__(self) -> None:
-        as_declared(self)
+    example = "grids.Karras()"
 
     @property
     def count(self) -> int | None:

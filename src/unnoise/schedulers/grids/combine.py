@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import Between, Count, Finite, Positive
+from unnoise.limits import Between, Count, Finite, Positive, Steps
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, at_ratios
 
@@ -32,7 +32,7 @@ class Slice(Grid):
     """The last levels of a grid of `total`: where a picture that is partly noise already is entered."""
 
     grid: Grid
-    total: Count
+    total: Steps
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The last `count` of `total` levels, or of as many as the inner grid makes of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from unnoise.errors import InputError
 from unnoise.process import Level, NoiseSchedule
@@ -69,15 +70,11 @@ class AlignYourSteps(Grid):
     model: "sd15", "sdxl" or "svd". ends: as for Stretched.
     """
 
-    model: str = "sd15"
+    model: Literal["sd15", "sdxl", "svd"] = "sd15"
     ends: bool = False
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels of the published ten-step list."""
-        if self.model not in ALIGN_YOUR_STEPS:
-            raise InputError(
-                f"model is {self.model!r}; Align Your Steps knows {', '.join(ALIGN_YOUR_STEPS)}."
-            )
         return Stretched(ALIGN_YOUR_STEPS[self.model], self.ends).levels(schedule, count)
 
 

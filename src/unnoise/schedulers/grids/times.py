@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import Count, Finite, Positive
+from unnoise.limits import Finite, Positive, Steps
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, Timeline, between
 from unnoise.schedulers.grids.beta import beta_quantile
@@ -155,7 +155,7 @@ class Distilled(Grid):
     noisiest are taken.
     """
 
-    original: Count = 50
+    original: Steps = 50
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels. Raises InputError for more than there are."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.limits import shown
 from unnoise.schedulers import solvers, tuned
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.moves import Unknown
@@ -49,7 +50,7 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
         return name
     if not isinstance(name, str):
         raise InputError(
-            f"scheduler is {repr(name)[:80]}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
+            f"scheduler is {shown(name)}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
         )
     if name.startswith(tuned.PREFIX):
         tuned.check_plain(name, compat, grid)
@@ -71,7 +72,7 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
     """
     if compat not in (None, "diffusers"):
         raise InputError(
-            f"compat is {compat!r}; a diffusers configuration has the values of diffusers, or none."
+            f"compat is {shown(compat)}; a diffusers configuration has the values of diffusers, or none."
         )
     name, full = completed(config, compat is not None)
     row = _by_name()[words.plain(CLASSES[name].method)]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from unnoise.errors import InputError
+from unnoise.limits import shown
 from unnoise.schedulers import grids
 from unnoise.schedulers.grids import Grid
 
@@ -70,7 +71,7 @@ def grid(name: str | Grid) -> Grid:
         return name
     if not isinstance(name, str):
         raise InputError(
-            f"grid is {repr(name)[:80]}; give a name such as 'karras', or a Grid such as grids.Karras()."
+            f"grid is {shown(name)}; give a name such as 'karras', or a Grid such as grids.Karras()."
         )
     if plain(name) not in SPELLED:
         close = ", ".join(nearest(plain(name), {plain(label): label for label in GRIDS}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared, number
+from unnoise.limits import Declared, number
 from unnoise.process import Level, NoiseSchedule
 
 _SHORTEST = 2.0**-20  # of the clock's reading; a Brownian path is straight below 2^-24 of it
@@ -51,11 +51,10 @@ def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
     return (start, end) if start < end * (1.0 - _SHORTEST) else None
 
 
-class NoiseRule:
+class NoiseRule(Declared):
     """What all rules share. Subclasses are frozen dataclasses, checked when they are made."""
 
-    def __post_init__(self) -> None:
-        as_declared(self)
+    example = "noise.none()"
 
     @property
     def stochastic(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared, is_whole
+from unnoise.limits import Declared, is_whole, shown
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Split
@@ -38,17 +38,15 @@ class Leg:
         return bool(self.levels) and self.now != self.levels[self.index]
 
 
-class Solver(abc.ABC):
+class Solver(Declared, abc.ABC):
     """A rule that turns a leg into moves.
 
     Subclasses are frozen dataclasses, checked when they are made, with a field or property `order`, the order of
     convergence on a smooth problem.
     """
 
+    example = "solvers.Heun()"
     order: int
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     @property
     def calls(self) -> int:
@@ -96,7 +94,9 @@ def last_move(unknown: Unknown, factors: Sequence[float], now: Level, split: Spl
 def check_order(what: str, order: object, largest: int, least: int = 1) -> None:
     """Refuse an order that is not a whole number from `least` to `largest`."""
     if not is_whole(order, least, largest):
-        raise InputError(f"order is {order!r}; {what} has orders {least} to {largest}.")
+        raise InputError(
+            f"order is {shown(order)}; {what} has orders {least} to {largest}: give one of these."
+        )
 
 
 def check_no_noise(what: str, leg: Leg) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from unnoise.errors import InputError
+from unnoise.limits import choice, typed, whole
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
@@ -32,7 +33,7 @@ class Corrected(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_order("a corrector", self.estimates, 5)
+        whole("estimates", self.estimates, 1, 5, 2)
 
     @property
     def order(self) -> int:  # type: ignore[override]
@@ -115,10 +116,8 @@ def unipc(
     Its linear equations have one solution from three estimates on: the exact quadrature in lambda. For two they
     are replaced by the factor 1/2, which is where bh1 and bh2 differ.
     """
-    if kind not in ("bh1", "bh2"):
-        raise InputError(f"kind is {kind!r}; UniPC has bh1 and bh2.")
-    predictor = Adams(order, "lambda", unknown, kind)
-    return Corrected(predictor, order + 1, kind) if corrector else predictor
+    predictor = Adams(order, "lambda", unknown, choice("kind", kind, ("bh1", "bh2")))
+    return Corrected(predictor, order + 1, kind) if typed("corrector", corrector, bool) else predictor
 
 
 def sa_solver(predictor: int = 3, corrector: int = 4, again: bool = False) -> Solver:

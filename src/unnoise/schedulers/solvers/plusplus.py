@@ -24,8 +24,11 @@ class CFGPlusPlus(Solver):
     solver: Adams = field(default_factory=Adams)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.solver.unknown != "x0":
-            raise InputError(f"CFG++ steps in terms of x0, the solver's unknown is {self.solver.unknown}.")
+            raise InputError(
+                f"the solver's unknown is {self.solver.unknown}; CFG++ steps in terms of x0: give Adams()."
+            )
 
     @property
     def order(self) -> int:  # type: ignore[override]

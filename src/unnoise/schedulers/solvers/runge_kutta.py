@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 
 from unnoise.errors import InputError
-from unnoise.limits import as_declared
+from unnoise.limits import Declared
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Split
@@ -25,14 +25,11 @@ from unnoise.schedulers.solvers.base import (
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Declared):
     """A stage of a Runge-Kutta step: go to the share `at` of the step, by the polynomial through the looks `uses`."""
 
     at: float
     uses: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class RungeKutta(Solver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.stages or self.stages[-1].at != 1.0:
-            raise InputError("the last stage of a Runge-Kutta step must lie at its end; give it at=1.0.")
+            raise InputError(
+                f"the last of {len(self.stages)} stages must lie at the step's end; give it at=1.0."
+            )
         for i, stage in enumerate(self.stages):
             if not stage.uses or not set(stage.uses) <= set(range(i + 1)):
                 raise InputError(f"stage {i} uses the looks {stage.uses}; it may use 0 to {i}.")

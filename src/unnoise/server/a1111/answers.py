@@ -32,20 +32,27 @@ _PICTURES = ("init_images", "mask")
 _NOT_FOUND = ("sampler_name", "scheduler", "sd_model_checkpoint")
 
 
-async def of_jobs(desk: Desk, jobs: Sequence[Job], wanted: Wanted, given: Mapping[str, object]) -> Table:
-    """The answer for jobs that are over; one that was cancelled has no pictures."""
-    made = [each for job in jobs if job.state == "done" for each in job.images]
-    contents, texts = await asyncio.to_thread(_read, [desk.picture(each.name) for each in made])
+async def pictures(desk: Desk, job: Job) -> list[bytes]:
+    """The files of a job that is over; one that was cancelled, or failed, has none."""
+    paths = [desk.picture(made.name) for made in job.images]
+    return await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
+
+
+async def of_jobs(
+    jobs: Sequence[Job], contents: Sequence[bytes], wanted: Wanted, given: Mapping[str, object]
+) -> Table:
+    """The answer for jobs that are over. contents: the files of their pictures."""
+    made = [each for job in jobs for each in job.images]
+    shown, texts = await asyncio.to_thread(_told_of, contents)
     return {
-        "images": contents if wanted.send else [],
+        "images": shown if wanted.send else [],
         "parameters": {name: None if name in _PICTURES else value for name, value in given.items()},
         "info": json.dumps(_info(jobs, made, wanted) | {"infotexts": texts}),
     }
 
 
-def _read(paths: list[Path]) -> tuple[list[str], list[str]]:
+def _told_of(contents: Sequence[bytes]) -> tuple[list[str], list[str]]:
     """Pictures in base64, and their infotexts."""
-    contents = [path.read_bytes() for path in paths]
     texts = [images.read_text(Path("picture"), content).get("parameters", "") for content in contents]
     return [base64_of(content) for content in contents], texts
 

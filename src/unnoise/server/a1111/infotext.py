@@ -48,7 +48,7 @@ def told(
         settings = {**_noise(found), **_model(found, cards), **_clip_skip(more), **own}
         fields["override_settings"] = settings
         if (found.model or found.model_hash) and CHECKPOINT not in settings:
-            model = f"{found.model or 'unnamed'} (hash {found.model_hash or 'none'})"
+            model = f"{found.model[:80] or 'unnamed'} (hash {found.model_hash[:64] or 'none'})"
             notes.append(f"infotext: its model {model} is not served here; another is used")
     notes += [f"infotext: {name} is not taken over" for name in more]
     return {name: value for name, value in fields.items() if value is not None}

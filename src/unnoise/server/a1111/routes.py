@@ -73,26 +73,38 @@ class Api:
     async def _make(self, request: Request, picture: bool) -> Response:
         desk, client, given = self._desk, client_of(request), await bodies.fields(request)
         limits, model = desk.settings.limits, self._models.get(client)
-        want = wanted(given, limits, desk.cards, picture, model)
+        # beside the loop: an infotext may be long, and is read with care
+        want = await asyncio.to_thread(wanted, given, limits, desk.cards, picture, model)
         first, *rest = want.parts
         task = Task(want.task, client, await self._submitted(first, want, client), len(want.parts))
         self._tasks.add(task)
         try:
-            jobs = [await outcome(desk, task.job, request.receive, task.see)]
+            ended = [await self._ended(task, request)]
             for asked in rest:
                 if task.interrupted or task.job.state != "done":
                     break
                 task.go_on(await self._submitted(asked, want, client))
-                jobs.append(await outcome(desk, task.job, request.receive, task.see))
+                ended.append(await self._ended(task, request))
         finally:
             if not task.over:  # nobody tells it any more how its job goes on
                 self._tasks.drop(task)
-        done = [job for job in jobs if job is not None]
-        if len(done) < len(jobs):
+        jobs = [job for job, _ in ended if job is not None]
+        if len(jobs) < len(ended):
             return Response(status_code=499)  # the client is gone, and nobody reads this
-        if done[-1].state == "failed":
-            return answers.failed(done[-1])
-        return answer(await answers.of_jobs(desk, done, want, given))
+        if jobs[-1].state == "failed":
+            return answers.failed(jobs[-1])
+        contents = [content for _, pictures in ended for content in pictures]
+        return answer(await answers.of_jobs(jobs, contents, want, given))
+
+    async def _ended(self, task: Task, request: Request) -> tuple[Job | None, list[bytes]]:
+        """The task's job when it is over, None where its client went away first, and its pictures.
+
+        These are read at once: a job that ends later may be the one that they give place to.
+        """
+        if task.interrupted:  # while this job was being submitted
+            self._desk.cancel(task.job.id)
+        job = await outcome(self._desk, task.job, request.receive, task.see)
+        return job, [] if job is None else await answers.pictures(self._desk, job)
 
     async def _submitted(self, asked: Asked, want: Wanted, client: str) -> Job:
         try:

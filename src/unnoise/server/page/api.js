@@ -17,13 +17,13 @@ export class Refused extends Error {
 }
 
 /** The response to a request. Throws Refused, or TypeError where the server cannot be reached. */
-export async function call(path, { method = "GET", fields, key, signal } = {}) {
+export async function call(path, { method = "GET", fields, key, after, signal } = {}) {
   for (;;) {
     const used = token();
     const response = await fetch(path, {
       method,
       signal,
-      headers: headers(used, fields, key),
+      headers: headers(used, fields, key, after),
       body: fields && write(fields),
     });
     if (response.ok) return response;
@@ -32,11 +32,12 @@ export async function call(path, { method = "GET", fields, key, signal } = {}) {
   }
 }
 
-function headers(used, fields, key) {
+function headers(used, fields, key, after) {
   return {
     ...(used && { Authorization: `Bearer ${used}` }),
     ...(fields && { "Content-Type": "application/json" }),
     ...(key && { "Idempotency-Key": key }),
+    ...(after && { "Last-Event-ID": after }),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * A job's events as they come. Read with `fetch`, since an EventSource cannot send a token; a lost connection is taken
- * up again, and the server then begins with where the job stands.
+ * up again, and the server then tells where the job stands and the steps after the one that was heard last.
  */
 
 import { Refused, call, pause } from "./api.js";
@@ -8,12 +8,14 @@ import { parse } from "./exact.js";
 
 export const ENDED = new Set(["done", "failed", "cancelled"]);
 
-/** Yields {job, seen} until the job has ended. Throws Refused where there is no such job. */
+/** Yields {job, seen} from the first step until the job has ended. Throws Refused where there is no such job. */
 export async function* events(id, signal) {
+  let after = "";
   for (let wait = 500; !signal.aborted; wait = Math.min(2 * wait, 8000)) {
     try {
-      const response = await call(`/api/jobs/${id}/events`, { signal });
-      for await (const event of messages(response.body)) {
+      const response = await call(`/api/jobs/${id}/events`, { signal, after });
+      for await (const { heard, event } of messages(response.body)) {
+        after = heard || after;
         yield event;
         if (ENDED.has(event.job.state)) return;
         wait = 500;
@@ -26,7 +28,7 @@ export async function* events(id, signal) {
   }
 }
 
-/** The data of a text/event-stream: blocks parted by blank lines, of which the lines "data: ..." count. */
+/** {heard, event} of a text/event-stream: blocks parted by blank lines, whose lines are "id: ..." and "data: ...". */
 async function* messages(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -36,11 +38,14 @@ async function* messages(body) {
     const blocks = (rest + value).split(/\r?\n\r?\n/);
     rest = blocks.pop();
     for (const block of blocks) {
-      const data = block
-        .split(/\r?\n/)
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5));
-      if (data.length) yield parse(data.join("\n"));
+      const data = told(block, "data");
+      if (data) yield { heard: told(block, "id"), event: parse(data) };
     }
   }
+}
+
+/** What the lines of this name in a block say. */
+function told(block, name) {
+  const lines = block.split(/\r?\n/).filter((line) => line.startsWith(`${name}:`));
+  return lines.map((line) => line.slice(name.length + 1).trim()).join("\n");
 }

@@ -4,14 +4,19 @@
  */
 
 export function parse(text) {
-  return JSON.parse(text, (name, value, context) =>
-    name === "seed" && !Number.isSafeInteger(value) && context?.source ? context.source : value,
+  return JSON.parse(text, (_, value, context) =>
+    typeof value === "number" && !Number.isSafeInteger(value) && DIGITS.test(context?.source) ? context.source : value,
   );
 }
 
-export function write({ seed, ...fields }) {
-  const text = JSON.stringify(fields);
-  if (seed === undefined || seed === null) return text;
-  const digits = /^-?\d+$/.test(seed) ? String(BigInt(seed)) : JSON.stringify(seed);
-  return `${text.slice(0, -1)}${text === "{}" ? "" : ","}"seed":${digits}}`;
+/** Seeds may be texts of digits. */
+export function write({ seed, variation, ...fields }) {
+  const parts = [JSON.stringify(fields).slice(1, -1)];
+  if (variation) parts.push(`"variation":[${variation.map(exact)}]`);
+  if (seed !== undefined && seed !== null) parts.push(`"seed":${exact(seed)}`);
+  return `{${parts.filter(Boolean)}}`;
 }
+
+const DIGITS = /^-?\d+$/;
+
+const exact = (value) => (DIGITS.test(value) ? String(BigInt(value)) : JSON.stringify(value));

@@ -13,8 +13,8 @@ class Init extends EventTarget {
   mask = null;
 
   set(picture, mask = null) {
+    if (this.picture) $("strength").value = mask ? 1 : 0.75; // the first one leaves what settings brought
     Object.assign(this, { picture, mask });
-    $("strength").value = mask ? 1 : 0.75; // what inpainting and image to image usually want
     this.#changed();
     if (picture) $("from").open = true;
   }
@@ -27,6 +27,7 @@ class Init extends EventTarget {
   }
 
   setMask(mask) {
+    // What inpainting and image to image usually want.
     if (Boolean(mask) !== Boolean(this.mask)) $("strength").value = mask ? 1 : 0.75;
     this.mask = mask;
     this.#changed();

@@ -15,6 +15,7 @@ export class Jobs extends EventTarget {
   complete = false;
   #all = new Map();
   #following = null; // {id, stop}
+  #recalling = new AbortController();
   #mine = new Set(JSON.parse(localStorage.getItem(MINE) ?? "[]"));
 
   /** Newest first. */
@@ -75,6 +76,24 @@ export class Jobs extends EventTarget {
     this.kept.forget(id);
   }
 
+  /**
+   * Ask for the steps of an ended job that is not kept from its first step on, until another is asked for. Returns
+   * whether none was; there may be no steps then, since the server keeps those of the last jobs alone.
+   */
+  async recall(id) {
+    this.#recalling.abort();
+    const { signal } = (this.#recalling = new AbortController());
+    if (this.kept.of(this.get(id))[0]?.index === 1) return true;
+    const past = [];
+    try {
+      for await (const event of events(id, signal)) if (event.seen) past.push(event);
+    } catch {
+      return true; // the server does not know the job any more
+    }
+    if (past.length && !signal.aborted) this.kept.replace(id, past);
+    return !signal.aborted;
+  }
+
   /** Ask for the jobs before the oldest that is known. */
   async older() {
     const { jobs } = await json(`/api/jobs?limit=${PAGE}&before=${this.list.at(-1).id}`);
@@ -112,13 +131,15 @@ export class Jobs extends EventTarget {
   }
 
   #take(jobs) {
-    for (const job of jobs) {
-      const known = this.#all.get(job.id);
-      if (!known || !isLater(known, job)) this.#all.set(job.id, job);
-    }
+    jobs.forEach((job) => this.#learn(job));
     this.dispatchEvent(new Event("change"));
     this.#endSilent();
     this.#follow();
+  }
+
+  #learn(job) {
+    const known = this.#all.get(job.id);
+    if (!known || !isLater(known, job)) this.#all.set(job.id, job);
   }
 
   /** A stream that died without a word is ended once the list says that its job has. */
@@ -137,7 +158,7 @@ export class Jobs extends EventTarget {
     try {
       for await (const { job, seen } of events(next.id, stop.signal)) {
         if (seen) this.kept.add(job, seen);
-        this.#all.set(job.id, job);
+        this.#learn(job);
         this.dispatchEvent(seen ? new CustomEvent("seen", { detail: { job, seen } }) : new Event("change"));
       }
     } catch {
@@ -150,7 +171,7 @@ export class Jobs extends EventTarget {
 
 export const titleOf = ({ asked }) => asked.prompt || "Without a prompt";
 
-/** Whether what is known is later than an answer that was on its way meanwhile. */
+/** Whether what is known is later than an answer that was on its way meanwhile, or a step that is told again. */
 function isLater(known, job) {
   if (ENDED.has(known.state)) return !ENDED.has(job.state);
   return known.begun === job.begun && known.step > job.step;

@@ -1,4 +1,4 @@
-/** What the server does not keep of the latest jobs: their steps, and what they began from. A reload ends it. */
+/** The steps of the jobs that were looked at, and what this page's own began from, which the server does not keep. */
 
 const BYTES = 64e6; // those of the oldest jobs go first
 
@@ -22,6 +22,14 @@ export class Kept {
     kept.steps.push(seen);
     kept.bytes += bytes(seen.previews);
     this.#makeRoom(job.id);
+  }
+
+  /** Steps of a job, [{job, seen}, ...], instead of those that are kept. */
+  replace(id, told) {
+    const from = this.from(id);
+    this.forget(id);
+    if (from) this.begin(id, from);
+    for (const { job, seen } of told) this.add(job, seen);
   }
 
   /** The steps of a job in their order, those of its attempt now. */

@@ -46,13 +46,17 @@ function start(data, { width, height }) {
   $("from").firstElementChild.focus({ preventScroll: true });
 }
 
-/** One that has ended is looked at from its first step on. */
-function watch(id) {
+/** One that has ended is looked at from its first step on, as far as its steps are still to be had. */
+async function watch(id) {
   const job = jobs.get(id);
-  stage.watch(id, ENDED.has(job.state) ? jobs.kept.of(job)[0]?.index : null);
+  stage.watch(id);
   queue.draw();
   $("stage").scrollIntoView({ block: "start" });
   $("stage").focus({ preventScroll: true });
+  if (!ENDED.has(job.state) || !job.step || !(await jobs.recall(id)) || stage.watched !== id) return;
+  const [first] = jobs.kept.of(job);
+  if (first) stage.watch(id, first.index);
+  else tell("The steps of this picture are no longer kept; make it again to see them.");
 }
 
 async function submit() {

@@ -23,7 +23,9 @@ export async function listModels(told) {
   $("hires-scale").addEventListener("input", suit);
   $("asked").addEventListener("input", () => {
     tellCount();
+    tellSize();
     suitMask();
+    suitStrength();
   });
   suit();
 }
@@ -40,13 +42,15 @@ export function suit() {
   listShapes(now);
   for (const name of ["hires-steps", "hires-strength", "hires-in"]) $(name).disabled = !$("hires-scale").value;
   tellCount();
+  tellSize();
 }
 
 function suitPicture({ kind }) {
   show(init.picture, "from-fields");
   suitMask();
+  suitStrength();
   show(!init.picture, "hires", "size-fields");
-  show(kind !== "edit", "strength-field", "outpaint-field", "paint", "guidance-shape");
+  show(kind !== "edit", "strength-fields", "outpaint-field", "paint", "guidance-shape");
   show(kind === "edit", "image-guidance-field");
   if (kind !== "text") $("from").open = true; // they work on a picture alone
 }
@@ -55,6 +59,11 @@ function suitPicture({ kind }) {
 function suitMask() {
   const outpaints = [...$("outpaint-field").querySelectorAll("input")].some((input) => Number(input.value) > 0);
   show(init.mask || outpaints, "mask-fields");
+}
+
+/** One of the two says where a run enters. */
+function suitStrength() {
+  $("strength").disabled = Boolean($("noise-level").value);
 }
 
 function show(whether, ...ids) {
@@ -88,4 +97,30 @@ const chip = (textContent, onclick) => make("button", { type: "button", textCont
 function tellCount() {
   const count = Number($("count").value);
   $("make").textContent = count > 1 ? `Make ${count} pictures` : "Make the picture";
+}
+
+const FAR = 4; // times as many pixels as the model's own, beyond which that is said
+
+/** What a size far above the model's own costs, before it is asked for. */
+function tellSize() {
+  const own = card();
+  const { width, height } = sizeAsked(own);
+  const scale = (!init.picture && Number($("hires-scale").value)) || 1;
+  const first = (width * height) / (own.width * own.height);
+  const times = scale > 1 ? first * (1 + scale ** 2 * secondSteps(own)) : first;
+  const told = Number(times.toPrecision(2)).toLocaleString("en");
+  const sizes = `${own.name} makes ${own.width} × ${own.height}; ${width * scale} × ${height * scale}`;
+  $("large").textContent = first * scale ** 2 > FAR ? `${sizes} takes about ${told} times as long.` : "";
+}
+
+/** Of the first pass: that of the picture that it begins from, but the model's own where only a masked area is made. */
+function sizeAsked(own) {
+  if (init.picture) return init.mask && $("masked-area").checked ? own : init.picture;
+  return { width: Number($("width").value) || own.width, height: Number($("height").value) || own.height };
+}
+
+/** The steps of a second pass, in those of the first. */
+function secondSteps({ steps }) {
+  const [first, second, strength] = ["steps", "hires-steps", "hires-strength"].map((name) => Number($(name).value));
+  return ((second || first || steps) / (first || steps)) * (strength || 0.7);
 }

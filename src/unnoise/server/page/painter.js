@@ -12,6 +12,7 @@ const pen = canvas.getContext("2d", { willReadFrequently: true });
 let strokes = []; // {points: [[x, y], ...], width, erase}, in pixels of the picture
 let ground = null; // what they are painted on: a mask that came with the picture, in our colours
 let painted = {}; // the picture that they belong to, and the mask that they made of it
+let drawn = null; // the stroke below the pointer, until it is let go or taken back
 let at = [0, 0];
 
 export function setUpPainter() {
@@ -26,7 +27,7 @@ export function setUpPainter() {
   canvas.addEventListener("pointerdown", begin);
   canvas.addEventListener("pointermove", ({ clientX, clientY, pointerId }) => {
     moveTo(place(clientX, clientY));
-    if (canvas.hasPointerCapture(pointerId)) extend();
+    if (drawn && canvas.hasPointerCapture(pointerId)) extend();
   });
   canvas.addEventListener("keydown", key);
   $("brush-size").addEventListener("input", showBrush);
@@ -76,17 +77,18 @@ function begin(event) {
   if (event.button || !event.isPrimary) return;
   canvas.setPointerCapture(event.pointerId);
   moveTo(place(event.clientX, event.clientY));
-  dab();
+  drawn = dab();
 }
 
 function dab() {
   strokes = [...strokes, { points: [at], width: brushWidth(), erase: erases() }];
   stroke(strokes.at(-1));
+  return strokes.at(-1);
 }
 
 function extend() {
-  strokes.at(-1).points.push(at);
-  stroke({ ...strokes.at(-1), points: strokes.at(-1).points.slice(-2) });
+  drawn.points.push(at);
+  stroke({ ...drawn, points: drawn.points.slice(-2) });
 }
 
 function undo() {
@@ -94,7 +96,7 @@ function undo() {
 }
 
 function draw(kept) {
-  strokes = kept;
+  [strokes, drawn] = [kept, null];
   pen.clearRect(0, 0, canvas.width, canvas.height);
   if (ground) pen.putImageData(ground, 0, 0);
   strokes.forEach(stroke);

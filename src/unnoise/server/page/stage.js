@@ -139,6 +139,7 @@ export class Stage {
     if (this.#id === null) return;
     this.#id = null;
     $("pictures").replaceChildren();
+    $("pictures").dataset.shows = "";
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
     [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];

@@ -1,6 +1,6 @@
 /** One picture, large, with its recipe and what can be done with it. */
 
-import { $, make, tell, time } from "./elements.js";
+import { $, make, many, tell, time } from "./elements.js";
 import { asData } from "./init.js";
 import { titleOf } from "./jobs.js";
 import { blobOf, download, show } from "./pictures.js";
@@ -51,7 +51,6 @@ export class Viewer {
     show(image, made);
     $("recipe").replaceChildren(...facts(job, made).flatMap(line));
     $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
-    $("viewer-watch").hidden = !this.#jobs.kept.of(job).length;
     this.#unsure();
     this.#limit();
     if (!$("viewer").open) $("viewer").showModal();
@@ -106,29 +105,59 @@ export class Viewer {
   }
 }
 
-/** What makes this one picture again: a picture of several is made alone by its own seed. */
-function settings(job, made) {
-  return { ...job.asked, seed: made.seed, count: 1 };
+/** What makes this one picture again: a picture of several is made alone by its own seeds. */
+function settings({ asked }, { seed, recipe }) {
+  const variation = recipe.variation ? [recipe.variation_seed, recipe.variation] : asked.variation;
+  return { ...asked, variation, seed, count: 1 };
 }
 
 /** The recipe in words that people look for; zeros and empty texts say nothing. */
-function facts(job, { recipe, seed, width, height }) {
-  const { begun, ended } = job;
+function facts({ begun, ended }, { recipe, seed, width, height }) {
   const when = new Date(ended * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return [
     ["prompt", recipe.prompt],
     ["negative", recipe.negative],
-    ["model", [recipe.model, recipe.model_hash?.slice(0, 10)].filter(Boolean).join(" · ")],
-    ["scheduler", [recipe.scheduler, recipe.compat && `as in ${recipe.compat}`].filter(Boolean).join(", ")],
-    ["steps", recipe.steps],
-    ["guidance", [recipe.guidance, recipe.guidance_rule].filter(Boolean).join(", ")],
-    ["seed", seed],
-    ["size", `${width} × ${height}`],
-    ["begun from", recipe.variant && `a picture (${recipe.variant})`],
-    ["strength", recipe.strength],
+    ["prompt style", recipe.prompt_style !== "a1111" && recipe.prompt_style],
+    ["model", together(recipe.model, short(recipe.model_hash))],
     ["adapters", recipe.adapters],
+    ["clip skip", recipe.clip_skip],
+    ["scheduler", together(recipe.scheduler, recipe.compat && `as in ${recipe.compat}`)],
+    ["steps", recipe.steps],
+    ["guidance", together(recipe.guidance, recipe.guidance_rule)],
+    ["seed", seed],
+    ["near seed", recipe.variation && `${recipe.variation_seed}, by ${recipe.variation}`],
+    ["first noise", recipe.own_noise ? "given" : recipe.noise],
+    ["size", `${width} × ${height}`],
+    ...begunFrom(recipe),
+    ["cache", recipe.cache],
+    ["merged tokens", recipe.merge],
+    ["arithmetic", recipe.arithmetic],
     ["made", begun && ended && `in ${time(ended - begun)}, ${when}`],
+    ["by", recipe.version && `unnoise ${recipe.version}`],
   ].filter(([, value]) => value);
 }
+
+/** What only a picture has that was begun from another, or made in two passes. */
+function begunFrom(recipe) {
+  const twice = recipe.variant === "second pass";
+  const second = `${recipe.hires_scale} times as large, in ${recipe.hires_in}, ${many(recipe.hires_steps, "step")}`;
+  const padding = recipe.padding && `with ${recipe.padding} pixels around it`;
+  return [
+    ["begun from", !twice && recipe.variant && together(`a picture (${recipe.variant})`, short(recipe.init_hash))],
+    ["second pass", twice && second],
+    ["strength", recipe.strength],
+    ["noise level", recipe.noise_level],
+    ["picture’s guidance", recipe.image_guidance],
+    ["mask", short(recipe.mask_hash)],
+    ["feather", recipe.feather],
+    ["masked area", recipe.area && together("alone", padding)],
+    ["outpaint", recipe.outpaint],
+    ["known places", recipe.unpasted && "the model’s too"],
+  ];
+}
+
+const together = (...parts) => parts.filter(Boolean).join(" · ");
+
+const short = (hash) => hash?.slice(0, 10);
 
 const line = ([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))];
