@@ -130,6 +130,8 @@ def test_refusals(run, tiny, foreign, tmp_path):
         ("verify", foreign): (2, "--model"),
         ("verify",): (2, "IMAGE is missing"),
         ("generate", "a seven", "-m", tiny, "--variation", "7"): (2, "--variation is '7'; give a seed and a share"),
+        ("generate", "a seven", "-m", tiny, "--variation", "7:"): (2, "--variation is '7:'; give a seed and a share"),
+        ("generate", "a seven", "-m", tiny, "--variation", ":0.1"): (2, "--variation is ':0.1'; give a seed and a"),
         ("generate", "a seven", "-m", tiny, "--variation", "7:2"): (2, "--variation is 2; give a number from 0 to 1"),
         ("generate", "a seven", "-m", tiny, "--noise", "gpu"): (2, "--noise is gpu; give one of torch, cuda."),
     }  # fmt: skip

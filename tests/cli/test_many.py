@@ -2,11 +2,12 @@
 
 import csv
 import json
+from dataclasses import dataclass
 
 import pytest
 from PIL import Image
 
-from unnoise.cli import requests
+from unnoise.cli import many, requests
 from unnoise.errors import InputError
 from unnoise.pipelines import Recipe
 
@@ -44,6 +45,22 @@ def test_every_row_is_the_picture_that_the_row_alone_makes(run, tiny, file, tmp_
     run("generate", "a red apple", "-m", tiny, "--steps", 3, "--seed", 5, "-o", "alone.png")
     with Image.open(tmp_path / "alone.png") as alone, Image.open(tmp_path / told[1]["path"]) as row:
         assert alone.tobytes() == row.tobytes()
+
+
+def test_a_setting_that_says_nothing_names_no_picture_anew():
+    """So pictures of a file of prompts are still there when a later version has one setting more."""
+
+    @dataclass(frozen=True)
+    class Later(Recipe):
+        mirrored: bool = False
+        turned: float = 0.0
+
+    words = {"prompt": "a seven", "seed": 3, "guidance": 2.0, "model": "tiny", "model_hash": "ab"}
+    name = many.name_of(Recipe(**words))
+    assert many.name_of(Later(**words)) == name
+    others = [{"mirrored": True}, {"turned": 0.5}, {"seed": 0}, {"guidance": 0.0}, {"model_hash": ""}]
+    assert len({name, *(many.name_of(Later(**words | other)) for other in others)}) == 6
+    assert many.name_of(Recipe(**words | {"model": "moved", "version": "9"})) == name
 
 
 def test_shards_make_the_whole_and_nothing_is_made_twice(run, tiny, file, tmp_path):

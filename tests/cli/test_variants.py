@@ -91,6 +91,11 @@ def test_words_that_are_checked_without_torch_are_those_of_the_rooms_that_need_i
         (("--init", "init.png", "--hires-scale", "2"), 2, "give it without --init"),
         (("--hires-steps", "2"), 2, "--hires-steps is given without --hires-scale"),
         (("--init", "nowhere.png"), 1, "there is no such file"),
+        (
+            ("--control", "nowhere", "--control-image", "init.png"),
+            1,
+            "there is no ControlNet 'nowhere'; give a file",
+        ),
         (("--init", "init.png", "--strength", "2"), 2, "--strength is 2; give a number from 0 to 1"),
         (("--init", "init.png", "--strength", "0.01"), 2, "is less than one step"),
         (("--init", "init.png", "--outpaint", "4"), 2, "--outpaint is '4'; give 4 numbers"),

@@ -89,6 +89,19 @@ def test_a_changed_pixel_is_seen(pipe, tmp_path, shade, verdict):
     assert found.holds is (shade == 1)
 
 
+@pytest.mark.parametrize(("dtype", "batch"), [(torch.float32, False), (torch.bfloat16, True)])
+def test_a_picture_is_not_called_changed_where_its_batch_may_have_rounded_it(tmp_path, dtype, batch):
+    pipe = TextToImage(tiny_model())
+    for part in pipe.model.parts.values():
+        part.to(dtype)
+    result = pipe("a seven", seed=1)
+    other = Image.fromarray(255 - np.asarray(result.images[0]))
+    images.write_png(tmp_path / "a.png", other, result.recipes[0].png_text())
+    reasons = verify(pipe, tmp_path / "a.png").reasons
+    assert reasons[0].startswith("the pixels were changed")
+    assert any("in a batch" in reason for reason in reasons) is batch
+
+
 def test_an_enlarged_picture_and_one_of_another_size(pipe, tmp_path):
     result = pipe("a seven", seed=1)
     images.write_png(tmp_path / "a.png", images.enlarge(result.images[0], 4), result.recipes[0].png_text())

@@ -1,5 +1,7 @@
 """Pictures alike: the start's noise moved towards another seed's, as A1111 does it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,15 +102,44 @@ def test_a1111s_variations_are_followed(pipe, tmp_path):
     assert torch.equal(run.noise, wanted)
 
 
-def test_a_share_that_is_none_is_said_to_be_passed_over(pipe, tmp_path):
-    text = (
-        "a seven\nSteps: 3, Sampler: Euler, Seed: 5, Size: 8x8, Variation seed: 4, Variation seed strength: 7"
-    )
+@pytest.mark.parametrize(
+    ("told", "note"),
+    [
+        ("Variation seed: 4, Variation seed strength: 7", ["Variation seed 4; Variation seed strength 7"]),
+        (
+            "Variation seed: x, Variation seed strength: 0.5",
+            ["Variation seed x; Variation seed strength 0.5"],
+        ),
+        ("Variation seed strength: 0.5", ["Variation seed strength 0.5"]),
+        ("Variation seed: 4, Variation seed strength: 0", []),
+    ],
+)
+def test_a_variation_that_is_none_is_said_to_be_passed_over_unless_it_would_do_nothing(
+    pipe, tmp_path, told, note
+):
     path = tmp_path / "a.png"
+    text = f"a seven\nSteps: 3, Sampler: Euler, Seed: 5, Size: 8x8, {told}"
     images.write_png(path, Image.new("L", (8, 8)), {"parameters": text})
     repeat = Repeat.of(path, pipe.model)
-    assert "not honoured: Variation seed 4; Variation seed strength 7" in repeat.notes
+    assert [each for each in repeat.notes if "ariation" in each] == [f"not honoured: {one}" for one in note]
     assert "variation" not in repeat.options
+
+
+@pytest.mark.parametrize("told", [{"variation": 1.5}, {"variation": -0.1}, {"variation_seed": -1}])
+def test_a_recipe_of_a_variation_that_is_none_is_refused(pipe, tmp_path, told):
+    recipe = replace(pipe.denoise("a seven", steps=1, variation=(4, 0.5)).recipes[0], **told)
+    path = tmp_path / "a.png"
+    images.write_png(path, Image.new("L", (8, 8)), recipe.png_text())
+    with pytest.raises(InputError, match="variation"):
+        verify(pipe, path)
+
+
+def test_at_the_share_0_the_recipe_is_that_of_the_picture_without_a_variation(pipe):
+    asked = {"steps": 1, "seed": 9, "count": 2}
+    plain = pipe.denoise("a seven", **asked).recipes
+    assert pipe.denoise("a seven", variation=(20, 0.0), **asked).recipes == plain
+    with pytest.raises(InputError, match="variation holds -1"):
+        pipe.denoise("a seven", variation=(-1, 0.0), **asked)
 
 
 def test_a_second_pass_begins_from_a_variation_too(pipe):

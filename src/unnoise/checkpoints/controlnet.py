@@ -124,6 +124,10 @@ def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     """
     asked = hub.address(path)
     place = hub.located(path) or expanded(path)
+    if not os.path.lexists(place):
+        raise CheckpointError(
+            f"there is no ControlNet '{path}'; give a file, a diffusers folder, or OWNER/NAME on the hub."
+        )
     if not os.path.isdir(place):
         return _file(place, unet)
     table = read_table(place / "config.json")

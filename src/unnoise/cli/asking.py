@@ -158,8 +158,8 @@ def _seed(text: str | None) -> int | None:
 
 
 def _variation(flag: str, text: str) -> tuple[int, float]:
-    seed, mark, share = text.partition(":")
-    if not mark:
+    seed, _, share = text.partition(":")
+    if not (seed.strip() and share.strip()):
         raise InputError(f"{flag} is {text[:40]!r}; give a seed and a share, for example 7:0.1.")
     return whole(flag, seed, 0, _SEED, 7), number(flag, share, 0, 1, 0.1)
 

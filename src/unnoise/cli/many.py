@@ -154,12 +154,12 @@ def name_of(recipe: Recipe, enlarge: int = 1) -> str:
 
 
 def _lasting(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides the picture: not where the model lay, nor the version of the program."""
-    facts = recipe.to_dict()
-    del facts["version"]
-    if facts["model_hash"]:
-        del facts["model"]
-    return facts
+    """What of a recipe decides the picture: not where the model lay, nor the version of the program.
+
+    Nor what says nothing: a setting that a later version knows gives no other name to pictures without it.
+    """
+    beside = ("version", "model") if recipe.model_hash else ("version",)
+    return {name: value for name, value in recipe.to_dict().items() if value and name not in beside}
 
 
 def _is_there(path: Path, recipe: Recipe) -> bool:

@@ -278,7 +278,8 @@ _TOLD = (
 
 def _unread(found: FoundRecipe) -> Iterator[str]:
     """One sentence on the settings that nothing here reads."""
-    varied = ("Variation seed",) if found.variation[1] else ()
+    still = number(found.more.get("Variation seed strength")) == 0.0  # nothing to be honoured
+    varied = ("Variation seed",) if still or found.variation[1] else ()
     rest = [
         f"{name} {value[:40]}"
         for name, value in found.more.items()

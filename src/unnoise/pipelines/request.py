@@ -223,8 +223,9 @@ def _variation(
         raise InputError(f"variation is {shown(asked)}; give a seed and a share, for example (7, 0.1).")
     if latents is not None:
         raise InputError(f"variation is {shown(asked)}, and latents are given too; give one of the two.")
-    share = number("variation", asked[1], 0.0, 1.0, 0.1)
-    return _counted("variation", asked[0], pictures), share
+    others, share = _counted("variation", asked[0], pictures), number("variation", asked[1], 0.0, 1.0, 0.1)
+    # at 0 it is the picture without one, and so is its recipe
+    return (others if share else (0,) * pictures), share
 
 
 def _counted(name: str, first: object, pictures: int) -> tuple[int, ...]:

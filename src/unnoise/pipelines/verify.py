@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 
 from unnoise import images
+from unnoise.checkpoints.model import Model
 from unnoise.files import expanded
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.repeat import Repeat
@@ -78,8 +81,13 @@ def verify(
     reasons = (*notes, *(_own_reasons(path) if repeat.own else ()))
     if largest == 1:
         return Verification("within 1/255", 1, share, reasons)
-    unknown = ("the pixels were changed after the picture was made, or on another machine made otherwise",)
-    return Verification("different", largest, share, reasons or unknown)
+    return Verification("different", largest, share, reasons or tuple(_other_reasons(pipe.model)))
+
+
+def _other_reasons(model: Model) -> Iterator[str]:
+    yield "the pixels were changed after the picture was made, or on another machine made otherwise"
+    if model.network.dtype != torch.float32:
+        yield "or it was made together with others: fewer digits than float32's round otherwise in a batch"
 
 
 def _own_reasons(path: str | Path) -> tuple[str, ...]:

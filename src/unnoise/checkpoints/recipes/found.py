@@ -44,8 +44,8 @@ class FoundRecipe:
     def variation(self) -> tuple[int, float]:
         """The seed of a variation, and its share; 0 for none."""
         share = number(self.more.get("Variation seed strength")) or 0.0
-        seed = whole(self.more.get("Variation seed")) or 0
-        return (seed % 2**63, share) if 0.0 < share <= 1.0 else (0, 0.0)
+        seed = whole(self.more.get("Variation seed"))
+        return (seed % 2**63, share) if seed is not None and 0.0 < share <= 1.0 else (0, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what was not told."""
