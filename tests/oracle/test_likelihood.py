@@ -403,9 +403,9 @@ REFUSED = [
     (lambda d, x: bits_per_dim(d, (x > 0).to(torch.uint8), bins=2), "none of the 2 grey levels"),
     (lambda d, x: bits_per_dim(d, x, steps=1), "from 2 to 20"),
     (lambda d, x: bits_per_dim(d, x, calls=1), "at least 2"),
-    (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1; give a whole number of at least 2"),
+    (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1; give a whole number from 2 to 65,536"),
     (lambda d, x: bits_per_dim(d, x, batch=0), "batch is 0; give a whole number of at least 1"),
-    (lambda d, x: bits_per_dim(d, x, cdf="erf"), "'exact', or 'tanh'"),
+    (lambda d, x: bits_per_dim(d, x, cdf="erf"), "cdf is 'erf'; give one of exact, tanh"),
     (lambda d, x: bits_per_dim(d, x, conditioning={"text": x[:1]}), "1 rows for 2 pictures"),
     (lambda d, x: bits_per_dim(d, x, "ode", flow=Flow(probes=0)), "probes is 0"),
 ]
