@@ -94,10 +94,12 @@ def test_attention_in_blocks_agrees_with_the_definition(masked, scores):
 
 
 @torch.no_grad()
-def test_many_scores_in_bfloat16_are_taken_in_blocks():
+@pytest.mark.parametrize("tiles", [False, True])
+def test_many_scores_in_bfloat16_are_taken_in_blocks_but_where_the_processor_has_tiles(monkeypatch, tiles):
+    monkeypatch.setattr("unnoise.networks.unet.attention.multiplies_tiles", lambda: tiles)
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, 1024, 16).bfloat16()
-    assert blocks_are_faster(q, k)
+    assert blocks_are_faster(q, k) is not tiles
     wanted = F.scaled_dot_product_attention(q.double(), k.double(), v.double()).transpose(1, 2).flatten(2)
     assert (attend(q, k, v).double() - wanted).norm() < 1e-2 * wanted.norm()
 

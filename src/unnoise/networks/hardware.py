@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from unnoise.errors import InputError
@@ -35,6 +37,12 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
+
+
+@functools.cache
+def multiplies_tiles() -> bool:
+    """Whether the processor has AMX, whose bfloat16 matrix products torch's own attention is written for."""
+    return torch.cpu._is_amx_tile_supported()
 
 
 def usable(device: torch.device | str | None) -> None:
