@@ -38,6 +38,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     elif blocks_are_faster(q, k):
         return in_blocks(q, k, v, mask)
     else:
+        if not followed():  # one prompt for a whole batch has no fast kernel
+            k, v = (one.expand(q.shape[0], -1, -1, -1) for one in (k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
 
