@@ -59,6 +59,13 @@ def test_sixteen_bits_are_scaled_not_cut():
     assert images.to_pil(images.from_pil(deep, 1))[0].getpixel((0, 0)) == 0x80
 
 
+@pytest.mark.parametrize("mode", ["I", "F", "LAB", "La"])
+def test_a_picture_whose_white_nobody_tells_is_refused(mode):
+    """Floats from 0 to 1, say, would be a black picture where PIL counts to 255."""
+    with pytest.raises(InputError, match=f"mode '{mode}'"):
+        images.from_pil(Image.new(mode, (2, 2)))
+
+
 def test_a_grid_holds_every_picture_in_reading_order():
     sheet = images.grid([Image.new("L", (4, 4), value) for value in (10, 20, 30)], gap=1)
     assert sheet.size == (9, 9)

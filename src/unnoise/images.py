@@ -44,6 +44,7 @@ TEXT_LIMIT = 8 * 2**20
 """Most characters of text that are read from a picture, in all: recipes are small, graphs of nodes a megabyte."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_EIGHT_BITS = ("1", "L", "P", "LA", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV")
 _EXIF_FIELDS = {
     0x010E: "ImageDescription",
     0x010F: "Make",
@@ -100,10 +101,16 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
 
 
 def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Image:
-    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on `ground`."""
-    if picture.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would cut, not scale
-        high = np.asarray(picture, dtype=np.uint32) >> 8
-        picture = Image.fromarray(high.clip(0, 255).astype(np.uint8))
+    """The picture in PIL's mode "L", "RGB" or "RGBA"; without the last, transparent places are laid on `ground`.
+
+    Raises InputError for wide numbers or floats, of which nobody says how much is white, and for LAB.
+    """
+    if picture.mode.startswith("I;16"):  # PIL's own conversion would cut, not scale
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode not in _EIGHT_BITS:
+        raise InputError(
+            f"the picture has PIL's mode '{picture.mode}', which has no known white; give it as L, RGB or RGBA."
+        )
     if mode != "RGBA" and picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer)

@@ -84,6 +84,15 @@ def test_a_counter_without_an_ending_gets_that_of_a_picture(tmp_path):
     assert next(outputs.candidates(tmp_path / "a%d.webp", 7)).name == "a1.webp"
 
 
+def test_a_percent_sign_in_a_folder_that_is_there_counts_nothing(tmp_path):
+    (tmp_path / "100%done").mkdir()
+    assert next(outputs.candidates(tmp_path / "100%done", 7)) == tmp_path / "100%done" / "00001-7.png"
+
+
+def test_a_counter_of_a_million_places_is_a_name(tmp_path):
+    assert next(outputs.candidates(tmp_path / "%1000000d.png", 7)).name == "%1000000d.png"
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot make the folder"):

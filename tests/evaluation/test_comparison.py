@@ -23,9 +23,11 @@ class Exact:
 
     def __init__(self, weights="a hash"):
         parts = dict.fromkeys(("adapters", "taught", "companions"), ())
+        meant = {"prediction": "sample", "clip": None, "engine": "torch"}
         self.model = SimpleNamespace(
-            schedule=Cosine(end=0.999), shape=(1, 8, 8), name="exact", clip_skip=0, **parts
+            schedule=Cosine(end=0.999), shape=(1, 8, 8), name="exact", clip_skip=0, **parts, **meant
         )
+        self.model.network = SimpleNamespace(dtype=torch.float32)
         self.model.fingerprint = lambda: weights
         self.runs = []
 
@@ -140,6 +142,11 @@ def test_runs_are_kept_for_a_model_whose_weights_are_known_and_for_no_other(tmp_
     larger.model.shape = (1, 8, 16)
     assert kept(adapted) == 3 * each
     assert kept(larger) == 4 * each
+    narrow, other = Exact("one"), Exact("one")
+    narrow.model.network.dtype = torch.bfloat16
+    other.model.prediction = "velocity"
+    assert kept(narrow) == 5 * each
+    assert kept(other) == 6 * each
 
 
 def test_latents_are_shown_by_their_first_channel(tmp_path):

@@ -36,6 +36,7 @@ WORKS = {
     "changing prompt": lambda m: TextToImage(m)("a [seven:three:0.5] [one|two]", **ASK).arrays,
     "many": lambda m: TextToImage(m)(["a seven", "a three"], seeds=[1, 2], steps=3, guidance=3.0).arrays,
     "start of others": lambda m: TextToImage(m)("a seven", noise="cuda", **ASK).arrays,
+    "start of torch": lambda m: TextToImage(m)("a seven", noise="torch", **ASK).arrays,
     "cached features": lambda m: TextToImage(m)("a seven", cache=0.2, **ASK).arrays,
     "merged tokens": lambda m: TextToImage(m)("a seven", merge=0.5, **ASK).arrays,
     "from a picture": lambda m: ImageToImage(m)("a seven", picture(m), strength=0.7, **ASK).arrays,

@@ -55,6 +55,21 @@ def folders(folder):
     return {"embedding_dir": folder / "words", "control_dir": folder / "controls"}
 
 
+def test_a_depth_map_of_sixteen_bits_steers_as_one_of_eight(made):
+    folder, pipe, _, _ = made
+    ramp = np.tile(np.arange(16, dtype=np.uint8) * 16, (16, 1))
+    deep = Image.fromarray(ramp.astype(np.uint16) * 257)
+    deep.save(folder / "depth.png")
+    control = folder / "controls" / "edges.safetensors"
+    shallow, *others = (
+        pipe.with_control(control, given)("a house", **SMALL)
+        for given in (Image.fromarray(ramp), deep, folder / "depth.png")
+    )
+    for other in others:
+        assert np.array_equal(other.arrays[0], shallow.arrays[0])
+        assert other.recipes[0].adapters == shallow.recipes[0].adapters
+
+
 def test_a_recipe_holds_the_hashes_of_words_controls_and_their_pictures(made):
     folder, _, adapted, result = made
     word, control = (

@@ -1,4 +1,5 @@
 import gc
+import itertools
 import math
 import threading
 import weakref
@@ -381,6 +382,43 @@ def test_nan_from_the_network_names_the_step():
     model.network.forward = spoil
     with pytest.raises(NonFiniteError, match="step 3 of 5"):
         TextToImage(model)("a seven", steps=5, scheduler="Euler")
+
+
+def test_a_run_that_could_not_make_a_step_gives_no_picture():
+    """Neither that of the step before nor, asked again, one of fewer steps."""
+    model = tiny_model()
+    spoilt = itertools.count(1)
+
+    def spoil(module, args, made):
+        return made._replace(sample=made.sample * math.nan) if next(spoilt) == 5 else made
+
+    model.network.register_forward_hook(spoil)
+    run = TextToImage(model).denoise("a seven", steps=5, scheduler="Euler")
+    with pytest.raises(NonFiniteError, match="step 5 of 5"):
+        run.result()
+    for _ in range(2):
+        with pytest.raises(InputError, match="broke off at step 5 of 5"):
+            run.result()
+
+
+@pytest.mark.parametrize("name", ["DPM++ 2M", "Heun", "Euler a", "DPM adaptive"])
+@pytest.mark.parametrize("place", [1, 2, 5])
+def test_a_run_goes_on_where_it_was_interrupted(name, place):
+    """As a notebook's stop button does, in the middle of a step; the same picture as without."""
+    model, calls = tiny_model(), itertools.count(1)
+    ask = {"prompt": "a seven", "steps": 4, "seed": 7, "scheduler": name}
+    whole = TextToImage(model)(**ask).arrays[0]
+
+    def interrupt(*_):
+        if next(calls) == place:
+            raise KeyboardInterrupt
+
+    model.network.register_forward_hook(interrupt)
+    run = TextToImage(model).denoise(**ask)
+    with pytest.raises(KeyboardInterrupt):
+        run.result()
+    assert np.array_equal(run.result().arrays[0], whole)
+    assert len(list(run)) == 0
 
 
 def test_any_denoiser_that_answers_with_x0_fits_the_plan(pipe):

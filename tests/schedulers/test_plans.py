@@ -172,6 +172,16 @@ def test_a_stepper_refuses_the_wrong_time_and_a_step_too_many():
         stepper.step(x, 0, x)
 
 
+def test_a_stepper_that_refused_an_output_of_another_sample_goes_on_with_the_right_one():
+    """Such as both halves of a guided answer, which would broadcast."""
+    stepper = names.get("DDIM").plan(DiscreteVP.linear(), 2).stepper()
+    x = torch.zeros(1, 1, 2, 2)
+    for t in stepper.timesteps:
+        with pytest.raises(InputError, match="residual is"):
+            stepper.step(torch.cat([x, x]), t, x)
+        assert stepper.step(x, t, x).prev_sample.shape == x.shape
+
+
 def test_a_sample_changed_from_outside_is_where_the_run_goes_on():
     plan = names.get("LMS").plan(DiscreteVP.linear(), 4)
     stepper = plan.stepper("sample")

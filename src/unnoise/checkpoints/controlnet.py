@@ -107,7 +107,7 @@ def with_control(
 
     Raises CheckpointError for a file that is neither or is of another family.
     """
-    picture = images.open_picture(Path(picture)) if isinstance(picture, str | Path) else picture
+    picture = images.open_picture(expanded(picture)) if isinstance(picture, str | Path) else picture
     part = read(path, model.network.config)
     _check_family(path, part, model)
     network = fill(part, model.network.dtype, model.device)

@@ -36,9 +36,11 @@ def numbers_sha256(file: Path) -> str:
 
 
 def picture_sha256(picture: Image.Image) -> str:
-    """The sha256 of a picture's size and of its pixels as 8-bit colours."""
+    """The sha256 of a picture's size and of its pixels as 8-bit colours, transparent ones black."""
+    from unnoise import images
+
     head = f"{picture.width}x{picture.height}".encode()
-    return hashlib.sha256(head + picture.convert("RGB").tobytes()).hexdigest()
+    return hashlib.sha256(head + images.in_mode(picture, "RGB", "black").tobytes()).hexdigest()
 
 
 def fits(file: Path, digest: str) -> bool:

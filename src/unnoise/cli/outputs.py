@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unnoise.errors import FileError, InputError
 
-_COUNTER = re.compile(r"%0?\d*d")
+_COUNTER = re.compile(r"%0?\d?d")
 _NUMBERED = re.compile(r"(\d+)-")
 
 
@@ -51,7 +51,7 @@ def candidates(path: Path, seed: int) -> Iterator[Path]:
     A name with a counter (%d, %03d) counts from 1, and ends in .png where it has no ending. A file is itself, then
     name-2, name-3. A folder gets the number after its highest, and the seed: 00001-7.png.
     """
-    counter = _COUNTER.search(path.name)
+    counter = None if path.is_dir() else _COUNTER.search(path.name)
     if counter:
         before, after = path.name[: counter.start()], path.name[counter.end() :]
         after += "" if path.suffix else ".png"

@@ -140,7 +140,7 @@ class DiffusersScheduler:
     def sigmas(self) -> Tensor:
         """Sigma / alpha of every level, on a flow model sigma; the last 0, float32."""
         part = "sigma" if isinstance(self.schedule, Flow) else "ratio"
-        return torch.tensor([float(getattr(level, part)) for level in self._run.plan.levels])
+        return _host([float(getattr(level, part)) for level in self._run.plan.levels])
 
     @property
     def num_inference_steps(self) -> int:
@@ -188,7 +188,7 @@ class DiffusersScheduler:
         """Alpha x_0 + sigma eps at the times, (batch,) or one for all."""
         levels = [self._level(float(time)) for time in timesteps.reshape(-1)]
         alpha, sigma = (
-            expand(torch.tensor([float(getattr(level, part)) for level in levels]), original_samples)
+            expand(_host([float(getattr(level, part)) for level in levels]), original_samples)
             for part in ("alpha", "sigma")
         )
         return alpha * original_samples + sigma * noise
@@ -209,6 +209,10 @@ class DiffusersScheduler:
         return self.schedule.level(
             min(max(time, self.schedule.clean_time), float(self.schedule.noisiest.time))
         )
+
+
+def _host(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float32, device="cpu")
 
 
 def _listed(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
@@ -52,7 +51,7 @@ class Square:
         resized = F.interpolate(pictures, size=sides, mode=self.method, antialias=True).clamp(0.0, 1.0)
         top, left = (self.middle((side - self.size) / 2) for side in sides)
         middle = resized[..., top : top + self.size, left : left + self.size]
-        mean, deviation = (torch.tensor(part).view(3, 1, 1) for part in (self.mean, self.deviation))
+        mean, deviation = (pictures.new_tensor(part).view(3, 1, 1) for part in (self.mean, self.deviation))
         return (middle - mean) / deviation
 
 

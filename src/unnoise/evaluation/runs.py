@@ -44,8 +44,9 @@ class Run:
 class Runner:
     """Makes runs of one pipeline with fixed prompts and guidance; finished ones come from `cache`.
 
-    A run is known by the model's weights and adapters, the size of its samples, the prompts, the seeds, the guidance,
-    the scheduler's parts and the steps. Of weights that have no file nothing is kept.
+    A run is known by the model's weights and adapters, what its numbers mean and in what they are computed, the size of
+    its samples, the prompts, the seeds, the guidance, the scheduler's parts and the steps. Of weights that have no file
+    nothing is kept.
     """
 
     pipe: Pipe
@@ -98,7 +99,8 @@ class Runner:
         model = self.pipe.model
         beside = [one.told for one in (*model.adapters, *model.taught, *model.companions)]
         run = [self.prompts, list(seeds), self.guidance, repr(names.get(scheduler)), steps]
-        facts = [self._weights, beside, model.clip_skip, list(model.shape), *run]
+        meant = [repr(model.schedule), model.prediction, model.clip, model.engine, str(model.network.dtype)]
+        facts = [self._weights, beside, meant, model.clip_skip, list(model.shape), *run]
         digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
         return self.cache / f"{digest}.npz"
 

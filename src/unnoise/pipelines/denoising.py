@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unnoise import images
 from unnoise.checkpoints.model import Model
-from unnoise.errors import NonFiniteError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.images import Array
 from unnoise.limits import choice, whole
 from unnoise.networks import heap
@@ -163,6 +163,7 @@ class Denoising(Iterator[Step]):
         with torch.inference_mode():
             made = next_step(self._walk, self._ask)
             if made is None:
+                self._check_end()
                 raise StopIteration
             step = Step(made, self._look)
             if step.index + 1 == len(self):
@@ -223,6 +224,13 @@ class Denoising(Iterator[Step]):
         model = self._model
         network = self._given.network(model, self.request, condition, self._memory, self._both)
         return Diffuser(network, model.schedule, model.prediction, model.variance, model.clip)
+
+    def _check_end(self) -> None:
+        """Raises InputError where fewer steps were made than there are: one of them was broken off."""
+        if self._made < len(self):
+            raise InputError(
+                f"this run broke off at step {self._made + 1} of {len(self)} and cannot go on; begin another."
+            )
 
     def _check(self, step: Step) -> None:
         if bool(torch.isfinite(step.x).all()):

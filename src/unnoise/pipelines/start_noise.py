@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,9 @@ _LOW = np.uint64(0xFFFFFFFF)
 def start_noise(kind: str, seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Unit noise (pictures, ...) on the CPU, float32, a row for each seed. kind: one of STARTS."""
     if kind == "torch":
-        rows = [torch.randn(*shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(rows)
+        plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+        each = (torch.Generator().manual_seed(seed) for seed in seeds)
+        return torch.stack([torch.randn(*shape[1:], generator=source, **plain) for source in each])
     count = math.prod(shape[1:])
     return torch.stack([torch.from_numpy(_cuda(seed, count)).reshape(tuple(shape[1:])) for seed in seeds])
 

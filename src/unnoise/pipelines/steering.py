@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from unnoise import images
 from unnoise.checkpoints.controlnet import Control
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
@@ -41,9 +42,12 @@ def _check_size(control: Control, width: int, height: int) -> None:
 
 
 def hint(control: Control, width: int, height: int) -> Tensor:
-    """The picture as the network reads it: (1, 3, height, width), or grey (1, 1, ...), float32 in [0, 1]."""
+    """The picture as the network reads it: (1, 3, height, width), or grey (1, 1, ...), float32 in [0, 1].
+
+    Transparent places say nothing, as black ones do.
+    """
     grey = isinstance(control.network, PictureAdapter) and control.network.config.channels == 1
-    picture = control.picture.convert("L" if grey else "RGB")
+    picture = images.in_mode(control.picture, "L" if grey else "RGB", "black")
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture, dtype=np.float32) / 255

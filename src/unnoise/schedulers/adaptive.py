@@ -16,7 +16,7 @@ from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
 from unnoise.schedulers.moves import Look, Move, PlannedStep
 from unnoise.schedulers.noise import Split
-from unnoise.schedulers.plan import Denoise, Plan, Walk, answered
+from unnoise.schedulers.plan import Denoise, Plan, Walk, answered, looked
 from unnoise.schedulers.quadrature import coordinate, from_coordinate, keep, weights
 from unnoise.schedulers.scheduler import Scheduler
 from unnoise.schedulers.solvers import Adams, Leg, RungeKutta, Solver, ThreeStage
@@ -138,8 +138,7 @@ class Adaptive(Declared):
         place = x
         for move in self.solver.moves(Leg(now, Split(to), (), schedule)):
             if isinstance(move, Look):
-                seen = yield Request(place, move.level)
-                assert seen is not None
+                seen = yield from looked(place, move.level)
                 looks, levels = [seen, *looks], [move.level, *levels]
             else:
                 place = move.apply(x, looks, None)

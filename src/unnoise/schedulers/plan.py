@@ -36,6 +36,14 @@ def estimated(denoise: Denoise, x: Tensor, level: Level) -> Estimate:
     return Estimate.from_x0(x, level, answer)
 
 
+def looked(x: Tensor, level: Level) -> Generator[Request, Estimate | None, Estimate]:
+    """The network's view of x, as a part of a walk. Who was interrupted before the answer is asked again."""
+    answer: Estimate | None = None
+    while answer is None:
+        answer = yield Request(x, level)
+    return answer
+
+
 def next_step(walk: Walk, denoise: Denoise) -> Step | None:
     """The next step of a walk, its questions answered by `denoise`; None after the last."""
     event = next(walk, None)
@@ -140,8 +148,7 @@ class Plan:
                 if isinstance(move, Move):
                     hand.make(move, looks)
                     continue
-                answer = yield Request(hand.x, move.level)
-                assert answer is not None
+                answer = yield from looked(hand.x, move.level)
                 if answer.x is not hand.x:
                     hand.put(answer.x)
                 looks = [answer, *looks[: self.memory - 1]]

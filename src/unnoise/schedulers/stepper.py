@@ -51,7 +51,7 @@ class Stepper:
         self._done = 0
         times = [float(plan.schedule.network_time(level)) for level in plan.looks]
         whole = all(time.is_integer() for time in times)
-        self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32)
+        self.timesteps = torch.tensor(times, dtype=torch.int64 if whole else torch.float32, device="cpu")
         self.init_noise_sigma = plan.start_scale
 
     def step(self, residual: Tensor, t: Tensor | float, sample: Tensor) -> StepperOutput:
@@ -60,16 +60,20 @@ class Stepper:
         residual: (batch, channels, ...), with twice the channels where the variance is learned. t: the time
         just told to the network, the next of `timesteps`. sample: (batch, channels, ...).
 
-        Raises InputError where t is not the next time, or the run is over.
+        Raises InputError where t is not the next time, the run is over, or the output is of another sample.
         """
         self._check_turn(float(t))
+        variance = None
+        if residual.shape[1] == 2 * sample.shape[1]:
+            residual, variance = residual.chunk(2, dim=1)
+        if residual.shape != sample.shape:
+            raise InputError(
+                f"residual is {list(residual.shape)} and sample {list(sample.shape)}; give the network's output for it."
+            )
         if self._walk is None:
             self._walk = self._plan.walk(sample, self._noise)
             self._request = next(self._walk)
         assert isinstance(self._request, Request)
-        variance = None
-        if residual.shape[1] == 2 * sample.shape[1]:
-            residual, variance = residual.chunk(2, dim=1)
         estimate = Estimate(sample, self._request.level, residual, self._prediction, variance)
         self._done += 1
         event = self._walk.send(estimate)

@@ -49,7 +49,7 @@ def _layer(name: str, change: Change, convolution: bool) -> dict[str, Tensor]:
     found = {
         f"{name}.lora_down.weight": down.contiguous().clone(),
         f"{name}.lora_up.weight": up.contiguous().clone(),
-        f"{name}.alpha": torch.tensor(change.scale * change.rank),
+        f"{name}.alpha": torch.tensor(change.scale * change.rank, dtype=torch.float32, device="cpu"),
     }
     if change.magnitude is not None:
         ones = (1,) * (down.ndim - 1)
