@@ -59,6 +59,15 @@ def test_sixteen_bits_are_scaled_not_cut():
     assert images.to_pil(images.from_pil(deep, 1))[0].getpixel((0, 0)) == 0x80
 
 
+def test_a_path_may_be_a_text(tmp_path):
+    place = f"{tmp_path}/deep/a.png"
+    images.write_png(place, picture(6, 4), {"parameters": "a seven"})
+    assert images.read_size(place) == images.open_picture(place).size == (6, 4)
+    assert images.read_text(place) == {"parameters": "a seven"}
+    images.write_animation(f"{tmp_path}/a.gif", [picture()])
+    assert (tmp_path / "a.gif").is_file()
+
+
 @pytest.mark.parametrize("mode", ["I", "F", "LAB", "La"])
 def test_a_picture_whose_white_nobody_tells_is_refused(mode):
     """Floats from 0 to 1, say, would be a black picture where PIL counts to 255."""

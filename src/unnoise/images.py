@@ -196,9 +196,9 @@ def _half_blocks(above: list[list[int]], below: list[list[int]], code: Callable[
     return "".join(cells) + "\x1b[0m\n"
 
 
-def write_png(path: Path, picture: Image.Image, text: Mapping[str, str] | None = None) -> None:
+def write_png(path: str | Path, picture: Image.Image, text: Mapping[str, str] | None = None) -> None:
     """Write a PNG atomically, with `text` as its text chunks (a recipe's are "parameters" and "unnoise")."""
-    write_bytes(path, png_bytes(picture, text))
+    write_bytes(Path(path), png_bytes(picture, text))
 
 
 def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
@@ -211,13 +211,14 @@ def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> by
     return made.getvalue()
 
 
-def write_animation(path: Path, frames: Sequence[Image.Image]) -> None:
+def write_animation(path: str | Path, frames: Sequence[Image.Image]) -> None:
     """Write an animated WebP or GIF, by the name's ending, atomically.
 
     It runs three seconds, holds the last frame for one and a half more, and starts again. Frames of another size, as
     those of a first pass, are brought to the last one's; narrower than 256 pixels, all are enlarged by a whole factor.
     Raises InputError for another ending.
     """
+    path = Path(path)
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
@@ -239,7 +240,7 @@ def write_animation(path: Path, frames: Sequence[Image.Image]) -> None:
         )
 
 
-def open_picture(path: Path, content: bytes | None = None) -> Image.Image:
+def open_picture(path: str | Path, content: bytes | None = None) -> Image.Image:
     """The decoded picture of a PNG, JPEG or WebP file, turned upright as its EXIF says.
 
     content: its bytes, where they are known already. Raises FileError, naming the file: missing, of another kind,
@@ -253,7 +254,7 @@ def open_picture(path: Path, content: bytes | None = None) -> Image.Image:
             return picture.copy()
 
 
-def read_text(path: Path, content: bytes | None = None) -> dict[str, str]:
+def read_text(path: str | Path, content: bytes | None = None) -> dict[str, str]:
     """The texts in a picture by name: a PNG's chunks, and EXIF fields that hold text.
 
     content: its bytes, where they are known already. A PNG that has none before its pixels is decoded, for the chunks
@@ -295,7 +296,7 @@ def _exif_value(value: object) -> str:
     return rest.decode(code, errors="replace").strip("\0 ")
 
 
-def read_size(path: Path) -> tuple[int, int]:
+def read_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels as stored, before any turn that EXIF asks for, from the header. Raises FileError."""
     with _opened(path) as picture:
         return picture.size
@@ -311,7 +312,8 @@ def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: str | Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+    path = Path(path)
     try:
         with path.open("rb") if content is None else io.BytesIO(content) as file:
             head = file.read(32)

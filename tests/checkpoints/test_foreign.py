@@ -106,6 +106,15 @@ def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     assert torch.equal(model.network.conv_out.bias, whole[BIAS])
 
 
+def test_a_ckpt_becomes_a_safetensors_file_of_the_same_numbers(whole, tmp_path):
+    torch.save({"state_dict": whole}, tmp_path / "old.ckpt")
+    made = checkpoints.convert(tmp_path / "old.ckpt", tmp_path / "new.safetensors")
+    found = load_file(made)
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    with pytest.raises(InputError, match=r"ends in \.safetensors"):
+        checkpoints.convert(made, tmp_path / "again.ckpt")
+
+
 @pytest.mark.parametrize("name", ["text_projection", "transformer.text_projection.weight", "logit_scale"])
 def test_what_tools_keep_of_clip_beside_what_is_read_is_no_fault(whole, tmp_path, name):
     save_file(whole | {f"cond_stage_model.{name}": torch.zeros(64, 64)}, tmp_path / "merged.safetensors")

@@ -95,7 +95,7 @@ def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
         schedulers=("DDIM",),
         steps=(3, 5),
         count=4,
-        cache=tmp_path,
+        cache=str(tmp_path),
         told=lambda *words: told.append(words),
     )
     assert len(first.runs) == len(kept)
@@ -201,7 +201,7 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
     found = compare(
         pipe, ("a seven", "two & <three>"), schedulers=("Euler", "Euler a"), steps=(2, 4), count=4
     )
-    page = write_comparison(found, tmp_path).read_text()
+    page = write_comparison(found, str(tmp_path)).read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
     assert page.count("<svg") == 2

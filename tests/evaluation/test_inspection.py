@@ -50,4 +50,4 @@ def test_a_learned_variance_is_shown_with_its_spread(tmp_path):
     pipe = TextToImage(tiny_model(variance="learned_range"))
     seen = inspect_run(pipe, "a seven", seed=0, steps=4, scheduler="DDPM")
     assert seen.steps[1].posterior.variance.shape == (1, 8, 8)
-    assert " to " in write_inspection(seen, tmp_path / "run.html").read_text()
+    assert " to " in write_inspection(seen, f"{tmp_path}/run.html").read_text()

@@ -18,7 +18,7 @@ from unnoise.checkpoints.adapters.live import changed
 from unnoise.checkpoints.blueprint import Blueprint, Config, Part, shapes_of, sinusoid_width
 from unnoise.checkpoints.folder import load, save
 from unnoise.checkpoints.foreign import recognise
-from unnoise.checkpoints.header import some
+from unnoise.checkpoints.header import PICKLED, some
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.locations import find
 from unnoise.checkpoints.needed import PARTS
@@ -50,7 +50,8 @@ def convert(
 ) -> Path:
     """Write the model at `source` in the other layout, whole or not at all; returns its path.
 
-    A single file becomes a diffusers folder; a folder becomes the file `destination`, which ends in .safetensors.
+    A single file becomes a diffusers folder, a pickled one also a file; a folder becomes the file `destination`, which
+    ends in .safetensors.
     Every number that the model computes with keeps its bits and its type; what no network reads (averages of
     training, tables, the last layer of Stable Diffusion 2's text encoder) is left out. prediction: as
     `checkpoints.load` takes it. loras: merged into the weights, as `adapters.adapt` takes them; then the layout may
@@ -67,8 +68,13 @@ def convert(
             f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
         )
     single = target.suffix == ".safetensors"
-    folder = found.parts["network"].where.is_dir()
-    if single != folder and not loras:
+    if target.suffix in PICKLED:
+        raise InputError(
+            f"the destination is '{destination}'; give a file that ends in .safetensors, or a folder."
+        )
+    where = found.parts["network"].where
+    folder = where.is_dir()
+    if single != folder and not loras and not (single and where.suffix in PICKLED):
         wanted = "a file that ends in .safetensors" if folder else "a new folder"
         raise InputError(f"'{source}' would be written as it is; give {wanted} instead of '{destination}'.")
     check_new(target, "a model")

@@ -18,6 +18,7 @@ from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
+from unnoise.files import expanded
 from unnoise.limits import whole
 from unnoise.schedulers import ToTolerance, names
 
@@ -43,7 +44,7 @@ def compare(
     features: Callable[[Tensor], Features] | None = None,
     named: str = "features",
     judge: Alignment | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     told: Told | None = None,
 ) -> Report:
     """Run every scheduler at every number of steps from the same noise, and measure what each trades for what.
@@ -64,7 +65,10 @@ def compare(
     _check(texts, schedulers, steps, count)
     # no picture asks for more prompts: neither do those compared with
     wanted, texts = sorted(set(steps)), texts[:count]
-    runner, seeds = Runner(pipe, texts, guidance, cache), tuple(range(seed, seed + count))
+    runner, seeds = (
+        Runner(pipe, texts, guidance, None if cache is None else expanded(cache)),
+        tuple(range(seed, seed + count)),
+    )
     progress = _Progress(told, 4 + len(schedulers) * len(wanted))
     measure = _Measure(features, named, pipe.model.shape[0])
     goal = None if real is None else measure.of(_checked(real, pipe.model.shape))

@@ -15,7 +15,7 @@ from torch import Tensor
 from unnoise import images
 from unnoise.errors import DataError, InputError
 from unnoise.evaluation.distances import Features
-from unnoise.files import check_folder, files_below
+from unnoise.files import check_folder, expanded, files_below
 
 Numbers = npt.NDArray[np.number[Any]]
 """(pictures, features) in any type of number."""
@@ -34,12 +34,15 @@ class Folder:
         return Folder(tuple(self.paths[place] for place in places), self.pixels[places])
 
 
-def read_folder(folder: Path, shape: tuple[int, int, int] | None = None, limit: int | None = None) -> Folder:
+def read_folder(
+    folder: str | Path, shape: tuple[int, int, int] | None = None, limit: int | None = None
+) -> Folder:
     """The pictures in and below a folder. shape: channels, height and width that each must have, or the first one's.
 
     limit: at most so many, spread evenly over the names. Raises DataError where the folder is missing or holds no
     picture, and where a picture has another size.
     """
+    folder = expanded(folder)
     check_folder(folder)
     paths = sorted(path for path in files_below(folder) if path.suffix.lower() in images.ENDINGS)
     if not paths:
@@ -95,10 +98,10 @@ def check_range(pictures: Tensor) -> None:
         raise InputError(f"pictures run from {low:g} to {high:g}; give uint8, or floats from -1 to 1.")
 
 
-def read_array(path: Path) -> Numbers:
+def read_array(path: str | Path) -> Numbers:
     """Feature vectors (pictures, features) of an .npy file, or of the only array of an .npz file, in its own type."""
     try:
-        with path.open("rb") as file:  # which numpy leaves open where it is damaged
+        with expanded(path).open("rb") as file:  # which numpy leaves open where it is damaged
             found = np.load(file, allow_pickle=False)
             if not isinstance(found, np.ndarray):
                 names = found.files

@@ -41,7 +41,9 @@ class RunPlan:
 
 
 @torch.inference_mode(False)  # whatever the caller's mode is: the steps have gradients
-def plan(data: Path, out: Path, config: TrainConfig | None = None, reading: Tell | None = None) -> RunPlan:
+def plan(
+    data: str | Path, out: str | Path, config: TrainConfig | None = None, reading: Tell | None = None
+) -> RunPlan:
     """Check everything that a new run into `out` would check, and take two steps that are thrown away; writes nothing.
 
     Raises as `train` before its first step. What is sharded is told as if one process had it all.

@@ -66,13 +66,13 @@ def snapshots(folder: Path) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: snapshot.updates)
 
 
-def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> dict[str, Tensor]:
+def reconstruct(folder: str | Path, deviation: float, updates: int | None = None) -> dict[str, Tensor]:
     """The average of the profile with this standard deviation, after `updates` updates (None: the newest).
 
     folder: RUN/profiles. Returns float32 tensors by name, `network.` and `text_encoder.`. Close for deviations
     between the tracked ones; outside of them the error grows. Raises CheckpointError, InputError.
     """
-    known = snapshots(folder)
+    known = snapshots(Path(folder))
     end = known[-1].updates if updates is None else updates
     used = [found for found in known if found.updates <= end]
     if not used:
@@ -81,12 +81,12 @@ def reconstruct(folder: Path, deviation: float, updates: int | None = None) -> d
     return _sum(used, shares)
 
 
-def export(run: Path, deviation: float, destination: Path) -> Path:
+def export(run: str | Path, deviation: float, destination: str | Path) -> Path:
     """The run's model with the average of this profile, as a model folder of its own; returns it.
 
     Raises CheckpointError for a run without snapshots, InputError for a deviation that no profile has, FileError.
     """
-    tensors = reconstruct(run / FOLDER, deviation)
+    tensors = reconstruct(Path(run) / FOLDER, deviation)
     model = models.load(run)
     for name, part in model.parts.items():
         part.load_state_dict(average_of(tensors, f"{name}."))

@@ -57,8 +57,8 @@ from unnoise.training.world import World, join
 
 
 def train(
-    data: Path,
-    out: Path,
+    data: str | Path,
+    out: str | Path,
     config: TrainConfig | None = None,
     resume: bool = False,
     reading: Tell | None = None,
@@ -85,8 +85,8 @@ class Trainer:
     @torch.inference_mode(False)
     def __init__(
         self,
-        data: Path,
-        out: Path,
+        data: str | Path,
+        out: str | Path,
         config: TrainConfig | None = None,
         resume: bool = False,
         reading: Tell | None = None,

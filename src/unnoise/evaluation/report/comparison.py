@@ -17,8 +17,9 @@ _STRIP = 184  # pixels that four pictures take: five of them fit beside the name
 _FRESH = '<span class="tag">draws noise</span>'
 
 
-def write_comparison(report: Report, folder: Path) -> Path:
+def write_comparison(report: Report, folder: str | Path) -> Path:
     """Write report.html, report.json and a PNG for each cell into `folder`; returns the page's path."""
+    folder = files.expanded(folder)
     for (name, steps), pictures in report.pictures.items():
         word = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("+", "p")).strip("-")
         sheet = images.grid(images.to_pil(shown(pictures)))

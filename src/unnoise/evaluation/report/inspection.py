@@ -18,8 +18,9 @@ from unnoise.evaluation.report.page import page, picture, table
 _WIDTH = 104
 
 
-def write_inspection(inspection: Inspection, path: Path) -> Path:
+def write_inspection(inspection: Inspection, path: str | Path) -> Path:
     """Write the page to `path` and its numbers beside it as JSON; returns the page's path."""
+    path = files.expanded(path)
     files.write_text(path, inspection_page(inspection))
     files.write_text(path.with_suffix(".json"), json.dumps(inspection.to_dict(), indent=1) + "\n")
     return path
