@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from unnoise import images
+from unnoise import files, images
 from unnoise.cli import outputs, progress
 from unnoise.errors import FileError
 
@@ -62,6 +62,17 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
 
     with pytest.raises(ValueError):  # noqa: PT011 - the writer's own
         outputs.save_new(names(tmp_path), fail)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_by_the_name_that_was_asked_for(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "sync", full)
+    write = partial(images.write_png, picture=Image.new("L", (1, 1)))
+    with pytest.raises(FileError, match=f"cannot write '{tmp_path}/a.png': No space left"):
+        outputs.save_new(outputs.candidates(tmp_path / "a.png", 7), write)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 
 from unnoise import checkpoints
@@ -62,6 +63,18 @@ def test_inspect_tells_the_text_of_another_tools_picture(run, tmp_path):
     assert "steps       3" in out
     Image.new("L", (4, 4)).save(tmp_path / "b.jpg")
     assert "none" in run("inspect", "b.jpg")[1]
+
+
+def test_a_picture_s_words_give_the_terminal_no_orders(run, tmp_path):
+    """An escape sequence in a stranger's prompt would change its title or colours, or clear it."""
+    orders = PngInfo()
+    orders.add_text(
+        "parameters", "a cat \x1b]0;mine\x07\x9b2J 🍎\nSteps: 20, Sampler: Euler a, Seed: 5, Size: 8x8"
+    )
+    Image.new("L", (8, 8)).save(tmp_path / "theirs.png", pnginfo=orders)
+    told = run("inspect", "theirs.png")[1]
+    assert r"a cat \x1b]0;mine\x07\x9b2J 🍎" in told
+    assert told.replace("\n", "").isprintable()
 
 
 def test_models_lists_what_ships(run, monkeypatch, tiny):

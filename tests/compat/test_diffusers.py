@@ -147,6 +147,23 @@ def test_the_notes_loop_runs_and_equals_the_plan_s_run():
     assert torch.equal(x, y)
 
 
+@pytest.mark.parametrize("name", ["DPM++ 2M Karras", "Euler a", "Heun"])
+def test_torch_s_default_type_and_device_change_no_run(far_defaults, name):
+    def run():
+        ours, generator = scheduler(name), torch.Generator("cpu").manual_seed(1)
+        ours.set_timesteps(5)
+        x = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float32, device="cpu") * ours.init_noise_sigma
+        noised = ours.add_noise(x, x, ours.timesteps[:1])
+        for t in ours.timesteps:
+            x = ours.step(torch.tanh(x), t, x, generator=generator).prev_sample
+        return x, noised, ours.sigmas
+
+    near = run()
+    with far_defaults(torch.bfloat16):  # in which 999 is 1000
+        far = run()
+    assert all(torch.equal(one, other) for one, other in zip(near, far, strict=True))
+
+
 def test_entered_in_the_middle_by_index_or_by_time_is_the_same():
     results = []
     for told in (True, False):

@@ -480,6 +480,16 @@ def test_a_resumed_run_keeps_what_its_steps_were_made_with(folder, whole):
         training.Trainer(folder, whole[0], config("optimizer.lr=0.1"), resume=True)
 
 
+def test_fewer_steps_than_a_run_has_made_are_refused_and_its_settings_stay(folder, whole):
+    """Its model would be called one of so few."""
+    kept = (whole[0] / "config.toml").read_text()
+    with pytest.raises(
+        InputError, match=r"run\.steps is 20, and '.*' has a checkpoint of step 30; give 30 or more"
+    ):
+        list(training.train(folder, whole[0], config("run.steps=20"), resume=True))
+    assert (whole[0] / "config.toml").read_text() == kept
+
+
 def test_two_processes_cannot_hold_one_run(folder, tmp_path):
     events = training.train(folder, tmp_path / "run", config())
     next(events)

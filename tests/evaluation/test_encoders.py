@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from unnoise import evaluation
 from unnoise.cli import main
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
+from unnoise.evaluation.preparation import IMAGENET, Square
 
 transformers = pytest.importorskip("transformers")
 
@@ -65,6 +66,15 @@ def test_clip_features_are_transformers_own(clip):
     assert np.abs(encoder(pixels) - wanted).max() < 1e-6
     with pytest.raises(InputError, match=r"pictures are torch\.float32; give uint8"):
         encoder(pixels / 127.5 - 1)
+
+
+def test_torch_s_default_type_and_device_change_nothing_that_an_encoder_sees(far_defaults):
+    pixels, square = pictures(), Square(8, 9, *IMAGENET)
+    near = square(pixels)
+    with far_defaults():
+        far = square(pixels)
+    assert far.dtype == near.dtype
+    assert torch.equal(far, near)
 
 
 def test_dinov2_features_are_transformers_own(dino):

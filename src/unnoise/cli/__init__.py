@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from unnoise.cli.answering import harmless
 from unnoise.cli.parser import Refused, parse
 from unnoise.errors import InputError, UnnoiseError, out_of_memory
 
@@ -61,6 +62,6 @@ def _make_writable() -> None:
 
 
 def _failed(sentence: str, status: int, lead: str = "unnoise: error: ") -> int:
-    sentence = " ".join(sentence.split())
+    sentence = harmless(" ".join(sentence.split()))
     sys.stderr.write(f"{lead}{sentence}\n")
     return status

@@ -84,8 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
     done = _tell(asked, result, paths, watch.finish(result), notes, seconds)
     if not asked.json:
         first, (width, height) = result.recipes[0], result.images[0].size
+        plural = "s"[: len(denoising) > 1]
         sys.stderr.write(
-            f"{len(denoising)} steps of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
+            f"{len(denoising)} step{plural} of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
             f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
         )
     return done

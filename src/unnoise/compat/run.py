@@ -77,7 +77,7 @@ class Run:
             self.enter(min(range(len(self.looks)), key=lambda i: abs(self.looks[i][0] - float(time))))
         assert self.stepper is not None
         self.noise.seeds, self.noise.generator = range(sample.shape[0]), generator
-        return self.stepper.step(output, time / self.unit, sample)
+        return self.stepper.step(output, float(time) / self.unit, sample)
 
 
 class Drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,12 @@ class Adaptable:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+
+    def _over(self, model: Model) -> Self:
+        """The same pipeline, of whatever class and with whatever that keeps, over another model."""
+        made = copy.copy(self)
+        made.model = model
+        return made
 
     def with_lora(
         self,
@@ -49,11 +56,11 @@ class Adaptable:
         live: bool = False,
     ) -> Self:
         """A pipeline with several more: `Lora`s, or pairs of a file (or its name in `folder`) and a weight."""
-        return type(self)(adapters.adapt(self.model, loras, folder, live))
+        return self._over(adapters.adapt(self.model, loras, folder, live))
 
     def without_loras(self) -> Self:
         """The pipeline of the base weights, which no adapter ever changed."""
-        return type(self)(self.model.base or self.model)
+        return self._over(self.model.base or self.model)
 
     def with_control(
         self,
@@ -71,7 +78,7 @@ class Adaptable:
         0 to 2. start, end: shares of the steps between which it is heard. Raises CheckpointError for one of another
         family.
         """
-        return type(self)(with_control(self.model, file, picture, strength, start, end))
+        return self._over(with_control(self.model, file, picture, strength, start, end))
 
     def with_refiner(self, refiner: str | Path | Model, start: float = refiners.START) -> Self:
         """A pipeline whose runs another model ends, as the refiner of Stable Diffusion XL does.
@@ -80,7 +87,7 @@ class Adaptable:
         diffusers calls denoising_end and denoising_start). Both models stay in memory; what a scheduler remembers of
         earlier steps goes on over the change. Raises InputError for a model of other latents or another noise schedule.
         """
-        return type(self)(refiners.with_refiner(self.model, refiner, start))
+        return self._over(refiners.with_refiner(self.model, refiner, start))
 
     def with_clip_skip(self, skip: int) -> Self:
         """A pipeline that reads text after another layer of its encoder: 1 is the last, 2 the one before.
@@ -88,7 +95,7 @@ class Adaptable:
         That is A1111's count; diffusers' clip_skip=1 is 2 here. Pictures of many anime models are made with 2. Raises
         InputError where the model has no such layer.
         """
-        return type(self)(self.model.with_clip_skip(skip))
+        return self._over(self.model.with_clip_skip(skip))
 
     def with_engine(self, engine: str) -> Self:
         """A pipeline whose network is computed by "torch" or, where unnoise[openvino] is installed, by another engine.
@@ -98,7 +105,7 @@ class Adaptable:
         seen beforehand on a few pictures, by torch, and kept as well; recipes tell it.
         Raises InputError for another engine, or one that is not installed.
         """
-        return type(self)(with_engine(self.model, engine))
+        return self._over(with_engine(self.model, engine))
 
     def with_word(self, file: str | Path, word: str | None = None) -> Self:
         """A pipeline whose text encoder knows one more word, from a textual inversion.
@@ -106,4 +113,4 @@ class Adaptable:
         file: an embedding of A1111 (.pt, .safetensors) or diffusers. word: what stands for it in a prompt; the file's
         own word, or its name, when None. Raises CheckpointError for an embedding of another family.
         """
-        return type(self)(adapters.teach(self.model, file, word))
+        return self._over(adapters.teach(self.model, file, word))

@@ -15,6 +15,7 @@ from typing import Any
 from unnoise import files
 from unnoise.errors import FileError, InputError
 from unnoise.training import settings
+from unnoise.training.checkpoints import checkpoints
 from unnoise.training.config import TrainConfig
 
 CONFIG = "config.toml"
@@ -28,7 +29,8 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     """The configuration that a run in this folder will have; writes nothing.
 
     A resumed run takes the folder's own, and may change only what leaves finished steps as they are
-    (`settings.FREE_ON_RESUME`). Raises InputError when the folder exists without `resume`, or is not a run.
+    (`settings.FREE_ON_RESUME`). Raises InputError when the folder exists without `resume`, when it is no run, and for
+    fewer steps than were made.
     """
     if config is not None:
         config = settings.plain(config)
@@ -47,6 +49,11 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     if fixed:
         raise InputError(
             f"{fixed[0]} differs from '{run / CONFIG}'; a resumed run keeps it. Start a new run for it."
+        )
+    made = max((checkpoint.step for checkpoint in checkpoints(run)), default=0)
+    if config.run.steps < made:
+        raise InputError(
+            f"run.steps is {config.run.steps}, and '{run}' has a checkpoint of step {made}; give {made} or more."
         )
     return config
 

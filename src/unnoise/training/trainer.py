@@ -352,7 +352,7 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
         torch.zeros(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"run.device is '{name}', which is not here: {str(error).splitlines()[0]} Use auto or cpu."
+            f"run.device is '{name}', which is not here: {str(error).splitlines()[0].rstrip('.')}. Use auto or cpu."
         ) from error
     return device
 
