@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise import files
-from unnoise.errors import DataError, FileError
+from unnoise.errors import DataError, FileError, InputError
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL])
@@ -29,6 +29,11 @@ def test_a_system_that_syncs_no_folders_can_be_written_to(tmp_path, monkeypatch,
         (folder / "in").mkdir()
         (folder / "in" / "c.txt").write_text("whole")
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "b" / "in" / "c.txt").read_text() == "whole"
+
+
+def test_no_name_at_all_is_not_the_folder_that_one_stands_in():
+    with pytest.raises(InputError, match="'' is given as a path"):
+        files.expanded("")
 
 
 def test_a_mount_that_knows_no_rights_can_be_written_to(tmp_path, monkeypatch):

@@ -75,6 +75,19 @@ def test_a_picture_whose_white_nobody_tells_is_refused(mode):
         images.from_pil(Image.new(mode, (2, 2)))
 
 
+@pytest.mark.parametrize(
+    "odd", [np.zeros((2, 2), np.uint8), [], [Image.new("L", (2, 2)), Image.new("L", (3, 2))]]
+)
+def test_what_is_no_picture_none_or_of_several_sizes_is_refused(odd):
+    with pytest.raises(InputError, match=r"^pictures"):
+        images.from_pil(odd)
+
+
+def test_a_tensor_of_one_picture_without_its_batch_is_refused():
+    with pytest.raises(InputError, match=r"shape \[3, 4, 4\]; give \(batch"):
+        images.to_pil(torch.zeros(3, 4, 4))
+
+
 def test_a_grid_holds_every_picture_in_reading_order():
     sheet = images.grid([Image.new("L", (4, 4), value) for value in (10, 20, 30)], gap=1)
     assert sheet.size == (9, 9)

@@ -24,7 +24,7 @@ def expanded(path: str | Path) -> Path:
     if not isinstance(path, str | Path):
         raise InputError(f"{shown(path)} is given as a path; give a text or a pathlib.Path.")
     try:
-        if b"\0" in os.fsencode(path):
+        if path == "" or b"\0" in os.fsencode(path):
             raise InputError(f"{shown(path)} is given as a path; no file can have that name, give another.")
         return Path(path).expanduser()
     except UnicodeEncodeError as error:

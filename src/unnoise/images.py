@@ -27,7 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
 from unnoise.files import replacing, write_bytes
-from unnoise.limits import choice
+from unnoise.limits import choice, typed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,10 @@ def to_arrays(pictures: Tensor) -> list[Array]:
 
     Float32. Values outside are cut to the range. Raises NonFiniteError where a picture holds nan or infinity.
     """
+    if pictures.ndim != 4:
+        raise InputError(
+            f"pictures are of shape {list(pictures.shape)}; give (batch, channels, height, width)."
+        )
     values = pictures.detach().float().cpu().permute(0, 2, 3, 1).numpy()
     for index, value in enumerate(values):
         if not np.isfinite(value).all():
@@ -89,11 +93,15 @@ def to_pil(pictures: Tensor) -> list[Image.Image]:
 def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -> Tensor:
     """Tensor (batch, channels, height, width) in [-1, 1], float32, from pictures of one size.
 
-    Transparent places are laid on white unless channels is 4.
+    Transparent places are laid on white unless channels is 4. Raises InputError for anything else.
     """
     import torch
 
-    several = [pictures] if isinstance(pictures, Image.Image) else pictures
+    several = typed(
+        "pictures", [pictures] if isinstance(pictures, Image.Image) else pictures, Sequence[Image.Image]
+    )
+    if len({picture.size for picture in several}) != 1:
+        raise InputError("pictures are none, or of several sizes; give at least one, and all of one size.")
     mode = _MODES[choice("channels", channels, _MODES)]
     rows = [np.asarray(in_mode(picture, mode), dtype=np.float32) for picture in several]
     stacked = torch.from_numpy(np.stack(rows)).reshape(len(rows), *rows[0].shape[:2], channels)

@@ -106,6 +106,12 @@ def test_a_ckpt_with_tensors_alone_is_the_same_model(whole, tmp_path):
     assert torch.equal(model.network.conv_out.bias, whole[BIAS])
 
 
+def test_a_model_in_a_lora_s_place_is_told_as_one(whole, tmp_path):
+    save_file(whole, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="it is a model, for --model"):
+        checkpoints.convert("digits", tmp_path / "out", loras=[(tmp_path / "model.safetensors", 1.0)])
+
+
 def test_a_ckpt_becomes_a_safetensors_file_of_the_same_numbers(whole, tmp_path):
     torch.save({"state_dict": whole}, tmp_path / "old.ckpt")
     made = checkpoints.convert(tmp_path / "old.ckpt", tmp_path / "new.safetensors")

@@ -223,6 +223,8 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
         ({"schedulers": ("DDIM", "DPM adaptive")}, "DPM adaptive fits its steps to one picture"),
         ({"real": torch.zeros(20, 3, 8, 8)}, "the real pictures are .3, 8, 8."),
         ({"real": torch.zeros(3, 1, 8, 8)}, "3 real pictures are too few"),
+        ({"real": [Image.new("L", (8, 8))] * 8}, "real is .*; give a Tensor"),
+        ({"steps": 0}, "steps is 0"),
         (
             {"real": torch.full((20, 1, 8, 8), 255.0)},
             "run from 255 to 255; give uint8, or floats from -1 to 1",

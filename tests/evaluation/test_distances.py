@@ -129,6 +129,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 
 def test_all_distances_at_once_say_what_they_are_of():
     found = evaluation.distance(A, B, features="pixels", resamples=5)
+    assert evaluation.distance(torch.from_numpy(A), B.tolist(), features="pixels", resamples=5) == found
     assert set(found.values) == {
         "frechet",
         "kernel",

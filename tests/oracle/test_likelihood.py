@@ -399,6 +399,7 @@ REFUSED = [
     (lambda d, x: bits_per_dim(d, x[:0]), "at least one picture"),
     (lambda d, x: bits_per_dim(d, x * 3.0), "floats from -1 to 1"),
     (lambda d, x: bits_per_dim(d, x * 0.501), "none of the 256 grey levels"),
+    (lambda d, x: bits_per_dim(d, x.numpy()), "images is .*; give a Tensor"),
     (lambda d, x: bits_per_dim(d, x, "nll"), "method is 'nll'; give one of vlb, vdm, ode"),
     (lambda d, x: bits_per_dim(d, (x > 0).to(torch.uint8), bins=2), "none of the 2 grey levels"),
     (lambda d, x: bits_per_dim(d, x, steps=1), "from 2 to 20"),

@@ -18,6 +18,7 @@ _OTHERS = {
     "itself",
     r"model\.diffusion_model\.joint_blocks\..*|joint_blocks\..*": "Stable Diffusion 3",
     r"(model\.diffusion_model\.)?double_blocks\..*": "Flux",
+    r"model\.diffusion_model\.input_blocks\..*": "a model, for --model",
     r"down_blocks\..*|up_blocks\..*": "a UNet alone, in diffusers' names",
     r"(first_stage_model\.)?(encoder|decoder)\.conv_in\..*": "an autoencoder alone",
     r"text_model\..*|transformer\.resblocks\..*": "a text encoder alone",

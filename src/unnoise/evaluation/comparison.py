@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
 from unnoise.files import expanded
-from unnoise.limits import whole
+from unnoise.limits import typed, whole
 from unnoise.schedulers import ToTolerance, names
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
@@ -36,7 +37,7 @@ def compare(
     prompts: str | Sequence[str],
     *,
     schedulers: str | Sequence[str] = SCHEDULERS,
-    steps: Sequence[int] = STEPS,
+    steps: int | Sequence[int] = STEPS,
     count: int = 16,
     seed: int = 0,
     guidance: float | None = None,
@@ -62,6 +63,7 @@ def compare(
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     schedulers = (schedulers,) if isinstance(schedulers, str) else schedulers
+    steps = (steps,) if isinstance(steps, Integral) else steps
     _check(texts, schedulers, steps, count)
     # no picture asks for more prompts: neither do those compared with
     wanted, texts = sorted(set(steps)), texts[:count]
@@ -233,6 +235,7 @@ def _with_front(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _checked(real: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    typed("real", real, Tensor)
     if tuple(real.shape[1:]) != tuple(shape):
         raise InputError(
             f"the real pictures are {list(real.shape[1:])}, the model makes {list(shape)}; give pictures of its size."

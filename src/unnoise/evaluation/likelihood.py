@@ -15,7 +15,7 @@ from unnoise.evaluation.decoder import Cdf, check_cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
-from unnoise.limits import choice
+from unnoise.limits import choice, typed
 from unnoise.process import Diffuser
 
 Method = Literal["vlb", "vdm", "ode"]
@@ -77,6 +77,7 @@ def bits_per_dim(
 
 
 def _checked(images: Tensor, bins: int | None) -> Tensor:
+    typed("images", images, Tensor)
     if images.dim() < 2 or len(images) == 0:
         raise InputError(
             f"images have shape {list(images.shape)}; give at least one picture: (pictures, channels, height, width)."

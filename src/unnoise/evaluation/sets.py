@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein
 from unnoise.evaluation.neighbours import manifold
 from unnoise.evaluation.pictures import Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FEWEST = 10
 
@@ -49,8 +52,8 @@ class SetDistance:
 
 
 def distance(
-    real: Numbers,
-    made: Numbers,
+    real: Numbers | Tensor,
+    made: Numbers | Tensor,
     *,
     features: str = "given",
     neighbours: int = 5,
@@ -66,6 +69,7 @@ def distance(
     neighbour sees at once. resamples: how many halves; 0 gives no intervals. force: a Frechet distance of too few
     pictures too. told(done, whole) hears of progress. Raises InputError for sets that cannot be compared.
     """
+    real, made = np.asarray(real), np.asarray(made)
     whole_numbers = [part.dtype.kind in "ui" for part in (real, made)]
     if whole_numbers[0] != whole_numbers[1]:
         raise InputError(
