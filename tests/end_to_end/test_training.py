@@ -463,6 +463,38 @@ def test_an_interrupt_saves_first(folder, tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_runs_that_overlap_hear_one_signal_and_give_it_back_once_both_have_ended(folder, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    one, two = (training.train(folder, tmp_path / name, config()) for name in ("one", "two"))
+    next(one), next(two)
+    signal.raise_signal(signal.SIGINT)
+    assert isinstance(list(one)[-1], Stopped)
+    assert signal.getsignal(signal.SIGINT) is not before
+    assert isinstance(list(two)[-1], Stopped)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_may_end_in_another_thread_than_that_which_began_it(folder, tmp_path):
+    """And Ctrl-C then interrupts again as it did before."""
+    before, events = (
+        signal.getsignal(signal.SIGINT),
+        training.train(folder, tmp_path / "run", config("run.steps=2")),
+    )
+    seen = [next(events)]
+    worker = threading.Thread(target=lambda: seen.extend(events))
+    worker.start()
+    worker.join()
+    assert isinstance(seen[-1], Finished)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_settings_that_are_no_trainconfig_are_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="give a TrainConfig"):
+        training.train(folder, tmp_path / "run", {"run": {"steps": 2}})
+
+
 def test_a_run_is_never_overwritten(folder, tmp_path, whole):
     with pytest.raises(InputError, match="holds a run already; go on with --resume"):
         training.Trainer(folder, whole[0], config())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +62,12 @@ def compare(
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     schedulers = (schedulers,) if isinstance(schedulers, str) else schedulers
-    steps = (steps,) if isinstance(steps, Integral) else steps
-    _check(texts, schedulers, steps, count)
+    numbers = [steps] if isinstance(steps, int | np.integer) else list(steps)
+    _check(texts, schedulers, numbers, count)
     # no picture asks for more prompts: neither do those compared with
-    wanted, texts = sorted(set(steps)), texts[:count]
-    runner, seeds = (
-        Runner(pipe, texts, guidance, None if cache is None else expanded(cache)),
-        tuple(range(seed, seed + count)),
-    )
+    wanted, texts = sorted(set(numbers)), texts[:count]
+    runner = Runner(pipe, texts, guidance, None if cache is None else expanded(cache))
+    seeds = tuple(range(seed, seed + count))
     progress = _Progress(told, 4 + len(schedulers) * len(wanted))
     measure = _Measure(features, named, pipe.model.shape[0])
     goal = None if real is None else measure.of(_checked(real, pipe.model.shape))

@@ -14,6 +14,7 @@ from typing import Any
 
 from unnoise import files
 from unnoise.errors import FileError, InputError
+from unnoise.limits import typed
 from unnoise.training import settings
 from unnoise.training.checkpoints import checkpoints
 from unnoise.training.config import TrainConfig
@@ -33,7 +34,7 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     fewer steps than were made.
     """
     if config is not None:
-        config = settings.plain(config)
+        config = settings.plain(typed("config", config, TrainConfig))
     if not resume:
         _refuse_existing(run)
         settings.dumps(config or TrainConfig())  # or it could not be written later

@@ -7,6 +7,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_wishes: list[threading.Event] = []  # of the runs under way, which may overlap and end in any order
+_before: dict[int, Any] = {}
 
 
 @contextlib.contextmanager
@@ -16,18 +21,35 @@ def stop_requests() -> Iterator[threading.Event]:
     Outside the main thread, where signals cannot be taken, the event is only for the caller to set.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield asked
         return
-
-    def hear(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    if not _before:
+        _before.update({number: signal.signal(number, _hear) for number in _SIGNALS})
+    _wishes.append(asked)
     try:
         yield asked
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _wishes.remove(asked)
+        if not _wishes and _in_main_thread():  # a run may end in another thread than that which began it
+            _give_back()
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    if not _wishes:
+        _give_back()
+        signal.raise_signal(number)
+    elif number == signal.SIGINT and all(asked.is_set() for asked in _wishes):
+        raise KeyboardInterrupt
+    for asked in _wishes:
+        asked.set()
+
+
+def _give_back() -> None:
+    for number, handler in _before.items():
+        signal.signal(number, handler)
+    _before.clear()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
