@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unnoise.errors import FileError, InputError
 
-_COUNTER = re.compile(r"%0?\d?d")
+_COUNTER = re.compile(r"%0?\d{0,3}d")
 _NUMBERED = re.compile(r"(\d+)-")
 
 
