@@ -331,6 +331,9 @@ def refusals(model):
         "picture runs from 0 to 255; give pixels within": lambda: image(
             "", torch.tensor([0.0, 255.0]).repeat(1, 1, 8, 4)
         ),
+        r"picture is of torch\.uint8; give floats within": lambda: image(
+            "", torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+        ),
         "at most 4096 pixels a side": lambda: image("", torch.zeros(1, 1, 8, 4100)),
         r"mask is \[1, 1, 4, 4\]; give a picture, or": lambda: paint("", given, wrong),
         "the mask is 4x4 and the picture 8x8": lambda: paint("", given, Image.new("L", (4, 4))),

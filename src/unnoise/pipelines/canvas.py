@@ -140,6 +140,10 @@ def read_picture(name: str, value: Picture, channels: int, count: int) -> Tensor
     if value.ndim != 4 or value.shape[1] != channels or len(value) not in (1, count) or not value.numel():
         few = "" if count == 1 else f" or [{count}, {channels}, height, width]"
         raise InputError(f"{name} is {list(value.shape)}; give [1, {channels}, height, width]{few}.")
+    if not value.is_floating_point():  # a black one of bytes would be grey
+        raise InputError(
+            f"{name} is of {value.dtype}; give floats within [-1, 1], as images.from_pil makes them."
+        )
     low, high = value.aminmax()
     if not -1.001 <= float(low) <= float(high) <= 1.001:
         raise InputError(
