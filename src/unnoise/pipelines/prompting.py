@@ -91,7 +91,7 @@ def check_loras(prompts: Sequence[Prompt], model: Model) -> None:
         if tag.name not in known:
             raise InputError(
                 f"the prompt asks for the LoRA '{tag.name}' ('{tag.shown}'), which is not loaded. Load it with "
-                "pipe.with_lora(file, weight), or on the command line with --lora-dir FOLDER; or remove the tag."
+                "pipe.with_lora(file, weight), or on the command line with --lora FILE:WEIGHT; or remove the tag."
             )
 
 
