@@ -127,7 +127,7 @@ def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
 def _facts(config: TrainConfig, pictures: int, base: Model) -> dict[str, str]:
     """What kohya's tools write of a run, by their names."""
     run, optimizer = config.run, config.optimizer
-    size = config.model.size if base.autoencoder is None else base.shape[1] * base.factor
+    size = base.shape[1] * base.factor
     v2 = base.card.get("family") == SD2.name
     facts = {
         "ss_output_name": "lora",
