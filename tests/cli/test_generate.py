@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tiny_model import save_tiny
 from unnoise import images
+from unnoise.cli.threads import fit_threads
 from unnoise.pipelines import Recipe, load
 
 
@@ -25,6 +27,22 @@ def test_a_prompt_becomes_a_png_with_its_recipe(run, tiny, tmp_path):
     assert (recipe.prompt, recipe.seed, recipe.steps, recipe.model) == ("a seven", 7, 4, "tiny")
     again = load(tiny)("a seven", seed=7).images[0]
     assert np.array_equal(np.asarray(images.open_picture(path)), np.asarray(again))
+
+
+def test_one_step_is_told_as_one(run, tiny):
+    assert "\n1 step of DPM++ 2M, " in "\n" + run("generate", "a seven", "-m", tiny, "--steps", 1)[2]
+
+
+def test_threads_are_those_asked_for_else_one_where_no_more_are_worth_it(tiny):
+    model = load(tiny).model
+    much = -(-10_000_000 // sum(weight.numel() for weight in model.network.parameters()))
+    try:
+        for pictures, asked, computing in ((1, None, 1), (much, None, 2), (1, 3, 3), (much, 1, 1)):
+            torch.set_num_threads(2)
+            fit_threads(model, pictures, asked)
+            assert torch.get_num_threads() == computing
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_every_spelling_that_people_type_means_the_same(run, tiny):

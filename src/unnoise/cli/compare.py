@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in schedulers:  # an unknown one is refused before a model is loaded
         names.get(name)
     pipe = pipelines.load(values.word("MODEL", arguments.model))
-    fit_threads(pipe.model)
+    fit_threads(pipe.model, count)
     real = None
     if data is not None:
         real = evaluation.read_folder(data, pipe.model.shape).pixels

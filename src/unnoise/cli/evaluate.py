@@ -13,6 +13,7 @@ from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
+from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,7 +123,7 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
-    fit_threads(model)
+    fit_threads(model, pictures=64)  # as `bits_per_dim` asks at once
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
     heard, captioned = _conditioning(model, found.paths, data, not arguments.no_captions)
@@ -201,7 +202,7 @@ def _likelihoods(results: list[Likelihood], told: bool) -> str:
         line for result in results for line in (str(result), *(f"  {each}" for each in result.conventions))
     ]
     heard = "the model was told the captions" if told else "no captions"
-    return "\n".join([*lines, f"{results[0].pictures} pictures; {heard}; less is better"])
+    return "\n".join([*lines, f"{counted(results[0].pictures, 'picture')}; {heard}; less is better"])
 
 
 def run_distance(arguments: argparse.Namespace) -> int:
@@ -244,7 +245,8 @@ def _distances(found: SetDistance, close: Nearest | None, rows: list[dict[str, A
     for row in sorted(rows, key=lambda row: row["distance"])[:10]:
         yield f"{row['made']} is {row['distance']:.4g} from {row['real']}"
     if close is not None:
-        yield f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})"
+        copies = "1 looks like a copy" if len(close.copies) == 1 else f"{len(close.copies)} look like copies"
+        yield f"{copies} (usual distance {close.usual:.4g})"
 
 
 def _features(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import approximate, outputs, parser
-from unnoise.cli.values import maybe, number, path, whole, word
-from unnoise.errors import FileError, InputError
+from unnoise.cli.values import folder, maybe, number, path, whole, word
+from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.server import Settings
@@ -87,7 +87,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
     read = Settings(
         models=_models(arguments.model or ["emoji"]),
         folder=_folder(arguments.output),
-        loras=_loras(arguments.loras),
+        loras=maybe(folder, "--loras", arguments.loras),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
         limits=Limits(
@@ -145,13 +145,6 @@ def _models(names: list[str]) -> tuple[str, ...]:
 def _folder(text: str) -> Path:
     folder = path("--output", text)
     outputs.check_output("--output", folder, ())
-    return folder
-
-
-def _loras(text: str | None) -> Path | None:
-    folder = maybe(path, "--loras", text)
-    if folder is not None and not folder.is_dir():
-        raise FileError(f"--loras is '{folder}', and there is no such folder; give the one where LoRAs are.")
     return folder
 
 

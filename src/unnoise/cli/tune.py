@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     start = tuned.read(out) if arguments.resume else None
     pipe = pipelines.load(arguments.model)
-    fit_threads(pipe.model)
+    fit_threads(pipe.model, count)
     with Progress(None, "tuning", arguments.json) as progress:
         made = evaluation.tune(
             pipe,

@@ -17,9 +17,10 @@ _LITTLE = 10_000_000  # numbers in the network times pictures
 
 
 def worth_threads(network: torch.nn.Module, pictures: int) -> bool:
-    """Whether threads gain anything.
+    """Whether threads gain anything in a step of so many pictures.
 
-    Not where the work of a step is so small that they wait for each other longer than they compute.
+    Not where its work is so small that they wait for each other longer than they compute: on a busy machine of two
+    cores the shipped digits model takes 12 ms a call on one thread and 700 on two.
     """
     return sum(tensor.numel() for tensor in network.parameters()) * pictures >= _LITTLE
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from unnoise.checkpoints import find, is_foreign
 from unnoise.errors import FileError, InputError
+from unnoise.limits import counted
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
@@ -363,7 +364,8 @@ class Desk:
         first = next(iter(job.images), None)
         size = "no picture" if first is None else f"{len(job.images)} x {first.size}"
         code = "" if job.problem is None else f" ({job.problem.code})"
-        _log.info("job %s %s%s: %d steps, %s, %.2f s", job.id, job.state, code, job.step, size, seconds)
+        steps = counted(job.step, "step")
+        _log.info("job %s %s%s: %s, %s, %.2f s", job.id, job.state, code, steps, size, seconds)
         if self.settings.log_prompts:
             _log.info("job %s prompt: %r", job.id, job.asked.prompt)
 

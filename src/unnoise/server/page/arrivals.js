@@ -1,7 +1,7 @@
 /** Pictures that are dropped, pasted or chosen: one that tells how it was made offers its settings first. */
 
 import { Refused, json } from "./api.js";
-import { $, make, tell } from "./elements.js";
+import { $, make, many, tell } from "./elements.js";
 import { init, readPicture } from "./init.js";
 
 /** Take pictures in; `use` gets the settings that one carries. */
@@ -68,7 +68,7 @@ function offer({ picture, asked, notes }) {
 }
 
 function summary({ prompt, steps, scheduler, seed }) {
-  const facts = [steps && `${steps} steps`, scheduler, seed !== undefined && seed !== null && `seed ${seed}`];
+  const facts = [steps && many(steps, "step"), scheduler, seed !== undefined && seed !== null && `seed ${seed}`];
   return [prompt && `“${prompt}”`, ...facts].filter(Boolean).join(" · ");
 }
 
