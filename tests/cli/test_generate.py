@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,10 +35,16 @@ def test_one_step_is_told_as_one(run, tiny):
 
 
 def test_threads_are_those_asked_for_else_one_where_no_more_are_worth_it(tiny):
-    model = load(tiny).model
-    much = -(-10_000_000 // sum(weight.numel() for weight in model.network.parameters()))
+    small, larger = load(tiny).model, SimpleNamespace(network=torch.nn.Linear(2000, 1000))
+    cases = [
+        (small, 1000, None, 1),
+        (larger, 4, None, 1),
+        (larger, 5, None, 2),
+        (small, 1, 3, 3),
+        (larger, 5, 1, 1),
+    ]
     try:
-        for pictures, asked, computing in ((1, None, 1), (much, None, 2), (1, 3, 3), (much, 1, 1)):
+        for model, pictures, asked, computing in cases:
             torch.set_num_threads(2)
             fit_threads(model, pictures, asked)
             assert torch.get_num_threads() == computing
