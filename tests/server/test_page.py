@@ -151,6 +151,7 @@ def test_what_changes_at_every_step_is_not_read_out():
     live += [element for element in PAGE if element.get("role") in ("status", "alert")]
     assert {element["id"] for element in live} == {
         "server",
+        "model-lacking",
         "refused",
         "hero-told",
         "progress",
@@ -468,6 +469,43 @@ def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
     assert re.fullmatch(r"1-1?\d", asked[1])
 
 
+def test_older_jobs_are_had_also_where_the_oldest_that_is_known_is_no_longer_kept(page):
+    """The server let go of it meanwhile, or another page did."""
+    known, then, complete = page.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
+      const [jobs, plain] = [new Jobs(), window.fetch];
+      const gone = { id: "0".repeat(20), state: "done", created: 1, images: [] };
+      window.fetch = async () => new Response(JSON.stringify({ jobs: [gone] }));
+      await jobs.older();
+      window.fetch = plain;
+      const known = jobs.list.map(({ id }) => id);
+      await jobs.older();
+      return [known, jobs.list.map(({ asked }) => asked.prompt), jobs.complete];
+    })""")
+    assert known == ["0" * 20]
+    assert (then, complete) == (["a seven"], True)
+
+
+def test_a_job_is_of_the_browser_that_asked_for_it_in_whichever_tab(page):
+    owned = page.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
+      const tabs = [new Jobs(), new Jobs()];
+      const plain = window.fetch;
+      const mine = localStorage.getItem("unnoise-mine");
+      const ask = (tab, id) => {
+        const job = { id, state: "done", created: 1, images: [] };
+        window.fetch = async () => new Response(JSON.stringify(job));
+        return tab.submit({});
+      };
+      await ask(tabs[0], "one");
+      await ask(tabs[1], "two");
+      window.fetch = plain;
+      dispatchEvent(new StorageEvent("storage")); // as the browser tells other tabs
+      const owned = [...tabs, new Jobs()].map((tab) => ["one", "two"].map((id) => tab.owns(id)));
+      localStorage.setItem("unnoise-mine", mine);
+      return owned;
+    })""")
+    assert owned == [[True, True]] * 3
+
+
 def test_how_a_picture_was_made_is_shown_after_a_reload_as_long_as_the_server_knows(page):
     page.run("""window.plain = window.fetch;
       window.fetch = async (path, options) => {
@@ -517,6 +555,21 @@ def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
     choose(page, "width", "16")
     choose(page, "height", "16")
     assert page.run(text("large")) == ""
+    press(page, "#defaults")
+
+
+def test_settings_of_a_model_that_is_not_served_leave_the_model_and_that_is_said_beside_it(page):
+    """Of a job of an earlier start, and of a picture that another program made; until a model is chosen."""
+    choose(page, "model", "editor")
+    for asked, said in (
+        ("{ model: 'gone', steps: 4 }", "“gone” is not served here; editor is chosen instead."),
+        ("{ steps: 4 }", "The model of these settings is not known here; editor is chosen instead."),
+    ):
+        page.run(f"import('/page/form.js').then(({{ fill }}) => fill({asked}))")
+        assert page.run("document.getElementById('model').value") == "editor"
+        assert page.run(text("model-lacking")) == said
+    choose(page, "model", "digits")
+    assert page.run(text("model-lacking")) == ""
     press(page, "#defaults")
 
 
@@ -691,6 +744,26 @@ def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(page
     mouse(page, "mousePressed", (left, middle))
     mouse(page, "mouseReleased", (left, middle))
     assert int(page.run("document.getElementById('step').value")) == 1
+
+
+def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(page):
+    """Only the residual is asked for, where a page shows the predicted picture."""
+    page.run("""window.plain = window.fetch;
+      window.fetch = (path, options) => plain(path, options?.body ?
+        { ...options, body: options.body.replace(/"show":\\[[^\\]]*\\]/, '"show":["noise"]') } : options)""")
+    press(page, "#make")
+    page.until(pictures(4))
+    page.run("window.fetch = window.plain")
+    walk(page, 1)
+    shown = page.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
+    assert shown == [False, "The noise residual"]
+    assert page.run("document.querySelectorAll('.panel.blank').length") == 2
+    press(page, "#gallery button")
+    press(page, "#viewer-forget")
+    press(page, "#viewer-forget")
+    page.until(pictures(3))
+    page.press("Escape")
+    page.until("!document.getElementById('viewer').open")
 
 
 @pytest.mark.parametrize("token", ["", "a word"])

@@ -48,8 +48,10 @@ function listed(group) {
 }
 
 /** Fill the form with a request's fields; what they do not name is left to the model again. */
-export function fill(fields) {
+export function fill({ model, ...fields }) {
+  chooseModel(model);
   for (const [name, group] of inputs()) {
+    if (name === "model") continue;
     const value = fields[name];
     for (const [place, input] of group.entries()) {
       const one = Array.isArray(value) ? value[place] : value;
@@ -62,6 +64,16 @@ export function fill(fields) {
   setScheduler(fields.scheduler);
   unfold();
   form.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Where the model of these settings is not served, or they do not name it, the one that is chosen stays. */
+function chooseModel(meant) {
+  const chosen = $("model").value;
+  $("model").value = meant ?? "";
+  const served = $("model").selectedIndex >= 0;
+  if (!served) $("model").value = chosen;
+  const lacks = meant ? `“${meant}” is not served here` : "The model of these settings is not known here";
+  $("model-lacking").textContent = served ? "" : `${lacks}; ${chosen} is chosen instead.`;
 }
 
 /** A folded part that says something is opened, so that nothing acts unseen. */

@@ -16,6 +16,7 @@ export async function listModels(told) {
   ({ models: cards } = await eventually("/api/models", told));
   $("model").append(...cards.map(({ name }) => make("option", {}, name)));
   $("model").addEventListener("change", () => {
+    $("model-lacking").textContent = "";
     for (const side of ["width", "height"]) $(side).value = ""; // those of another model would rarely fit
     suit();
   });
