@@ -357,14 +357,17 @@ def test_what_is_shown_of_a_step_is_the_equation_that_it_is_shown_as(page):
         assert np.abs(sample - alpha * predicted - sigma * residual)[inside].max() < 0.02
 
 
-def test_a_refusal_stands_at_its_field(page):
+def test_a_refusal_stands_at_its_field_until_something_else_is_typed(page):
     write(page, "steps", "0")
     page.press("Enter", control=True)
-    page.until("document.querySelector('.field .error') !== null")
-    field = page.run("document.querySelector('.field .error').parentElement.querySelector('input').name")
+    page.until("document.querySelector('#error') !== null")
+    field = page.run("document.querySelector('#error').parentElement.querySelector('input').name")
     assert field == "steps"
+    assert page.run("document.activeElement.name") == "steps"
     assert page.run("document.activeElement.getAttribute('aria-invalid')") == "true"
-    page.run("document.getElementById('steps').value = ''")
+    write(page, "steps", "5")
+    assert page.run("document.querySelector('#error, [aria-invalid]') === null")
+    choose(page, "steps", "")
 
 
 def test_a_model_that_edits_has_the_fields_of_an_edit(page):
@@ -536,10 +539,7 @@ def drop(page, picture):
 
 
 def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
-    """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8.
-
-    64^2 times the pixels at first, then 4 x 64^2 in 0.5 of the steps: 12,288 times.
-    """
+    """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8; 128^2 times."""
     words = PngImagePlugin.PngInfo()
     passes = "Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent"
     settings = f"Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, {passes}"
@@ -549,7 +549,10 @@ def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
     assert page.run(text("large")) == ""
     drop(page, f"Promise.resolve(new Blob([new Uint8Array({list(file.getvalue())})]))")
     press(page, "#found-use")
-    assert page.run(text("large")) == "digits makes 8 × 8; 1024 × 1024 takes about 12,000 times as long."
+    assert (
+        page.run(text("large"))
+        == "digits makes 8 × 8; 1024 × 1024 has about 16,000 times as many pixels, and takes longer."
+    )
     press(page, "#defaults")
     assert page.run(text("large")) == ""
     choose(page, "width", "16")
@@ -758,12 +761,28 @@ def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(pag
     shown = page.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
     assert shown == [False, "The noise residual"]
     assert page.run("document.querySelectorAll('.panel.blank').length") == 2
+    forget_latest(page, 3)
+
+
+def forget_latest(page, left):
     press(page, "#gallery button")
     press(page, "#viewer-forget")
     press(page, "#viewer-forget")
-    page.until(pictures(3))
+    page.until(pictures(left))
     page.press("Escape")
     page.until("!document.getElementById('viewer').open")
+
+
+def test_what_was_not_understood_stands_beside_the_picture(page):
+    write(page, "prompt", "a zebra")
+    press(page, "#make")
+    page.until(pictures(4))
+    assert "zebra" in page.run(text("hero-notes"))
+    press(page, "#gallery button")
+    assert page.run(text("viewer-notes")) == page.run(text("hero-notes"))
+    page.press("Escape")
+    forget_latest(page, 3)
+    assert page.run(text("hero-notes")) == ""
 
 
 @pytest.mark.parametrize("token", ["", "a word"])
@@ -856,6 +875,15 @@ def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page
     press(page, "#defaults")
 
 
+def test_what_another_page_removed_is_no_longer_shown_the_oldest_too(page):
+    oldest = page.run("""(async ({ dataset: { name } }) => {
+      await fetch(`/api/jobs/${name.split("-")[0]}`, { method: "DELETE" });
+      return name;
+    })(document.querySelector("#gallery li:last-child"))""")
+    press(page, "#make")
+    page.until(f"document.querySelector('[data-name=\"{oldest}\"]') === null")
+
+
 def test_settings_whose_picture_is_added_later_keep_their_strength(page):
     page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
     begin_from_a_picture(page)
@@ -872,7 +900,7 @@ def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):
     page.run("for (const part of document.querySelectorAll('details')) part.open = true")
     choose(page, "steps", "0")
     press(page, "#make")
-    page.until("document.querySelector('.field .error') !== null")
+    page.until("document.querySelector('#error') !== null")
     nodes = page.send("Accessibility.getFullAXTree")["nodes"]
     named, told = {}, {}
     for node in nodes:

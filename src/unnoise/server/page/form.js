@@ -98,26 +98,29 @@ export function refuse(name, message) {
   }
   const folded = field.closest("details");
   if (folded) folded.open = true;
-  field.append(make("p", { className: "error", id: "error", role: "alert" }, message));
+  const row = field.closest(".pair, .three") ?? field; // a sentence is too long for half the width
+  const told = message.replaceAll(name, name.replaceAll("_", " "));
+  row.append(make("p", { className: "error", id: "error", role: "alert" }, told));
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-errormessage", "error");
   input.focus();
-  field.scrollIntoView({ block: "nearest" });
+  row.scrollIntoView({ block: "nearest" });
 }
 
-/** Take all refusals away. */
+/** Take the refusal away. */
 export function accept() {
   $("refused").hidden = true;
-  for (const line of form.querySelectorAll(".field .error")) line.remove();
+  form.querySelector("#error")?.remove();
   for (const input of form.querySelectorAll("[aria-invalid]")) {
     input.removeAttribute("aria-invalid");
     input.removeAttribute("aria-errormessage");
   }
 }
 
-/** Keep what is typed over a reload. */
+/** Keep what is typed over a reload; what was refused is no longer asked for then. */
 export function keepDraft(card) {
   form.addEventListener("input", () => {
+    accept();
     try {
       localStorage.setItem(DRAFT, JSON.stringify(read(card())));
     } catch (error) {

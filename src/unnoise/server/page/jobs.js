@@ -134,9 +134,10 @@ export class Jobs extends EventTarget {
     }
   }
 
-  /** What another page removed stands in the stretch of the list that came, and is not in it. */
+  /** What is no longer kept stands in the stretch of the list that came, and is not in it; a short list is all. */
   #dropForgotten(jobs) {
-    const [there, since] = [new Set(jobs.map((job) => job.id)), jobs.at(-1)?.created ?? 0];
+    const there = new Set(jobs.map((job) => job.id));
+    const since = jobs.length < PAGE ? 0 : jobs.at(-1).created;
     for (const job of this.list) {
       if (job.created > since && ENDED.has(job.state) && !there.has(job.id)) this.#drop(job.id);
     }

@@ -1,7 +1,7 @@
 /** The stage: the picture in the making, large, beside the loop that makes it; afterwards a walk through its steps. */
 
 import { stepAt } from "./chart.js";
-import { $, make, many, time } from "./elements.js";
+import { $, listNotes, make, many, time } from "./elements.js";
 import { ENDED } from "./events.js";
 import { titleOf } from "./jobs.js";
 import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
@@ -69,7 +69,7 @@ export class Stage {
     $("seen").hidden = !steps.length;
     $("idle").hidden = Boolean(steps.length);
     if (steps.length) drawLoop(steps, this.#at ?? Infinity, this.#small(job));
-    $("now").textContent = ENDED.has(job.state) ? "result" : "live";
+    $("now").textContent = NOW[job.state] ?? "live";
     $("now").setAttribute("aria-pressed", String(this.#at === null));
   }
 
@@ -142,6 +142,7 @@ export class Stage {
     $("pictures").dataset.shows = "";
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
+    listNotes($("hero-notes"), []);
     [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];
     [$("seen").hidden, $("idle").hidden] = [true, false];
     document.title = "unnoise";
@@ -155,6 +156,7 @@ export class Stage {
     $("hero").classList.toggle("filled", done || Boolean(shown));
     const told = done ? result(job) : waiting(job, steps);
     if ($("hero-told").textContent !== told) $("hero-told").textContent = told; // it is read out at each change
+    listNotes($("hero-notes"), job.notes);
   }
 
   #drawResult(job) {
@@ -220,6 +222,8 @@ const HEADS = {
   failed: "It failed",
   cancelled: "Cancelled",
 };
+
+const NOW = { done: "result", failed: "last", cancelled: "last" };
 
 function result(job) {
   const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";
