@@ -884,6 +884,19 @@ def test_what_another_page_removed_is_no_longer_shown_the_oldest_too(page):
     page.until(f"document.querySelector('[data-name=\"{oldest}\"]') === null")
 
 
+def test_a_picture_that_was_wanted_is_no_longer_refused_once_it_is_there(page):
+    choose(page, "model", "editor")
+    press(page, "#make")
+    page.until("document.querySelector('#error') !== null")
+    assert page.run(
+        "document.querySelector('#error').parentElement.contains(document.getElementById('choose'))"
+    )
+    begin_from_a_picture(page)
+    assert page.run("document.querySelector('#error') === null")
+    press(page, "#init-remove")
+    choose(page, "model", "digits")
+
+
 def test_settings_whose_picture_is_added_later_keep_their_strength(page):
     page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
     begin_from_a_picture(page)
