@@ -29,10 +29,10 @@ _OTHERS = {
     "--control FILE ...": "a ControlNet or T2I-Adapter; may be repeated, as its options",
     "--control-image FILE ...": "the picture that it steers by",
     "--control-strength X ...": "from 0 to 2 (1)",
-    "--control-range A-B ...": "shares of the steps it is heard in (0-1)",
+    "--control-range A-B ...": "shares of the steps from which and until which it steers (0-1)",
     "--control-dir FOLDER": "where ControlNets of a recipe, and their pictures, are looked for",
     "--refiner MODEL": "a second model that ends the run, such as SDXL's refiner",
-    "--refine-from SHARE": "of the model's times, after which it is asked (0.8)",
+    "--refine-from SHARE": "share of the model's times after which it takes over (0.8)",
 }
 
 

@@ -25,7 +25,7 @@ _OPTIONS = {
     f"{features.HELP}",
     "--encoder NAME": "picture-text encoder that says how well pictures show their prompts; the model card's by "
     "default",
-    "-o, --out FOLDER = comparison": "where report.html goes; runs already there are kept",
+    "-o, --out FOLDER = comparison": "where report.html goes (%(default)s/); runs already there are kept",
     "--json": "print the report as one JSON object, and no progress",
 }
 
