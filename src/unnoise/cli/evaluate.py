@@ -13,6 +13,7 @@ from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
+from unnoise.files import check_folder
 from unnoise.limits import counted
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     probes = values.maybe(values.whole, "--probes", arguments.probes, 1, 10_000, 4) or 1
     limit = values.maybe(_count, "--limit", arguments.limit)
     data, source = values.path("DATA", arguments.data), values.maybe(values.path, "--train", arguments.train)
+    for folder in (data, source):  # before a model is loaded
+        if folder is not None:
+            check_folder(folder)
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     if fitted and source is None:
         raise InputError("--fit-variance needs training pictures; give --train FOLDER.")

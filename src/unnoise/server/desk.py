@@ -226,6 +226,8 @@ class Desk:
 
     async def _follow(self, id: str, after: tuple[int, int]) -> AsyncIterator[Event]:
         job, reader = self.job(id), Reader()
+        if after > (job.attempt, job.step):  # heard of a run before this one
+            after = (0, 0)
         past = [
             step for step in self._past.of(id) if step.seen and (step.job.attempt, step.seen.index) > after
         ]
@@ -285,8 +287,10 @@ class Desk:
                 self._refuse_unknown({card.name for card in cards})
                 self._next()
             case Begun(steps, notes) if job is not None:
-                self._past.forget(job.id)  # of a run that memory did not suffice for: this one begins anew
-                self._ledger.update(replace(job, steps=steps, notes=notes))
+                self._past.forget(job.id)
+                # after steps of a run that memory did not suffice for, this one begins anew
+                begun = time.time() if job.step else job.begun
+                self._ledger.update(replace(job, begun=begun, step=0, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
             case Saw(seen) if job is not None:
                 step = Event("step", replace(job, step=seen.index), seen)
