@@ -165,3 +165,12 @@ def test_a_value_of_none_of_several_kinds_is_refused_with_all_of_them(value, kin
     with pytest.raises(InputError) as caught:
         limits.typed("x", value, kind)
     assert str(caught.value) == f"x is {value!r}; {said}"
+
+
+def test_one_of_a_thing_is_told_as_one():
+    assert [limits.counted(number, "step") for number in (0, 1, 2, 1000)] == [
+        "0 steps",
+        "1 step",
+        "2 steps",
+        "1,000 steps",
+    ]

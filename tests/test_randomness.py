@@ -32,9 +32,9 @@ def test_integers_of_numpy_are_integers():
         assert draw(np.int64(3), "time", np.int64(5)) == draw(3, "time", 5)
 
 
-@pytest.mark.parametrize("seeds", [(), (1,), (1, 2, 3)])
-def test_seeds_for_another_number_of_samples_are_refused(seeds):
-    with pytest.raises(InputError, match=f"{len(seeds)} seeds are given for 2 samples"):
+@pytest.mark.parametrize(("seeds", "has"), [((), "0 seeds"), ((1,), "1 seed"), ((1, 2, 3), "3 seeds")])
+def test_seeds_for_another_number_of_samples_are_refused(seeds, has):
+    with pytest.raises(InputError, match=f"noise has {has} for 2 samples"):
         NoiseSource(seeds)("step", 0, like=torch.zeros(2, 3))
-    with pytest.raises(InputError, match=f"{len(seeds)} seeds are given for 2 samples"):
+    with pytest.raises(InputError, match=f"noise has {has} for 2 samples"):
         BrownianSource(seeds).increment(0.5, 1.0, torch.zeros(2, 3))

@@ -26,20 +26,12 @@ EMOJI = (
     "a happy face, noto", "a sad face, 3d", "a ghost, 3d", "a robot, 3d", "a red heart, flat", "a blue heart, 3d",
 )  # fmt: skip
 
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
 
 def denoising(pipe: unnoise.TextToImage) -> list:
     """Two rows for "a seven", seed 7, 20 steps: the sample, and below it the picture that the network predicts."""
     run = pipe.denoise("a seven", steps=20, seed=7)
     steps = [step for step in run if step.index in (0, 3, 6, 9, 12, 15, 17, 19)]
     return images.to_pil(torch.cat([step.x for step in steps] + [step.x0 for step in steps]))
-
-
-def sheet(pipe: unnoise.TextToImage) -> list:
-    """Ten columns, the prompts "a zero" to "a nine"; six rows, seeds 0 to 59."""
-    prompts = [f"{'an' if word == 'eight' else 'a'} {word}" for word in WORDS]
-    return pipe(prompts * 6, seed=0).images
 
 
 def emoji() -> list:
@@ -73,10 +65,8 @@ def latents() -> list:
 def main(folder: Path) -> None:
     images.write_png(folder / "latents.png", images.grid(latents(), 4, gap=6))
     images.write_png(folder / "emoji.png", images.grid(emoji(), 12, gap=6))
-    pipe = unnoise.load("digits")
-    for name, pictures, columns in (("denoising", denoising(pipe), 8), ("digits", sheet(pipe), 10)):
-        big = [images.enlarge(picture, 8) for picture in pictures]
-        images.write_png(folder / f"{name}.png", images.grid(big, columns, gap=8))
+    big = [images.enlarge(picture, 8) for picture in denoising(unnoise.load("digits"))]
+    images.write_png(folder / "denoising.png", images.grid(big, 8, gap=8))
 
 
 if __name__ == "__main__":

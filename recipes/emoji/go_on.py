@@ -4,7 +4,8 @@
 
 Makes the data if it is not there, trains a little to see how many pictures a second pass, then plans as many steps as
 the rest of the time has room for: a learning rate falls to zero at the end of a plan, and only there is a model good.
-Started again with the same folder it goes on. Then `evaluate.py build/further/model SET ...`.
+Its settings are those of go-on.toml; `--set run.batch=16` and the like change single ones. Started again with the same
+folder and settings it goes on. Then `evaluate.py build/further/model SET ...`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from unnoise.training import settings
+
 HERE = Path(__file__).parent
 STYLES = "noto,noto-v1,flat,3d"
 UNPLANNED = 1_000_000
@@ -26,36 +29,11 @@ EXPORT = 40.0
 
 
 def command(options: argparse.Namespace, steps: int, *more: str) -> list[str]:
-    """`unnoise train` for so many steps; `--finetune` takes the words from the model."""
-    settings = {
-        "finetune.text_encoder": "true",
-        "loss.times": "log_normal",
-        "loss.mean": "-0.1",
-        "loss.std": "1.5",
-        "loss.caption_dropout": "0.1",
-        "optimizer.ema": "0.999",
-        "optimizer.warmup": "100",
-        "data.repeats": "true",
-        "run.precision": "bfloat16",
-        "run.log_every": str(options.look),
-        "run.checkpoint_every": "500",
-        "run.keep": "2",
-        "run.sample_every": "0",
-        "run.validate_every": "0",
-        "run.workers": str(options.workers),
-    }
-    told = [f"--set={key}={value}" for key, value in settings.items()]
-    told += ["--steps", str(steps), "--batch", str(options.batch), "--lr", str(options.lr), "--seed", "15"]
-    run = [
-        sys.executable,
-        "-m",
-        "unnoise",
-        "train",
-        str(options.out / "data"),
-        "--out",
-        str(options.out / "run"),
-    ]
-    return [*run, "--finetune", options.model, *told, *more]
+    """`unnoise train` for so many steps."""
+    folders = [str(options.out / "data"), "--out", str(options.out / "run")]
+    told = ["--config", str(HERE / "go-on.toml"), "--steps", str(steps)]
+    changes = [f"--set={change}" for change in options.changes]
+    return [sys.executable, "-m", "unnoise", "train", *folders, *told, *changes, *more]
 
 
 def seen(out: Path) -> list[dict[str, float]]:
@@ -83,11 +61,14 @@ def main() -> None:
     parser.add_argument("set", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=9.0, help="in all, data and export included")
-    parser.add_argument("--model", default="emoji", help="where to go on from")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=6e-4)
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--look", type=int, default=25, help="steps between lines of the log")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="KEY=VALUE",
+        help="as of `unnoise train`",
+    )
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes - EXPORT
     data, run = options.out / "data", options.out / "run"
@@ -96,7 +77,8 @@ def main() -> None:
         subprocess.run([sys.executable, str(HERE / "make_data.py"), *made], check=True)
     if not (run / "log.jsonl").exists():
         passing, done = rate(options)
-        steps = done + int(passing * max(end - time.monotonic(), 0.0) / options.batch)
+        batch = settings.read(run / "config.toml").run.batch
+        steps = done + int(passing * max(end - time.monotonic(), 0.0) / batch)
         print(f"{passing:.0f} pictures a second: {steps} steps", flush=True)
         (options.out / "steps").write_text(str(steps), encoding="utf-8")
     steps = int((options.out / "steps").read_text(encoding="utf-8"))

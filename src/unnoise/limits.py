@@ -148,6 +148,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def counted(number: int, name: str) -> str:
+    """How many things, in words: `1 step`, `1,000 steps`."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 @cache
 def _declared(kind: Any) -> list[tuple[str, Any, object]]:  # noqa: ANN401
     """Name, type and, where there is one to learn from, default of each field."""

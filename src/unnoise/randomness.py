@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import counted
 
 
 def key(seed: int, purpose: str, *position: int) -> int:
@@ -89,7 +90,9 @@ class BrownianSource(NoiseSource):
 
 def _stacked(rows: list[Tensor], like: Tensor) -> Tensor:
     if len(rows) != len(like):
-        raise InputError(f"{len(rows)} seeds are given for {len(like)} samples; give one for each.")
+        raise InputError(
+            f"noise has {counted(len(rows), 'seed')} for {counted(len(like), 'sample')}; give one for each."
+        )
     if not rows:
         return torch.empty_like(like)
     return torch.stack(rows).to(device=like.device, dtype=like.dtype)

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tiny_model import save_tiny
 from unnoise import images
+from unnoise.cli.threads import fit_threads
 from unnoise.pipelines import Recipe, load
 
 
@@ -25,6 +28,28 @@ def test_a_prompt_becomes_a_png_with_its_recipe(run, tiny, tmp_path):
     assert (recipe.prompt, recipe.seed, recipe.steps, recipe.model) == ("a seven", 7, 4, "tiny")
     again = load(tiny)("a seven", seed=7).images[0]
     assert np.array_equal(np.asarray(images.open_picture(path)), np.asarray(again))
+
+
+def test_one_step_is_told_as_one(run, tiny):
+    assert "\n1 step of DPM++ 2M, " in "\n" + run("generate", "a seven", "-m", tiny, "--steps", 1)[2]
+
+
+def test_threads_are_those_asked_for_else_one_where_no_more_are_worth_it(tiny):
+    small, larger = load(tiny).model, SimpleNamespace(network=torch.nn.Linear(2000, 1000))
+    cases = [
+        (small, 1000, None, 1),
+        (larger, 4, None, 1),
+        (larger, 5, None, 2),
+        (small, 1, 3, 3),
+        (larger, 5, 1, 1),
+    ]
+    try:
+        for model, pictures, asked, computing in cases:
+            torch.set_num_threads(2)
+            fit_threads(model, pictures, asked)
+            assert torch.get_num_threads() == computing
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_every_spelling_that_people_type_means_the_same(run, tiny):

@@ -119,6 +119,22 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
             ("--control", "x", "--control-image", "nowhere.png"),
             "--control-image is 'nowhere.png', and there is no such",
         ),
+        (
+            ("--control", "nowhere", "--control-image", "init.png"),
+            "there is no ControlNet 'nowhere'; give a file",
+        ),
+        (("--lora", "nowhere:0.5"), "there is no LoRA 'nowhere'"),
+        (
+            ("--init", "init.png", "--mask", "nowhere.png"),
+            "--mask is 'nowhere.png', and there is no such file",
+        ),
+        (("--refiner", "./nowhere"), "there is no 'nowhere'; this version reads model folders"),
+        (
+            ("--lora-dir", "nowhere"),
+            "--lora-dir is 'nowhere', and there is no such folder; give one that exists.",
+        ),
+        (("--embedding-dir", "init.png"), "--embedding-dir is 'init.png', and there is no such folder"),
+        (("--control-dir", "nowhere"), "--control-dir is 'nowhere', and there is no such folder"),
         (("--init", "text.png"), "'text.png' is not a PNG, JPEG or WebP picture"),
         (
             ("--scheduler", "Euler Karas"),

@@ -649,7 +649,7 @@ def test_a_small_set_and_corrupt_pictures_are_told(folder, tmp_path):
     assert "02.png' is not a PNG" in notes
     assert "1 corrupt picture skipped" in notes
     assert "1 file is not a picture and was ignored" in notes
-    assert "a batch of 8 shows each of the 2 pictures more than once" in notes
+    assert "a batch of 8 is more than 2 pictures: each is shown more than once" in notes
 
 
 def test_settings_are_checked_without_torch():

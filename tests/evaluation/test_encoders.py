@@ -174,11 +174,11 @@ NAME = "visual_projection.weight"
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (lambda weights, table: weights.pop(NAME), CheckpointError, f"misses 1 tensors, such as {NAME}"),
+        (lambda weights, table: weights.pop(NAME), CheckpointError, f"misses 1 tensor, such as {NAME}"),
         (
             lambda weights, table: weights.update(more=torch.zeros(1)),
             CheckpointError,
-            "has beside them 1 tensors",
+            "has beside them 1 tensor,",
         ),
         (
             lambda weights, table: weights.update({NAME: torch.zeros(3, 3)}),

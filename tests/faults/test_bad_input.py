@@ -179,7 +179,7 @@ FILES = [
     (("train", "none", "--out", "new"), "'none' does not exist; give a folder of pictures"),
     (("train", "file.txt", "--out", "new"), "'file.txt' is a file; give a folder of pictures"),
     (("train", "empty", "--out", "new"), "'empty' holds no files; put PNG, JPEG or WebP pictures there."),
-    (("train", "words", "--out", "new"), "none of them a picture"),
+    (("train", "words", "--out", "new"), "but no picture"),
     (("train", "corrupt", "--out", "new", "--strict"), "torn.png"),
     (("train", "corrupt", "--out", "new"), "torn.png"),
     (("train", "pictures", "--out", "/proc/none"), "cannot write '/proc/none"),

@@ -163,7 +163,7 @@ CATALOGUE = [
     Row(
         17,
         "No LoRA keys associated to UNet2DConditionModel found (a warning, and the picture has no LoRA)",
-        "'page-lora.safetensors' is no LoRA, LoHa or LoKr: none of its 1 tensors is known. Give an adapter's file.",
+        "'page-lora.safetensors' is no LoRA, LoHa or LoKr: it has 1 tensor, none known. Give an adapter's file.",
         lambda: pipe().with_lora("page-lora.safetensors"),
         (*MINI, "--lora", "page-lora.safetensors"),
     ),

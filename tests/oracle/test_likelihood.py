@@ -9,7 +9,7 @@ from scipy.stats import norm
 from closed_forms import MIXTURE, Mixture
 from unnoise import evaluation
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.evaluation import Flow, bits_per_dim
+from unnoise.evaluation import Flow, bits_per_dim, vlb
 from unnoise.evaluation.decoder import discretised_log_likelihood, nearest_level_log_likelihood
 from unnoise.evaluation.subject import on_grid
 from unnoise.process import EDM, Cosine, Diffuser, DiscreteVP, Gaussian, Level, Optimal, transition
@@ -407,7 +407,7 @@ REFUSED = [
     (lambda d, x: bits_per_dim(d, x, bins=1), "bins is 1; give a whole number from 2 to 65,536"),
     (lambda d, x: bits_per_dim(d, x, batch=0), "batch is 0; give a whole number of at least 1"),
     (lambda d, x: bits_per_dim(d, x, cdf="erf"), "cdf is 'erf'; give one of exact, tanh"),
-    (lambda d, x: bits_per_dim(d, x, conditioning={"text": x[:1]}), "1 rows for 2 pictures"),
+    (lambda d, x: bits_per_dim(d, x, conditioning={"text": x[:1]}), "has 1 row for 2 pictures"),
     (lambda d, x: bits_per_dim(d, x, "ode", flow=Flow(probes=0)), "probes is 0"),
 ]
 
@@ -467,3 +467,15 @@ def test_bounds_end_where_the_grey_level_is_certain():
     linear = DiscreteVP.linear()
     assert ends(linear, 256) == (linear.cleanest, linear.noisiest)
     assert ends(Cosine())[0] == Cosine().cleanest
+
+
+def test_the_bound_by_its_own_name_is_bits_per_dim_by_that_method():
+    diffuser = gaussian_diffuser(DiscreteVP.linear(steps=20), 0.5)
+    pictures = torch.tensor([[[[0, 255], [3, 4]]], [[[9, 8], [7, 6]]]], dtype=torch.uint8)
+    for options in ({}, {"steps": 5, "seed": 3}, {"calls": 4, "bins": 256, "cdf": "tanh"}):
+        assert (
+            vlb(diffuser, pictures, **options).to_dict()
+            == bits_per_dim(diffuser, pictures, "vlb", **options).to_dict()
+        )
+    with pytest.raises(InputError, match="from 2 to 20"):
+        vlb(diffuser, pictures, steps=1)

@@ -325,12 +325,12 @@ def without(tensors, *names):
     [
         (
             lambda: without(resnet((1, 1, 1, 1), deep=True), "bn1.running_var"),
-            "misses 1 tensors, such as bn1.run",
+            "misses 1 tensor, such as bn1.run",
         ),
         (lambda: without(resnet((1, 1, 1, 1), deep=False), "layer3.0.bn2.bias"), "such as layer3.0.bn2.bias"),
         (
             lambda: resnet((1, 1, 1, 1), deep=True) | {"layer1.0.se.fc": torch.zeros(1)},
-            "beside them 1 tensors",
+            "beside them 1 tensor,",
         ),
         (
             lambda: resnet((1, 1, 1, 1), deep=True) | {"conv1.weight": torch.zeros(64, 1, 7, 7)},
@@ -338,7 +338,7 @@ def without(tensors, *names):
         ),
         (
             lambda: timm_vit(5) | {"norm_pre.bias": torch.zeros(192)},
-            "beside them 1 tensors, such as norm_pre.bias",
+            "beside them 1 tensor, such as norm_pre.bias",
         ),
         (lambda: without(timm_vit(5), "blocks.1.attn.qkv.bias"), "such as blocks.1.attn.qkv.bias"),
         (lambda: without(timm_vit(5), "pos_embed"), "such as pos_embed"),

@@ -1,5 +1,6 @@
 """A model grown to twice the side begins as the old one at half the size, as far as its layers reach."""
 
+import argparse
 import re
 import shlex
 
@@ -10,6 +11,8 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 import emoji_recipe
 from unnoise import checkpoints
 from unnoise.checkpoints import Model
+from unnoise.cli import train
+from unnoise.cli.parser import parse
 from unnoise.networks.unet import UNet, UNetConfig
 from unnoise.networks.unet.embedding import sinusoids
 from unnoise.process import EDM, Level
@@ -132,3 +135,12 @@ def test_a_gpu_trains_the_network_that_was_grown_and_the_shipped_one_can_go_on()
     shipped = checkpoints.load("emoji")
     assert shipped.shape == (3, gpu.size, gpu.size)
     assert list(shipped.network.config.widths) == gpu.network["widths"]
+
+
+def test_going_on_is_told_by_the_settings_file_and_by_what_is_typed(tmp_path):
+    go_on = emoji_recipe.module("go_on")
+    options = argparse.Namespace(out=tmp_path, changes=["run.batch=8"])
+    _, _, _, *words = go_on.command(options, 30, "--set=run.log_every=1")
+    wanted = train.config(parse(words))
+    assert (wanted.finetune.model, wanted.finetune.text_encoder) == ("emoji", True)
+    assert (wanted.run.steps, wanted.run.batch, wanted.run.log_every, wanted.loss.mean) == (30, 8, 1, -0.1)

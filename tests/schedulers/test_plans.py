@@ -331,3 +331,15 @@ def test_an_answer_of_another_kind_is_refused():
 
 def test_a_number_of_steps_may_come_from_numpy():
     assert Scheduler().plan(DiscreteVP.linear(), np.int64(7)) == Scheduler().plan(DiscreteVP.linear(), 7)
+
+
+def test_a_step_and_an_estimate_show_shape_and_level_and_no_numbers_of_the_picture():
+    plan = names.get("Euler").plan(DiscreteVP.linear(), 2)
+    x = torch.full((2, 3, 8, 8), 0.123456789)
+    step = next(plan.run(lambda x, level: x, x))
+    for shown in (repr(step), repr(step.estimate)):
+        assert "x=(2, 3, 8, 8)" in shown
+        assert "0.123" not in shown
+        assert len(shown) < 200
+    assert repr(step.level) in repr(step)
+    assert repr(step.start) in repr(step.estimate)

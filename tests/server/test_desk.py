@@ -442,9 +442,18 @@ def test_a_picture_that_cannot_be_removed_keeps_no_other_from_going(tmp_path):
     assert sorted(os.listdir(tmp_path / "images")) == [f"{ids[0]}-0.png", f"{ids[3]}-0.png"]
 
 
-def test_who_comes_late_to_a_job_that_began_anew_for_want_of_memory_hears_its_second_run_alone(
-    tmp_path, monkeypatch
-):
+async def heard(desk, id, after):
+    """What is told of a job to who heard it up to there."""
+    return [event async for event in desk.events(id, after)]
+
+
+def indices(told):
+    return [event.seen.index for event in told if event.seen]
+
+
+def test_a_job_that_begins_anew_for_want_of_memory_is_told_as_another_run(tmp_path, monkeypatch):
+    """By when it was begun; who comes late, or was cut off in the first run, hears the steps of the second alone."""
+
     class Short:
         """A worker whose memory suffices for one picture at a time."""
 
@@ -472,12 +481,17 @@ def test_who_comes_late_to_a_job_that_began_anew_for_want_of_memory_hears_its_se
         desk = Desk(Settings(models=("digits",), folder=tmp_path))
         await desk.start()
         job = await desk.submit(SEVEN, "")
-        told = [event.seen.index async for event in desk.events(job.id) if event.seen]
-        late = [event.seen.index async for event in desk.events(job.id) if event.seen]
+        told = [await heard(desk, job.id, after) for after in ((0, 0), (0, 0), (1, 9), (1, 2))]
         await desk.stop(0)
-        return told, late
+        return told
 
-    assert asyncio.run(go()) == ([1, 2, 3, 1, 2, 3, 4], [1, 2, 3, 4])
+    live, *late = asyncio.run(go())
+    assert [indices(told) for told in late] == [[1, 2, 3, 4], [1, 2, 3, 4], [3, 4]]
+    assert indices(live) == [1, 2, 3, 1, 2, 3, 4]
+    *_, third, anew, first, _, _, _, _ = live
+    assert (third.seen.index, first.seen.index) == (3, 1)
+    assert (anew.name, anew.job.step, anew.job.steps) == ("running", 0, 4)
+    assert third.job.begun < anew.job.begun == first.job.begun
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

@@ -151,6 +151,7 @@ def test_what_changes_at_every_step_is_not_read_out():
     live += [element for element in PAGE if element.get("role") in ("status", "alert")]
     assert {element["id"] for element in live} == {
         "server",
+        "model-lacking",
         "refused",
         "hero-told",
         "progress",
@@ -356,14 +357,17 @@ def test_what_is_shown_of_a_step_is_the_equation_that_it_is_shown_as(page):
         assert np.abs(sample - alpha * predicted - sigma * residual)[inside].max() < 0.02
 
 
-def test_a_refusal_stands_at_its_field(page):
+def test_a_refusal_stands_at_its_field_until_something_else_is_typed(page):
     write(page, "steps", "0")
     page.press("Enter", control=True)
-    page.until("document.querySelector('.field .error') !== null")
-    field = page.run("document.querySelector('.field .error').parentElement.querySelector('input').name")
+    page.until("document.querySelector('#error') !== null")
+    field = page.run("document.querySelector('#error').parentElement.querySelector('input').name")
     assert field == "steps"
+    assert page.run("document.activeElement.name") == "steps"
     assert page.run("document.activeElement.getAttribute('aria-invalid')") == "true"
-    page.run("document.getElementById('steps').value = ''")
+    write(page, "steps", "5")
+    assert page.run("document.querySelector('#error, [aria-invalid]') === null")
+    choose(page, "steps", "")
 
 
 def test_a_model_that_edits_has_the_fields_of_an_edit(page):
@@ -468,6 +472,43 @@ def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
     assert re.fullmatch(r"1-1?\d", asked[1])
 
 
+def test_older_jobs_are_had_also_where_the_oldest_that_is_known_is_no_longer_kept(page):
+    """The server let go of it meanwhile, or another page did."""
+    known, then, complete = page.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
+      const [jobs, plain] = [new Jobs(), window.fetch];
+      const gone = { id: "0".repeat(20), state: "done", created: 1, images: [] };
+      window.fetch = async () => new Response(JSON.stringify({ jobs: [gone] }));
+      await jobs.older();
+      window.fetch = plain;
+      const known = jobs.list.map(({ id }) => id);
+      await jobs.older();
+      return [known, jobs.list.map(({ asked }) => asked.prompt), jobs.complete];
+    })""")
+    assert known == ["0" * 20]
+    assert (then, complete) == (["a seven"], True)
+
+
+def test_a_job_is_of_the_browser_that_asked_for_it_in_whichever_tab(page):
+    owned = page.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
+      const tabs = [new Jobs(), new Jobs()];
+      const plain = window.fetch;
+      const mine = localStorage.getItem("unnoise-mine");
+      const ask = (tab, id) => {
+        const job = { id, state: "done", created: 1, images: [] };
+        window.fetch = async () => new Response(JSON.stringify(job));
+        return tab.submit({});
+      };
+      await ask(tabs[0], "one");
+      await ask(tabs[1], "two");
+      window.fetch = plain;
+      dispatchEvent(new StorageEvent("storage")); // as the browser tells other tabs
+      const owned = [...tabs, new Jobs()].map((tab) => ["one", "two"].map((id) => tab.owns(id)));
+      localStorage.setItem("unnoise-mine", mine);
+      return owned;
+    })""")
+    assert owned == [[True, True]] * 3
+
+
 def test_how_a_picture_was_made_is_shown_after_a_reload_as_long_as_the_server_knows(page):
     page.run("""window.plain = window.fetch;
       window.fetch = async (path, options) => {
@@ -498,10 +539,7 @@ def drop(page, picture):
 
 
 def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
-    """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8.
-
-    64^2 times the pixels at first, then 4 x 64^2 in 0.5 of the steps: 12,288 times.
-    """
+    """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8; 128^2 times."""
     words = PngImagePlugin.PngInfo()
     passes = "Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent"
     settings = f"Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, {passes}"
@@ -511,12 +549,30 @@ def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
     assert page.run(text("large")) == ""
     drop(page, f"Promise.resolve(new Blob([new Uint8Array({list(file.getvalue())})]))")
     press(page, "#found-use")
-    assert page.run(text("large")) == "digits makes 8 × 8; 1024 × 1024 takes about 12,000 times as long."
+    assert (
+        page.run(text("large"))
+        == "digits makes 8 × 8; 1024 × 1024 has about 16,000 times as many pixels, and takes longer."
+    )
     press(page, "#defaults")
     assert page.run(text("large")) == ""
     choose(page, "width", "16")
     choose(page, "height", "16")
     assert page.run(text("large")) == ""
+    press(page, "#defaults")
+
+
+def test_settings_of_a_model_that_is_not_served_leave_the_model_and_that_is_said_beside_it(page):
+    """Of a job of an earlier start, and of a picture that another program made; until a model is chosen."""
+    choose(page, "model", "editor")
+    for asked, said in (
+        ("{ model: 'gone', steps: 4 }", "“gone” is not served here; editor is chosen instead."),
+        ("{ steps: 4 }", "The model of these settings is not known here; editor is chosen instead."),
+    ):
+        page.run(f"import('/page/form.js').then(({{ fill }}) => fill({asked}))")
+        assert page.run("document.getElementById('model').value") == "editor"
+        assert page.run(text("model-lacking")) == said
+    choose(page, "model", "digits")
+    assert page.run(text("model-lacking")) == ""
     press(page, "#defaults")
 
 
@@ -693,6 +749,42 @@ def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(page
     assert int(page.run("document.getElementById('step').value")) == 1
 
 
+def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(page):
+    """Only the residual is asked for, where a page shows the predicted picture."""
+    page.run("""window.plain = window.fetch;
+      window.fetch = (path, options) => plain(path, options?.body ?
+        { ...options, body: options.body.replace(/"show":\\[[^\\]]*\\]/, '"show":["noise"]') } : options)""")
+    press(page, "#make")
+    page.until(pictures(4))
+    page.run("window.fetch = window.plain")
+    walk(page, 1)
+    shown = page.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
+    assert shown == [False, "The noise residual"]
+    assert page.run("document.querySelectorAll('.panel.blank').length") == 2
+    forget_latest(page, 3)
+
+
+def forget_latest(page, left):
+    press(page, "#gallery button")
+    press(page, "#viewer-forget")
+    press(page, "#viewer-forget")
+    page.until(pictures(left))
+    page.press("Escape")
+    page.until("!document.getElementById('viewer').open")
+
+
+def test_what_was_not_understood_stands_beside_the_picture(page):
+    write(page, "prompt", "a zebra")
+    press(page, "#make")
+    page.until(pictures(4))
+    assert "zebra" in page.run(text("hero-notes"))
+    press(page, "#gallery button")
+    assert page.run(text("viewer-notes")) == page.run(text("hero-notes"))
+    page.press("Escape")
+    forget_latest(page, 3)
+    assert page.run(text("hero-notes")) == ""
+
+
 @pytest.mark.parametrize("token", ["", "a word"])
 def test_a_picture_that_did_not_come_is_asked_for_again(page, token):
     """Plain addresses, and those that are fetched since a token has to go with them."""
@@ -783,6 +875,28 @@ def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page
     press(page, "#defaults")
 
 
+def test_what_another_page_removed_is_no_longer_shown_the_oldest_too(page):
+    oldest = page.run("""(async ({ dataset: { name } }) => {
+      await fetch(`/api/jobs/${name.split("-")[0]}`, { method: "DELETE" });
+      return name;
+    })(document.querySelector("#gallery li:last-child"))""")
+    press(page, "#make")
+    page.until(f"document.querySelector('[data-name=\"{oldest}\"]') === null")
+
+
+def test_a_picture_that_was_wanted_is_no_longer_refused_once_it_is_there(page):
+    choose(page, "model", "editor")
+    press(page, "#make")
+    page.until("document.querySelector('#error') !== null")
+    assert page.run(
+        "document.querySelector('#error').parentElement.contains(document.getElementById('choose'))"
+    )
+    begin_from_a_picture(page)
+    assert page.run("document.querySelector('#error') === null")
+    press(page, "#init-remove")
+    choose(page, "model", "digits")
+
+
 def test_settings_whose_picture_is_added_later_keep_their_strength(page):
     page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
     begin_from_a_picture(page)
@@ -799,7 +913,7 @@ def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):
     page.run("for (const part of document.querySelectorAll('details')) part.open = true")
     choose(page, "steps", "0")
     press(page, "#make")
-    page.until("document.querySelector('.field .error') !== null")
+    page.until("document.querySelector('#error') !== null")
     nodes = page.send("Accessibility.getFullAXTree")["nodes"]
     named, told = {}, {}
     for node in nodes:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from unnoise.errors import FileError, InputError
 from unnoise.text import BytePairs, Tokenizer
 from unnoise.text.byte_pairs import byte_symbols
+from unnoise.text.tokenizer import InPieces
 
 clip = Tokenizer()
 # Text that names the special tokens spells them: not the subject of the properties below.
@@ -276,3 +277,8 @@ def test_counting_tokens_needs_no_torch():
     code = "import sys, unnoise.text as t; t.Tokenizer().encode('a'); print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+def test_a_tokenizer_that_finds_no_pieces_cannot_be_made():
+    with pytest.raises(TypeError, match=r"abstract method '?pieces"):
+        type("Unfinished", (InPieces,), {})()

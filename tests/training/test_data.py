@@ -202,7 +202,7 @@ def test_folders_without_pictures_are_refused(tmp_path):
         opened(tmp_path)
     (tmp_path / "notes.txt").write_text("words")
     (tmp_path / "table.csv").write_bytes(b"a,b")
-    with pytest.raises(DataError, match="2 files, none of them a picture"):
+    with pytest.raises(DataError, match="holds 2 files, but no picture"):
         opened(tmp_path)
     with pytest.raises(DataError, match="is a file"):
         opened(tmp_path / "notes.txt")

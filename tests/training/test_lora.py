@@ -134,8 +134,8 @@ def test_the_file_tells_of_the_run_in_the_words_of_kohya(place, learned):
     base = checkpoints.load(place / "base")
     wanted = {"ss_network_dim": "4", "ss_network_alpha": "4", "ss_network_module": "networks.lora"}
     wanted |= {"ss_sd_model_name": "base", "ss_new_sd_model_hash": base.sha256, "ss_num_train_images": "6"}
-    wanted |= {"ss_resolution": "(8, 8)"}  # of the base, whatever new models have
     wanted |= {"ss_max_train_steps": "60", "ss_learning_rate": "0.02", "ss_batch_size_per_device": "8"}
+    wanted |= {"ss_resolution": "(8, 8)"}
     assert wanted.items() <= facts.items()
 
 

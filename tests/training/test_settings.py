@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomllib
 
 from unnoise.errors import FileError, InputError
 from unnoise.training import (
@@ -25,6 +26,17 @@ def test_toml_text_reads_back_as_the_same_configuration(tmp_path):
     assert settings.read(path) == config
     assert config.model.network == {"widths": [64, 128]}
     assert config.run.sample_prompts == ("a, b",)
+
+
+@pytest.mark.parametrize("kind", ["lora", "finetune"])
+def test_of_a_model_that_is_there_already_no_defaults_are_written(tmp_path, kind):
+    plain = settings.override(TrainConfig(), [f"{kind}.model=emoji"])
+    sized = settings.override(plain, ["model.size=512"])
+    path = tmp_path / "config.toml"
+    for config, written in ((plain, None), (sized, {"size": 512})):
+        path.write_text(settings.dumps(config), encoding="utf-8")
+        assert tomllib.loads(path.read_text(encoding="utf-8")).get("model") == written
+        assert settings.read(path) == config
 
 
 @pytest.mark.parametrize("name", ["data.held_out_from", "run.sample_prompts"])

@@ -21,6 +21,7 @@ from unnoise.checkpoints.diffusers_folder import weight_files
 from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.layouts import Shape
+from unnoise.checkpoints.locations import find_control
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside, listed
@@ -122,12 +123,7 @@ def read(path: str | Path, unet: UNetConfig | None = None) -> Part:
     unet: of the network to be steered, by which a file in diffusers' names is read where no `config.json` stands
     beside it. Raises CheckpointError for anything but a ControlNet or T2I-Adapter.
     """
-    asked = hub.address(path)
-    place = hub.located(path) or expanded(path)
-    if not os.path.lexists(place):
-        raise CheckpointError(
-            f"there is no ControlNet '{path}'; give a file, a diffusers folder, or OWNER/NAME on the hub."
-        )
+    asked, place = hub.address(path), find_control(path)
     if not os.path.isdir(place):
         return _file(place, unet)
     table = read_table(place / "config.json")

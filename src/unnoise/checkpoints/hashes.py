@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from unnoise.checkpoints.header import HEADER_LIMIT, PICKLED
 from unnoise.errors import FileError
@@ -27,12 +27,12 @@ DIGITS = 12
 
 def sha256_of(*files: Path) -> str:
     """The sha256 of the file, or of several one after the other, in hexadecimal. Read once while it is unchanged."""
-    return _both(tuple(map(_state, files)))[0]
+    return _whole(tuple(map(_state, files)))
 
 
 def numbers_sha256(file: Path) -> str:
     """The sha256 of what follows a safetensors file's header; of all of it for a file of another kind."""
-    return _both((_state(file),))[1]
+    return _numbers(_state(file))
 
 
 def picture_sha256(picture: Image.Image) -> str:
@@ -45,7 +45,8 @@ def picture_sha256(picture: Image.Image) -> str:
 
 def fits(file: Path, digest: str) -> bool:
     """Whether a file, or its numbers, have a hash that begins so. An empty one says nothing and fits."""
-    return any(found.startswith(digest) for found in _both((_state(file),)))
+    state = _state(file)
+    return _whole((state,)).startswith(digest) or _numbers(state).startswith(digest)
 
 
 def weights_in(folder: Path, digest: str) -> Path | None:
@@ -79,19 +80,26 @@ def _state(file: Path) -> tuple[Path, int, int]:
 
 
 @lru_cache(maxsize=4096)
-def _both(states: tuple[tuple[Path, int, int], ...]) -> tuple[str, str]:
-    """Of all bytes, and of those after the headers; read together."""
-    whole, numbers = hashlib.sha256(), hashlib.sha256()
-    for path, size, _ in states:
+def _whole(states: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in states:
         with path.open("rb") as file:
-            head = file.read(8)
-            length = int.from_bytes(head, "little")
-            if 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix.lower() == ".safetensors":
-                whole.update(head + file.read(length))
-            else:
-                whole.update(head)
-                numbers.update(head)
-            while block := file.read(1 << 20):
-                whole.update(block)
-                numbers.update(block)
-    return whole.hexdigest(), numbers.hexdigest()
+            _add_rest(file, digest)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _numbers(state: tuple[Path, int, int]) -> str:
+    path, size, _ = state
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        headed = 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix.lower() == ".safetensors"
+        file.seek(8 + length if headed else 0)
+        _add_rest(file, digest)
+    return digest.hexdigest()
+
+
+def _add_rest(file: BinaryIO, digest: hashlib._Hash) -> None:
+    while block := file.read(1 << 20):
+        digest.update(block)

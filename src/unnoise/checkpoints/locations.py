@@ -80,6 +80,19 @@ def find(name: str | Path) -> Path:
     raise InputError(f"there is no model '{name}'; {hint}. `unnoise models` lists them.")
 
 
+def find_control(name: str | Path) -> Path:
+    """The file or folder that a path or address of a ControlNet stands for, fetched if need be.
+
+    Raises CheckpointError where there is none.
+    """
+    place = hub.located(name) or expanded(name)
+    if not os.path.lexists(place):
+        raise CheckpointError(
+            f"there is no ControlNet '{name}'; give a file, a diffusers folder, or OWNER/NAME on the hub."
+        )
+    return place
+
+
 def _in_folder(path: Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / FILE).is_file():

@@ -13,7 +13,7 @@ from torch import Tensor
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
-from unnoise.limits import is_whole, shown
+from unnoise.limits import counted, is_whole, shown
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
 from unnoise.networks.unet.embedding import sinusoids
@@ -101,9 +101,9 @@ class Model:
         out = 2 * channels if self.variance == "learned_range" else channels
         if self.beside not in beside(channels) or config.out_channels != out:
             raise InputError(
-                f"the network takes {config.in_channels} channels and gives {config.out_channels}; pictures of "
-                f"{channels} channels with variance '{self.variance}' need {channels} and {out} (to inpaint, "
-                f"{2 * channels + 1} are taken; to edit, {2 * channels})."
+                f"the network takes {counted(config.in_channels, 'channel')} and gives {config.out_channels}; pictures "
+                f"of {counted(channels, 'channel')} with variance '{self.variance}' need {channels} and {out} (to "
+                f"inpaint, {2 * channels + 1} are taken; to edit, {2 * channels})."
             )
 
     def _check_text(self) -> None:

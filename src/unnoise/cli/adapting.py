@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser
-from unnoise.cli.values import existing, maybe, number, path
+from unnoise.cli.values import existing, folder, maybe, number, path
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ _OTHERS = {
     "--control FILE ...": "a ControlNet or T2I-Adapter; may be repeated, as its options",
     "--control-image FILE ...": "the picture that it steers by",
     "--control-strength X ...": "from 0 to 2 (1)",
-    "--control-range A-B ...": "shares of the steps it is heard in (0-1)",
+    "--control-range A-B ...": "shares of the steps from which and until which it steers (0-1)",
     "--control-dir FOLDER": "where ControlNets of a recipe, and their pictures, are looked for",
     "--refiner MODEL": "a second model that ends the run, such as SDXL's refiner",
-    "--refine-from SHARE": "of the model's times, after which it is asked (0.8)",
+    "--refine-from SHARE": "share of the model's times after which it takes over (0.8)",
 }
 
 
@@ -87,7 +87,7 @@ def read(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> Adapter
         refiner=_refiner(arguments),
         live=arguments.lora_live,
         folders={
-            name: maybe(path, f"--{name.replace('_', '-')}", getattr(arguments, name))
+            name: maybe(folder, f"--{name.replace('_', '-')}", getattr(arguments, name))
             for name in ("lora_dir", "embedding_dir", "control_dir")
         },
     )
@@ -104,8 +104,8 @@ def loras(arguments: argparse.Namespace, tags: Sequence[LoraTag] = ()) -> list[L
             "FOLDER, or remove the tag."
         )
     asked = [Lora.parse(text) for text in arguments.lora] + [of_tag(tag) for tag in tags]
-    folder = maybe(path, "--lora-dir", arguments.lora_dir)
-    return [replace(one, file=one.find(folder)) for one in asked]
+    place = maybe(folder, "--lora-dir", arguments.lora_dir)
+    return [replace(one, file=one.find(place)) for one in asked]
 
 
 def words(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -124,7 +124,10 @@ def _file_and_word(text: str) -> tuple[str, str | None]:
 
 
 def _controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, float, float]]:
-    """Refuses numbers of options that differ, and a picture that is not there; the network may be on the hub."""
+    """Refuses numbers of options that differ, and what is not there; of the hub nothing is fetched to tell."""
+    from unnoise.checkpoints import hub
+    from unnoise.checkpoints.locations import find_control
+
     files, pictures = arguments.control, arguments.control_image
     if len(files) != len(pictures):
         raise InputError(
@@ -140,6 +143,9 @@ def _controls(arguments: argparse.Namespace) -> list[tuple[str, str, float, floa
     strengths, ranges = strengths or [1.0] * len(files), ranges or [(0.0, 1.0)] * len(files)
     for picture in pictures:
         existing("--control-image", picture)
+    for file in files:
+        if hub.address(file) is None:
+            find_control(file)
     together = zip(files, pictures, strengths, ranges, strict=True)
     return [(file, picture, strength, *share) for file, picture, strength, share in together]
 
@@ -154,6 +160,8 @@ def _range(text: str) -> tuple[float, float]:
 
 
 def _refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
+    from unnoise.checkpoints import find, is_foreign
+
     share = maybe(number, "--refine-from", arguments.refine_from, 0, 1, 0.8)
     if share in (0.0, 1.0):
         raise InputError(f"--refine-from is {share:g}; give a share between 0 and 1, for example 0.8.")
@@ -161,4 +169,6 @@ def _refiner(arguments: argparse.Namespace) -> tuple[str, float] | None:
         if share is not None:
             raise InputError("--refine-from is given without --refiner; give both, or neither.")
         return None
+    if not is_foreign(arguments.refiner):
+        find(arguments.refiner)
     return arguments.refiner, 0.8 if share is None else share

@@ -50,7 +50,7 @@ class Request:
 
 _OPTIONS = {
     "-p, --prompt PROMPT": "the same as PROMPT",
-    "-m, --model MODEL": "name, folder, training run, .safetensors file, or OWNER/NAME on the hub "
+    "-m, --model MODEL": "name, folder, training run, .safetensors or .ckpt file, or OWNER/NAME on the hub "
     f"({_DEFAULT_MODEL})",
     "--from IMAGE": "make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
     "-o, --output OUTPUT = outputs": "folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
@@ -61,7 +61,7 @@ _OPTIONS = {
     "--steps N": "steps from noise to picture",
     "--guidance X": "how strongly to follow the prompt; 1 is without guidance",
     "--scheduler NAME": "as `unnoise schedulers` lists",
-    "--compat PROGRAM": "its values of a scheduler: diffusers, k-diffusion, a1111, comfyui",
+    "--compat PROGRAM": "the scheduler as this program computes it: diffusers, k-diffusion, a1111, comfyui",
     "-s, --seed N": "of the first picture; if -1 or left out, random, and printed",
     "--noise NAME": "begin with the noise that other programs draw: torch (CPU) or cuda",
     "--variation SEED:X": "move the start X (0 to 1) of the way to the noise of another seed: pictures alike",

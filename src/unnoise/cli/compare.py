@@ -10,6 +10,7 @@ from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
+from unnoise.files import check_folder
 
 _SCHEDULERS = "DDPM,DDIM,Euler,Euler a,Heun,LMS,DPM++ 2M,UniPC"
 _OPTIONS = {
@@ -25,7 +26,7 @@ _OPTIONS = {
     f"{features.HELP}",
     "--encoder NAME": "picture-text encoder that says how well pictures show their prompts; the model card's by "
     "default",
-    "-o, --out FOLDER = comparison": "where report.html goes; runs already there are kept",
+    "-o, --out FOLDER = comparison": "where report.html goes (%(default)s/); runs already there are kept",
     "--json": "print the report as one JSON object, and no progress",
 }
 
@@ -52,10 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise import evaluation, pipelines
     from unnoise.schedulers import names
 
-    for name in schedulers:  # an unknown one is refused before a model is loaded
+    for name in schedulers:  # an unknown one is refused before a model is loaded, and so is a missing folder
         names.get(name)
+    if data is not None:
+        check_folder(data)
     pipe = pipelines.load(values.word("MODEL", arguments.model))
-    fit_threads(pipe.model)
+    fit_threads(pipe.model, count)
     real = None
     if data is not None:
         real = evaluation.read_folder(data, pipe.model.shape).pixels

@@ -1,6 +1,6 @@
-"""`unnoise convert`: a Stable Diffusion checkpoint single file <-> diffusers folder, with LoRAs merged in.
+"""`unnoise convert`: a Stable Diffusion checkpoint from one file to a diffusers folder, or back; LoRAs merged in.
 
-Of a training run with snapshots of its averages: the model with any other average.
+Of a training run, with --profile: its model with another average of the weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from unnoise.cli.values import number, path, word
 from unnoise.errors import InputError
 
 _OPTIONS = {
-    "SOURCE": ".safetensors or .ckpt file, or diffusers folder",
+    "SOURCE": ".safetensors or .ckpt file, diffusers folder, or training run",
     "DESTINATION": "new folder, or new file.safetensors",
     "--prediction KIND": "noise or velocity, where the file does not tell it rightly",
     "--profile X": "of a training run: its model with the average whose profile has this deviation, such as 0.08",
@@ -23,7 +23,7 @@ _OPTIONS = {
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "convert", help="single file <-> diffusers folder, without loss", description=__doc__
+        "convert", help="from one file to a diffusers folder, or back, without loss", description=__doc__
     )
     parser.options(command, _OPTIONS)
     adapting.add_lora(command)

@@ -13,6 +13,8 @@ from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 from unnoise.errors import InputError
+from unnoise.files import check_folder
+from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,6 +114,9 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     probes = values.maybe(values.whole, "--probes", arguments.probes, 1, 10_000, 4) or 1
     limit = values.maybe(_count, "--limit", arguments.limit)
     data, source = values.path("DATA", arguments.data), values.maybe(values.path, "--train", arguments.train)
+    for folder in (data, source):  # before a model is loaded
+        if folder is not None:
+            check_folder(folder)
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     if fitted and source is None:
         raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
@@ -122,7 +127,7 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
-    fit_threads(model)
+    fit_threads(model, pictures=64)  # as `bits_per_dim` asks at once
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
     heard, captioned = _conditioning(model, found.paths, data, not arguments.no_captions)
@@ -201,7 +206,7 @@ def _likelihoods(results: list[Likelihood], told: bool) -> str:
         line for result in results for line in (str(result), *(f"  {each}" for each in result.conventions))
     ]
     heard = "the model was told the captions" if told else "no captions"
-    return "\n".join([*lines, f"{results[0].pictures} pictures; {heard}; less is better"])
+    return "\n".join([*lines, f"{counted(results[0].pictures, 'picture')}; {heard}; less is better"])
 
 
 def run_distance(arguments: argparse.Namespace) -> int:
@@ -244,7 +249,8 @@ def _distances(found: SetDistance, close: Nearest | None, rows: list[dict[str, A
     for row in sorted(rows, key=lambda row: row["distance"])[:10]:
         yield f"{row['made']} is {row['distance']:.4g} from {row['real']}"
     if close is not None:
-        yield f"{len(close.copies)} look like copies (usual distance {close.usual:.4g})"
+        copies = "1 looks like a copy" if len(close.copies) == 1 else f"{len(close.copies)} look like copies"
+        yield f"{copies} (usual distance {close.usual:.4g})"
 
 
 def _features(

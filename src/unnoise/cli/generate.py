@@ -15,7 +15,9 @@ from unnoise.cli import again, asking, cluster, many, outputs, parser, variants
 from unnoise.cli.answering import answer, note
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
+from unnoise.cli.threads import fit_threads
 from unnoise.cli.watch import Watch
+from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Repeat, Result, TextToImage, TwoPasses
@@ -84,9 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     done = _tell(asked, result, paths, watch.finish(result), notes, seconds)
     if not asked.json:
         first, (width, height) = result.recipes[0], result.images[0].size
-        plural = "s"[: len(denoising) > 1]
         sys.stderr.write(
-            f"{len(denoising)} step{plural} of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
+            f"{counted(len(denoising), 'step')} of {first.scheduler}, guidance {first.guidance:g}, {width}x{height}: "
             f"{seconds['sample']:.2f} s (and {seconds['load']:.2f} s to load)\n"
         )
     return done
@@ -106,17 +107,12 @@ def _loaded(asked: Request) -> TextToImage:
     tells = not asked.json and sys.stderr.isatty()
     if tells:
         sys.stderr.write(f"loading {asked.model} ...\r")
-    import torch
-
-    from unnoise.networks.hardware import worth_threads
-
     try:
         pipe = prepared(asked)
     finally:  # a refusal stands on a line of its own too
         if tells:
             sys.stderr.write("\x1b[K")
-    usual = torch.get_num_threads() if worth_threads(pipe.model.network, asked.options["count"]) else 1
-    torch.set_num_threads(asked.threads or usual)
+    fit_threads(pipe.model, asked.options["count"], asked.threads)
     return pipe
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import parser, values
 from unnoise.cli.answering import answer
+from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
@@ -43,7 +44,7 @@ Rows = Iterator[tuple[str, str]]
 def _weights(summary: Summary) -> Rows:
     yield "file", f"{summary.path}, {summary.size / 1e6:,.2f} MB"
     types = ", ".join(f"{count:,} {dtype}" for dtype, count in summary.dtypes.items())
-    yield "holds", f"{summary.parameters:,} numbers in {summary.tensors:,} tensors ({types})"
+    yield "holds", f"{summary.parameters:,} numbers in {counted(summary.tensors, 'tensor')} ({types})"
     yield "sha256", summary.sha256
     yield "short hash", summary.short_hash
     if summary.kind in ("weights", "adapter"):
@@ -56,7 +57,7 @@ def _model(summary: Summary) -> Rows:
     if not facts["intact"]:
         yield "damaged", f"the weights differ from the hash in model.json ({facts['sha256'][:10]})"
     channels, height, width = facts["size"]
-    yield "pictures", f"{width}x{height}, {channels} channel{'s' if channels > 1 else ''}"
+    yield "pictures", f"{width}x{height}, {counted(channels, 'channel')}"
     yield "predicts", f"{facts['prediction']}, variance {facts['variance']}, clip {facts['clip']}"
     yield "schedule", _line(facts["schedule"])
     yield "network", _line(facts["network"])

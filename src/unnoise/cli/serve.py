@@ -10,14 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import approximate, outputs, parser
-from unnoise.cli.values import maybe, number, path, whole, word
-from unnoise.errors import FileError, InputError
+from unnoise.cli.values import folder, maybe, number, path, whole, word
+from unnoise.errors import InputError
 
 if TYPE_CHECKING:
     from unnoise.server import Settings
 
 TOKEN = "UNNOISE_TOKEN"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_OPTIONS = {
+    "-m, --model MODEL ...": "as `generate` takes it (emoji); may be repeated, and only these can be asked for",
+    "--host ADDRESS = 127.0.0.1": "to listen on (%(default)s)",
+    "--port N = 7860": "(%(default)s; 0: any that is free)",
+    "--token WORD": f"that requests must carry; needed when others can reach the host; or as {TOKEN}, which no list of "
+    "processes shows",
+    "--allow-host NAME ...": "another name by which it may be asked, such as a proxy's; may be repeated",
+    "-o, --output FOLDER = outputs/served": "jobs and pictures (%(default)s/)",
+    "--loras FOLDER": "where <lora:name:0.8> in a prompt is looked for",
+    "--queue N = 64": "jobs that may wait (%(default)s)",
+    "--per-client N": "of them of one address (8; all where only this machine can ask)",
+    "--drain SECONDS = 30": "that the running job has at the end (%(default)s)",
+    "--keep N = 10000": "jobs that stay, with their pictures, once they have ended; the oldest go first (%(default)s)",
+    "-t, --threads N": "processor cores to compute on",
+    "--log-prompts": "write prompts to the log",
+    "--open": "open the page in the browser",
+}
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -25,49 +42,8 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     command = commands.add_parser(
         "serve", help="a page and an HTTP API to make pictures by", description=__doc__
     )
-    command.add_argument(
-        "-m",
-        "--model",
-        action="append",
-        metavar="MODEL",
-        help="as `generate` takes it (emoji); may be repeated, and only these can be asked for",
-    )
-    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (%(default)s)")
-    command.add_argument("--port", default="7860", metavar="N", help="(%(default)s; 0: any that is free)")
-    command.add_argument(
-        "--token",
-        metavar="WORD",
-        help=f"that requests must carry; needed when others can reach the host; or as {TOKEN}, which no list of "
-        "processes shows",
-    )
-    command.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="another name by which it may be asked, such as a proxy's; may be repeated",
-    )
-    command.add_argument(
-        "-o", "--output", default="outputs/served", metavar="FOLDER", help="jobs and pictures (%(default)s/)"
-    )
-    command.add_argument("--loras", metavar="FOLDER", help="where <lora:name:0.8> in a prompt is looked for")
-    command.add_argument("--queue", default="64", metavar="N", help="jobs that may wait (%(default)s)")
-    command.add_argument(
-        "--per-client", metavar="N", help="of them of one address (8; all where only this machine can ask)"
-    )
-    command.add_argument(
-        "--drain", default="30", metavar="SECONDS", help="that the running job has at the end (%(default)s)"
-    )
-    command.add_argument(
-        "--keep",
-        default="10000",
-        metavar="N",
-        help="jobs that stay, with their pictures, once they have ended; the oldest go first (%(default)s)",
-    )
-    command.add_argument("-t", "--threads", metavar="N", help="processor cores to compute on")
+    parser.options(command, _OPTIONS)
     approximate.add_engine(command)
-    command.add_argument("--log-prompts", action="store_true", help="write prompts to the log")
-    command.add_argument("--open", action="store_true", help="open the page in the browser")
     for target, flags in {
         "host": ("--listen-ip",),
         "port": ("--listen-port",),
@@ -87,7 +63,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
     read = Settings(
         models=_models(arguments.model or ["emoji"]),
         folder=_folder(arguments.output),
-        loras=_loras(arguments.loras),
+        loras=maybe(folder, "--loras", arguments.loras),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
         limits=Limits(
@@ -145,13 +121,6 @@ def _models(names: list[str]) -> tuple[str, ...]:
 def _folder(text: str) -> Path:
     folder = path("--output", text)
     outputs.check_output("--output", folder, ())
-    return folder
-
-
-def _loras(text: str | None) -> Path | None:
-    folder = maybe(path, "--loras", text)
-    if folder is not None and not folder.is_dir():
-        raise FileError(f"--loras is '{folder}', and there is no such folder; give the one where LoRAs are.")
     return folder
 
 

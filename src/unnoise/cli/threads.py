@@ -1,4 +1,4 @@
-"""How many threads a network is worth."""
+"""How many threads a command computes on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unnoise.checkpoints import Model
 
-_SMALL = 2_000_000
 
+def fit_threads(model: Model, pictures: int, asked: int | None = None) -> None:
+    """Compute on as many threads as are asked for; else on torch's own number, or on one where no more are worth it.
 
-def fit_threads(model: Model) -> None:
-    """One thread for a network of few numbers: it computes faster than threads can wait for each other.
-
-    On a busy machine of two cores the shipped digits model takes 12 ms a call on one thread and 700 on two.
+    pictures: in one call of the network.
     """
     import torch
 
-    if sum(weight.numel() for weight in model.network.parameters()) < _SMALL:
-        torch.set_num_threads(1)
+    from unnoise.networks.hardware import worth_threads
+
+    if asked is not None or not worth_threads(model.network, pictures):
+        torch.set_num_threads(asked or 1)

@@ -18,6 +18,7 @@ from unnoise.cli.progress import Progress
 from unnoise.cli.values import number, path, whole, widths, word
 from unnoise.errors import InputError
 from unnoise.files import check_folder
+from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from unnoise.training import Event, Started, TrainConfig
@@ -260,7 +261,7 @@ def _tell_start(started: Started, out: Path) -> None:
     note(started.notes)
     told = "with captions" if started.captioned else "without captions"
     sys.stdout.write(
-        f"{started.pictures:,} pictures {told}; {started.parameters:,} parameters on {started.device}; "
+        f"{counted(started.pictures, 'picture')} {told}; {started.parameters:,} parameters on {started.device}; "
         f"steps {started.step:,} to {started.steps:,}; run in {out}\n"
     )
     sys.stdout.flush()

@@ -25,7 +25,7 @@ _OPTIONS = {
     "--count N = 48": "trajectories that it is fitted on (default %(default)s)",
     "--seed N = 0": "of the first of them (default %(default)s)",
     "--rounds N = 12": "at most so many (default %(default)s)",
-    "--levels-only": "leave the solver's factors: levels that other programs take too",
+    "--levels-only": "fit the levels alone, which other programs can use too",
     "-o, --out FILE": "the JSON file to write (default MODEL-STEPS.json)",
     "--resume": "go on from the file's levels and factors",
     "--json": "print the file's content, and no progress",
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     start = tuned.read(out) if arguments.resume else None
     pipe = pipelines.load(arguments.model)
-    fit_threads(pipe.model)
+    fit_threads(pipe.model, count)
     with Progress(None, "tuning", arguments.json) as progress:
         made = evaluation.tune(
             pipe,

@@ -80,6 +80,14 @@ def existing(flag: str, text: str, wanted: str = "a PNG, JPEG or WebP picture") 
     return found
 
 
+def folder(flag: str, text: str) -> Path:
+    """A path of a folder that is there. Raises FileError where it is not."""
+    found = path(flag, text)
+    if not found.is_dir():
+        raise FileError(f"{flag} is '{found}', and there is no such folder; give one that exists.")
+    return found
+
+
 def widths(flag: str, text: str) -> tuple[int, ...]:
     """Whole numbers parted by commas."""
     return tuple(whole(flag, part.strip(), 1, 65_536, 64) for part in text.split(","))

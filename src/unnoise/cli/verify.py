@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unnoise.pipelines import load, verify
 
     pipe = adapters.on(load(model, engine=engine))
-    fit_threads(pipe.model)
+    fit_threads(pipe.model, pictures=1)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
     found = verify(pipe, path, **pictures, **adapters.folders)
     apart = (

@@ -10,7 +10,7 @@ from unnoise.evaluation.distances import energy, frechet, kernel, sliced_wassers
 from unnoise.evaluation.encoders import Encoder, load_encoder
 from unnoise.evaluation.flow import Flow
 from unnoise.evaluation.inspection import InspectedStep, Inspection, inspect_run
-from unnoise.evaluation.likelihood import METHODS, bits_per_dim
+from unnoise.evaluation.likelihood import METHODS, bits_per_dim, vlb
 from unnoise.evaluation.neighbours import Manifold, Nearest, manifold, nearest
 from unnoise.evaluation.pictures import pixel_features, read_array, read_folder
 from unnoise.evaluation.report import write_comparison, write_inspection
@@ -59,6 +59,7 @@ __all__ = [
     "sliced_wasserstein",
     "step_cost",
     "tune",
+    "vlb",
     "write_comparison",
     "write_inspection",
 ]

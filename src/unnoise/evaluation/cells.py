@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from unnoise.evaluation.sets import Interval
+from unnoise.limits import counted
 
 ALIKE = 0.95
 """SSIM to the converged picture from which a person sees no difference at a glance."""
@@ -96,7 +97,7 @@ class Report:
             return ""
         best = max(judged, key=lambda cell: cell.alignment or -1.0)
         return (
-            f"What was asked for shows best with {best.scheduler} and {best.steps} steps: agreement "
+            f"What was asked for shows best with {best.scheduler} and {counted(best.steps, 'step')}: agreement "
             f"{best.alignment:.2f}, the converged pictures have {self.converged_alignment:.2f}."
         )
 
@@ -105,7 +106,7 @@ class Report:
         best = self.best
         if best.similarity is None:
             return (
-                f"Use {best.scheduler} with {best.steps} steps: its pictures are nearest to {self.against} "
+                f"Use {best.scheduler} with {counted(best.steps, 'step')}: its pictures are nearest to {self.against} "
                 f"({self.measure} {best.quality.value:.3g}). All schedulers here draw fresh noise, so there is no "
                 "converged picture to compare with."
             )
@@ -115,8 +116,9 @@ class Report:
             else "it is the nearest to the converged pictures, but none here reaches them: try more steps"
         )
         return (
-            f"Use {best.scheduler} with {best.steps} steps ({best.calls} network calls, {_time(best.seconds)} a "
-            f"picture): its pictures have an SSIM of {best.similarity:.3f} to the converged ones, and {reached}."
+            f"Use {best.scheduler} with {counted(best.steps, 'step')} ({counted(best.calls, 'network call')}, "
+            f"{_time(best.seconds)} a picture): its pictures have an SSIM of {best.similarity:.3f} to the converged "
+            f"ones, and {reached}."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
 from unnoise.evaluation.similarity import relative_error, structural_similarity
 from unnoise.files import expanded
-from unnoise.limits import typed, whole
+from unnoise.limits import counted, typed, whole
 from unnoise.schedulers import ToTolerance, names
 
 SCHEDULERS = ("DDPM", "DDIM", "Euler", "Euler a", "Heun", "LMS", "DPM++ 2M", "UniPC")
@@ -81,7 +81,7 @@ def compare(
         for number in wanted:
             runs[number] = runner.run(name, number, seeds)
             pictures[name, number] = runs[number].pictures
-            progress.made(f"{name}, {number} steps")
+            progress.made(f"{name}, {counted(number, 'step')}")
         cells += _cells(runner, name, runs, converged, goal, measure)
     asked = [texts[place % len(texts)] for place in range(count)]
     if judge is not None:

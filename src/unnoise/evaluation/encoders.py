@@ -26,6 +26,7 @@ from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
 from unnoise.evaluation.preparation import IMAGENET, Square
 from unnoise.files import expanded
+from unnoise.limits import counted
 
 _BATCH = 32
 _CODE = (".pt2", ".bin", ".pkl", ".onnx", ".ts")
@@ -192,8 +193,8 @@ def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
     ):
         if listed:
             raise CheckpointError(
-                f"'{path}' does not fit its network: it {what} {len(listed)} tensors, such as {listed[0]}. Give "
-                "the weights, and where there is one the configuration, of one encoder."
+                f"'{path}' does not fit its network: it {what} {counted(len(listed), 'tensor')}, such as {listed[0]}. "
+                "Give the weights, and where there is one the configuration, of one encoder."
             )
     found.network.load_state_dict(counters | {name: given[named(name)].float() for name in own}, assign=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from unnoise.evaluation.decoder import Cdf, check_cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
 from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
-from unnoise.limits import choice, typed
+from unnoise.limits import choice, counted, typed
 from unnoise.process import Diffuser
 
 Method = Literal["vlb", "vdm", "ode"]
@@ -76,6 +76,14 @@ def bits_per_dim(
     return flow_likelihood(subject, flow or Flow())
 
 
+def vlb(diffuser: Diffuser, images: Tensor, **options: Any) -> Likelihood:  # noqa: ANN401 - as there
+    """The discrete variational bound: prior + one KL divergence a step + decoder (Ho et al. 2020, eq. 5).
+
+    That is `bits_per_dim` by its method "vlb", which has the same options, shapes, units and errors.
+    """
+    return bits_per_dim(diffuser, images, "vlb", **options)
+
+
 def _checked(images: Tensor, bins: int | None) -> Tensor:
     typed("images", images, Tensor)
     if images.dim() < 2 or len(images) == 0:
@@ -95,6 +103,7 @@ def _rows(conditioning: Mapping[str, Tensor], count: int) -> Mapping[str, Tensor
     for name, rows in conditioning.items():
         if len(rows) != count:
             raise InputError(
-                f"conditioning '{name}' has {len(rows)} rows for {count} pictures; give one for each."
+                f"conditioning '{name}' has {counted(len(rows), 'row')} for {counted(count, 'picture')}; give one for "
+                "each."
             )
     return conditioning

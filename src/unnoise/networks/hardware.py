@@ -13,15 +13,19 @@ SMALL = 20_000_000
 """Networks with fewer numbers than this stay in float32 on the CPU: moving and rounding them gains nothing."""
 
 
+_FEW = 2_000_000  # numbers in a network
 _LITTLE = 10_000_000  # numbers in the network times pictures
 
 
 def worth_threads(network: torch.nn.Module, pictures: int) -> bool:
-    """Whether threads gain anything.
+    """Whether threads gain anything in a step of so many pictures.
 
-    Not where the work of a step is so small that they wait for each other longer than they compute.
+    Not where its work is so small that they wait for each other longer than they compute, as those of a small network
+    do in every layer, whatever the batch: on a busy machine of two cores a call of the shipped digits model takes 19 ms
+    on one thread and 87 on two, of 64 pictures 131 and 2,510.
     """
-    return sum(tensor.numel() for tensor in network.parameters()) * pictures >= _LITTLE
+    numbers = sum(tensor.numel() for tensor in network.parameters())
+    return numbers >= _FEW and numbers * pictures >= _LITTLE
 
 
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:

@@ -134,8 +134,8 @@ class WordEmbedding(nn.Module):
     """A frozen vector for every word, projected, plus a learned one for the words that training saw.
 
     A word that no caption had is understood by its neighbours among the frozen vectors. So that the network
-    learns to read these, a word goes without its learned vector now and then in training; it then has that of
-    the id `UNKNOWN`, as unseen words always have.
+    learns to read these, a word goes without its learned vector now and then in training, where only the UNet
+    learns too; it then has that of the id `UNKNOWN`, as unseen words always have.
     """
 
     UNKNOWN = 1

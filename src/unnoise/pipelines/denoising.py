@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -82,7 +82,7 @@ class Result:
     """
 
     images: list[Image.Image]
-    arrays: list[Array]
+    arrays: list[Array] = field(repr=False)
     recipes: tuple[Recipe, ...]
     notes: tuple[str, ...] = ()
 

@@ -24,14 +24,13 @@ SCORES = (2.5, 6.0)
 class Condition:
     """What the network is told beside x and its level, for a batch of prompts; computed once, before the loop.
 
-    text: keys and values of every cross-attention, or None. pooled: (batch, width), or None. notes: what a
-    person should know of the prompts, such as words that the model never saw. mix: where prompts are of several
-    phrases, how the answers become one for each prompt; `text` and `pooled` then are of the phrases.
+    text: keys and values of every cross-attention, or None. pooled: (batch, width), or None. mix: where
+    prompts are of several phrases, how the answers become one for each prompt; `text` and `pooled` then are of the
+    phrases.
     """
 
     text: TextMemory | None
     pooled: Tensor | None
-    notes: tuple[str, ...] = ()
     mix: Mix | None = None
 
     @classmethod
@@ -66,7 +65,6 @@ class Condition:
         return cls(
             text=model.network.remember(told["text"], told.get("text_mask")) if "text" in told else None,
             pooled=told.get("pooled"),
-            notes=embedder.notes,
             mix=Mix.of(len(unsaid), said),
         )
 

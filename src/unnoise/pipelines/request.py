@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
-from unnoise.limits import choice, is_whole, number, shown, typed, whole
+from unnoise.limits import choice, counted, is_whole, number, shown, typed, whole
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance, Scale, to_text
 from unnoise.pipelines.merging import TokenMerging
@@ -209,7 +209,7 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None, pictures: int) -> tupl
         raise InputError(f"seed is {shown(seed)} and seeds is {shown(seeds)}; give one of the two.")
     several = typed("seeds", seeds, tuple[Any, ...], "1,2")
     if len(several) != pictures:
-        raise InputError(f"seeds is {shown(seeds)}; give one whole number for each of {pictures} pictures.")
+        raise InputError(f"seeds is {shown(seeds)}; give {counted(pictures, 'whole number')}, one a picture.")
     return tuple(_seed("seeds", each) for each in several)
 
 

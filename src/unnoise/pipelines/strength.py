@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from unnoise.errors import InputError
-from unnoise.limits import number, shown
+from unnoise.limits import counted, number, shown
 from unnoise.pipelines.request import STEPS, Request
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers import Plan, Scheduler
@@ -75,7 +75,7 @@ def entered(
     planned, kept = _share(request, share, second)
     if kept == 0:
         raise InputError(
-            f"strength {share:g} of {steps} step{'s' if steps > 1 else ''} is less than one step, and nothing would "
+            f"strength {share:g} of {counted(steps, 'step')} is less than one step, and nothing would "
             f"change. Give a strength of at least {math.ceil(1000 / steps) / 1000:g}"
             + (f", or at least {math.ceil(1 / share)} steps." if share * STEPS >= 1.0 else ".")
         )

@@ -33,6 +33,9 @@ class Estimate:
     clip: float | None = None
     half: Estimate | None = field(default=None, init=False)
 
+    def __repr__(self) -> str:
+        return f"Estimate({self.prediction}, x={tuple(self.x.shape)}, level={self.level})"
+
     @classmethod
     def from_x0(cls, x: Tensor, level: Level, x0: Tensor) -> Estimate:
         """The estimate whose clean sample is `x0`."""

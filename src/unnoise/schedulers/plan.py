@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import counted
 from unnoise.process import Estimate, Level, NoiseSchedule, Prediction
 from unnoise.process.prediction import get as get_prediction
 from unnoise.randomness import BrownianSource, NoiseSource
@@ -170,7 +171,7 @@ class Plan:
             )
         if self.stochastic and noise is not None and len(noise.seeds) != x.shape[0]:
             raise InputError(
-                f"{len(noise.seeds)} seeds are given for {x.shape[0]} samples; give one for each."
+                f"noise has {counted(len(noise.seeds), 'seed')} for {counted(x.shape[0], 'sample')}; give one for each."
             )
 
 

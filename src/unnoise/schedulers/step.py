@@ -31,6 +31,9 @@ class Step:
     level: Level
     x: Tensor
 
+    def __repr__(self) -> str:
+        return f"Step({self.index}, x={tuple(self.x.shape)}, level={self.level})"
+
     @property
     def x0(self) -> Tensor:
         """The clean sample as predicted at the start of the step."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from unnoise.checkpoints import find, is_foreign
 from unnoise.errors import FileError, InputError
+from unnoise.limits import counted
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
@@ -225,6 +226,8 @@ class Desk:
 
     async def _follow(self, id: str, after: tuple[int, int]) -> AsyncIterator[Event]:
         job, reader = self.job(id), Reader()
+        if after > (job.attempt, job.step):  # heard of a run before this one
+            after = (0, 0)
         past = [
             step for step in self._past.of(id) if step.seen and (step.job.attempt, step.seen.index) > after
         ]
@@ -284,8 +287,10 @@ class Desk:
                 self._refuse_unknown({card.name for card in cards})
                 self._next()
             case Begun(steps, notes) if job is not None:
-                self._past.forget(job.id)  # of a run that memory did not suffice for: this one begins anew
-                self._ledger.update(replace(job, steps=steps, notes=notes))
+                self._past.forget(job.id)
+                # after steps of a run that memory did not suffice for, this one begins anew
+                begun = time.time() if job.step else job.begun
+                self._ledger.update(replace(job, begun=begun, step=0, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
             case Saw(seen) if job is not None:
                 step = Event("step", replace(job, step=seen.index), seen)
@@ -363,7 +368,8 @@ class Desk:
         first = next(iter(job.images), None)
         size = "no picture" if first is None else f"{len(job.images)} x {first.size}"
         code = "" if job.problem is None else f" ({job.problem.code})"
-        _log.info("job %s %s%s: %d steps, %s, %.2f s", job.id, job.state, code, job.step, size, seconds)
+        steps = counted(job.step, "step")
+        _log.info("job %s %s%s: %s, %s, %.2f s", job.id, job.state, code, steps, size, seconds)
         if self.settings.log_prompts:
             _log.info("job %s prompt: %r", job.id, job.asked.prompt)
 

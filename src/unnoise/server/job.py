@@ -45,9 +45,10 @@ class Job:
     """Where a job stands.
 
     state: "queued", "running", "done", "failed" or "cancelled". place: in the queue, 0 the next; None once it runs.
-    created, begun, ended: seconds since 1970;
-    begun is that of the last attempt. attempt: how often it was begun. step: how many are made, of `steps` (None: not
-    known yet). images: of a job that is done. notes: what a person should know of the prompts.
+    created, begun, ended: seconds since 1970; begun is that of the last run, which tells its steps from those of runs
+    before it. attempt: how often a worker was given it; where memory does not suffice, one attempt has a second run.
+    step: how many are made, of `steps` (None: not known yet). images: of a job that is done. notes: what a person
+    should know of the prompts.
     """
 
     id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -78,9 +79,9 @@ class PromptTokenizer(Protocol):
 class InPieces(PromptTokenizer):
     """Tokenizers that tell where in a text each of its ids begins, from which they make a batch alike."""
 
+    @abc.abstractmethod
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
         """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
-        raise NotImplementedError
 
     def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
         """The pieces of a text that the vocabulary lacks, each once. ids: what it was read as."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unnoise.errors import DataError
 from unnoise.files import check_folder, files_below
+from unnoise.limits import counted
 from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
@@ -161,7 +162,7 @@ def open_pictures(
             cache = cache[good] if isinstance(cache, Tensor) else [cache[place] for place in good]
     if not found:
         raise DataError(
-            f"none of the {len(corrupt)} pictures in '{data}' can be read; the first: {corrupt[0]}"
+            f"'{data}' holds {counted(len(corrupt), 'picture')}, and none can be read; the first: {corrupt[0]}"
         )
     captions: tuple[tuple[str, ...], ...]
     if config.caption:
@@ -188,7 +189,7 @@ def _find(data: Path) -> tuple[list[Path], int]:
     ignored = sum(entry.suffix.lower() not in _QUIET for entry in {*entries} - {*pictures, *packed})
     pictures = sorted([*pictures, *(member for entry in packed for member in archives.members(entry))])
     if not pictures:
-        have = f"{len(entries)} files, none of them a picture" if entries else "no files"
+        have = f"{counted(len(entries), 'file')}, but no picture" if entries else "no files"
         raise DataError(f"'{data}' holds {have}; put PNG, JPEG or WebP pictures there.")
     return pictures, ignored
 

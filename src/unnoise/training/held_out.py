@@ -19,6 +19,7 @@ from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation import bits_per_dim
 from unnoise.evaluation.pictures import spread
 from unnoise.evaluation.subject import Draw, keyed
+from unnoise.limits import counted
 from unnoise.process import NoiseSchedule
 from unnoise.training import times
 from unnoise.training.batches import Batch
@@ -59,7 +60,7 @@ def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> PictureSet:
     """
     if len(unseen) < LEAST:
         raise InputError(
-            f"data.held_out_from has {len(unseen)} pictures; give a folder with at least {LEAST}."
+            f"data.held_out_from has {counted(len(unseen), 'picture')}; give a folder with at least {LEAST}."
         )
     held = folder.resolve()
     parents = {path.parent for path in pictures.paths}

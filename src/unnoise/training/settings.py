@@ -70,11 +70,15 @@ def read(path: str | Path) -> TrainConfig:
 def dumps(config: TrainConfig) -> str:
     """The configuration as TOML text; `read` of it gives an equal configuration.
 
+    Of a model that is there already no defaults are written: its own size, network and schedule hold.
     Raises InputError, naming the setting, for the name of a file that is no text: TOML has no other bytes.
     """
     import tomli_w
 
     tables = to_dict(config)
+    if config.tuned:
+        usual = to_dict(TrainConfig())["model"]
+        tables["model"] = {name: value for name, value in tables["model"].items() if value != usual[name]}
     for name, value in _flat(tables).items():
         try:
             tomli_w.dumps({name: value}).encode()
@@ -82,7 +86,7 @@ def dumps(config: TrainConfig) -> str:
             raise InputError(
                 f"{name} is {value!a}, which is not UTF-8; write it so, or rename that file."
             ) from error
-    return tomli_w.dumps(tables)
+    return tomli_w.dumps({name: table for name, table in tables.items() if table})
 
 
 def override(config: TrainConfig, assignments: Iterable[str]) -> TrainConfig:

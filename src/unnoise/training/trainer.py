@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from unnoise.checkpoints import Model
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.files import expanded
+from unnoise.limits import counted
 from unnoise.networks import heap
 from unnoise.training import (
     batches,
@@ -205,7 +206,7 @@ class Trainer:
         """What a person should know of this run beside its pictures."""
         notes = [] if self.base is None else tuning.notes(self.base, words)
         if self.unmade:
-            made, folder = _count(self.unmade, "picture"), self.out / prior.FOLDER
+            made, folder = counted(len(self.unmade), "picture"), self.out / prior.FOLDER
             notes.append(f"{made} of '{self.config.prior.prompt}' will be made first, into {folder}.")
         if self.config.run.shard and not self.learner.sharded:
             notes.append("one process trains alone, so that run.shard divides nothing; start with torchrun.")
@@ -362,18 +363,18 @@ def _data_notes(pictures: PictureSet, unseen: PictureSet, batch: int) -> list[st
     corrupt = list(dict.fromkeys(pictures.corrupt + unseen.corrupt))
     notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
     if corrupt:
-        notes.append(f"{_count(corrupt, 'corrupt picture')} skipped; --strict refuses such instead.")
+        notes.append(f"{counted(len(corrupt), 'corrupt picture')} skipped; --strict refuses such instead.")
     if pictures.captioned and not all(pictures.captions):
-        notes.append(f"{pictures.captions.count(()):,} of {_count(pictures, 'picture')} have no caption.")
+        bare = pictures.captions.count(())
+        have = "has" if bare == 1 else "have"
+        notes.append(f"{bare:,} of {counted(len(pictures), 'picture')} {have} no caption.")
     if pictures.ignored:
         plain = (
             "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"
         )
         notes.append(f"{pictures.ignored} {plain} ignored.")
     if batch > len(pictures):
-        notes.append(f"a batch of {batch} shows each of the {len(pictures)} pictures more than once.")
+        notes.append(
+            f"a batch of {batch} is more than {counted(len(pictures), 'picture')}: each is shown more than once."
+        )
     return notes
-
-
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -24,6 +24,7 @@ from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
 from unnoise.files import expanded
+from unnoise.limits import counted
 
 _WEIGHTS = "adapter_model.safetensors"
 _STATED = "lora_adapter_metadata"
@@ -71,7 +72,11 @@ def read(path: str | Path) -> Adapter:
 def _check(path: Path, weights: Weights, facts: Survey) -> None:
     if not facts.layers:
         what = other(weights.infos)
-        told = f"it is {what}" if what is not None else f"none of its {len(weights.infos)} tensors is known"
+        told = (
+            f"it is {what}"
+            if what is not None
+            else f"it has {counted(len(weights.infos), 'tensor')}, none known"
+        )
         if is_adapter(weights.infos):
             told = f"not one of its layers is whole ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")

@@ -11,6 +11,7 @@ from typing import Any
 from unnoise.checkpoints.adapters.names import Layer, Listing, form, listing
 from unnoise.checkpoints.adapters.products import Shape, kind_of, rank_of, size_of
 from unnoise.checkpoints.families import BY_WIDTH
+from unnoise.limits import counted
 
 _TOUCHES = {
     "feed-forward": re.compile(r"_ff_net_|feed_forward|mlp_fc|_up$|_down$"),
@@ -51,7 +52,7 @@ class Survey:
         if self.width:
             facts["text width"] = self.width
         if self.others:
-            facts["not understood"] = f"{len(self.others)} tensors, the first {self.others[0]!r}"
+            facts["not understood"] = f"{counted(len(self.others), 'tensor')}, the first {self.others[0]!r}"
         return facts
 
 

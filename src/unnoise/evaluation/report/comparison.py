@@ -12,6 +12,7 @@ from unnoise import files, images
 from unnoise.evaluation.cells import ALIKE, REFERENCE, Cell, Report
 from unnoise.evaluation.report.chart import COLOURS, Axis, Point, Series, axis, chart
 from unnoise.evaluation.report.page import embedded, page, shown, strip, table
+from unnoise.limits import counted
 
 _STRIP = 184  # pixels that four pictures take: five of them fit beside the names
 _FRESH = '<span class="tag">draws noise</span>'
@@ -88,7 +89,7 @@ def _series(report: Report, keep: Callable[[Cell], bool], point: Callable[[Cell]
 
 def _error_chart(report: Report) -> str:
     def point(cell: Cell) -> Point:
-        words = f"{cell.scheduler}, {cell.steps} steps: error {cell.error:.3g}, SSIM {cell.similarity:.3f}"
+        words = f"{cell.scheduler}, {counted(cell.steps, 'step')}: error {cell.error:.3g}, SSIM {cell.similarity:.3f}"
         return Point(cell.calls, max(cell.error or 0.0, 1e-6), words, ring=cell.on_front)
 
     series = _series(report, lambda cell: cell.error is not None, point)
@@ -100,7 +101,7 @@ def _error_chart(report: Report) -> str:
 
 def _quality_chart(report: Report) -> str:
     def point(cell: Cell) -> Point:
-        words = f"{cell.scheduler}, {cell.steps} steps: {cell.quality}"
+        words = f"{cell.scheduler}, {counted(cell.steps, 'step')}: {cell.quality}"
         return Point(cell.calls, cell.quality.value, words, cell.quality.low, cell.quality.high)
 
     ends = [value for cell in report.cells for value in (cell.quality.low, cell.quality.high)]
@@ -115,7 +116,7 @@ def _chart(series: list[Series], up: Axis) -> str:
 
 def _pictures(report: Report) -> str:
     numbers = sorted({cell.steps for cell in report.cells})
-    head = ["", *(f"{number} steps" for number in numbers), "converged"]
+    head = ["", *(counted(number, "step") for number in numbers), "converged"]
     best, rows = report.best, []
     truth = f'{embedded(strip(report.converged), _STRIP, "converged")}<span class="told">&nbsp;</span>'
     for name in _names(report):
@@ -123,13 +124,10 @@ def _pictures(report: Report) -> str:
         shown = [f"{html.escape(name)}<br>{_FRESH if cells[0].stochastic else ''}"]
         for cell in cells:
             picture = embedded(
-                strip(report.pictures[name, cell.steps]), _STRIP, f"{name}, {cell.steps} steps"
+                strip(report.pictures[name, cell.steps]), _STRIP, f"{name}, {counted(cell.steps, 'step')}"
             )
-            told = (
-                f"{cell.calls} calls"
-                if cell.similarity is None
-                else f"{cell.similarity:.3f}, {cell.calls} calls"
-            )
+            calls = counted(cell.calls, "call")
+            told = calls if cell.similarity is None else f"{cell.similarity:.3f}, {calls}"
             ring = ' style="outline:3px solid var(--good);outline-offset:-2px"' if cell == best else ""
             shown.append(f'<div{ring}>{picture}</div><span class="told">{told}</span>')
         rows.append(("rule", [*shown, "" if cells[0].stochastic else truth]))

@@ -14,6 +14,7 @@ from unnoise import files
 from unnoise.evaluation.inspection import InspectedStep, Inspection
 from unnoise.evaluation.report.chart import COLOURS, Point, Series, axis, chart
 from unnoise.evaluation.report.page import page, picture, table
+from unnoise.limits import counted
 
 _WIDTH = 104
 
@@ -29,7 +30,9 @@ def write_inspection(inspection: Inspection, path: str | Path) -> Path:
 def inspection_page(inspection: Inspection) -> str:
     """The HTML document."""
     said = f"“{inspection.prompt}”" if inspection.prompt else "A picture without a prompt"
-    title = f"{said}, seed {inspection.seed}, {inspection.scheduler}, {len(inspection.steps)} steps"
+    title = (
+        f"{said}, seed {inspection.seed}, {inspection.scheduler}, {counted(len(inspection.steps), 'step')}"
+    )
     head = ["step", "x<sub>t</sub>, as seen", "x<sub>0</sub>, predicted", "noise residual", "posterior mean",
             "change of x<sub>0</sub>", "numbers"]  # fmt: skip
     rows, before = [], None

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
+from unnoise.networks.packing import has_kernels
+from unnoise.networks.unet.in_place import plus
+
+_FEW = 512
+"""Pixels of a batch up to which, and channels from which, a 3x3 convolution is faster as a product."""
+
 
 class TokenLinear(nn.Linear):
-    """`nn.Linear` for (batch, n, width) tokens, as a 1x1 convolution where that is the faster kernel."""
+    """`nn.Linear` for (batch, n, width) tokens, by the faster kernel: a 1x1 convolution, or `product`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns (batch, n, out)."""
+        if fuses(x):
+            return product(x, self.weight, self.bias)
         wide = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not wide or _small(x):
             return F.linear(x, self.weight, self.bias)
@@ -42,11 +50,75 @@ def convolved(
     """x: (batch, width, h, w); weight: (out, width, rows, columns). Returns (batch, out, h', w')."""
     if followed():
         return F.conv2d(x, weight, bias, list(stride), list(padding))
+    if fuses(x) and _few(x, weight, stride, padding):
+        return _over_few(x, weight, bias)
     geometry = list(stride), list(padding), [_dilation(x, weight)] * 2
     if worth_forgetting(x) and not _learns(x, weight, bias):
         through: Tensor = Unlearned.apply(x, weight, bias, *geometry)  # type: ignore[no-untyped-call]
         return through
     return F.conv2d(x, weight, bias, *geometry)
+
+
+def fuses(x: Tensor) -> bool:
+    """Whether `product` serves x: bfloat16 on a processor that multiplies it, in inference mode.
+
+    Without a gradient alone is not enough: these kernels have no forward derivative either.
+    """
+    if followed() or x.dtype != torch.bfloat16 or x.device.type != "cpu":
+        return False
+    alone = torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
+    return alone and has_kernels(torch.bfloat16)
+
+
+def product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor | None = None, how: str = "add"
+) -> Tensor:
+    """What a linear layer gives, added to `other` or multiplied with it (`how` is "mul"), and rounded once.
+
+    torch's own writes the bias first, reads it again, and is read again by what follows: 8192 tokens from width 320 to
+    2560, 10.8 against 4.2 ms. x: (..., width); other: (..., out), read alone.
+    """
+    made: Tensor
+    if other is None:
+        made = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    else:
+        made = torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, how)
+    return made
+
+
+def added(layer: nn.Module, x: Tensor, other: Tensor | None) -> Tensor:
+    """layer(x) + other, in one pass where that can be. x: (..., width). other: (..., out), or nothing."""
+    if other is None:
+        alone: Tensor = layer(x)
+        return alone
+    if fuses(x) and unwatched(layer):
+        return product(x, layer.weight, layer.bias, other)
+    return plus(layer(x), other)
+
+
+def unwatched(layer: nn.Module) -> TypeGuard[TokenLinear]:
+    """Whether it is the plain layer, which nobody looks at: no adapter stands in its place, nothing hooks it."""
+    return type(layer) is TokenLinear and not (layer._forward_hooks or layer._forward_pre_hooks)
+
+
+def _few(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> bool:
+    """Whether to lay out the weight, as torch's convolution does at each call, would cost more than the map."""
+    plain = weight.shape[2:] == (3, 3) and tuple(stride) == tuple(padding) == (1, 1)
+    return plain and x.numel() <= _FEW * x.shape[1] and x.shape[1] >= _FEW
+
+
+def _over_few(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 3x3 convolution as one product of the weight with each pixel's nine, as they lie in channels-last memory.
+
+    1280 channels, 8x8, two pictures: 5.0 against 2.6 ms; 2560 channels 12.6 against 5.5.
+    """
+    batch, width, height, wide = x.shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    each, row, pixel, channel = padded.stride()
+    nine = padded.as_strided(
+        (batch, height, wide, 3, 3, width), (each, row, pixel, row, pixel, channel)
+    ).reshape(batch, height, wide, 9 * width)
+    return product(nine, weight.permute(0, 2, 3, 1).flatten(1), bias).permute(0, 3, 1, 2)
 
 
 class Unlearned(torch.autograd.Function):

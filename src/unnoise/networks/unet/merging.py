@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 
 from unnoise.networks.unet.attention import AttentionBlock, SelfAttention, TextMemory
 from unnoise.networks.unet.blocks import DownBlock, UpBlock
+from unnoise.networks.unet.in_place import plus
 from unnoise.networks.unet.reuse import replaced
 from unnoise.networks.unet.transformer import SpatialTransformer, TransformerBlock
 from unnoise.networks.unet.unet import UNet
@@ -143,14 +144,15 @@ class MergedAttention(nn.Module):
         self.attention = attention
         self.work = work
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, n, width). Returns the same shape."""
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """As the attention's."""
         homes = self.work.homes(x)
         if homes is None:
-            out: Tensor = self.attention(x)
-            return out
+            whole: Tensor = self.attention(x, onto)
+            return whole
         few, many = merge(x, homes)
-        return unmerge(self.attention(few, many.log().to(x.dtype)), homes)
+        out = unmerge(self.attention(few, bias=many.log().to(x.dtype)), homes)
+        return out if onto is None else plus(out, onto)
 
 
 class Sized(nn.Module):

@@ -77,7 +77,8 @@ class ResidualBlock(nn.Module):
         """x: (batch, width, h, w); emb: (batch or less, embedding) after its SiLU. Returns (batch, out, h', w')."""
         h = resized(self.norm1.activated(x), self.resize)
         h = self.conv1(h)
-        time = as_many(self.time(emb), x.shape[0])[:, :, None, None]
+        time = self.time(emb)
+        time = (time if time.shape[0] == 1 else as_many(time, x.shape[0]))[:, :, None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
             h = silu(self.norm2(h) * (1 + scale) + shift)

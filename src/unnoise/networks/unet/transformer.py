@@ -16,8 +16,8 @@ from unnoise.networks.unet.attention import (
     as_picture,
     as_tokens,
 )
-from unnoise.networks.unet.in_place import plus, times
-from unnoise.networks.unet.layers import TokenLinear, worth_forgetting
+from unnoise.networks.unet.in_place import times
+from unnoise.networks.unet.layers import TokenLinear, added, fuses, product, unwatched, worth_forgetting
 from unnoise.networks.unet.norm import GroupNorm
 
 
@@ -29,16 +29,20 @@ class FeedForward(nn.Module):
         self.gated = TokenLinear(width, 2 * 4 * width)
         self.out = TokenLinear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, n, width). Returns the same shape."""
+    def forward(self, x: Tensor, onto: Tensor) -> Tensor:
+        """x: (batch, n, width). Returns the same shape, added to `onto`."""
+        return added(self.out, self._between(x), onto)
+
+    def _between(self, x: Tensor) -> Tensor:
+        if fuses(x) and unwatched(self.gated):
+            (value, gate), (shift, other) = self.gated.weight.chunk(2), self.gated.bias.chunk(2)
+            return product(x, value, shift, F.gelu(product(x, gate, other)), "mul")
         both = self.gated(x)
         if worth_forgetting(both):
             gated: Tensor = Gated.apply(both)  # type: ignore[no-untyped-call]
-        else:
-            value, gate = both.chunk(2, dim=-1)
-            gated = times(F.gelu(gate), value)
-        out: Tensor = self.out(gated)
-        return out
+            return gated
+        values, gates = both.chunk(2, dim=-1)
+        return times(F.gelu(gates), values)
 
 
 class Gated(torch.autograd.Function):
@@ -82,10 +86,11 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: TextMemory) -> Tensor:
         """x: (batch, n, width). Returns the same shape, of as many rows as the text has."""
-        x = plus(self.self_attention(self.norm1(x)), x)
+        x = self.self_attention(self.norm1(x), x)
         x = as_many(x, memory.layers[self.cross_attention.place][0].shape[0])
-        x = plus(self.cross_attention(self.norm2(x), memory), x)
-        return plus(self.feed_forward(self.norm3(x)), x)
+        x = self.cross_attention(self.norm2(x), memory, x)
+        out: Tensor = self.feed_forward(self.norm3(x), x)
+        return out
 
 
 class SpatialTransformer(nn.Module):
@@ -105,4 +110,4 @@ class SpatialTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, memory)
         x = as_many(x, tokens.shape[0])
-        return x + as_picture(self.project_out(tokens), like=x)
+        return as_picture(added(self.project_out, tokens, as_tokens(x)), like=x)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
 
 from unnoise.errors import InputError
+from unnoise.limits import counted
 from unnoise.networks.unet.attention import CrossAttention, TextMemory, readable
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
@@ -200,7 +201,7 @@ class UNet(nn.Module):
             time = torch.full((1,), float(time), dtype=torch.float32, device=x.device)
         if time.numel() not in (1, x.shape[0]):
             raise InputError(
-                f"time has shape {tuple(time.shape)}; give one number, or one for each of {len(x)} pictures."
+                f"time has shape {tuple(time.shape)}; give one number, or one a picture ({len(x)})."
             )
         time = time.to(x.device, torch.float32).reshape(-1).expand(x.shape[0]) * config.time_scale
         emb: Tensor = self.time_embedding(sinusoids(time, config.widths[0], config.sinusoid).to(self.dtype))
@@ -231,7 +232,8 @@ class UNet(nn.Module):
         rows = prompts(text)
         if len(x) and rows not in (None, 1) and rows % len(x):
             raise InputError(
-                f"text has {rows} rows for {len(x)} pictures; give one for each, or so many times more."
+                f"text has {counted(rows, 'row')} for {counted(len(x), 'picture')}; give one for each, or so many "
+                "times more."
             )
         if pooled is not None and pooled.shape[-1] != config.pooled_width:
             raise InputError(f"pooled has shape {tuple(pooled.shape)}; give (batch, {config.pooled_width}).")

@@ -1,8 +1,9 @@
 /** Pictures that are dropped, pasted or chosen: one that tells how it was made offers its settings first. */
 
 import { Refused, json } from "./api.js";
-import { $, make, tell } from "./elements.js";
+import { $, listNotes, many, tell } from "./elements.js";
 import { init, readPicture } from "./init.js";
+import { isSmall } from "./pictures.js";
 
 /** Take pictures in; `use` gets the settings that one carries. */
 export function receivePictures(use) {
@@ -60,15 +61,16 @@ async function look(file) {
 
 function offer({ picture, asked, notes }) {
   $("found-picture").src = picture.data;
+  $("found-picture").classList.toggle("pixels", isSmall(picture));
   $("found-summary").textContent = summary(asked);
-  $("found-notes").replaceChildren(...(notes ?? []).map((note) => make("li", {}, note)));
+  listNotes($("found-notes"), notes ?? []);
   $("found").hidden = false;
   $("found").scrollIntoView({ block: "nearest" });
   $("found-use").focus();
 }
 
 function summary({ prompt, steps, scheduler, seed }) {
-  const facts = [steps && `${steps} steps`, scheduler, seed !== undefined && seed !== null && `seed ${seed}`];
+  const facts = [steps && many(steps, "step"), scheduler, seed !== undefined && seed !== null && `seed ${seed}`];
   return [prompt && `“${prompt}”`, ...facts].filter(Boolean).join(" · ");
 }
 

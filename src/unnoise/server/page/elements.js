@@ -28,6 +28,11 @@ export function arrange(list, rows, last) {
   }
 }
 
+/** Let a list hold these sentences. */
+export function listNotes(list, notes) {
+  if (list.textContent !== notes.join("")) list.replaceChildren(...notes.map((note) => make("li", {}, note)));
+}
+
 /** A quiet sentence at the foot of the page, also read out by screen readers. */
 export function tell(sentence) {
   const line = make("p", {}, sentence);

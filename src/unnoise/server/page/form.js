@@ -48,8 +48,10 @@ function listed(group) {
 }
 
 /** Fill the form with a request's fields; what they do not name is left to the model again. */
-export function fill(fields) {
+export function fill({ model, ...fields }) {
+  chooseModel(model);
   for (const [name, group] of inputs()) {
+    if (name === "model") continue;
     const value = fields[name];
     for (const [place, input] of group.entries()) {
       const one = Array.isArray(value) ? value[place] : value;
@@ -62,6 +64,16 @@ export function fill(fields) {
   setScheduler(fields.scheduler);
   unfold();
   form.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Where the model of these settings is not served, or they do not name it, the one that is chosen stays. */
+function chooseModel(meant) {
+  const chosen = $("model").value;
+  $("model").value = meant ?? "";
+  const served = $("model").selectedIndex >= 0;
+  if (!served) $("model").value = chosen;
+  const lacks = meant ? `“${meant}” is not served here` : "The model of these settings is not known here";
+  $("model-lacking").textContent = served ? "" : `${lacks}; ${chosen} is chosen instead.`;
 }
 
 /** A folded part that says something is opened, so that nothing acts unseen. */
@@ -86,26 +98,29 @@ export function refuse(name, message) {
   }
   const folded = field.closest("details");
   if (folded) folded.open = true;
-  field.append(make("p", { className: "error", id: "error", role: "alert" }, message));
+  const row = field.closest(".pair, .three") ?? field; // a sentence is too long for half the width
+  const told = message.replaceAll(name, name.replaceAll("_", " "));
+  row.append(make("p", { className: "error", id: "error", role: "alert" }, told));
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-errormessage", "error");
   input.focus();
-  field.scrollIntoView({ block: "nearest" });
+  row.scrollIntoView({ block: "nearest" });
 }
 
-/** Take all refusals away. */
+/** Take the refusal away. */
 export function accept() {
   $("refused").hidden = true;
-  for (const line of form.querySelectorAll(".field .error")) line.remove();
+  form.querySelector("#error")?.remove();
   for (const input of form.querySelectorAll("[aria-invalid]")) {
     input.removeAttribute("aria-invalid");
     input.removeAttribute("aria-errormessage");
   }
 }
 
-/** Keep what is typed over a reload. */
+/** Keep what is typed over a reload; what was refused is no longer asked for then. */
 export function keepDraft(card) {
   form.addEventListener("input", () => {
+    accept();
     try {
       localStorage.setItem(DRAFT, JSON.stringify(read(card())));
     } catch (error) {

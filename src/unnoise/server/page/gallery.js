@@ -26,8 +26,8 @@ export class Gallery {
     const known = new Map([...$("gallery").children].map((tile) => [tile.dataset.name, tile]));
     const tiles = this.pictures.map(({ job, made }) => known.get(made.name) ?? this.#tile(job, made));
     arrange($("gallery"), tiles, $("stage"));
-    $("gallery-part").hidden = !tiles.length;
-    $("older").hidden = this.#jobs.complete || !tiles.length;
+    $("gallery-part").hidden = !tiles.length && this.#jobs.complete; // a whole page of jobs may have no pictures
+    $("older").hidden = this.#jobs.complete;
   }
 
   #tile(job, made) {

@@ -46,7 +46,7 @@ class Init extends EventTarget {
     if (this.mask) $("mask-shown").style.maskImage = `url("${this.mask}")`;
     if (this.picture) {
       $("init-picture").src = this.picture.data;
-      $("init-picture").classList.toggle("pixels", isSmall(this.picture));
+      $("init").classList.toggle("pixels", isSmall(this.picture));
       $("init-size").textContent = `${this.picture.width} × ${this.picture.height}`;
     }
     $("paint").textContent = this.mask ? "Change the mask" : "Paint a mask";

@@ -16,7 +16,12 @@ export class Jobs extends EventTarget {
   #all = new Map();
   #following = null; // {id, stop}
   #recalling = new AbortController();
-  #mine = new Set(JSON.parse(localStorage.getItem(MINE) ?? "[]"));
+  #mine = mine();
+
+  constructor() {
+    super();
+    addEventListener("storage", () => (this.#mine = mine())); // other tabs ask for pictures too
+  }
 
   /** Newest first. */
   get list() {
@@ -46,7 +51,7 @@ export class Jobs extends EventTarget {
       if (error instanceof Refused) throw error;
       return json("/api/jobs", request);
     });
-    this.#mine.add(job.id);
+    this.#mine = mine().add(job.id);
     localStorage.setItem(MINE, JSON.stringify([...this.#mine].slice(-500)));
     if (from) this.kept.begin(job.id, from);
     this.#take([job]);
@@ -94,11 +99,18 @@ export class Jobs extends EventTarget {
     return !signal.aborted;
   }
 
-  /** Ask for the jobs before the oldest that is known. */
+  /** Ask for the jobs before the oldest that is known; where the server has let go of that one, before the next. */
   async older() {
-    const { jobs } = await json(`/api/jobs?limit=${PAGE}&before=${this.list.at(-1).id}`);
-    this.complete = jobs.length < PAGE;
-    this.#take(jobs);
+    const oldest = this.list.at(-1);
+    try {
+      const { jobs } = await json(`/api/jobs?limit=${PAGE}${oldest ? `&before=${oldest.id}` : ""}`);
+      this.complete = jobs.length < PAGE;
+      this.#take(jobs);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      this.#drop(oldest.id);
+      await this.older();
+    }
   }
 
   /** Look after the jobs for as long as the page is open. */
@@ -122,9 +134,10 @@ export class Jobs extends EventTarget {
     }
   }
 
-  /** What another page removed stands in the stretch of the list that came, and is not in it. */
+  /** What is no longer kept stands in the stretch of the list that came, and is not in it; a short list is all. */
   #dropForgotten(jobs) {
-    const [there, since] = [new Set(jobs.map((job) => job.id)), jobs.at(-1)?.created ?? 0];
+    const there = new Set(jobs.map((job) => job.id));
+    const since = jobs.length < PAGE ? 0 : jobs.at(-1).created;
     for (const job of this.list) {
       if (job.created > since && ENDED.has(job.state) && !there.has(job.id)) this.#drop(job.id);
     }
@@ -168,6 +181,9 @@ export class Jobs extends EventTarget {
     await this.#refresh();
   }
 }
+
+/** The jobs that this browser asked for, in whichever tab. */
+const mine = () => new Set(JSON.parse(localStorage.getItem(MINE) ?? "[]"));
 
 export const titleOf = ({ asked }) => asked.prompt || "Without a prompt";
 

@@ -11,7 +11,7 @@ export class Kept {
     this.#makeRoom(id);
   }
 
-  /** Keep a step; one without pictures still counts for the chart. An attempt after a crash begins anew. */
+  /** Keep a step; one without pictures still counts for the chart. Another run of the job begins anew. */
   add(job, seen) {
     let kept = this.#jobs.get(job.id);
     if (kept?.begun !== job.begun) {
@@ -32,7 +32,7 @@ export class Kept {
     for (const { job, seen } of told) this.add(job, seen);
   }
 
-  /** The steps of a job in their order, those of its attempt now. */
+  /** The steps of a job in their order, those of its run now. */
   of(job) {
     const kept = this.#jobs.get(job.id);
     return kept?.begun === job.begun ? kept.steps : [];

@@ -102,7 +102,7 @@ function setUpForm() {
     suit();
   });
   $("strength").addEventListener("input", tellStrength);
-  init.addEventListener("change", tellStrength);
+  for (const react of [tellStrength, accept]) init.addEventListener("change", react);
   $("asked").addEventListener("input", tellStrength);
 }
 

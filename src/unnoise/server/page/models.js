@@ -16,6 +16,7 @@ export async function listModels(told) {
   ({ models: cards } = await eventually("/api/models", told));
   $("model").append(...cards.map(({ name }) => make("option", {}, name)));
   $("model").addEventListener("change", () => {
+    $("model-lacking").textContent = "";
     for (const side of ["width", "height"]) $(side).value = ""; // those of another model would rarely fit
     suit();
   });
@@ -101,26 +102,23 @@ function tellCount() {
 
 const FAR = 4; // times as many pixels as the model's own, beyond which that is said
 
-/** What a size far above the model's own costs, before it is asked for. */
+/**
+ * How far a size is above the model's own, before it is asked for. No time is told: small networks take less than the
+ * pixels say (a step of emoji 12 times as long for 16 times as many), those that attend everywhere take more.
+ */
 function tellSize() {
   const own = card();
-  const { width, height } = sizeAsked(own);
   const scale = (!init.picture && Number($("hires-scale").value)) || 1;
-  const first = (width * height) / (own.width * own.height);
-  const times = scale > 1 ? first * (1 + scale ** 2 * secondSteps(own)) : first;
+  const asked = sizeAsked(own);
+  const [width, height] = [asked.width, asked.height].map((side) => Math.round(side * scale));
+  const times = (width * height) / (own.width * own.height);
   const told = Number(times.toPrecision(2)).toLocaleString("en");
-  const sizes = `${own.name} makes ${own.width} × ${own.height}; ${width * scale} × ${height * scale}`;
-  $("large").textContent = first * scale ** 2 > FAR ? `${sizes} takes about ${told} times as long.` : "";
+  const sizes = `${own.name} makes ${own.width} × ${own.height}; ${width} × ${height}`;
+  $("large").textContent = times > FAR ? `${sizes} has about ${told} times as many pixels, and takes longer.` : "";
 }
 
 /** Of the first pass: that of the picture that it begins from, but the model's own where only a masked area is made. */
 function sizeAsked(own) {
   if (init.picture) return init.mask && $("masked-area").checked ? own : init.picture;
   return { width: Number($("width").value) || own.width, height: Number($("height").value) || own.height };
-}
-
-/** The steps of a second pass, in those of the first. */
-function secondSteps({ steps }) {
-  const [first, second, strength] = ["steps", "hires-steps", "hires-strength"].map((name) => Number($(name).value));
-  return ((second || first || steps) / (first || steps)) * (strength || 0.7);
 }

@@ -1,7 +1,7 @@
 /** The stage: the picture in the making, large, beside the loop that makes it; afterwards a walk through its steps. */
 
 import { stepAt } from "./chart.js";
-import { $, make, many, time } from "./elements.js";
+import { $, listNotes, make, many, time } from "./elements.js";
 import { ENDED } from "./events.js";
 import { titleOf } from "./jobs.js";
 import { looks, nearest, secondsLeft, shownAt } from "./kept.js";
@@ -69,7 +69,7 @@ export class Stage {
     $("seen").hidden = !steps.length;
     $("idle").hidden = Boolean(steps.length);
     if (steps.length) drawLoop(steps, this.#at ?? Infinity, this.#small(job));
-    $("now").textContent = ENDED.has(job.state) ? "result" : "live";
+    $("now").textContent = NOW[job.state] ?? "live";
     $("now").setAttribute("aria-pressed", String(this.#at === null));
   }
 
@@ -142,18 +142,21 @@ export class Stage {
     $("pictures").dataset.shows = "";
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
+    listNotes($("hero-notes"), []);
     [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];
     [$("seen").hidden, $("idle").hidden] = [true, false];
+    document.title = "unnoise";
   }
 
   #drawHero(job, steps) {
     const done = this.#at === null && job.state === "done";
     const shown = done ? null : shownAt(steps, this.#at ?? Infinity);
     if (done) this.#drawResult(job);
-    else this.#drawPreview(shown?.previews[this.#large] ?? shown?.previews.x0, job);
+    else this.#drawPreview(shown?.previews ?? {}, job);
     $("hero").classList.toggle("filled", done || Boolean(shown));
     const told = done ? result(job) : waiting(job, steps);
     if ($("hero-told").textContent !== told) $("hero-told").textContent = told; // it is read out at each change
+    listNotes($("hero-notes"), job.notes);
   }
 
   #drawResult(job) {
@@ -173,7 +176,7 @@ export class Stage {
   }
 
   /** One image element, kept from step to step, does not flicker. */
-  #drawPreview(address, job) {
+  #drawPreview(previews, job) {
     const box = $("pictures");
     if (box.dataset.shows !== "preview") {
       box.dataset.shows = "preview";
@@ -181,15 +184,15 @@ export class Stage {
       box.replaceChildren(make("img"));
     }
     const image = box.firstElementChild;
-    image.alt = document.querySelector(`[data-of="${this.#large}"] img`).alt;
-    image.hidden = !address;
+    const of = previews[this.#large] ? this.#large : Object.keys(previews)[0]; // a program asks for what it likes
+    image.hidden = !of;
     image.classList.toggle("pixels", this.#small(job));
-    if (address) image.src = address;
+    if (of) Object.assign(image, { src: previews[of], alt: document.querySelector(`[data-of="${of}"] img`).alt });
   }
 
   #drawHead(job, steps) {
     const last = steps.at(-1);
-    const index = this.#at ?? last?.index;
+    const index = last && (this.#at ?? last.index);
     $("where").textContent = index ? `Step ${index} of ${last.steps}` : HEADS[job.state];
     this.#offerCancel(!ENDED.has(job.state) && this.#jobs.owns(job.id));
     const left = job.state === "running" ? secondsLeft(steps) : null;
@@ -219,6 +222,8 @@ const HEADS = {
   failed: "It failed",
   cancelled: "Cancelled",
 };
+
+const NOW = { done: "result", failed: "last", cancelled: "last" };
 
 function result(job) {
   const seconds = job.ended && job.begun ? ` · ${time(job.ended - job.begun)}` : "";

@@ -1,6 +1,6 @@
 /** One picture, large, with its recipe and what can be done with it. */
 
-import { $, make, many, tell, time } from "./elements.js";
+import { $, listNotes, make, many, tell, time } from "./elements.js";
 import { asData } from "./init.js";
 import { titleOf } from "./jobs.js";
 import { blobOf, download, show } from "./pictures.js";
@@ -50,7 +50,7 @@ export class Viewer {
     image.alt = titleOf(job);
     show(image, made);
     $("recipe").replaceChildren(...facts(job, made).flatMap(line));
-    $("viewer-notes").replaceChildren(...job.notes.map((note) => make("li", {}, note)));
+    listNotes($("viewer-notes"), job.notes);
     this.#unsure();
     this.#limit();
     if (!$("viewer").open) $("viewer").showModal();
