@@ -14,7 +14,7 @@ serve: $(VENV)/.serve
 
 # The networks of most tests are tiny: threads would wait for each other longer than they compute.
 test: $(VENV)/.test
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ $(VENV)/.serve: $(VENV)/.run
 	$(PIP) --editable ".[serve]"
 	touch $@
 
-$(VENV)/.test: $(VENV)/.run
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable ".[test]"
 	$(PIP) --no-deps k-diffusion==0.1.1.post1  # parity only; its dependencies are not needed
 	touch $@
@@ -49,7 +49,7 @@ $(VENV)/.lint: $(VENV)/.test
 	$(PIP) --editable ".[lint]"
 	touch $@
 
-$(VENV)/.docs: $(VENV)/.run
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable ".[docs]"
 	touch $@
 

@@ -37,8 +37,8 @@ Array = npt.NDArray[np.float32]
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 """Of the files that are read as pictures."""
 
-PIXEL_LIMIT = 16 * 2**20
-"""Largest picture that is decoded, in pixels: a small file can claim gigabytes."""
+PIXEL_LIMIT = 64 * 2**20
+"""Largest picture that is decoded, in pixels: more than cameras make; a small file can claim gigabytes."""
 
 TEXT_LIMIT = 8 * 2**20
 """Most characters of text that are read from a picture, in all: recipes are small, graphs of nodes a megabyte."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latent_model import latent_model
-from tiny_model import save_tiny, tiny_model
+from tiny_model import CAPTIONS, save_tiny, tiny_model
 from unnoise import checkpoints, evaluation
 from unnoise.cli import main
 from unnoise.pipelines.latents import encode
@@ -119,17 +119,25 @@ def test_distance_of_feature_files(run, tmp_path):
     assert json.loads(out)["values"]["frechet"]["low"] is None
 
 
-def test_compare_writes_a_page_and_goes_on_where_it_stopped(run, tiny, tmp_path):
-    words = ("compare", tiny, "--schedulers", "DDIM,Euler a", "--steps", "2,3", "--count", 4, "-o", "out")
-    words = (*words, "--features", "emoji")
-    status, out, _ = run(*words)
+@pytest.fixture(scope="module")
+def compared(tiny, tmp_path_factory):
+    """Where a comparison was written, and the words that asked for it."""
+    out = tmp_path_factory.mktemp("compared")
+    words = ("compare", str(tiny), "--schedulers", "DDIM,Euler a", "--steps", "2,3", "--features", "emoji")
+    words = (*words, "--out", str(out))
+    assert main([*words]) == 0
+    return out, words
+
+
+def test_compare_writes_a_page_and_goes_on_where_it_stopped(run, compared):
+    out, words = compared
+    kept = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
+    status, told, _ = run(*words)
     assert status == 0
-    assert out.startswith("Use DDIM with ")
-    page = (tmp_path / "out" / "report.html").read_text()
+    assert told.startswith("Use DDIM with ")
+    page = (out / "report.html").read_text()
     assert "Kernel distance (KID) of encoder emoji " in page
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
-    assert run(*words)[0] == 0
-    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
+    assert kept == {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
 
 
 def test_inspect_run_writes_a_page(run, tiny, tmp_path):
@@ -231,12 +239,15 @@ def test_distance_by_the_shipped_encoder(run, tmp_path):
     assert own < energy
 
 
-def test_compare_tells_how_well_pictures_show_their_prompts(run, tiny, tmp_path):
-    words = ("compare", tiny, "--schedulers", "Euler", "--steps", "2", "--count", "4", "--encoder", "emoji")
-    status, out, _ = run(*words, "--prompt", "a seven", "--out", "report", "--json")
+def test_compare_tells_how_well_pictures_show_their_prompts(run, tiny, compared):
+    """Beside converged pictures that are there already: what was typed is what the model's card had asked for."""
+    out, _ = compared
+    prompts = (word for caption in CAPTIONS for word in ("--prompt", caption))
+    words = ("compare", tiny, "--schedulers", "Euler", "--steps", "2", "--encoder", "emoji", *prompts)
+    status, told, _ = run(*words, "--out", out, "--json")
     assert status == 0
-    told = json.loads(out)
+    told = json.loads(told)
     (cell,) = told["cells"]
     assert f"shows best with Euler and 2 steps: agreement {cell['alignment']:.2f}" in told["sentence"]
     assert -1.0 <= cell["alignment"] <= 1.0
-    assert "Asked for" in (tmp_path / "report" / "report.html").read_text()
+    assert "Asked for" in (out / "report.html").read_text()

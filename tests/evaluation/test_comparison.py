@@ -198,9 +198,8 @@ def test_quality_is_the_kernel_distance_of_features_where_they_are_given():
 
 
 def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
-    found = compare(
-        pipe, ("a seven", "two & <three>"), schedulers=("Euler", "Euler a"), steps=(2, 4), count=4
-    )
+    asked = {"schedulers": ("Euler", "Euler a"), "steps": (2, 4), "count": 4, "real": torch.zeros(8, 1, 8, 8)}
+    found = compare(pipe, ("a seven", "two & <three>"), **asked)
     page = write_comparison(found, str(tmp_path)).read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page

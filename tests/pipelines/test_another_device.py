@@ -109,6 +109,7 @@ NAMES = [row.name for row in schedulers.names.table() if row.name != "DPM adapti
 PROGRAMS = [("Euler a", "a1111"), ("DPM++ SDE", "a1111"), ("LMS", "k-diffusion"), ("UniPC", "diffusers")]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "compat"), [*((name, None) for name in NAMES), *PROGRAMS])
 def test_every_scheduler_runs_there(name, compat):
     same_there(

@@ -63,7 +63,7 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
 
     Orientation marks of cameras are obeyed; transparent pixels are laid on white; a picture of the right
     size is not resampled. Raises DataError for a file that is not a whole PNG, JPEG or WebP picture of at
-    most 16 Mi pixels by its header.
+    most 64 Mi pixels by its header.
     """
     channels, height, width = shape
     try:
