@@ -12,7 +12,7 @@ from unnoise import training
 from unnoise.training import Finished, settings
 
 NAMES = ("red apple", "banana", "frog", "automobile", "house", "blue heart", "soccer ball", "sunflower")
-SIZE = 8
+SIZE = 16
 SMALL = [
     f"model.size={SIZE}",
     "model.prediction=edm",
@@ -32,7 +32,7 @@ SMALL = [
     "optimizer.lr=0.006",
     "optimizer.warmup=20",
     "optimizer.ema=0.98",
-    "run.steps=400",
+    "run.steps=300",
     "run.batch=16",
     "run.sample_every=0",
     "run.checkpoint_every=0",
