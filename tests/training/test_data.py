@@ -190,9 +190,16 @@ def test_a_corrupt_picture_is_named_and_skipped_or_refused(tmp_path):
 
 
 def test_a_picture_too_large_is_refused_by_its_header(tmp_path):
-    Image.new("1", (5000, 4000)).save(tmp_path / "huge.png")
-    with pytest.raises(DataError, match="5000 x 4000 pixels; at most"):
+    Image.new("1", (9000, 8000)).save(tmp_path / "huge.png")
+    with pytest.raises(DataError, match="9000 x 8000 pixels; at most"):
         opened(tmp_path)
+
+
+def test_a_photo_of_fifty_million_pixels_is_read(tmp_path):
+    Image.new("L", (8192, 6144), 77).save(tmp_path / "photo.png")
+    found = opened(tmp_path)
+    assert len(found.paths) == 1
+    assert not found.corrupt
 
 
 def test_folders_without_pictures_are_refused(tmp_path):
