@@ -41,6 +41,13 @@ def test_the_notes_loop_shows_the_picture_every_fifty_steps_and_ends_in_one(empt
     assert all(min(p.getextrema()) < 64 < 192 < max(p.getextrema()) for p in images.to_pil(sample))
 
 
+def test_the_page_of_the_loop_shows_the_example():
+    root = EXAMPLES[0].parents[1]
+    _, _, code = (root / "examples/notes_loop.py").read_text(encoding="utf-8").split('"""', 2)
+    page = (root / "docs/words/loop.md").read_text(encoding="utf-8")
+    assert f"```python\n{code.lstrip()}```\n" in page
+
+
 def residual(sample, t):
     """A network of no training: smooth in the sample and in time, different in every place."""
     places = torch.arange(sample[0].numel(), dtype=sample.dtype).reshape(sample.shape[1:])
