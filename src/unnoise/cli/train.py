@@ -122,12 +122,13 @@ def _check_base(asked: TrainConfig, changes: Sequence[str]) -> None:
     from unnoise.checkpoints.locations import find_foreign
 
     said = {change.partition(".")[0]: change for change in changes}
-    sized = said.get("model", "").startswith("model.size=") and find_foreign(asked.base) is not None
-    if asked.base and "model" in said and not sized:
-        raise InputError(
-            f"{said['model']} is asked for, but what is learned begins with '{asked.base}', whose size, network and "
-            "schedule hold; leave it out."
-        )
+    if asked.base and "model" in said:
+        sized = said["model"].startswith("model.size=") and find_foreign(asked.base) is not None
+        if not sized:
+            raise InputError(
+                f"{said['model']} is asked for, but what is learned begins with '{asked.base}', whose size, network "
+                "and schedule hold; leave it out."
+            )
     for table, (flag, example) in _BASES.items():
         if table in said and not getattr(asked, table).model:
             raise InputError(
