@@ -490,6 +490,26 @@ def test_a_run_may_end_in_another_thread_than_that_which_began_it(folder, tmp_pa
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_run_hears_though_another_is_left_and_somebody_took_the_signal_since(folder, tmp_path):
+    """Who took it gets it back."""
+    before, theirs = signal.getsignal(signal.SIGTERM), []
+    left, events = training.train(folder, tmp_path / "left", config()), []
+    try:
+        next(left)
+        signal.signal(signal.SIGTERM, lambda *_: theirs.append("heard"))
+        for event in training.train(folder, tmp_path / "run", config()):
+            events.append(event)
+            if event.step == 2 and isinstance(event, Progress):
+                signal.raise_signal(signal.SIGTERM)
+        assert isinstance(events[-1], Stopped)
+        assert not theirs
+        left.close()
+        signal.raise_signal(signal.SIGTERM)
+        assert theirs == ["heard"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_settings_that_are_no_trainconfig_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="give a TrainConfig"):
         training.train(folder, tmp_path / "run", {"run": {"steps": 2}})

@@ -114,9 +114,6 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     probes = values.maybe(values.whole, "--probes", arguments.probes, 1, 10_000, 4) or 1
     limit = values.maybe(_count, "--limit", arguments.limit)
     data, source = values.path("DATA", arguments.data), values.maybe(values.path, "--train", arguments.train)
-    for folder in (data, source):  # before a model is loaded
-        if folder is not None:
-            check_folder(folder)
     fitted = values.maybe(_count, "--fit-variance", arguments.fit_variance)
     if fitted and source is None:
         raise InputError("--fit-variance needs training pictures; give --train FOLDER.")
@@ -124,6 +121,9 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None and not set(heeding) & set(methods):
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} is for --method {' or '.join(heeding)}, not {method}; leave it out.")
+    for folder in (data, source):  # before a model is loaded
+        if folder is not None:
+            check_folder(folder)
     from unnoise import checkpoints, evaluation
 
     model = checkpoints.load(values.word("MODEL", arguments.model))

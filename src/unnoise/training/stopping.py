@@ -24,8 +24,7 @@ def stop_requests() -> Iterator[threading.Event]:
     if not _in_main_thread():
         yield asked
         return
-    if not _before:
-        _before.update({number: signal.signal(number, _hear) for number in _SIGNALS})
+    _take()
     _wishes.append(asked)
     try:
         yield asked
@@ -45,9 +44,18 @@ def _hear(number: int, frame: FrameType | None) -> None:
         asked.set()
 
 
+def _take() -> None:
+    for (
+        number
+    ) in _SIGNALS:  # each by itself: since a run that ended in another thread, others may have taken it
+        if signal.getsignal(number) is not _hear:
+            _before[number] = signal.signal(number, _hear)
+
+
 def _give_back() -> None:
     for number, handler in _before.items():
-        signal.signal(number, handler)
+        if signal.getsignal(number) is _hear:
+            signal.signal(number, handler)
     _before.clear()
 
 

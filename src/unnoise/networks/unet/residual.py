@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every PyTorch read
 from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
-from unnoise.networks.unet.layers import Convolution
+from unnoise.networks.unet.layers import Convolution, followed
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -78,7 +78,9 @@ class ResidualBlock(nn.Module):
         h = resized(self.norm1.activated(x), self.resize)
         h = self.conv1(h)
         time = self.time(emb)
-        time = (time if time.shape[0] == 1 else as_many(time, x.shape[0]))[:, :, None, None]
+        if followed() or time.shape[0] > 1:  # one row goes to all; but not in a graph for batches of any size
+            time = as_many(time, x.shape[0])
+        time = time[:, :, None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
             h = silu(self.norm2(h) * (1 + scale) + shift)
