@@ -45,9 +45,8 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _take() -> None:
-    for (
-        number
-    ) in _SIGNALS:  # each by itself: since a run that ended in another thread, others may have taken it
+    # each by itself: since a run that ended in another thread, somebody else may have taken one
+    for number in _SIGNALS:
         if signal.getsignal(number) is not _hear:
             _before[number] = signal.signal(number, _hear)
 
