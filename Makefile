@@ -12,9 +12,11 @@ demo: $(VENV)/.run
 serve: $(VENV)/.serve
 	$(BIN)/unnoise serve --open
 
-# The networks of most tests are tiny: threads would wait for each other longer than they compute.
+# The networks of most tests are tiny: threads would wait for each other longer than they compute. Where a process of
+# the tests dies, all end: a new one beside files that are whole already waits for ever (pytest-xdist 3.8.0).
 test: $(VENV)/.test
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder --max-worker-restart=0
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

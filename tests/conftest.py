@@ -27,6 +27,14 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """How a process of pytest-xdist died: where a signal ended it, nothing else says which."""
+    if error:
+        status = node.gateway._io.popen.wait(10)
+        node.config.get_terminal_writer().line(f"\n[{node.gateway.id}] ended with status {status}")
+
+
 @pytest.fixture
 def far_defaults():
     """A block in which new tensors go elsewhere and are of another type, as a user's own settings may have it."""

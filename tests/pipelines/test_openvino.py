@@ -1,7 +1,10 @@
 """OpenVINO as an engine: torch's pictures, one export for the same weights, and what it refuses."""
 
+import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +57,32 @@ def test_another_process_finds_the_export(pair, cache, monkeypatch):
     monkeypatch.setattr(openvino, "building_folder", None)
     again = TextToImage(tiny_model()).with_engine("openvino")("a seven", **OPTIONS).arrays[0]
     assert np.abs(again - pair[0]("a seven", **OPTIONS).arrays[0]).max() < 1e-5
+
+
+HEARING = """
+    import gc, signal
+    from tiny_model import tiny_model
+    from unnoise.pipelines import TextToImage
+
+    made = [TextToImage(tiny_model()).with_engine("openvino") for _ in range(2)]
+    for pipe in made:
+        pipe("a seven", steps=1, seed=0)
+    while made:  # the first one first
+        pipe = made.pop(0)
+        del pipe
+        gc.collect()
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("heard")
+"""
+
+
+def test_a_process_hears_ctrl_c_after_models_are_let_go(monkeypatch):
+    """OpenVINO changes where the thread keeps what signals need: it pointed to memory that was given back."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    command = [sys.executable, "-c", textwrap.dedent(HEARING)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "heard\n"
 
 
 def test_other_weights_have_another_export(pair):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import string
 import time
@@ -18,6 +17,7 @@ from typing import Any
 from unnoise.checkpoints import find, is_foreign
 from unnoise.errors import FileError, InputError
 from unnoise.limits import counted
+from unnoise.server.album import Album
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
@@ -39,8 +39,6 @@ _READING = 16  # pictures at a time
 _PATIENCE = 60.0  # seconds for what they say
 _GRACE = 120.0  # seconds that a step may take once nobody wants it
 _LETTERS = string.ascii_letters + string.digits
-_PICTURE = re.compile(r"([A-Za-z0-9]{20})-\d{1,3}\.png")
-_LEFT_BEHIND = re.compile(r"\.[A-Za-z0-9]{20}-\d{1,3}\.png\.tmp-[0-9a-f]{8}")
 
 
 class Desk:
@@ -48,7 +46,7 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._images = settings.folder / "images"
+        self._album = Album(settings.folder / "images")
         self._ledger: Ledger
         self._workshop = Workshop(settings, self._heard, self._lost)
         self._entrance = Entrance(settings, self._workshop)
@@ -70,9 +68,7 @@ class Desk:
             if not is_foreign(source):
                 find(source)
         self._ledger = Ledger(Store(self.settings.folder / "jobs.sqlite"))
-        for left in self._images.glob(".*.tmp-*") if self._images.is_dir() else ():
-            if _LEFT_BEHIND.fullmatch(left.name):
-                left.unlink(missing_ok=True)
+        self._album.sweep()
         for job in self._ledger.take_up():
             self._again(job)
         self._trim(self.settings.keep)
@@ -183,10 +179,10 @@ class Desk:
 
     def picture(self, name: str) -> Path:
         """The file of a picture of a job that is done. Raises Unknown."""
-        match = _PICTURE.fullmatch(name)
-        if match is not None and name in [made.name for made in self.job(match[1]).images]:
-            path = self._images / name
-            if path.is_file():
+        id = Album.job_of(name)
+        if id is not None and name in [made.name for made in self.job(id).images]:
+            path = self._album.path(name)
+            if path is not None:
                 return path
         raise Unknown(f"there is no picture '{name[:40]}'.")
 
@@ -305,7 +301,7 @@ class Desk:
     def _finish(self, ended: Ended) -> None:
         job = self._ledger.live(ended.id)
         if job is None or not ended.images:
-            self._remove_pictures(ended.id)
+            self._album.remove_of(ended.id)
         for made in ended.images[:1]:
             self._workshop.told(job.asked.model if job else None, str(made.recipe["model_hash"]))
         if job is not None:
@@ -316,7 +312,7 @@ class Desk:
         """The worker died."""
         job = self._ledger.live(self._running)
         if self._running is not None:
-            self._remove_pictures(self._running)
+            self._album.remove_of(self._running)
         self._free()
         if job is not None:
             self._again(job)
@@ -394,12 +390,4 @@ class Desk:
 
     def _let_go(self, job: Job) -> None:
         self._past.forget(job.id)
-        for made in job.images:
-            try:
-                (self._images / made.name).unlink(missing_ok=True)
-            except OSError as error:  # its record is gone, and the other pictures go too
-                _log.error("picture '%s' stays: %s", made.name, error.strerror)
-
-    def _remove_pictures(self, id: str) -> None:
-        for path in self._images.glob(f"{id}-*.png"):
-            path.unlink(missing_ok=True)
+        self._album.remove(job.images)

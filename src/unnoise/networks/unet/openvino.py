@@ -182,7 +182,7 @@ def graph_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMemo
         example = [tensor[:1] if place < 2 else tensor[[0, -1]] for place, tensor in enumerate(example)]
     path = exported(unet, part, tuple(example), masked=memory is not None and memory.mask is not None)
     try:
-        graph = library().Core().read_model(str(path))
+        graph = _core().read_model(str(path))
     except RuntimeError as error:
         raise FileError(f"cannot read '{path}': {error}. Remove that folder; it is made anew.") from error
     shapes = [list(tensor.shape) for tensor in (*inputs, *told)]
@@ -192,8 +192,7 @@ def graph_for(unet: UNet, part: Part, inputs: Sequence[Tensor], memory: TextMemo
 
 def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
     """For torch's number of threads. half: in bfloat16 where the processor multiplies it; else in float32."""
-    core = library().Core()
-    half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    half = half and "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
@@ -202,7 +201,17 @@ def compiled(graph: Any, half: bool) -> Any:  # noqa: ANN401
     if not half:
         # 2026.4.1 ends the process while it fuses `emoji` in float32 for a fixed shape ("snippets"), but not without
         settings["SNIPPETS_MODE"] = "DISABLE"
-    return core.compile_model(graph, "CPU", settings)
+    return _core().compile_model(graph, "CPU", settings)
+
+
+@functools.cache
+def _core() -> Any:  # noqa: ANN401
+    """One for as long as the process lives.
+
+    Each of 2026.4.1 gives the thread a stack for its signals and, going, that back which it found: where two go in the
+    order in which they came, the stack of the first, which is no more, stays, and the next Ctrl-C ends the process.
+    """
+    return library().Core()
 
 
 @functools.cache
