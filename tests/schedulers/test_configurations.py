@@ -3,7 +3,7 @@
 import pytest
 
 from unnoise.errors import InputError
-from unnoise.schedulers import names, solvers
+from unnoise.schedulers import grids, names, solvers
 from unnoise.schedulers.noise import SDE, Renoise, none
 from unnoise.schedulers.solvers import Adams
 
@@ -33,6 +33,8 @@ def read(name, compat=None, **settings):
         ("DDIM", {"beta_start": "0.1"}, "beta_start is '0.1'"),
         ("DDIM", {"beta_schedule": 3}, "beta_schedule is 3"),
         ("DDIM", {"set_alpha_to_one": "no"}, "set_alpha_to_one is 'no'"),
+        ("FlowMatchEulerDiscrete", {"num_train_timesteps": 500}, "num_train_timesteps is 500"),
+        ("UniPCMultistep", {"use_flow_sigmas": True, "num_train_timesteps": 500}, "num_train_timesteps is 500"),
     ],
 )
 def test_a_value_that_is_not_known_is_refused_by_name(name, settings, says, compat):
@@ -50,11 +52,17 @@ def test_a_value_that_is_not_known_is_refused_by_name(name, settings, says, comp
         ("FlowMatchEulerDiscrete", {"use_dynamic_shifting": True}),
         ("FlowMatchEulerDiscrete", {"shift_terminal": 0.1}),
         ("FlowMatchEulerDiscrete", {"invert_sigmas": True}),
+        ("EulerDiscrete", {"sigma_min": 0.05, "use_karras_sigmas": True}),
+        ("UniPCMultistep", {"sigma_max": 10.0, "use_karras_sigmas": True}),
+        ("IPNDM", {"trained_betas": [0.1, 0.2]}),
+        ("DDIM", {"trained_betas": [0.1, 0.2]}),
+        ("DPMSolverMultistep", {"prediction_type": "flow_prediction"}),
+        ("DPMSolverMultistep", {"prediction_type": "v_prediction", "use_flow_sigmas": True}),
     ],
 )
 def test_what_a_preset_does_not_compute_is_refused_with_compat_only(name, settings):
     read(name, **settings)
-    with pytest.raises(InputError, match=next(iter(settings))):
+    with pytest.raises(InputError, match=f"(?s){next(iter(settings))}.*[Ll]eave compat out"):
         read(name, "diffusers", **settings)
 
 
@@ -105,3 +113,25 @@ def test_stochastic_sampling_of_a_flow_model_is_renoising():
 def test_a_single_step_solver_of_another_order_is_refused():
     with pytest.raises(InputError, match="order is 4"):
         read("DPMSolverSinglestep", solver_order=4)
+
+
+def test_the_power_of_karras_is_that_of_the_configuration():
+    found = read("EDMEuler", rho=5.0)
+    assert found.scheduler.grid == grids.Karras(5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("KDPM2Discrete", {"num_train_timesteps": 1}, "num_train_timesteps is 1"),
+        (
+            "DPMSolverMultistep",
+            {"lambda_min_clipped": -2.0, "timestep_spacing": "trailing"},
+            "lambda_min_clipped is -2",
+        ),
+    ],
+)
+def test_a_run_that_diffusers_cannot_go_as_asked_is_refused_where_it_is_planned(name, settings, says):
+    found = read(name, "diffusers", **settings)
+    with pytest.raises(InputError, match=says):
+        found.scheduler.plan(found.schedule, 1)

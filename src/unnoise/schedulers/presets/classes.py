@@ -29,7 +29,7 @@ _LATENT = {"beta_start": 0.00085, "beta_end": 0.012}
 _MULTISTEP = {**_OWN, "solver_order": 2, "lower_order_final": True}
 _KIND = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint", "final_sigmas_type": "zero"}
 _ENDS = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
-_EDM = {**_ENDS, "sigma_schedule": "karras", "final_sigmas_type": "zero"}
+_EDM = {**_ENDS, "sigma_schedule": "karras", "rho": 7.0, "final_sigmas_type": "zero"}
 _SA = {"predictor_order": 2, "corrector_order": 2, "algorithm_type": "data_prediction"}
 _BH = {"final_sigmas_type": "zero", "solver_type": "bh2", "predict_x0": True, "disable_corrector": ()}
 _DISTILLED = {"prediction_type": "epsilon", "original_inference_steps": 50, "timestep_scaling": 10.0}
@@ -92,7 +92,7 @@ def _table(config: Config) -> Rungs:
 
 
 def _edm(config: Config) -> Rungs:
-    return rungs.EDMRungs(config["sigma_schedule"], config["final_sigmas_type"])
+    return rungs.EDMRungs(config["sigma_schedule"], config["final_sigmas_type"], config["rho"])
 
 
 def _multistep(config: Config) -> Rule:
@@ -143,7 +143,7 @@ def _consistency(config: Config) -> Values:
 def _flow_euler(config: Config) -> Values:
     renoised = config["stochastic_sampling"]
     rule = distilled_rules.ConsistencyRule() if renoised else ddpm_rules.FlowEulerRule()
-    return rungs.FlowRungs(config["shift"], sigmas(config), config["num_train_timesteps"]), rule
+    return rungs.FlowRungs(config["shift"], sigmas(config)), rule
 
 
 CLASSES: dict[str, Class] = {
@@ -205,7 +205,7 @@ CLASSES: dict[str, Class] = {
     "FlowMatchHeunDiscreteScheduler": Class(
         "Heun",
         {"shift": 1.0, "num_train_timesteps": 1000},
-        lambda c: (rungs.FlowRungs(c["shift"], "own", c["num_train_timesteps"]), ddpm_rules.FlowHeunRule()),
+        lambda c: (rungs.FlowRungs(c["shift"]), ddpm_rules.FlowHeunRule()),
     ),
 }
 """What diffusers 0.42 calls its classes, and their defaults where a value depends on them."""

@@ -40,8 +40,15 @@ _IN_PRESETS: dict[str, tuple[object, ...]] = {
 }
 """What presets compute; the right schedulers have no such choice, or take it from elsewhere."""
 _KINDS = {"solver_type": ("midpoint", "heun")}
+_OWN_ENDS: dict[str, tuple[object, ...]] = {"sigma_min": (None,), "sigma_max": (None,)}
+_PRESETS_OF: dict[str, dict[str, tuple[object, ...]]] = {
+    "EulerDiscreteScheduler": _OWN_ENDS,
+    "UniPCMultistepScheduler": _OWN_ENDS,
+    "IPNDMScheduler": {"trained_betas": (None,)},
+}
+_THOUSAND: dict[str, tuple[object, ...]] = {"num_train_timesteps": (1000,)}  # what a flow model's network is told
 _ALGORITHMS = ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")
-_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+_CHOICES: dict[str, dict[str, tuple[object, ...]]] = {
     "DDPMScheduler": {
         "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range")
     },
@@ -50,6 +57,8 @@ _CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "DPMSolverSinglestepScheduler": {"algorithm_type": _ALGORITHMS[:3], **_KINDS},
     "UniPCMultistepScheduler": {"solver_type": ("bh2", "bh1")},
     "SASolverScheduler": {"algorithm_type": ("data_prediction", "noise_prediction")},
+    "FlowMatchEulerDiscreteScheduler": _THOUSAND,
+    "FlowMatchHeunDiscreteScheduler": _THOUSAND,
 }
 """Values that are known; the first is taken, as there, where a configuration has a sibling class's word."""
 _SIBLINGS = ("deis", "logrho", "midpoint", "heun", "bh1", "bh2")
@@ -99,14 +108,42 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
     for key, default in defaults.items():
         if type(default) in (bool, int, float, str):
             typed(key, full[key], type(default), default)
-    for key, known in {**_EVERYWHERE, **_CHOICES.get(name, {}), **(_IN_PRESETS if compat else {})}.items():
-        if key in full and full[key] not in known:
-            if full[key] not in _SIBLINGS:
-                raise InputError(
-                    f"{key} is {full[key]!r}; known for {name} are {', '.join(map(str, known))}."
-                )
-            full[key] = known[0]
+    flow = _THOUSAND if full.get("use_flow_sigmas") else {}
+    _check_known(name, full, {**_EVERYWHERE, **_CHOICES.get(name, {}), **flow})
+    if compat:
+        _check_known(name, full, {**_IN_PRESETS, **_PRESETS_OF.get(name, {})}, " Leave compat out.")
+        flow_sigmas = bool(full.get("use_flow_sigmas"))
+        if full.get("prediction_type") == ("v_prediction" if flow_sigmas else "flow_prediction"):
+            raise InputError(
+                f"prediction_type is {full['prediction_type']!r} and use_flow_sigmas {flow_sigmas}, which in diffusers "
+                "do not belong together. Leave compat out, or change one."
+            )
+        _check_betas(full)
     return name, full
+
+
+def _check_betas(full: Mapping[str, Any]) -> None:
+    """Raises InputError unless there are as many as num_train_timesteps, by which diffusers lays out times."""
+    betas, steps = full.get("trained_betas"), full.get("num_train_timesteps")
+    if betas is not None and len(betas) != steps:
+        raise InputError(
+            f"trained_betas has {len(betas)} values and num_train_timesteps is {steps}; set it to {len(betas)}, "
+            "or leave compat out."
+        )
+
+
+def _check_known(
+    name: str, full: dict[str, Any], choices: Mapping[str, tuple[object, ...]], way: str = ""
+) -> None:
+    """Raises InputError for a value that is none of the choices; a sibling class's word becomes the first of them."""
+    for key, known in choices.items():
+        if key not in full or full[key] in known:
+            continue
+        if full[key] not in _SIBLINGS:
+            raise InputError(
+                f"{key} is {full[key]!r}; known for {name} are {', '.join(map(str, known))}.{way}"
+            )
+        full[key] = known[0]
 
 
 def _class_of(config: Mapping[str, Any]) -> str:
@@ -161,6 +198,8 @@ def _prediction(name: str, config: Mapping[str, Any]) -> Prediction:
 def _grid(name: str, config: Mapping[str, Any]) -> grids.Grid | None:
     """The right grid of the settings; None for the method's own."""
     kind = config["sigma_schedule"] if name.startswith("EDM") else sigmas(config)
+    if kind == "karras" and "rho" in config:
+        return grids.Karras(config["rho"])
     if kind in _GRIDS:
         return _GRIDS[kind]
     if name.startswith("CM"):

@@ -108,6 +108,11 @@ class DPMRungs(Rungs):
         known = table(schedule)
         logs = np.log(known.sigmas)
         kept = known.steps - int(np.searchsorted(-logs[::-1], self.clipped))
+        if self.spacing == "trailing" and kept < known.steps:
+            raise InputError(
+                f"lambda_min_clipped is {self.clipped:g}; with timestep_spacing trailing diffusers then goes fewer steps "
+                "than it is asked for. Set timestep_spacing linspace, or leave compat out."
+            )
         times = spaced(self.spacing, kept, steps, self.offset, extra=True).round()
         sigmas = known.at_times(times)
         if self.sigmas != "own":
@@ -186,18 +191,14 @@ def _ramp(start: float, end: float, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class FlowRungs(Rungs):
-    """FlowMatchEuler's and FlowMatchHeun's levels: the shift is applied to the table and again to the grid.
-
-    table_steps: entries of the table, whose last is the lowest level.
-    """
+    """FlowMatchEuler's and FlowMatchHeun's levels: the shift is applied to the table and again to the grid."""
 
     shift: float = 1.0
     sigmas: Sigmas = "own"
-    table_steps: int = 1000
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
-        total = self.table_steps
+        total = 1000
         whole = _ramp(total, 1.0, total) / total
         whole = self.shift * whole / (1 + (self.shift - 1) * whole)
         sigmas = np.linspace(float(whole[0]) * total, float(whole[-1]) * total, steps) / total
@@ -271,13 +272,14 @@ class EDMRungs(Rungs):
 
     sigmas: Sigmas = "karras"
     final: str = "zero"
+    rho: float = 7.0
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32 throughout."""
         low, high = _edm_ends(schedule)
         if self.sigmas == "karras":
-            top, bottom = high ** (1 / 7.0), low ** (1 / 7.0)
-            sigmas = (top + _ramp(0.0, 1.0, steps) * (bottom - top)) ** 7.0
+            top, bottom = high ** (1 / self.rho), low ** (1 / self.rho)
+            sigmas = (top + _ramp(0.0, 1.0, steps) * (bottom - top)) ** self.rho
         else:
             sigmas = _ramp(np.log(low), np.log(high), steps).exp().flip(0)
         last = low if self.final == "sigma_min" else 0.0

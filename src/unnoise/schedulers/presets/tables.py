@@ -64,6 +64,11 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
             "this preset needs a table of betas (DiscreteVP); for a flow or EDM model name the class: "
             "names.from_config({'_class_name': 'FlowMatchEulerDiscreteScheduler'}, compat='diffusers')."
         )
+    if schedule.steps < 2:
+        raise InputError(
+            f"num_train_timesteps is {schedule.steps}; compat values need 2 levels or more to lie between. "
+            "Leave compat out."
+        )
     betas = _betas(schedule)
     if schedule.zero_terminal:
         betas = ending_without_signal(betas)
