@@ -24,6 +24,7 @@ PROMPTS = [
     "a (red).attend(0.6) apple.attend(+)",
     "a badly (formed prompt",
     r"\(red\)+ apple",
+    "(red apple)+; (blue)-! red+! (green)-5",
     "red " * 40 + "apple. " + "(blue)1.3 " * 50,
     "(red)0.6 " * 60 + "apple, " + "blue " * 30,
 ]

@@ -1,6 +1,7 @@
 r"""compel's weights: word+ and word++, (some words)-, (some words)1.3, "some words".attend(1.3); \( is a bracket.
 
-Each + is 1.1 and each - is 0.9, and weights of what surrounds multiply. A + or - inside a word (hot-dog) is part of it.
+Each + is 1.1 and each - is 0.9, and weights of what surrounds multiply. A + or - inside a word (hot-dog) is part of it;
+after a bracket it weighs, whatever follows.
 withLora(name, 0.8) asks for a LoRA. What compel makes of several prompts, .blend(), .and() and .swap(), is refused.
 """
 
@@ -112,7 +113,7 @@ class _Reading(Weighed):
             end += 1
         following = self.text[end : end + 1]
         inside = end == place + 1 and following and not following.isspace() and following not in _SYNTAX
-        if inside or self.target is None:
+        if self.target is None or (inside and not self.grouped):
             return self._word(place, end - place)
         return self._weigh((MORE if sign == "+" else LESS) ** (end - place), end)
 
