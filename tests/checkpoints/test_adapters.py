@@ -304,6 +304,53 @@ def test_alpha_of_peft_s_own_settings(model, tmp_path):
     torch.testing.assert_close(weight(with_one(model, file), LAYER), wanted)
 
 
+PEFT_LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.ff.net.2"
+
+
+def peft_folder(folder, tensors, **settings):
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 4, **settings}))
+    named = {f"base_model.model.{PEFT_LAYER}.{role}": tensor for role, tensor in tensors.items()}
+    save_file(named, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("patterns", "alpha"),
+    [
+        ({"ff.net.2": 8}, 8),
+        ({"net.2": 8, "ff.net.2": 2}, 8),  # the first
+        ({"f.net.2": 8}, 6),  # not the end of a name
+        ({"^down_blocks.*": 8}, 8),
+        ({"^up_blocks.*": 8}, 6),
+        ({r"to_q|ff\.net\.[0-9]": 8}, 8),
+    ],
+)
+def test_patterns_of_alpha_are_regular_expressions_as_peft_reads_them(model, tmp_path, patterns, alpha):
+    a, b = normal(4, 64), normal(16, 4, seed=1)
+    tensors = {"lora_A.weight": a, "lora_B.weight": b}
+    folder = peft_folder(tmp_path / "ink", tensors, lora_alpha=6, alpha_pattern=patterns)
+    torch.testing.assert_close(
+        weight(with_one(model, folder), LAYER), weight(model, LAYER) + alpha / 4 * b @ a
+    )
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", ".*.*.*.*x", r"(a)\1", "[", "x" * 300 + "|"])
+def test_a_pattern_that_is_slow_or_none_is_refused(model, tmp_path, pattern):
+    tensors = {"lora_A.weight": normal(4, 64), "lora_B.weight": normal(16, 4, seed=1)}
+    folder = peft_folder(tmp_path / "ink", tensors, lora_alpha=6, alpha_pattern={pattern: 8})
+    with pytest.raises(CheckpointError, match="alpha_pattern has .*; write the layers' names there"):
+        with_one(model, folder)
+
+
+def test_lokr_of_two_whole_matrices_from_peft_has_the_scale_of_its_settings(model, tmp_path):
+    first, second = normal(4, 8), normal(4, 8, seed=1)
+    tensors = {"lokr_w1": first, "lokr_w2": second}
+    folder = peft_folder(tmp_path / "one", tensors, peft_type="LOKR", alpha=6, rank_pattern={"ff.net.2": 3})
+    wanted = weight(model, LAYER) + 6 / 3 * torch.kron(first, second)
+    torch.testing.assert_close(weight(with_one(model, folder), LAYER), wanted)
+
+
 @pytest.mark.parametrize("alpha", ["6", True, 10**400, [6]], ids=["text", "yes", "huge", "list"])
 def test_an_alpha_that_is_no_number_is_refused(model, tmp_path, alpha):
     tensors = {"unet.x.lora_A.weight": normal(4, 64), "unet.x.lora_B.weight": normal(16, 4, seed=1)}

@@ -135,7 +135,13 @@ AXES = {
     "LCM": [PREDICTED, [{"original_inference_steps": n} for n in (50, 100)]],
     "TCD": [PREDICTED, [{"eta": eta} for eta in (0.0, 0.3, 1.0)]],
     "EDMEuler": [EDM, [{}, {"rho": 5.0}]],
-    "EDMDPMSolverMultistep": [EDM, [{}, {"rho": 5.0}], ORDERS, KINDS, [{"euler_at_final": v} for v in (True, False)]],
+    "EDMDPMSolverMultistep": [
+        EDM,
+        [{}, {"rho": 5.0}],
+        ORDERS,
+        KINDS,
+        [{"euler_at_final": v} for v in (True, False)],
+    ],
     "FlowMatchEulerDiscrete": [SHIFTS, SIGMAS, [{}, {"stochastic_sampling": True}], ENTRY],
     "FlowMatchHeunDiscrete": [SHIFTS],
 }

@@ -34,7 +34,11 @@ def read(name, compat=None, **settings):
         ("DDIM", {"beta_schedule": 3}, "beta_schedule is 3"),
         ("DDIM", {"set_alpha_to_one": "no"}, "set_alpha_to_one is 'no'"),
         ("FlowMatchEulerDiscrete", {"num_train_timesteps": 500}, "num_train_timesteps is 500"),
-        ("UniPCMultistep", {"use_flow_sigmas": True, "num_train_timesteps": 500}, "num_train_timesteps is 500"),
+        (
+            "UniPCMultistep",
+            {"use_flow_sigmas": True, "num_train_timesteps": 500},
+            "num_train_timesteps is 500",
+        ),
     ],
 )
 def test_a_value_that_is_not_known_is_refused_by_name(name, settings, says, compat):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,10 +25,13 @@ from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
 from unnoise.files import expanded
-from unnoise.limits import counted
+from unnoise.limits import counted, is_whole
 
 _WEIGHTS = "adapter_model.safetensors"
 _STATED = "lora_adapter_metadata"
+_PLAIN = re.compile(r"[\w.-]+")
+_SLOW = re.compile(r"\)[*+?{]|\\\d|\(\?|(?:[*+{].*){4}")  # repeats of groups, references, many repeats
+_LONGEST = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,15 +99,19 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
             )
 
 
-def _change(
-    path: Path, weights: Weights, roles: Mapping[str, str], scaling: tuple[float | None, bool]
-) -> Change:
+class _Scaling(NamedTuple):
+    """PEFT's settings of a layer. rank: what alpha stands over there even where no matrix has it; 0 if untold."""
+
+    alpha: float | None = None
+    rank: int = 0
+    stabilised: bool = False
+
+
+def _change(path: Path, weights: Weights, roles: Mapping[str, str], stated: _Scaling) -> Change:
     taken = {role: _taken(path, weights, name) for role, name in roles.items()}
     kind = kind_of(taken)
     factors = {role: t for role, t in taken.items() if role not in ("alpha", "dora", "magnitude")}
-    alpha, stabilised = scaling
-    if "alpha" in taken:
-        alpha = float(taken["alpha"])
+    alpha = float(taken["alpha"]) if "alpha" in taken else stated.alpha
     magnitude, along = taken.get("magnitude"), "rows"
     if "dora" in taken:
         magnitude = taken["dora"]
@@ -115,8 +123,10 @@ def _change(
             f"'{path}': the matrices of {next(iter(roles.values()))!r} cannot be multiplied; fetch the file again."
         )
     rank, scale = rank_of(kind, shapes), 1.0
+    if not rank and "alpha" not in taken:
+        rank = stated.rank
     if alpha is not None and rank:
-        scale = alpha / (math.sqrt(rank) if stabilised else rank)
+        scale = alpha / (math.sqrt(rank) if stated.stabilised else rank)
     return Change(kind, factors, scale, magnitude, along)
 
 
@@ -141,19 +151,46 @@ def _stated(metadata: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _scaling(settings: Mapping[str, Any], path: str) -> tuple[float | None, bool]:
-    """The alpha of a layer, and whether it stands over the rank's root. Raises CheckpointError for one that is none."""
+def _names(pattern: str, name: str) -> bool:
+    """Whether PEFT's pattern is of this layer: the end of its name, or a regular expression for it.
+
+    Raises CheckpointError for an expression that could be slow: it comes with a file of anybody's.
+    """
+    if _PLAIN.fullmatch(pattern):
+        return f".{name}".endswith(f".{pattern}")
+    if len(pattern) > _LONGEST or _SLOW.search(pattern):
+        raise CheckpointError(
+            f"alpha_pattern has {pattern[:80]!r}, an expression too involved to be read; write the layers' names there."
+        )
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", name) is not None
+    except re.error as error:
+        raise CheckpointError(
+            f"alpha_pattern has {pattern!r}, no regular expression ({error}); write the layers' names there."
+        ) from error
+
+
+def _scaling(settings: Mapping[str, Any], path: str) -> _Scaling:
+    """What PEFT's settings say of a layer. Raises CheckpointError for an alpha that is no number."""
     path = path.removeprefix("base_model.model.")
     part, _, rest = path.partition(".")
     table = settings.get("", settings.get(part))
     if not isinstance(table, dict):
-        return None, False
-    alpha = table.get("lora_alpha", table.get("alpha"))
-    patterns = table.get("alpha_pattern")
-    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
-        name = path if "" in settings else rest
-        if name == pattern or name.endswith(f".{pattern}"):
-            alpha = value
+        return _Scaling()
+    name = path if "" in settings else rest
+    alpha = _of_layer(table, "alpha_pattern", name, table.get("lora_alpha", table.get("alpha")))
     if alpha is not None and (type(alpha) not in (int, float) or not abs(alpha) < 1e30):
         raise CheckpointError(f"the alpha of {path!r} is {str(alpha)[:80]}; a number was expected.")
-    return (None if alpha is None else float(alpha)), bool(table.get("use_rslora", False))
+    rank = _of_layer(table, "rank_pattern", name, table.get("r"))
+    return _Scaling(
+        None if alpha is None else float(alpha),
+        rank if is_whole(rank, 1, 2**31) else 0,
+        bool(table.get("use_rslora", False)),
+    )
+
+
+def _of_layer(table: Mapping[str, Any], patterns: str, name: str, usual: object) -> Any:  # noqa: ANN401
+    """The value of the first pattern that is of this layer, as PEFT takes it; else the usual one."""
+    listed = table.get(patterns)
+    each = listed.items() if isinstance(listed, dict) else ()
+    return next((value for pattern, value in each if _names(pattern, name)), usual)

@@ -46,7 +46,9 @@ _PRESETS_OF: dict[str, dict[str, tuple[object, ...]]] = {
     "UniPCMultistepScheduler": _OWN_ENDS,
     "IPNDMScheduler": {"trained_betas": (None,)},
 }
-_THOUSAND: dict[str, tuple[object, ...]] = {"num_train_timesteps": (1000,)}  # what a flow model's network is told
+_THOUSAND: dict[str, tuple[object, ...]] = {
+    "num_train_timesteps": (1000,)
+}  # what a flow model's network is told
 _ALGORITHMS = ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")
 _CHOICES: dict[str, dict[str, tuple[object, ...]]] = {
     "DDPMScheduler": {
