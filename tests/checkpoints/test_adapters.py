@@ -339,7 +339,7 @@ def test_patterns_of_alpha_are_regular_expressions_as_peft_reads_them(model, tmp
 def test_a_pattern_that_is_slow_or_none_is_refused(model, tmp_path, pattern):
     tensors = {"lora_A.weight": normal(4, 64), "lora_B.weight": normal(16, 4, seed=1)}
     folder = peft_folder(tmp_path / "ink", tensors, lora_alpha=6, alpha_pattern={pattern: 8})
-    with pytest.raises(CheckpointError, match="alpha_pattern has .*; write the layers' names there"):
+    with pytest.raises(CheckpointError, match=r"alpha_pattern has .*; write the layers' names there"):
         with_one(model, folder)
 
 

@@ -79,6 +79,7 @@ AXES = {
         NOISE_OR_VELOCITY,
         [{"skip_prk_steps": v} for v in (True, False)],
         [{"set_alpha_to_one": v} for v in (True, False)],
+        ENTRY,
     ],
     "IPNDM": [[{}]],
     "SCM": [[{"sigma_data": 1.0}]],
@@ -198,7 +199,7 @@ def sensible(name, config):
         return False  # the last step has no length: 0 / 0 in second order
     if config.get("algorithm_type") == "sde-dpmsolver" and config["solver_order"] == 3:
         return False  # there is none
-    if name == "PNDM" and count < 4 and not config["skip_prk_steps"]:
+    if name == "PNDM" and (count < 4 or config.get("entry")) and not config["skip_prk_steps"]:
         return False  # an error there
     if name == "CMStochasticIterative" and count > 40:
         return False

@@ -124,6 +124,17 @@ def test_image_to_image_with_euler_s_own_units(parts, ours):
         parts.scheduler = plain
 
 
+@pytest.mark.parametrize("strength", [0.1, 0.6, 0.95])
+def test_image_to_image_with_plms_which_counts_from_a_list_with_a_time_twice(parts, ours, strength):
+    plain = parts.scheduler
+    try:
+        parts.scheduler = diffusers.PNDMScheduler.from_config(plain.config, skip_prk_steps=True)
+        wanted = theirs(parts, diffusers.StableDiffusionImg2ImgPipeline, image=picture(), strength=strength)
+        check(ImageToImage(ours)(PROMPTS, picture(), strength=strength, **options(parts)), wanted)
+    finally:
+        parts.scheduler = plain
+
+
 @pytest.mark.parametrize("strength", [0.5, 0.95])
 def test_inpainting_with_an_ordinary_model(parts, ours, strength):
     kind = diffusers.StableDiffusionInpaintPipeline

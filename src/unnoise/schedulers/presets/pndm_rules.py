@@ -25,26 +25,32 @@ class PNDMRule(Rule):
 
     one: whether "before the first entry" is clean data. warm: the first three steps by Runge-Kutta, of four looks
     each; without, the first step is looked at twice (PLMS). velocity: v is weighted, and turned into the noise with
-    the level and the sample at which a step begins.
+    the level and the sample at which a step begins. A picture entered in the middle begins a level earlier, and
+    its second look is where it was to begin: diffusers counts in its list of times, in which the second stands twice.
     """
 
     one: bool = False
     warm: bool = False
     velocity: bool = False
 
+    def begins(self, path: Path, i: int, known: int) -> Level:
+        """Where a picture is entered, the level before; but the second is entered at itself."""
+        return path.levels[i - 1 if i > 1 and known == 0 else i]
+
     def to(self, path: Path, i: int, known: int) -> Level:
         """Down by the stride; warm steps, and the one looked at twice, lead to the next time."""
-        if (self.warm and known < 3) or (known == 0 and path.steps - i > 1):
+        if (self.warm and known < 3) or _twice(path, known):
             return path.levels[i + 1]
-        return self._down(path, i)
+        return self._down(path, path.levels[i])
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks for the first step or four for the first three, one for each other."""
         if self.warm:
             return self._warm(path, i, known)
-        now, to = path.levels[i], self._down(path, i)
-        if known == 0 and path.steps - i > 1:
-            second = path.levels[i + 1]
+        now = self.begins(path, i, known)
+        to = self._down(path, now)
+        if _twice(path, known):
+            second = path.levels[max(i, 1)]
             anchor = path.entries[min(int(number(second.time)) + _stride(path), len(path.entries) - 1)]
             first = self._transfer(path, now, to, (1.0,), settles=False)
             return Look(now), first, Look(second), self._transfer(path, anchor, second, (0.5, 0.5))
@@ -60,7 +66,7 @@ class PNDMRule(Rule):
         now = path.levels[i]
         if i >= 3:
             places = [0, *range(1, i - 2), *range(i + 1, 14, 4)][:4]
-            return Look(now), self._transfer(path, now, self._down(path, i), _at(places))
+            return Look(now), self._transfer(path, now, self._down(path, now), _at(places))
         second, half = path.levels[i + 1], _stride(path) // 2
         middle = path.entries[int(number(second.time)) + half]
         ends = (path.entries[int(number(now.time)) - half], middle, second, second)
@@ -71,8 +77,8 @@ class PNDMRule(Rule):
         ]
         return tuple(part for pair in zip(map(Look, looks), moves, strict=True) for part in pair)
 
-    def _down(self, path: Path, i: int) -> Level:
-        return below(path.entries, int(number(path.levels[i].time)) - _stride(path), self.one)
+    def _down(self, path: Path, now: Level) -> Level:
+        return below(path.entries, int(number(now.time)) - _stride(path), self.one)
 
     def _transfer(
         self, path: Path, now: Level, to: Level, weights: Sequence[float], settles: bool = True
@@ -88,6 +94,11 @@ class PNDMRule(Rule):
             kept, of_noise = kept + of_noise * number(now.sigma), of_noise * number(now.alpha)
             unknown = "velocity"
         return Move(kept, tuple(of_noise * weight for weight in weights), unknown, settles=settles)
+
+
+def _twice(path: Path, known: int) -> bool:
+    """Whether the step looks twice: the first, unless it is the only one of a whole run."""
+    return known == 0 and path.steps > 1
 
 
 def _stride(path: Path) -> int:

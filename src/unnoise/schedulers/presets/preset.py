@@ -31,6 +31,10 @@ class Rule(abc.ABC):
         known: how many steps of this run came before; less than i where a picture is entered in the middle.
         """
 
+    def begins(self, path: Path, i: int, known: int) -> Level:
+        """The level that the step really begins at."""
+        return path.levels[i]
+
     def to(self, path: Path, i: int, known: int) -> Level:
         """The level that the step really leads to, which need not be the path's next."""
         return path.levels[i + 1]
@@ -107,4 +111,5 @@ class Preset(Scheduler):
         return plan
 
     def _step(self, path: Path, i: int, known: int) -> PlannedStep:
-        return PlannedStep(path.levels[i], self.rule.to(path, i, known), self.rule.moves(path, i, known))
+        rule = self.rule
+        return PlannedStep(rule.begins(path, i, known), rule.to(path, i, known), rule.moves(path, i, known))

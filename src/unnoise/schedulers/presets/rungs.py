@@ -110,8 +110,8 @@ class DPMRungs(Rungs):
         kept = known.steps - int(np.searchsorted(-logs[::-1], self.clipped))
         if self.spacing == "trailing" and kept < known.steps:
             raise InputError(
-                f"lambda_min_clipped is {self.clipped:g}; with timestep_spacing trailing diffusers then goes fewer steps "
-                "than it is asked for. Set timestep_spacing linspace, or leave compat out."
+                f"lambda_min_clipped is {self.clipped:g}; with timestep_spacing trailing diffusers then goes fewer "
+                "steps than it is asked for. Set timestep_spacing linspace, or leave compat out."
             )
         times = spaced(self.spacing, kept, steps, self.offset, extra=True).round()
         sigmas = known.at_times(times)
