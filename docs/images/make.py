@@ -39,6 +39,15 @@ def denoising(pipe: unnoise.TextToImage, prompt: str) -> list:
     return images.to_pil(torch.cat([step.x for step in steps] + [step.x0 for step in steps]))
 
 
+def schedulers(pipe: unnoise.TextToImage) -> list:
+    """Three rows for one prompt and one noise: DDPM, DDIM and LMS, in 4, 8, 12 and 20 steps."""
+    return [
+        pipe("an owl, noto", scheduler=name, steps=steps, seed=7).images[0]
+        for name in ("DDPM", "DDIM", "LMS")
+        for steps in (4, 8, 12, 20)
+    ]
+
+
 def looks() -> list:
     """What `examples/notes_loop.py` shows at steps 50, 100, 150 and 200: a row of four samples each."""
     sheets: list[Image.Image] = []
@@ -92,14 +101,16 @@ def main(folder: Path) -> None:
     images.write_png(folder / "latents.png", images.grid(latents(), 4, gap=6))
     images.write_png(folder / "emoji.png", images.grid(emoji(), 12, gap=6))
     images.write_png(folder / "loop.png", images.grid(looks(), 1, gap=12))
-    rows = {
-        "denoising": (denoising(unnoise.load("digits"), "a seven"), 8),
-        "appearing": (denoising(unnoise.load("emoji"), "a red apple, 3d"), 2),
-        "noising": (noising(unnoise.load("emoji")), 2),
+    pipe = unnoise.load("emoji")
+    sheets = {
+        "denoising": (denoising(unnoise.load("digits"), "a seven"), 8, 8),
+        "appearing": (denoising(pipe, "a red apple, 3d"), 2, 8),
+        "noising": (noising(pipe), 2, 8),
+        "schedulers": (schedulers(pipe), 2, 4),
     }
-    for name, (pictures, factor) in rows.items():
+    for name, (pictures, factor, columns) in sheets.items():
         big = [images.enlarge(picture, factor) for picture in pictures]
-        images.write_png(folder / f"{name}.png", images.grid(big, 8, gap=8))
+        images.write_png(folder / f"{name}.png", images.grid(big, columns, gap=8))
 
 
 if __name__ == "__main__":
