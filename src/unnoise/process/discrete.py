@@ -175,7 +175,7 @@ class DiscreteVP(NoiseSchedule):
 
 
 def ending_without_signal(betas: Tensor) -> Tensor:
-    """The betas after which no signal is left: its square roots are shifted and scaled (Lin et al. 2024, alg. 1)."""
+    """The betas after which no signal is left: alpha is shifted and scaled (Lin et al. 2024, alg. 1)."""
     root = torch.cumprod(1.0 - betas, 0).sqrt()
     root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
     signal = torch.cat([torch.ones_like(root[:1]), root**2])

@@ -61,7 +61,7 @@ class PosteriorVariance(Declared, abc.ABC):
 
 @dataclass(frozen=True)
 class FixedSmall(PosteriorVariance):
-    """beta-tilde, right for data without spread (Ho et al. 2020, sec. 3.2)."""
+    """beta-tilde, right where x_0 is certain (Ho et al. 2020, sec. 3.2)."""
 
     def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
         """`small`, at least the floor."""
@@ -70,7 +70,7 @@ class FixedSmall(PosteriorVariance):
 
 @dataclass(frozen=True)
 class FixedLarge(PosteriorVariance):
-    """Beta, right for data of unit variance (Ho et al. 2020, sec. 3.2)."""
+    """Beta, right for data that are standard normal numbers (Ho et al. 2020, sec. 3.2)."""
 
     def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
         """`large`."""

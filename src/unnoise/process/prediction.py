@@ -43,7 +43,7 @@ class Prediction(Declared, abc.ABC):
         return 1.0
 
     def target(self, x0: Tensor, noise: Tensor, level: Level) -> Tensor:
-        """The output F that a perfect network would give; shapes (batch, ...)."""
+        """The output F that training asks for; shapes (batch, ...)."""
         p, q = self.of_target(level.expand("alpha", x0), level.expand("sigma", x0))
         return combine(x0, p, noise, q)
 
@@ -213,7 +213,7 @@ class Preconditioned(Prediction):
 
 @dataclass(frozen=True)
 class Score(Prediction):
-    """F = grad log p_t(x) = -eps / s (Song et al. 2021)."""
+    """F = -eps / s, whose mean given x is grad log p_t(x) (Song et al. 2021b)."""
 
     name = "score"
     needs_signal = True
