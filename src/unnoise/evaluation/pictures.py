@@ -72,8 +72,7 @@ def spread(count: int, most: int) -> list[int]:
     """At most so many places of `count`, evenly over them."""
     if most >= count:
         return list(range(count))
-    places: list[int] = np.linspace(0, count - 1, most).round().astype(int).tolist()
-    return places
+    return np.linspace(0, count - 1, most).round().astype(int).tolist()
 
 
 def pixel_features(pixels: Tensor) -> Features:
@@ -83,8 +82,7 @@ def pixel_features(pixels: Tensor) -> Features:
     """
     check_range(pixels)
     whole = pixels.double() / 255.0 if pixels.dtype == torch.uint8 else (pixels.double() + 1.0) / 2.0
-    rows: Features = whole.flatten(1).cpu().numpy()
-    return rows
+    return whole.flatten(1).cpu().numpy()
 
 
 def check_range(pictures: Tensor) -> None:
@@ -116,5 +114,4 @@ def read_array(path: str | Path) -> Numbers:
         ) from error
     if found.dtype.kind not in "uif":
         raise DataError(f"'{path}' holds {found.dtype}; give an array of numbers.")
-    numbers: Numbers = found
-    return numbers
+    return found

@@ -68,9 +68,8 @@ class Level(Declared):
     sigma: Scalar
 
     def __post_init__(self) -> None:
-        if (
-            not type(self.time) is type(self.alpha) is type(self.sigma) is float
-        ):  # as nearly all that plans make
+        # nearly all levels that plans make are of plain floats, which need no look
+        if not type(self.time) is type(self.alpha) is type(self.sigma) is float:
             super().__post_init__()
 
     @property

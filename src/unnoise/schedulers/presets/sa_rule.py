@@ -17,12 +17,13 @@ from unnoise.schedulers.presets.dpm_rules import linear
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
 
+# Of the antiderivative of u^k e^u, beside e^u.
 _PARTS: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.ones_like,
     lambda u: u - 1,
     lambda u: u**2 - 2 * u + 2,
     lambda u: u**3 - 3 * u**2 + 6 * u - 6,
-)  # of the antiderivative of u^k e^u, beside e^u
+)
 
 
 def middle(time: float) -> float:
