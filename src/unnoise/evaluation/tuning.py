@@ -99,6 +99,10 @@ def tune(
 
     watched = count // 4
     fitted, checked = trajectories(seed, count - watched), trajectories(seed + count - watched, watched)
+    way = fit(
+        schedule, fitted, checked, steps, base,
+        name=shown, looks=looks, rounds=rounds, reference=reference, start=start, told=told,
+    )  # fmt: skip
     facts = {
         "model": pipe.model.name,
         "sha256": pipe.model.fingerprint(),
@@ -108,9 +112,8 @@ def tune(
         "seeds": [seed, seed + count - 1],
         "reference_steps": reference,
     }
-    options = {"looks": looks, "rounds": rounds, "reference": reference, "start": start, "told": told}
     last = None
-    for made in fit(schedule, fitted, checked, steps, base, name=shown, **options):  # type: ignore[arg-type]
+    for made in way:
         if last is not None:
             yield last
         last = Tuning(made, replace(made.tuned, facts={**facts, "network_calls": made.calls}))
@@ -120,6 +123,5 @@ def tune(
     goal = fresh.end(base, schedule, reference)
     before, after = (Errors.of(fresh.end(one, schedule, steps), goal) for one in (base, last.tuned.on(base)))
     found = HeldOut(before, after, (held, held + _HELD_OUT - 1))
-    yield Tuning(
-        last.round, replace(last.tuned, facts={**last.tuned.facts, "held_out": asdict(found)}), found
-    )
+    tuned = replace(last.tuned, facts={**last.tuned.facts, "held_out": asdict(found)})
+    yield Tuning(last.round, tuned, found)

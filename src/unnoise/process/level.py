@@ -32,6 +32,11 @@ def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
         ) from error
 
 
+def line(start: float, end: float, count: int) -> Tensor:
+    """`count` numbers at equal distances, both ends among them, as `as_tensor` has them."""
+    return torch.linspace(start, end, count, dtype=torch.float64, device="cpu")
+
+
 def like(value: Tensor, given: Scalar) -> Scalar:
     """`value` as a plain float where the caller gave a plain number."""
     return value if isinstance(given, Tensor) or value.dim() else float(value)
