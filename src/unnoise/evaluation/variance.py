@@ -11,7 +11,7 @@ from unnoise.errors import InputError
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.subject import Subject, keyed
 from unnoise.process import Diffuser, Level, Optimal
-from unnoise.process.level import as_tensor, expand
+from unnoise.process.level import Factor, as_tensor, expand
 
 
 def fitted_variance(
@@ -38,7 +38,7 @@ def fitted_variance(
     places = np.linspace(float(noisiest.log_snr), float(cleanest.log_snr), looks)
     log_error = np.array([_log_error(subject, look, float(place)) for look, place in enumerate(places)])
 
-    def x0_variance(x: Tensor, level: Level) -> float | Tensor:
+    def x0_variance(x: Tensor, level: Level) -> Factor:
         log_snr = as_tensor(level.log_snr).reshape(-1)
         return expand(as_tensor(np.exp(np.interp(log_snr.numpy(), places, log_error))), x)
 
