@@ -62,11 +62,11 @@ class SigmaRungs(Rungs):
     final: "zero", or "sigma_min", the table's first sigma. whole: DPM2's classes round karras times.
     """
 
-    spacing: str = "linspace"
-    offset: int = 0
-    sigmas: Sigmas = "own"
-    final: str = "zero"
-    whole: bool = False
+    spacing: str
+    offset: int
+    sigmas: Sigmas
+    final: str
+    whole: bool
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Interpolated in sigma, float32."""
@@ -92,12 +92,12 @@ class DPMRungs(Rungs):
     squaredcos_cap_v2, on which times are cut and not rounded.
     """
 
-    spacing: str = "linspace"
-    offset: int = 0
-    sigmas: Sigmas = "own"
-    final: str = "zero"
-    clipped: float = -np.inf
-    cosine: bool = False
+    spacing: str
+    offset: int
+    sigmas: Sigmas
+    final: str
+    clipped: float
+    cosine: bool
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Whole times where there are such, float32 sigmas."""
@@ -125,9 +125,9 @@ class DPMFlowRungs(Rungs):
     final: "zero"; "last", the last share again. gentle: UniPC's ways (they count down from 1, which is moved by 1e-6).
     """
 
-    shift: float = 1.0
-    final: str = "zero"
-    gentle: bool = False
+    shift: float
+    final: str
+    gentle: bool
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float64, then float32."""
@@ -150,8 +150,8 @@ class DPMFlowRungs(Rungs):
 class TableRungs(Rungs):
     """DDPM, DDIM, PNDM: rounded times of the table itself."""
 
-    spacing: str = "leading"
-    offset: int = 0
+    spacing: str
+    offset: int
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """As `_of_entries`."""
@@ -164,7 +164,7 @@ class TableRungs(Rungs):
 class DistilledRungs(Rungs):
     """LCM, TCD: of `original` equally spaced times of the table every so many."""
 
-    original: int = 50
+    original: int
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """As `_of_entries`. Raises InputError for more steps than there are times."""
@@ -204,9 +204,9 @@ class FlowRungs(Rungs):
     table_steps: entries of the table, whose last is the lowest level.
     """
 
-    shift: float = 1.0
-    sigmas: Sigmas = "own"
-    table_steps: int = 1000
+    shift: float
+    sigmas: Sigmas
+    table_steps: int
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
@@ -258,8 +258,8 @@ class ConsistencyRungs(Rungs):
     rho: that grid's.
     """
 
-    original: int = 40
-    rho: float = 7.0
+    original: int
+    rho: float
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float64, then float32; at the end the clean sample."""
@@ -282,8 +282,8 @@ def _edm_ends(schedule: NoiseSchedule) -> tuple[float, float]:
 class EDMRungs(Rungs):
     """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule."""
 
-    sigmas: Sigmas = "karras"
-    final: str = "zero"
+    sigmas: Sigmas
+    final: str
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32 throughout."""

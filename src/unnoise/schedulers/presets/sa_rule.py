@@ -39,11 +39,11 @@ class SARule(Rule):
     tau: of the time, counted to a thousand, at which a step begins.
     """
 
-    predictor: int = 2
-    corrector: int = 2
-    data: bool = True
-    lower_order_final: bool = True
-    tau: Callable[[float], float] = middle
+    predictor: int
+    corrector: int
+    data: bool
+    lower_order_final: bool
+    tau: Callable[[float], float]
 
     @property
     def stochastic(self) -> bool:
