@@ -58,9 +58,8 @@ def _places(
     """
     if strata == "time":
         first, last = float(cleanest.time), float(noisiest.time)
-        times = (first + (last - first) * line(0.0, 1.0, calls + 1)).clamp(
-            max=last
-        )  # rounding may lead beyond the schedule
+        # rounding may lead beyond the schedule
+        times = (first + (last - first) * line(0.0, 1.0, calls + 1)).clamp(max=last)
         edges = torch.as_tensor(subject.diffuser.schedule.level(times).log_snr, device="cpu")
         edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
     else:

@@ -24,12 +24,8 @@ def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
     """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done; InputError for no number."""
     try:
         return torch.as_tensor(value, dtype=torch.float64, device="cpu")
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ) as error:  # the last: of no numbers, or too many
+    # RuntimeError: of no numbers, or too many
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(
             f"{shown(value)} is given as a time or a noise level; give a number, or a tensor of numbers."
         ) from error
