@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.unet.attention import AttentionBlock, SelfAttention, TextMemory
 from unnoise.networks.unet.blocks import DownBlock, UpBlock
