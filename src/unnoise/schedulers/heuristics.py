@@ -123,11 +123,7 @@ class HeunPlusPlus(Solver):
     """
 
     order: int = 1
-
-    @property
-    def calls(self) -> int:
-        """Three."""
-        return 3
+    calls = 3
 
     def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
