@@ -36,6 +36,7 @@ class DiscreteVP(NoiseSchedule):
     beta_end: float = 0.0
     zero_terminal: bool = False
     table: tuple[float, ...] = ()
+    clean_time = -1.0  # no step taken
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,11 +118,6 @@ class DiscreteVP(NoiseSchedule):
             variances.append(variance)
         log_signal = torch.log1p(-self.betas).cumsum(0)
         return torch.cat([as_tensor((math.inf,)), log_signal - as_tensor(variances).log()])
-
-    @property
-    def clean_time(self) -> float:
-        """-1: no step taken."""
-        return -1.0
 
     @cached_property
     def noisiest(self) -> Level:
