@@ -206,8 +206,7 @@ class Preconditioned(Prediction):
         return 1.0 / self._radius(level.alpha, level.sigma)
 
     def _radius(self, a: Factor, s: Factor) -> Factor:
-        r: Factor = (s * s + a * a * self.sigma_data**2) ** 0.5
-        return r
+        return (s * s + a * a * self.sigma_data**2) ** 0.5
 
 
 @dataclass(frozen=True)

@@ -47,5 +47,4 @@ class Consistency(Prediction):
     def input_scale(self, level: Level) -> Factor:
         """1 / (a sqrt(w^2 + d^2))."""
         a, s = level.alpha, level.sigma
-        scale: Factor = (s**2 + (a * self.sigma_data) ** 2) ** -0.5
-        return scale
+        return (s**2 + (a * self.sigma_data) ** 2) ** -0.5

@@ -120,7 +120,6 @@ def _power(k: int, begin: Tensor, end: Tensor, kernel: float, data: bool) -> Ten
     part = _PARTS[k]
     if data:
         b, e = kernel * begin, kernel * end
-        whole: Tensor = e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / kernel ** (k + 1)
-        return whole
+        return e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / kernel ** (k + 1)
     sign = float((-1) ** k)
     return (-end).exp() * (sign * part(-begin) * (end - begin).exp() - sign * part(-end))
