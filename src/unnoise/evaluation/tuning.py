@@ -88,8 +88,7 @@ def tune(
     if not texts:
         raise InputError('prompts is empty; give at least one, "" for pictures of no prompt.')
     base, schedule = names.get(scheduler), pipe.model.schedule
-    row = next((row for row in names.table() if row.scheduler == base), None)
-    shown = row.name if row is not None else scheduler
+    shown = next((row.name for row in names.table() if row.scheduler == base), scheduler)
 
     def trajectories(first: int, number: int) -> Trajectories:
         seeds = list(range(first, first + number))
