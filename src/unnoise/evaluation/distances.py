@@ -39,8 +39,7 @@ def _root(matrix: Features) -> Features:
     except np.linalg.LinAlgError:
         pass
     values, basis = np.linalg.eigh(matrix)
-    root: Features = (basis * np.sqrt(np.clip(values, 0.0, None))) @ basis.T
-    return root
+    return (basis * np.sqrt(np.clip(values, 0.0, None))) @ basis.T
 
 
 def kernel(a: Features, b: Features) -> float:
@@ -86,8 +85,7 @@ def _quantiles(ordered: Features, count: int) -> Features:
     low = np.clip(np.floor(place).astype(int), 0, len(ordered) - 1)
     high = np.clip(low + 1, 0, len(ordered) - 1)
     part = np.clip(place - low, 0.0, 1.0)[:, None]
-    mixed: Features = ordered[low] * (1.0 - part) + ordered[high] * part
-    return mixed
+    return ordered[low] * (1.0 - part) + ordered[high] * part
 
 
 def _blocks(x: Features) -> list[Features]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.errors import CheckpointError
 
@@ -91,8 +91,7 @@ class Mixed(nn.Module):
         pooled = (
             F.max_pool2d(x, 3, 1, 1) if self.largest else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         )
-        found: Tensor = self.branch_pool(pooled)
-        return found
+        return self.branch_pool(pooled)
 
 
 def _layers(step: Layer | tuple[Layer, Layer]) -> tuple[Layer, ...]:

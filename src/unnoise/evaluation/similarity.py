@@ -22,13 +22,11 @@ def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
     unbiased = side**2 / (side**2 - 1)
 
     def mean(values: Tensor) -> Tensor:
-        pooled: Tensor = torch.nn.functional.avg_pool2d(values, side, stride=1)
-        return pooled
+        return torch.nn.functional.avg_pool2d(values, side, stride=1)
 
     m, n = mean(one), mean(other)
     own = (mean(one * one) - m * m) * unbiased, (mean(other * other) - n * n) * unbiased
     shared = (mean(one * other) - m * n) * unbiased
     low, high = 0.01**2, 0.03**2
     local = (2 * m * n + low) * (2 * shared + high) / ((m * m + n * n + low) * (own[0] + own[1] + high))
-    whole: Tensor = local.flatten(1).mean(1)
-    return whole
+    return local.flatten(1).mean(1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.errors import InputError
 from unnoise.limits import Count
@@ -82,8 +82,7 @@ class PictureBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w), likewise the answer."""
-        out: Tensor = x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
-        return out
+        return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
 
 
 class PictureTextEncoder(nn.Module):

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.vae import AutoEncoder, Level, Residual, memory_order
@@ -60,16 +60,14 @@ def _residual(residual: Residual, x: Tensor, enter: Layer, pixels: int) -> Tenso
     first = _statistics(residual.norm1, _strips(x, enter, pixels))
 
     def half(entered: Tensor) -> Tensor:
-        out: Tensor = residual.conv1(F.silu(residual.norm1.by(entered, *first)))
-        return out
+        return residual.conv1(F.silu(residual.norm1.by(entered, *first)))
 
     second = _statistics(residual.norm2, _strips(x, lambda part: half(enter(part)), pixels))
 
     def whole(part: Tensor) -> Tensor:
         entered = enter(part)
         h = F.silu(residual.norm2.by(half(entered), *second))
-        out: Tensor = residual.shortcut(entered) + residual.conv2(h)
-        return out
+        return residual.shortcut(entered) + residual.conv2(h)
 
     return _joined(_strips(x, whole, pixels))
 

@@ -233,9 +233,8 @@ class AdaptivePlan(Plan):
         """As `Plan.walk`. Raises InputError for more than one sample."""
         check_alone(x.shape[0])
         noisy = [level for level in self.levels if level.sigma > 0.0]
-        first = (
-            1 if noisy[0].alpha == 0.0 else 0
-        )  # from there the way has no finite length; one step as planned
+        # from a level without signal the way has no finite length: one step as planned
+        first = int(noisy[0].alpha == 0.0)
         x = yield from self._handed_on(self._planned(0, first).walk(x), 0, x)
         if len(noisy) - first > 1:
             x = yield from self._handed_on(self.adaptive.walk(self.schedule, x, noisy[first:]), first, x)

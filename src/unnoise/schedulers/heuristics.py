@@ -100,7 +100,7 @@ class MeanStep(OneLook):
     Wrong: the factors of x and of x0 belong to different lengths, so that even a constant x0 is missed.
     """
 
-    order: int = 1
+    order = 1
 
     def move(self, leg: Leg) -> Move:
         """The step; the first, and where an end is infinite, is first order. Raises InputError for a noise rule."""
@@ -122,12 +122,7 @@ class HeunPlusPlus(Solver):
     Wrong: the weights do not make d the mean slope of the step; of first order at three calls a step.
     """
 
-    order: int = 1
-
-    @property
-    def calls(self) -> int:
-        """Three."""
-        return 3
+    order, calls = 1, 3
 
     def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""

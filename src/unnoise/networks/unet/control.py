@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.errors import InputError
 from unnoise.limits import Count, Declared
@@ -121,8 +121,7 @@ class Steered(Around):
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
         # as a module, for who watches or compiles the UNet
-        out: UNetOutput = self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
-        return out
+        return self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
 
     def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:
         """What an adapter adds, the same at every step."""

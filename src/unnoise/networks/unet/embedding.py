@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 
 def sinusoids(time: Tensor, width: int, convention: str = "adm") -> Tensor:
@@ -35,5 +35,4 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width). Returns (batch, out)."""
-        out: Tensor = self.linear2(F.silu(self.linear1(x)))
-        return out
+        return self.linear2(F.silu(self.linear1(x)))

@@ -319,7 +319,7 @@ def library() -> ModuleType:
                 "engine 'openvino' needs a package that is not installed; pip install 'unnoise[openvino]', or use "
                 "engine 'torch'."
             ) from error
-    return openvino  # type: ignore[no-any-return]
+    return openvino
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.packing import has_kernels
 from unnoise.networks.unet.layers import followed
@@ -51,10 +51,7 @@ class Phases:
         kernel = summed(weight) if torch.is_grad_enabled() else self._kernel(x, weight)
         if kernel.layout == torch.strided:
             return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
-        out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
-            x, kernel, bias, *_GEOMETRY, "none", [], ""
-        )
-        return out
+        return torch.ops.mkldnn._convolution_transpose_pointwise(x, kernel, bias, *_GEOMETRY, "none", [], "")
 
     def _kernel(self, x: Tensor, weight: Tensor) -> Tensor:
         key = weight, weight._version, weight.data_ptr(), weight.dtype

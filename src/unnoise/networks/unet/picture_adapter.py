@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.limits import Bound, Count, Declared
 
@@ -85,5 +85,4 @@ class _Residual(nn.Module):
         self.conv2 = nn.Conv2d(width, width, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.relu(self.conv1(x)))
-        return out
+        return x + self.conv2(F.relu(self.conv1(x)))

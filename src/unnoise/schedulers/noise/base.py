@@ -74,10 +74,7 @@ class NoiseRule(Declared):
 class Deterministic(NoiseRule):
     """No fresh noise: the probability-flow ODE (Song et al. 2021b, eq. 13)."""
 
-    @property
-    def stochastic(self) -> bool:
-        """It does not."""
-        return False
+    stochastic = False
 
 
 @dataclass(frozen=True)

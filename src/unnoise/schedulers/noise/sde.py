@@ -75,7 +75,7 @@ class ExtendedSDE(NoiseRule):
 
     def _log_rest(self, ratio: float) -> float:
         """Ln(phi(w) / w)."""
-        growth: float = ratio**self.power
+        growth = ratio**self.power
         return growth + math.log1p(self.shift * math.exp(-growth))
 
 

@@ -28,9 +28,9 @@ class PNDMRule(Rule):
     the level and the sample at which a step begins.
     """
 
-    one: bool = False
-    warm: bool = False
-    velocity: bool = False
+    one: bool
+    warm: bool
+    velocity: bool
 
     def to(self, path: Path, i: int, known: int) -> Level:
         """Down by the stride; warm steps, and the one looked at twice, lead to the next time."""

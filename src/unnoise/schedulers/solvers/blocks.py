@@ -25,7 +25,7 @@ class Blocks(Solver):
     Give it with `grids.BlockLevels`, whose levels are the blocks' own stages; on others the stages are the grid's.
     """
 
-    order: int = 3
+    order = 3
 
     def moves(self, leg: Leg) -> Moves:
         """One look, one move.
