@@ -39,7 +39,8 @@ def _root(matrix: Features) -> Features:
     except np.linalg.LinAlgError:
         pass
     values, basis = np.linalg.eigh(matrix)
-    return (basis * np.sqrt(np.clip(values, 0.0, None))) @ basis.T
+    root: Features = (basis * np.sqrt(np.clip(values, 0.0, None))) @ basis.T
+    return root
 
 
 def kernel(a: Features, b: Features) -> float:
@@ -85,7 +86,8 @@ def _quantiles(ordered: Features, count: int) -> Features:
     low = np.clip(np.floor(place).astype(int), 0, len(ordered) - 1)
     high = np.clip(low + 1, 0, len(ordered) - 1)
     part = np.clip(place - low, 0.0, 1.0)[:, None]
-    return ordered[low] * (1.0 - part) + ordered[high] * part
+    mixed: Features = ordered[low] * (1.0 - part) + ordered[high] * part
+    return mixed
 
 
 def _blocks(x: Features) -> list[Features]:

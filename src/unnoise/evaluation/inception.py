@@ -91,7 +91,8 @@ class Mixed(nn.Module):
         pooled = (
             F.max_pool2d(x, 3, 1, 1) if self.largest else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         )
-        return self.branch_pool(pooled)
+        found: Tensor = self.branch_pool(pooled)
+        return found
 
 
 def _layers(step: Layer | tuple[Layer, Layer]) -> tuple[Layer, ...]:

@@ -78,7 +78,8 @@ def spread(count: int, most: int) -> list[int]:
     """At most so many places of `count`, evenly over them."""
     if most >= count:
         return list(range(count))
-    return np.linspace(0, count - 1, most).round().astype(int).tolist()
+    places: list[int] = np.linspace(0, count - 1, most).round().astype(int).tolist()
+    return places
 
 
 def pixel_features(pixels: Tensor) -> Features:
@@ -120,4 +121,5 @@ def read_array(path: str | Path) -> Numbers:
         ) from error
     if found.dtype.kind not in "uif":
         raise DataError(f"'{path}' holds {found.dtype}; give an array of numbers.")
-    return found
+    numbers: Numbers = found
+    return numbers

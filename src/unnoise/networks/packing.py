@@ -70,9 +70,10 @@ class PackedConvolution(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h', w')."""
-        return torch.ops.mkldnn._convolution_pointwise(
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, *self.geometry, "none", [], ""
         )
+        return out
 
 
 class PackedLinear(Packed):
@@ -86,4 +87,5 @@ class PackedLinear(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns (..., out)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return out

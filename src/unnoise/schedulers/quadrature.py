@@ -73,7 +73,8 @@ def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
         return sigma - (alpha + sigma) * coordinate("flow", ratio)
     if unknown == "velocity":
         return _scale("velocity", to) * (math.atan(_ratio(to)) - math.atan(ratio))
-    return alpha - sigma / ratio * (_ratio(to) / ratio) ** eta
+    out: float = alpha - sigma / ratio * (_ratio(to) / ratio) ** eta
+    return out
 
 
 def weights(

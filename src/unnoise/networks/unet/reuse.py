@@ -56,7 +56,8 @@ class Reusing(Around):
             self.forget()
             x, time, text, *more = asked
             # as a module, for who watches or compiles it
-            return self.network(x, time, text, None, *more)
+            out: UNetOutput = self.network(x, time, text, None, *more)
+            return out
         return self._quick(kept, asked)
 
     def _kept(self, asked: Question) -> Tensor | None:
@@ -110,7 +111,8 @@ class Watched(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """As the block's."""
         self.seen[:] = [x]
-        return self.block(x, emb)
+        out: Tensor = self.block(x, emb)
+        return out
 
 
 def _last(unet: UNet) -> UpBlock:

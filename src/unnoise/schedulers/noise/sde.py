@@ -76,7 +76,8 @@ class ExtendedSDE(NoiseRule):
     def _log_rest(self, ratio: float) -> float:
         """Ln(phi(w) / w)."""
         growth = ratio**self.power
-        return growth + math.log1p(self.shift * math.exp(-growth))
+        out: float = growth + math.log1p(self.shift * math.exp(-growth))
+        return out
 
 
 def sde_split(now: Level, to: Level, eta: float, pace: float | None = None) -> Split:
