@@ -4,6 +4,8 @@ import json
 
 from PIL import Image
 
+from unnoise.networks.unet import UNet
+
 
 def test_captions_are_heeded_wherever_the_home_stands_for_the_folder(run, tiny, tmp_path, monkeypatch):
     """The table of captions is looked up by the folder's path: of "~/data" none was found, and nothing said so."""
@@ -23,3 +25,20 @@ def test_captions_are_heeded_wherever_the_home_stands_for_the_folder(run, tiny, 
     assert "; no captions; " in run(*people, "--no-captions")[1]
     (tmp_path / "data" / "metadata.jsonl").unlink()
     assert "; no captions; " in run(*people)[1]
+
+
+def test_threads_are_those_for_as_many_pictures_as_the_network_is_asked_of_at_once(
+    run, tiny, tmp_path, monkeypatch
+):
+    (tmp_path / "data").mkdir()
+    for place in range(70):
+        Image.new("L", (8, 8), 3 * place).save(tmp_path / "data" / f"{place}.png")
+    told, seen, forward = [], [], UNet.forward
+    monkeypatch.setattr("unnoise.cli.evaluate.fit_threads", lambda model, pictures: told.append(pictures))
+    monkeypatch.setattr(
+        UNet,
+        "forward",
+        lambda self, x, *rest, **more: (seen.append(len(x)), forward(self, x, *rest, **more))[1],
+    )
+    assert run("evaluate", "likelihood", tiny, "data", "--method", "vdm", "--calls", 2)[0] == 0
+    assert told == [max(seen)]

@@ -183,6 +183,7 @@ def test_a_quote_left_open_does_not_take_in_the_rows_after_it(run, tiny, tmp_pat
     (tmp_path / "bad.csv").write_text('prompt\n"a seven\n' + rest, encoding="utf-8")
     status, _, err = run("generate", "--prompts", "bad.csv", "-m", tiny)
     assert (status, err.count("\n")) == (2, 1)
+    assert "'bad.csv', line 2: " in err
     assert "close each quote" in err
 
 

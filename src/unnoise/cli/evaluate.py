@@ -125,9 +125,10 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
         if folder is not None:
             check_folder(folder)
     from unnoise import checkpoints, evaluation
+    from unnoise.evaluation.subject import BATCH
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
-    fit_threads(model, pictures=64)  # as `bits_per_dim` asks at once
+    fit_threads(model, pictures=BATCH)
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
     heard, captioned = _conditioning(model, found.paths, data, not arguments.no_captions)

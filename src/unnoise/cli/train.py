@@ -47,7 +47,9 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
 }
 
-_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
+_DATA = (
+    "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl or .csv, or the folders' names"
+)
 _OPTIONS = {
     "--config FILE": "settings in TOML; options below change single ones",
     **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
