@@ -15,6 +15,7 @@ from unnoise.limits import shown
 
 RUN_MARKS = ("config.toml", ".lock")
 """Files that are in the folder of every training run: its settings, and what one process holds."""
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
 
@@ -173,6 +174,5 @@ def sync(path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
-    )
+    way = "Free some space" if error.errno in _FULL else "Choose a folder that can be written"
+    return FileError(f"cannot write '{path}': {error.strerror or error}. {way}.")

@@ -201,11 +201,13 @@ def test_links_to_nothing_are_counted_as_pictures_that_cannot_be_read(tmp_path):
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     found = opened(tmp_path)
     assert found.paths == (tmp_path / "a.png",)
-    assert len(found.corrupt) == 3
+    assert [sentence.split("'")[1] for sentence in found.corrupt] == [
+        str(tmp_path / name) for name in ("b.png", "c.jpg", "loop.png")
+    ]
     assert found.ignored == 1
-    with pytest.raises(DataError, match=r"there is no file '.*moved/b\.png', to which '.*b\.png' links"):
+    with pytest.raises(DataError, match=r"b\.png' links to nothing"):
         opened(tmp_path, strict=True)
-    with pytest.raises(FileError, match=r"b\.png' links"):
+    with pytest.raises(FileError, match=r"b\.png' links to nothing"):
         read_folder(tmp_path)
 
 

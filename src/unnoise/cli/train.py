@@ -200,13 +200,17 @@ def _tell_json(events: Iterator[Event], quiet: bool) -> int:
 
 
 def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
+    from unnoise.training import Drawn, Started
     from unnoise.training import Progress as Figures
-    from unnoise.training import Started
 
-    started = next(events)
+    event = next(events)
+    with Progress(None, "pictures of the class") as drawing:
+        while isinstance(event, Drawn):
+            drawing.told(event.pictures, event.total)
+            event = next(events)
+    started = event
     assert isinstance(started, Started)
     _tell_start(started, out)
-    event: Event = started
     with Progress(started.steps, "training", start=started.step) as progress:
         for event in events:
             if isinstance(event, Figures):
