@@ -131,7 +131,7 @@ VALUES = [
     ),
     (
         ("evaluate", "likelihood", "none", "none", "--probes", "3"),
-        "--probes is for --method ode, not vlb; leave",
+        "--probes is for --method ode, not vlb or vdm; leave",
     ),
     (("generate", "x", "-m", "digitz"), "there is no model 'digitz'; "),
     (("generate", "x", "-m", "x" * 300), "there is no model 'xxx"),

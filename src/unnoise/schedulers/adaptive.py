@@ -217,6 +217,7 @@ class ToTolerance(Scheduler):
     def plan(self, schedule: NoiseSchedule, steps: int) -> AdaptivePlan:
         """As `Scheduler.plan`."""
         parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
+        assert isinstance(self.solver, RungeKutta)
         return AdaptivePlan(schedule, parts, adaptive=replace(self.adaptive, solver=self.solver))
 
 
