@@ -339,7 +339,7 @@ def open_data(data: Path, config: TrainConfig, reading: Tell | None = None) -> t
     elif config.data.held_out_from:
         folder = expanded(config.data.held_out_from)
         unseen = open_pictures(folder, shape, config.data)
-        pictures = held_out.apart(pictures, unseen, folder)
+        pictures, unseen = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures
     if config.word.model:
         pictures, unseen = (
