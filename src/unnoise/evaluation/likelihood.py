@@ -14,7 +14,7 @@ from unnoise.evaluation.continuous import Strata, continuous_bound
 from unnoise.evaluation.decoder import Cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
-from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
+from unnoise.evaluation.subject import BATCH, Draw, Subject, Told, keyed, on_grid
 from unnoise.limits import choice, counted, typed
 from unnoise.process import Diffuser
 
@@ -39,7 +39,7 @@ def bits_per_dim(
     bins: int = 256,
     conditioning: Mapping[str, Tensor] | None = None,
     seed: int = 0,
-    batch: int = 64,
+    batch: int = BATCH,
     draw: Draw | None = None,
     told: Told | None = None,
 ) -> Likelihood:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.ends import ends
-from unnoise.evaluation.subject import Subject, keyed
+from unnoise.evaluation.subject import BATCH, Subject, keyed
 from unnoise.process import Diffuser, Level, Optimal
 from unnoise.process.level import Factor, as_tensor, expand
 
@@ -21,7 +21,7 @@ def fitted_variance(
     conditioning: Mapping[str, Tensor] | None = None,
     looks: int = 48,
     seed: int = 0,
-    batch: int = 64,
+    batch: int = BATCH,
 ) -> Optimal:
     """The optimal variance rule with Var(x_0 | x_t) as one number a level: the mean squared error of x_0.
 
