@@ -11,7 +11,7 @@ from unnoise.errors import InputError
 from unnoise.server.card import Card, named
 from unnoise.server.fields import FIELDS
 from unnoise.server.limits import Limits
-from unnoise.server.refusals import FieldError
+from unnoise.server.refusals import FieldError, NotServed
 from unnoise.text.prompts import Prompt
 
 PICTURES = ("init", "mask")
@@ -131,7 +131,7 @@ class Asked:
         found = named(cards, self.model)
         if found is None:
             names = ", ".join(card.name for card in cards)
-            raise FieldError("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")
+            raise NotServed("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")
         return found
 
     def _check_together(self) -> None:
