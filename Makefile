@@ -1,4 +1,4 @@
-# Each target does its own set-up: a machine needs only Python (>= 3.10) with pip.
+# Each target does its own set-up: a machine needs only Python (>= 3.10, for the tests >= 3.11) with pip.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

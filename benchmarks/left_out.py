@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 BATCH, SIDE, WIDTH = 2, 64, 320
 

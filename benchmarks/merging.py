@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from unnoise.checkpoints.building import outline, unfilled
 from unnoise.networks.unet import Merging, UNet, published, with_merging

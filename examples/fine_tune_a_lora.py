@@ -29,12 +29,12 @@ for number in range(24):
 
 config = TrainConfig(
     lora=LoraConfig(model="digits", rank=8),
-    optimizer=OptimizerConfig(lr=5e-3, warmup=5, ema=0.9),
-    run=RunConfig(steps=60, batch=12, seed=0, checkpoint_every=0, sample_every=0),
+    optimizer=OptimizerConfig(lr=5e-3, warmup=10, ema=0.95),
+    run=RunConfig(steps=150, batch=12, seed=0, checkpoint_every=0, sample_every=0),
 )
 *_, finished = train(data, out, config)
 print(f"the LoRA is in {finished.model}")
 
 tuned = pipe.with_lora(finished.model)
-sheets = [made("a seven", seed=0, count=4).images for made in (pipe, tuned)]
-images.enlarge(images.grid([*sheets[0], *sheets[1]], columns=4), 16).save("black-on-white.png")
+sevens = [picture for made in (pipe, tuned) for picture in made("a seven", seed=0, count=4).images]
+images.grid([images.enlarge(picture, 16) for picture in sevens], columns=4, gap=8).save("black-on-white.png")

@@ -4,11 +4,14 @@ python docs/images/make.py [FOLDER]
 """
 
 import contextlib
+import io
 import os
 import re
+import runpy
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import torch
 from PIL import Image
@@ -16,6 +19,8 @@ from PIL import Image
 import unnoise
 from unnoise import images
 from unnoise.pipelines.latents import decode
+from unnoise.process import DiscreteVP
+from unnoise.randomness import normal
 
 EMOJI = (
     "a red apple, 3d", "a banana, flat", "a strawberry, noto", "a pizza, 3d", "a hamburger, noto", "a cookie, flat",
@@ -27,11 +32,41 @@ EMOJI = (
 )  # fmt: skip
 
 
-def denoising(pipe: unnoise.TextToImage) -> list:
-    """Two rows for "a seven", seed 7, 20 steps: the sample, and below it the picture that the network predicts."""
-    run = pipe.denoise("a seven", steps=20, seed=7)
+def denoising(pipe: unnoise.TextToImage, prompt: str) -> list:
+    """Two rows for the prompt, seed 7, 20 steps: the sample, and below it the picture that the network predicts."""
+    run = pipe.denoise(prompt, steps=20, seed=7)
     steps = [step for step in run if step.index in (0, 3, 6, 9, 12, 15, 17, 19)]
     return images.to_pil(torch.cat([step.x for step in steps] + [step.x0 for step in steps]))
+
+
+def schedulers(pipe: unnoise.TextToImage) -> list:
+    """Three rows for one prompt and one noise: DDPM, DDIM and LMS, in 4, 8, 12 and 20 steps."""
+    return [
+        pipe("an owl, noto", scheduler=name, steps=steps, seed=7).images[0]
+        for name in ("DDPM", "DDIM", "LMS")
+        for steps in (4, 8, 12, 20)
+    ]
+
+
+def looks() -> list:
+    """What `examples/notes_loop.py` shows at steps 50, 100, 150 and 200: a row of four samples each."""
+    sheets: list[Image.Image] = []
+    shown = mock.patch.object(images, "terminal_text", lambda sheet, _colours: str(sheets.append(sheet)))
+    with shown, contextlib.redirect_stdout(io.StringIO()):
+        runpy.run_path(str(Path(__file__).parents[2] / "examples" / "notes_loop.py"))
+    return [images.enlarge(sheet, 8) for sheet in sheets]
+
+
+def noising(pipe: unnoise.TextToImage) -> list:
+    """Two rows for one picture and one noise, times 0 to 999: by DDPM's table, and by improved DDPM's."""
+    x0 = images.from_pil(pipe("a red apple, 3d", steps=20, seed=7).images)
+    eps = normal(0, "noise", shape=x0.shape)
+    levels = [
+        schedule.level(round(999 * share / 7))
+        for schedule in (DiscreteVP.linear(), DiscreteVP.cosine())
+        for share in range(8)
+    ]
+    return images.to_pil(torch.cat([level.alpha * x0 + level.sigma * eps for level in levels]))
 
 
 def emoji() -> list:
@@ -65,8 +100,17 @@ def latents() -> list:
 def main(folder: Path) -> None:
     images.write_png(folder / "latents.png", images.grid(latents(), 4, gap=6))
     images.write_png(folder / "emoji.png", images.grid(emoji(), 12, gap=6))
-    big = [images.enlarge(picture, 8) for picture in denoising(unnoise.load("digits"))]
-    images.write_png(folder / "denoising.png", images.grid(big, 8, gap=8))
+    images.write_png(folder / "loop.png", images.grid(looks(), 1, gap=12))
+    pipe = unnoise.load("emoji")
+    sheets = {
+        "denoising": (denoising(unnoise.load("digits"), "a seven"), 8, 8),
+        "appearing": (denoising(pipe, "a red apple, 3d"), 2, 8),
+        "noising": (noising(pipe), 2, 8),
+        "schedulers": (schedulers(pipe), 2, 4),
+    }
+    for name, (pictures, factor, columns) in sheets.items():
+        big = [images.enlarge(picture, factor) for picture in pictures]
+        images.write_png(folder / f"{name}.png", images.grid(big, columns, gap=8))
 
 
 if __name__ == "__main__":

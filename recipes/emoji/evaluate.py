@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw
 from prompts import COLOURED, OFF_VOCABULARY
 from style_judge import learned
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 import unnoise
 from unnoise import images

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 _WIDTH, _EPOCHS, _BATCH, _RATE = 48, 30, 64, 3e-3
 

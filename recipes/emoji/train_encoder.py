@@ -21,7 +21,7 @@ from captions import STYLES, article, plain
 from make_data import on_white
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.checkpoints.picture_text import PictureText, save_picture_text
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder

@@ -7,12 +7,15 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from unnoise.errors import DataError, FileError, InputError
 from unnoise.limits import shown
 
+RUN_MARKS = ("config.toml", ".lock")
+"""Files that are in the folder of every training run: its settings, and what one process holds."""
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
 
@@ -44,13 +47,12 @@ def check_folder(path: Path) -> None:
         raise DataError(f"'{path}' {what}; give a folder of pictures (PNG, JPEG or WebP).")
 
 
-def files_below(
-    folder: Path, skip: Callable[[Path], bool] = lambda folder: False, above: tuple[Path, ...] = ()
-) -> Iterator[Path]:
-    """Files in and below a folder, those behind links too, but nothing hidden: there programs keep copies.
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files in and below a folder, those behind links too; a link to nothing is one that cannot be read.
 
-    skip: folders that are left out. above: the folders on the way here, for a link to one of them has no end. Raises
-    DataError for a folder that cannot be read.
+    But nothing hidden, where programs keep copies, nor of a training run below it, whose samples are copies as well.
+    above: the folders on the way here, for a link to one of them has no end. Raises DataError for a folder that cannot
+    be read.
     """
     above = (*above, folder.resolve())
     try:
@@ -60,10 +62,15 @@ def files_below(
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_file():
+        if entry.is_file() or (entry.is_symlink() and not entry.exists()):
             yield entry
-        elif entry.is_dir() and not skip(entry) and entry.resolve() not in above:
-            yield from files_below(entry, skip, above)
+        elif entry.is_dir() and not is_run(entry) and entry.resolve() not in above:
+            yield from files_below(entry, above)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training run is kept in this folder."""
+    return all((folder / name).is_file() for name in RUN_MARKS)
 
 
 def check_new(path: Path, what: str) -> None:
@@ -167,6 +174,5 @@ def sync(path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"cannot write '{path}': {error.strerror or error}. Choose a folder that can be written."
-    )
+    way = "Free some space" if error.errno in _FULL else "Choose a folder that can be written"
+    return FileError(f"cannot write '{path}': {error.strerror or error}. {way}.")

@@ -335,7 +335,8 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[ImageFil
     except FileError:
         raise
     except FileNotFoundError:
-        raise FileError(f"there is no file '{path}'; give a PNG, JPEG or WebP picture.") from None
+        fault = f"'{path}' links to nothing" if path.is_symlink() else f"there is no file '{path}'"
+        raise FileError(f"{fault}; give a PNG, JPEG or WebP picture.") from None
     except Exception as error:  # decoders raise many kinds for damaged data
         reason = getattr(error, "strerror", None) or f"it is damaged or cut short ({error})"
         if "MAX_TEXT" in str(error):  # one packed text of more than a megabyte, or 64 of all

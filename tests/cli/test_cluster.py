@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from unnoise.cli import asking, cluster, parser
+from unnoise.cli import asking, cluster, many, parser
+from unnoise.errors import InputError
 from unnoise.pipelines import Recipe
 
 ROWS = [
@@ -74,12 +75,14 @@ def test_two_workers_make_what_one_process_makes_and_pass_over_what_is_there(run
     assert {Recipe.from_json(row["recipe"]).seed for row in rows} == {0, 1, 5}
 
 
-def painted(tiny, tmp_path, known):
+def painted(tiny, tmp_path, known, rows=ROWS[:2]):
     arguments = parser.parse(
         ["generate", "--prompts", "x.jsonl", "-m", str(tiny), "--steps", "2", "--ray", "2", "-o", "x.parquet"]
     )
-    rows = [json.dumps({"seed": 0, **row}) for row in ROWS[:2]]
-    return cluster.Painter(asking.request(arguments), str(tmp_path), frozenset(known))({"row": rows})
+    asked = asking.request(arguments)
+    jobs = [many.Job(f"'x.jsonl', row {place}", {"seed": 0, **row}) for place, row in enumerate(rows, 1)]
+    painter = cluster.Painter(asked, str(tmp_path), frozenset(known), many.kinds(asked, jobs))
+    return painter({"job": [json.dumps(job) for job in jobs]})
 
 
 def test_a_worker_passes_over_what_is_packed_already(run, tiny, tmp_path):
@@ -91,6 +94,12 @@ def test_a_worker_passes_over_what_is_packed_already(run, tiny, tmp_path):
     assert second["path"] == first["path"]
     assert second["made"] == [False, True]
     assert second["image"] == [b"", first["image"][1]]
+
+
+def test_a_worker_refuses_a_row_by_its_place_before_it_makes_another(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("unnoise.cli.many.picture", lambda *_: pytest.fail("a picture was made"))
+    with pytest.raises(InputError, match=r"'x.jsonl', row 3: guidance is 101"):
+        painted(tiny, tmp_path, (), [*ROWS[:2], {"prompt": "a two", "guidance": 101}])
 
 
 def test_faults_are_told_before_a_cluster_is_asked(run, tiny, file, monkeypatch):

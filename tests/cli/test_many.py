@@ -110,7 +110,7 @@ def test_text_csv_and_parquet_say_the_same_as_jsonl(run, tiny, file, tmp_path):
         ('{"prompt": "a", "cfg": 3}', (), "row 1 has the column 'cfg'"),
         ('{"prompt": "a"}\n{"prompt": "a", "steps": 0}', (), "row 2: steps is 0"),
         ('{"prompt": "a", "negative": 1}', (), "row 1: negative is 1"),
-        ('{"prompt": "a", "width": 7}', ("-m", "emoji"), "the row with prompt 'a' and seed 0: width is 7"),
+        ('{"prompt": "a", "width": 7}', ("-m", "emoji"), "'bad.jsonl', row 1: width is 7"),
         ("[1]", (), "line 1: give an object"),
         ("{", (), "line 1 is not JSON"),
         ("[" * 100_000, (), "line 1 is not JSON"),
@@ -127,6 +127,29 @@ def test_faults_are_told_before_anything_is_made(run, tiny, tmp_path, content, w
     (tmp_path / "bad.jsonl").write_text(content, encoding="utf-8")
     status, _, err = run("generate", "--prompts", "bad.jsonl", "-m", tiny, *words)
     assert status in (1, 2)
+    assert sentence in err
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"width": 7}, "width is 7; this model makes multiples of"),
+        ({"scheduler": "Oiler"}, "scheduler 'Oiler' is not known"),
+        ({"prompt": "a seven <lora:ink:0.8>"}, "asks for the LoRA 'ink'"),
+        ({"prompt": "a seven <lora:ink:much>"}, "<lora:ink:much>"),
+        ({"negative": "(a seven:99999)"}, "99999"),
+        ({"scheduler": "DPM adaptive", "steps": 1000, "guidance": 101}, "guidance is 101"),
+    ],
+)
+def test_a_fault_of_the_last_row_is_told_by_its_place_before_the_first_picture_is_made(
+    run, tmp_path, row, sentence
+):
+    rows = [{"prompt": "a seven"}, {"prompt": "a two"}, {"prompt": "a three"}, {"prompt": "a one", **row}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    status, _, err = run("generate", "--prompts", "rows.jsonl", "-m", "emoji", "--steps", 1)
+    assert status == 2
+    assert "'rows.jsonl', row 4: " in err
     assert sentence in err
     assert not (tmp_path / "outputs").exists()
 
@@ -160,6 +183,7 @@ def test_a_quote_left_open_does_not_take_in_the_rows_after_it(run, tiny, tmp_pat
     (tmp_path / "bad.csv").write_text('prompt\n"a seven\n' + rest, encoding="utf-8")
     status, _, err = run("generate", "--prompts", "bad.csv", "-m", tiny)
     assert (status, err.count("\n")) == (2, 1)
+    assert "'bad.csv', line 2: " in err
     assert "close each quote" in err
 
 

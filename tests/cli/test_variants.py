@@ -149,13 +149,19 @@ def test_what_makes_no_sense_is_told_in_a_sentence(run, tiny, files, words, stat
         (("--compat", "invoke"), "--compat is invoke; give one of diffusers, k-diffusion, a1111, comfyui."),
         (("-o", "a-%300d.png"), "cannot write 'a-%300d.png': File name too long. Choose another name."),
         (("-m", "sd.safetensors", "--size", "8x9"), "height is 9; this model makes multiples of 2"),
+        (
+            ("-m", "sd.safetensors", "--prompts", "rows.jsonl"),
+            "'rows.jsonl', row 2: width is 9; this model makes multiples of 2",
+        ),
     ],
 )
 def test_no_model_is_loaded_for_what_cannot_be(run, tiny, tmp_path, files, monkeypatch, words, said):
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a two"}\n{"prompt": "a two", "width": 9}\n')
     miniature_file.checkpoint(tmp_path / "sd.safetensors")
     monkeypatch.setattr("unnoise.pipelines.load", lambda *_, **__: pytest.fail("a model was loaded"))
-    assert said in run("generate", "a seven", "-m", tiny, *words)[2]
+    prompt = () if "--prompts" in words else ("a seven",)
+    assert said in run("generate", *prompt, "-m", tiny, *words)[2]
 
 
 def test_a_model_that_edits_refuses_what_is_typed_and_passes_over_what_a_picture_says(

@@ -197,7 +197,10 @@ def test_refusals(run, tiny, folder, tmp_path):
         ("evaluate", "distance", "floats.npy", "empty"): (1, "holds no picture"),
         ("compare", tiny, "--data", "empty"): (1, "holds no picture"),
         ("compare", tiny, "--data", "deep"): (1, "more than 8 bits a pixel"),
-        ("evaluate", "likelihood", tiny, folder): (2, "a cosine schedule has not; give steps=1000"),
+        ("evaluate", "likelihood", tiny, folder, "--method", "vlb"): (
+            2,
+            "a cosine schedule has not; give steps=1000",
+        ),
         ("evaluate", "likelihood", tiny, folder, "--method", "nll"): (2, "--method is nll"),
         ("evaluate", "likelihood", tiny, "wide"): (1, "is 9x8, expected 8x8"),
         ("evaluate", "likelihood", tiny, tmp_path / "empty"): (1, "holds no picture"),

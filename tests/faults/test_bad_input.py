@@ -131,7 +131,7 @@ VALUES = [
     ),
     (
         ("evaluate", "likelihood", "none", "none", "--probes", "3"),
-        "--probes is for --method ode, not vlb; leave",
+        "--probes is for --method ode, not vlb or vdm; leave",
     ),
     (("generate", "x", "-m", "digitz"), "there is no model 'digitz'; "),
     (("generate", "x", "-m", "x" * 300), "there is no model 'xxx"),
@@ -231,7 +231,9 @@ def test_a_full_disk_while_saving_leaves_nothing(prepared, monkeypatch, capsys, 
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert status == 1
-    assert "cannot write" in capsys.readouterr().err
+    assert (
+        capsys.readouterr().err == "unnoise: error: cannot write 'x.png': File too large. Free some space.\n"
+    )
     assert os.listdir(tmp_path) == []
 
 

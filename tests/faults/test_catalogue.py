@@ -148,7 +148,7 @@ CATALOGUE = [
     ),
     Row(
         16,
-        "KeyError: 'cond_stage_model.transformer.text_model.embeddings.position_embedding.weight'",
+        "KeyError: 'cond_stage_model.transformer. ... .position_embedding.weight'",
         "'unet.safetensors' holds a UNet but no text encoder; give a whole model (a 'checkpoint', not 'UNet only').",
         lambda: pipe("unet.safetensors"),
         ("generate", "a house", "-m", "unet.safetensors"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from unnoise.networks.packing import has_kernels
 from unnoise.networks.unet.attention import attend

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from unnoise.networks.unet import UNet, UNetConfig
 from unnoise.networks.unet.int8 import Rounded, Watch, plain, rounded

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from unnoise.errors import InputError
 from unnoise.networks import UNet, UNetConfig, fast_dtype, pack

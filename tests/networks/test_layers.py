@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from unnoise.networks.unet.layers import Convolution, TokenLinear, Unlearned, convolved
 from unnoise.networks.unet.transformer import FeedForward, Gated

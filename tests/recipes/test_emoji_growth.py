@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 import emoji_recipe
 from unnoise import checkpoints

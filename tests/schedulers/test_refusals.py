@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import re
 
 import numpy as np
 import pytest
@@ -45,32 +46,40 @@ CASES = {
     "restarts of no length": (lambda: restart.Restart(grids.Karras(), times=2), "both or none"),
     "half a jump": (lambda: restart.TimeTravel(grids.Karras(), jump=1.5), "jump is 1.5; give a whole number"),
     "noise inside a block": (
-        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()).plan(SD, 7),
-        "has no noise rule",
+        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Ancestral()),
+        "no room for Ancestral(eta=1.0); give solvers.Adams(2) or",
     ),
     "noise before a step inside a block": (
-        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Churn()).plan(EDM(), 7),
-        "has no noise rule",
+        lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Churn()),
+        "solver is Blocks(order=3), which has no room for Churn(",
     ),
     "blocks counted over a restart": (
         lambda: Scheduler(restart.Restart(grids.Karras(), steps=3), solvers.Blocks()).plan(EDM(), 12),
         "without restarts",
     ),
     "a corrector after churn": (
-        lambda: Scheduler(grids.Karras(), adams_moulton(2), noise.Churn()).plan(EDM(), 12),
-        "use no churn, or no corrector",
+        lambda: Scheduler(grids.Karras(), adams_moulton(2), noise.Churn()),
+        "give solvers.Heun() or solvers.Adams(2), or noise.none()",
+    ),
+    "SA-Solver's noise for the solver that is there unless another is given": (
+        lambda: Scheduler(noise=noise.Tau()),
+        "no room for Tau(tau=1.0, low=0.05, high=1.0); give solvers.Adams(2), solvers.ExponentialHeun() or",
+    ),
+    "noise of steps to a tolerance": (
+        lambda: adaptive.ToTolerance(noise=noise.Ancestral()),
+        "no fresh noise",
     ),
     "SDE noise with weights that do not know it": (
-        lambda: Scheduler(grids.Karras(), heuristics.ipndm(), noise.SDE()).plan(SD, 5),
-        "use unknown='x0'",
+        lambda: Scheduler(grids.Karras(), heuristics.ipndm(), noise.SDE()),
+        "no room for SDE(eta=1.0)",
     ),
     "an eta beyond float64": (
         lambda: Scheduler(grids.Karras(), Adams(1), noise.SDE(100.0)).plan(EDM(), 5),
         "give eta of 1 or so",
     ),
     "a mean of steps' lengths with noise": (
-        lambda: Scheduler(grids.Karras(), heuristics.MeanStep(), noise.SDE()).plan(SD, 5),
-        "has no noise rule",
+        lambda: Scheduler(grids.Karras(), heuristics.MeanStep(), noise.SDE()),
+        "no room for SDE",
     ),
     "a picture of no tokens": (
         lambda: Scheduler(grids.Flux2Shift(grids.Trailing(), 0)).plan(SD, 7),
@@ -141,13 +150,11 @@ CASES = {
         "two or more positive ones",
     ),
     "inversion along an SDE": (
-        lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.SDE(), final=finals.Stop()).plan(SD, 5),
+        lambda: Scheduler(grids.Reverse(grids.Karras()), Adams(2), noise.SDE(), finals.Stop()).plan(SD, 5),
         "deterministic",
     ),
     "inversion with churn": (
-        lambda: Scheduler(grids.Reverse(grids.Karras()), noise=noise.Churn(), final=finals.Stop()).plan(
-            SD, 5
-        ),
+        lambda: Scheduler(grids.Reverse(grids.Karras()), Adams(2), noise.Churn(), finals.Stop()).plan(SD, 5),
         "deterministic",
     ),
     "inversion of a grid that rises": (
@@ -157,16 +164,16 @@ CASES = {
         "do not strictly decrease",
     ),
     "a corrector after ancestral noise": (
-        lambda: Scheduler(grids.Karras(), solvers.unipc(2), noise.Ancestral()).plan(SD, 5),
-        "ancestral",
+        lambda: Scheduler(grids.Karras(), solvers.unipc(2), noise.Ancestral()),
+        "no room for Ancestral",
     ),
     "the SDE in terms of the noise, by stages": (
-        lambda: Scheduler(solver=solvers.Heun(), noise=noise.SDE()).plan(EDM(), 4),
-        "use unknown='x0'",
+        lambda: Scheduler(solver=solvers.Heun(), noise=noise.SDE()),
+        "no room for SDE",
     ),
     "the SDE in terms of the noise": (
-        lambda: Scheduler(grids.Karras(), Adams(2, "lambda", "noise"), noise.SDE()).plan(SD, 5),
-        "use unknown='x0'",
+        lambda: Scheduler(grids.Karras(), Adams(2, "lambda", "noise"), noise.SDE()),
+        "no room for SDE",
     ),
 }
 
@@ -177,6 +184,20 @@ def test_it_says_what_was_given_and_what_would_do(make, says):
         make()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+RULES = (noise.Churn(), noise.SDE(), noise.Tau(), noise.ExtendedSDE(), noise.Ancestral(), noise.Posterior())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_every_solver_that_is_named_in_place_of_one_without_room_takes_that_noise(rule):
+    with pytest.raises(InputError) as caught:
+        Scheduler(grids.Karras(), heuristics.HeunPlusPlus(), rule)
+    named = re.findall(r"solvers\.(\w+)\((\d*)\)", str(caught.value))
+    assert len(named) >= 2
+    for name, order in named:
+        solver = getattr(solvers, name)(*map(int, order))
+        assert Scheduler(grids.Karras(), solver, rule).plan(EDM(), 5).stochastic
 
 
 @pytest.mark.parametrize("source", [None, NoiseSource((1,)), NoiseSource((1, 2, 3))])

@@ -263,6 +263,14 @@ def test_an_infotext_tells_what_is_left_out():
 
 
 @pytest.mark.parametrize(
+    ("text", "prompt", "steps"), [("", "", None), ("a cat", "a cat", None), ("a cat\nSteps: 3", "a cat", 3)]
+)
+def test_what_an_infotext_does_not_tell_is_left_to_the_model(text, prompt, steps):
+    told = read(infotext=text)
+    assert told.parts == (dataclasses.replace(read().parts[0], prompt=prompt, steps=steps),)
+
+
+@pytest.mark.parametrize(
     ("more", "ours"),
     [
         (f"Model hash: {'ab' * 5}, Model: any, {A1111}", {"model": "small"}),

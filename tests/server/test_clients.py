@@ -148,6 +148,7 @@ class TestOpenAI:
             ({"n": 0}, openai.BadRequestError, "n", None),
             ({"size": "3x"}, openai.BadRequestError, "size", None),
             ({"model": "dall-e-3"}, openai.NotFoundError, "model", "model_not_found"),
+            ({"model": 3}, openai.BadRequestError, "model", None),
             ({"extra_body": {"scheduler": "Eular"}}, openai.BadRequestError, "scheduler", None),
             ({"extra_body": {"stesp": 3}}, openai.BadRequestError, "stesp", None),
         ],

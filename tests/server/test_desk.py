@@ -212,7 +212,7 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
 def test_a_key_that_was_given_before_gives_its_job(running):
     first = running.submit(SEVEN, key="once")
     assert running.submit(SEVEN, key="once").id == first.id
-    with pytest.raises(FieldError, match=f"job '{first.id}', which asks for another prompt") as told:
+    with pytest.raises(FieldError, match=f"job '{first.id}', and prompt differs") as told:
         running.submit(replace(SEVEN, prompt="an eight"), key="once")
     assert told.value.field == "Idempotency-Key"
     assert running.submit(SEVEN, client="another", key="once").id != first.id

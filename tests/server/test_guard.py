@@ -178,6 +178,13 @@ def test_a_request_is_answered_or_refused_by_its_headers(rules, method, path, he
         assert TOKEN not in body.decode()
 
 
+@pytest.mark.parametrize("headers", [{}, [("host", "localhost"), ("host", "localhost")]])
+def test_who_sends_no_host_or_two_is_told_to_send_one(headers):
+    status, _, body, _ = ask(HERE, "GET", "/api/jobs", headers)
+    assert status == 403
+    assert json.loads(body)["error"]["message"] == "send one header Host, as HTTP/1.1 has it."
+
+
 LIMITED = Rules(body=1000, pictures=5000)
 
 

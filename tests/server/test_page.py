@@ -451,6 +451,120 @@ def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
     assert page.run("document.getElementById('prompt').value") == "an eight, not made yet"
 
 
+def begin_anew(page):
+    """Open the page once more, until all of it is there."""
+    page.reload()
+    page.until("document.getElementById('server')?.dataset.state === 'ready'")
+    page.until(pictures(1))
+
+
+def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
+    """The server leaves some out of a run as fast as this one, never the first; here all that are asked for count."""
+    asked = page.run("""import("/page/api.js").then(async () => {
+      const [plain, asked] = [window.fetch, []];
+      window.fetch = async (path, options) => {
+        if (options?.method !== "POST") return plain(path, options);
+        asked.push(JSON.parse(options.body).show_every);
+        return new Response("{}", { status: 400 });
+      };
+      for (const steps of [1, 60, 61, 119, 150, 1000]) {
+        document.getElementById("steps").value = steps;
+        document.getElementById("make").click();
+        await new Promise((done) => setTimeout(done, 30));
+      }
+      window.fetch = plain;
+      return asked;
+    })""")
+    looks = [steps / every for steps, every in zip((1, 60, 61, 119, 150, 1000), asked, strict=True)]
+    assert looks[0] == 1
+    assert all(40 <= look <= 90 for look in looks[1:]), looks
+    choose(page, "steps", "200")
+    press(page, "#make")
+    page.until(
+        f"{text('where')} === 'Step 200 of 200' && document.querySelectorAll('#gallery img').length === 2"
+    )
+    assert walk(page, 1) == 1
+    choose(page, "steps", "")
+    forget_latest(page, 1)
+
+
+def test_what_is_typed_while_the_model_is_loaded_stays(page):
+    """The rest is what was kept from before."""
+    choose(page, "negative", "a two")
+    held = page.send(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""window.plain = window.fetch;
+          window.fetch = async (path, options) => {
+            while (path === "/api/models" && !window.loaded) await new Promise((done) => setTimeout(done, 20));
+            return plain(path, options);
+          }""",
+    )
+    page.reload()
+    write(page, "prompt", "typed early")
+    page.run("window.loaded = true")
+    page.until("document.getElementById('server').dataset.state === 'ready'")
+    filled = page.run("['prompt', 'negative'].map(field => document.getElementById(field).value)")
+    assert filled == ["typed early", "a two"]
+    page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=held["identifier"])
+    choose(page, "negative", "")
+    begin_anew(page)
+
+
+def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(page):
+    """Where site data are blocked, asking for them is an error already."""
+    blocked = page.send(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
+          Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
+        }""",
+    )
+    begin_anew(page)
+    write(page, "prompt", "a three")
+    begin_from_a_picture(page)
+    page.until(f"{text('told')} !== ''")
+    assert "cannot keep the picture to begin from" in page.run(text("told"))
+    page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=blocked["identifier"])
+    begin_anew(page)
+
+
+BEGUN = f"""import("/page/init.js").then(({{ init }}) => [init.picture?.width ?? null, init.mask !== null,
+  {text("strength-told")}, document.getElementById("feather").value])"""
+
+
+def test_the_picture_to_begin_from_and_its_mask_are_there_after_a_reload(page):
+    """With what is typed beside them; once it is removed, it does not come back."""
+    begin_from_a_picture(page)
+    press(page, "#paint")
+    page.until("document.getElementById('painter').open")
+    page.press(" ")
+    press(page, "#painted")
+    choose(page, "feather", "3")
+    before = page.run(BEGUN)
+    assert before == [8, True, "1.00", "3"]
+    begin_anew(page)
+    assert page.run(BEGUN) == before
+    press(page, "#paint")
+    page.until("document.getElementById('painter').open")
+    assert painted(page) == [4 * 8 + 4]
+    choose(page, "feather", "")
+    press(page, "#init-remove")
+    begin_anew(page)
+    assert page.run(BEGUN)[:2] == [None, False]
+
+
+def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(page):
+    """Nor does the one before it come back in its place."""
+    begin_from_a_picture(page)
+    page.run(
+        "IDBObjectStore.prototype.put = function () { this.transaction.abort(); }"
+    )  # as for want of room
+    page.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
+    page.until(f"{text('told')} !== ''")
+    assert "after a reload, add it again" in page.run(text("told"))
+    begin_anew(page)
+    assert page.run(BEGUN)[0] is None
+
+
 def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
     """Half of what the server sends arrives; the rest comes with the next request, and no step twice."""
     heard, asked = page.run("""import("/page/events.js").then(async ({ events }) => {
@@ -936,6 +1050,26 @@ FOCUS = """(element => {
 })(document.activeElement)"""
 
 
+def test_a_prompt_of_any_length_pushes_nothing_aside(page):
+    """10,000 letters without a space, on a telephone: nothing is wider than the window, buttons stay near."""
+    page.look(360, 740)
+    write(page, "prompt", "W" * 10_000)
+    press(page, "#make")
+    page.until("document.querySelector('#gallery img')?.alt.startsWith('WWW')")
+    page.until(f"{text('hero-told')}.includes('seed')")
+    wide = "[document.documentElement, viewer, hero].map(part => part.scrollWidth - part.clientWidth)"
+    find = "const [viewer, hero] = ['viewer', 'hero'].map(id => document.getElementById(id));"
+    press(page, "#gallery button")
+    assert page.run(f"(() => {{ {find} return {wide}; }})()") == [0, 0, 0]
+    far = page.run(
+        """['hero-told', 'recipe'].map(id => document.getElementById(id).getBoundingClientRect().height)"""
+    )
+    assert max(far) < 740
+    page.press("Escape")
+    forget_latest(page, 4)
+    choose(page, "prompt", "")
+
+
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
 def test_the_tab_key_comes_to_everything_and_nothing_hides_what_has_the_focus(page, size):
     """WCAG 2.2, 2.4.11; neither the button that stays below a narrow form nor an explanation lies above."""
@@ -953,3 +1087,26 @@ def test_the_tab_key_comes_to_everything_and_nothing_hides_what_has_the_focus(pa
     assert hidden == []
     assert min(came[tag] for tag in ("SELECT", "TEXTAREA", "INPUT", "BUTTON", "SUMMARY")) >= 1
     assert page.run("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_a_page_that_stays_open_meets_the_models_of_a_server_that_is_started_again(page, tmp_path):
+    """What is typed stays; a model that is gone is said to be, and another chosen."""
+    with Served(tmp_path / "first", "-m", "emoji") as served:
+        page.open(served.url)
+        page.until("document.getElementById('server').dataset.state === 'ready'")
+        choose(page, "model", "emoji")
+        for field, value in (("prompt", "a rocket"), ("steps", "7"), ("width", "32"), ("grid", "Karras")):
+            choose(page, field, value)
+        served.end()
+    editor = str(tmp_path / "editor.safetensors")
+    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=8)), editor)
+    with Served(tmp_path / "second", "-m", editor, "--port", served.url.rpartition(":")[2]):
+        page.until(f"{text('model')} === 'digitseditor'")
+        page.until("document.getElementById('server').dataset.state === 'ready'")
+        assert page.run(text("model-lacking")) == "“emoji” is not served here; digits is chosen instead."
+        fields = page.run("['prompt', 'steps', 'width', 'grid'].map(id => document.getElementById(id).value)")
+        assert fields == ["a rocket", "7", "32", "Karras"]
+        assert page.run("document.getElementById('steps').placeholder") == "20"
+        page.run("document.getElementById('grid').value = ''")
+        press(page, "#make")
+        page.until("document.querySelectorAll('#gallery img').length === 1")

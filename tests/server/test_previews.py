@@ -34,3 +34,12 @@ def test_previews_take_no_more_of_a_run_than_their_share(monkeypatch, look):
     # each look is begun within the share, the first and the last are always
     assert clock.looks * look <= SHARE * clock.now + 3 * look
     assert clock.looks >= min(200, SHARE * 200 / look)
+
+
+@pytest.mark.parametrize("every", [1, 3, 17, 1000])
+def test_the_first_step_is_looked_at_however_far_the_next_look_is(every):
+    clock = Clock(0.0)
+    seen = Previews(every, ("x0",), steps=100)
+    shown = [index for index in range(1, 101) if seen.of(clock, index)]
+    assert (shown[0], shown[-1]) == (1, 100)
+    assert all(index % every == 0 for index in shown[1:-1])

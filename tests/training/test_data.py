@@ -1,5 +1,6 @@
 """A folder of pictures: what is taken, how it is captioned, what is refused."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unnoise.errors import DataError
+from unnoise.errors import DataError, FileError
+from unnoise.evaluation import read_folder
 from unnoise.process import Cosine
 from unnoise.training import (
     DataConfig,
@@ -93,6 +95,51 @@ def test_captions_come_from_text_metadata_or_folders(tmp_path):
     assert not opened(tmp_path, captions="none").captioned
 
 
+def test_a_table_in_csv_says_what_the_same_in_jsonl_says(tmp_path):
+    rows = [
+        ("a.png", "a cat"),
+        ("sub/b.png", 'a "dog", asleep\nat noon'),
+        ("./caf\u00e9.png", "one\u2028two"),
+    ]
+    for folder in (tmp_path / "csv", tmp_path / "jsonl"):
+        for name in ("a.png", "sub/b.png", "cafe\u0301.png"):
+            picture(folder / name)
+    with (tmp_path / "csv" / "metadata.csv").open("w", encoding="utf-8-sig", newline="") as stream:
+        csv.writer(stream).writerows([("file_name", "text", "licence"), *((*row, "CC0") for row in rows)])
+    lines = [json.dumps({"file_name": name, "text": text}) for name, text in rows]
+    (tmp_path / "jsonl" / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    found = opened(tmp_path / "csv", captions="metadata")
+    assert found.captions == opened(tmp_path / "jsonl").captions
+    assert found.captions.count(()) == 0
+    assert found.ignored == 0
+    (tmp_path / "csv" / "metadata.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"csv' has metadata\.jsonl and metadata\.csv; keep one of the two"):
+        opened(tmp_path / "csv")
+
+
+@pytest.mark.parametrize(
+    ("rest", "says"),
+    [
+        ("a.png", '"text" a string'),
+        ("a.png,one, two", "line 3 has more values than there are columns; put a text with commas in quotes"),
+        ('a.png,"one', "close each quote"),
+    ],
+)
+def test_a_bad_row_of_csv_names_its_line(tmp_path, rest, says):
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\nb.png,x\n{rest}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"metadata\.csv', line 3") as caught:
+        opened(tmp_path)
+    assert says in str(caught.value)
+
+
+def test_a_table_of_other_columns_is_refused(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name;text\na.png;x\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"metadata\.csv', line 2: give \"file_name\" and \"text\""):
+        opened(tmp_path)
+
+
 def test_captions_are_the_same_with_the_mark_that_editors_put_first(tmp_path):
     for name in ("a", "b"):
         picture(tmp_path / f"{name}.png")
@@ -137,12 +184,31 @@ def test_links_to_folders_are_followed_and_hidden_folders_are_not(tmp_path):
     assert opened(data).paths == (data / "a.png", data / "cats" / "b.png")
 
 
-def test_what_a_run_among_the_pictures_has_drawn_is_not_trained_on(tmp_path):
+def test_what_a_run_among_the_pictures_has_drawn_is_neither_trained_on_nor_measured(tmp_path):
     picture(tmp_path / "a.png")
     with run_folder.hold(tmp_path / "run"):
         run_folder.create(tmp_path / "run", TrainConfig(), resume=False)
     picture(tmp_path / "run" / "samples" / "step-000002.png")
     assert opened(tmp_path).paths == (tmp_path / "a.png",)
+    assert read_folder(tmp_path).paths == (tmp_path / "a.png",)
+    assert read_folder(tmp_path / "run").paths == (tmp_path / "run" / "samples" / "step-000002.png",)
+
+
+def test_links_to_nothing_are_counted_as_pictures_that_cannot_be_read(tmp_path):
+    picture(tmp_path / "a.png")
+    for name in ("b.png", "c.jpg", "notes.txt", "clip.mp4"):
+        (tmp_path / name).symlink_to(tmp_path / "moved" / name)
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    found = opened(tmp_path)
+    assert found.paths == (tmp_path / "a.png",)
+    assert [sentence.split("'")[1] for sentence in found.corrupt] == [
+        str(tmp_path / name) for name in ("b.png", "c.jpg", "loop.png")
+    ]
+    assert found.ignored == 1
+    with pytest.raises(DataError, match=r"b\.png' links to nothing"):
+        opened(tmp_path, strict=True)
+    with pytest.raises(FileError, match=r"b\.png' links to nothing"):
+        read_folder(tmp_path)
 
 
 def test_a_source_of_captions_that_has_none_is_refused(tmp_path):

@@ -81,6 +81,21 @@ def test_held_out_pictures_among_the_others_are_not_trained_on(tmp_path):
         open_data(data, config(f"data.held_out_from={data}"))
 
 
+def test_held_out_pictures_among_the_others_have_the_words_that_they_have_there(tmp_path):
+    """Of a table above their folder, and the folder's own name; not so found, they were measured without words."""
+    lines = ["file_name,text"]
+    for folder in ("a", "red_apples"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for place in range(8):
+            Image.new("RGB", (8, 8), (place, 0, 0)).save(tmp_path / "data" / folder / f"{place}.png")
+            lines += [f"{folder}/{place}.png,{folder} {place}"] * (place < 4)
+    (tmp_path / "data" / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    held = tmp_path / "data" / "a" / ".." / "red_apples"
+    seen, unseen = open_data(tmp_path / "data", config(f"data.held_out_from={held}"))
+    assert {path.parent.name for path in seen.paths} == {"a"}
+    assert unseen.captions == (*((f"red_apples {place}",) for place in range(4)), *[("red apples",)] * 4)
+
+
 def test_of_many_held_out_pictures_those_that_are_measured_are_of_all_folders(tmp_path):
     unseen = open_pictures(folder(tmp_path / "data", 8), (1, 8, 8), config().data)
     many = unseen.select([place // 100 for place in range(800)])

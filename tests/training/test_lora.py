@@ -16,7 +16,17 @@ from unnoise import checkpoints, images, randomness, training
 from unnoise.checkpoints import adapters
 from unnoise.errors import CheckpointError, InputError
 from unnoise.networks import UNet
-from unnoise.training import Finished, LoraConfig, Progress, Saved, TrainConfig, held_out, settings
+from unnoise.training import (
+    Drawn,
+    Finished,
+    LoraConfig,
+    Progress,
+    Saved,
+    Started,
+    TrainConfig,
+    held_out,
+    settings,
+)
 from unnoise.training.data import open_pictures
 from unnoise.training.objective import Objective
 from unnoise.training.trainer import Trainer
@@ -300,7 +310,9 @@ def test_the_run_of_a_lora_is_no_model_and_says_so(learned):
         checkpoints.load(learned[0])
 
 
-def test_pictures_of_a_class_stop_on_request_and_go_on_at_a_resume(place, tmp_path, monkeypatch):
+def test_pictures_of_a_class_are_told_of_before_they_are_drawn_stop_on_request_and_go_on_at_a_resume(
+    place, tmp_path, monkeypatch
+):
     drawn, write = [], images.write_png
 
     def asked_at_the_first(path, picture):
@@ -311,10 +323,16 @@ def test_pictures_of_a_class_stop_on_request_and_go_on_at_a_resume(place, tmp_pa
 
     monkeypatch.setattr(images, "write_png", asked_at_the_first)
     wanted = config(place, "prior.prompt=a seven", "prior.count=6", "prior.steps=1", "run.steps=1")
+    events = training.train(place / "data", tmp_path / "run", wanted)
+    assert next(events) == Drawn(0, 6)
+    assert drawn == []
+    assert next(events) == Drawn(4, 6)
     with pytest.raises(KeyboardInterrupt):
-        list(training.train(place / "data", tmp_path / "run", wanted))
+        next(events)
     assert drawn == [f"{number:05}.png" for number in range(4)]
-    *_, last = training.train(place / "data", tmp_path / "run", wanted, resume=True)
+    first, second, started, *_, last = training.train(place / "data", tmp_path / "run", wanted, resume=True)
+    assert (first, second) == (Drawn(0, 2), Drawn(2, 2))
+    assert isinstance(started, Started)
     assert isinstance(last, Finished)
     assert drawn == [f"{number:05}.png" for number in range(6)]
 

@@ -255,7 +255,10 @@ def test_the_class_is_every_other_picture_of_a_batch_and_weighs_as_asked(data, m
         SMALL,
     ]
     trainer = Trainer(data, tmp_path / "run", config(*more))
-    assert f"3 pictures of 'a toy' will be made first, into {tmp_path / 'run' / 'class'}." in trainer.notes
+    assert (
+        f"3 pictures of 'a toy' are made before the first step, into {tmp_path / 'run' / 'class'}."
+        in trainer.notes
+    )
     list(trainer.run())
     files = sorted((tmp_path / "run" / "class").iterdir())
     assert [file.name for file in files] == ["00000.png", "00001.png", "00002.png"]

@@ -144,7 +144,7 @@ def request(arguments: argparse.Namespace) -> Request:
         workers=maybe(whole, "--ray", arguments.ray, 1, 10_000, 4),
         json=arguments.json,
         metadata=not arguments.no_metadata,
-        adapters=adapting.read(arguments, _tags(prompt, options)),
+        adapters=adapting.read(arguments, tags(prompt, options)),
         variant=variants.read(arguments),
         engine=approximate.engine(arguments, again.arithmetic_of(source)),
     )
@@ -190,7 +190,7 @@ def _prompt(arguments: argparse.Namespace, model: str, source: Path | None) -> s
     return prompt
 
 
-def _tags(prompt: str | None, options: Mapping[str, Any]) -> tuple[LoraTag, ...]:
+def tags(prompt: str | None, options: Mapping[str, Any]) -> tuple[LoraTag, ...]:
     """The LoRAs that the prompt asks for: brackets, weights and tags are read before anything is loaded."""
     from unnoise.text.prompts import Prompt
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise import files
-from unnoise.cli import many, requests
+from unnoise.cli import many
 from unnoise.errors import FileError, InputError, UnnoiseError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check() -> None:
 class Painter:
     """One worker with its model. Ray makes it from what was asked, and hands it batches of rows."""
 
-    def __init__(self, asked: Request, folder: str, known: frozenset[str]) -> None:
+    def __init__(self, asked: Request, folder: str, known: frozenset[str], kinds: list[many.Job]) -> None:
         os.chdir(folder)  # where the command was typed: file names mean the same here
         import torch
 
@@ -46,15 +46,20 @@ class Painter:
         self.asked, self.known = asked, known
         torch.set_num_threads(asked.threads or 1)
         self.pipe = generate.prepared(asked)
+        many.check_model(self.pipe, asked, kinds)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """A batch of rows as columns, to one of what became of them."""
-        found = [self._one(json.loads(text)) for text in batch["row"]]
+        found = [self._one(many.Job(*json.loads(text))) for text in batch["job"]]
         return {name: [one[name] for one in found] for name in found[0]}
 
-    def _one(self, row: requests.Row) -> dict[str, Any]:
-        denoising = many.denoising(self.pipe, self.asked, row)
-        told: dict[str, Any] = {"row": json.dumps(row), "notes": json.dumps(denoising.notes), "image": b""}
+    def _one(self, job: many.Job) -> dict[str, Any]:
+        denoising = many.denoising(self.pipe, self.asked, job)
+        told: dict[str, Any] = {
+            "row": json.dumps(job.row),
+            "notes": json.dumps(denoising.notes),
+            "image": b"",
+        }
         if self.asked.output.suffix != ENDING:
             path, fresh = many.one(denoising, self.asked)
             return {**told, "path": str(path), "made": fresh, "recipe": ""}
@@ -65,7 +70,7 @@ class Painter:
         return {**told, "path": name, "made": name not in self.known, "recipe": recipe.to_json()}
 
 
-def results(asked: Request, rows: list[requests.Row]) -> Iterator[many.Result]:
+def results(asked: Request, jobs: list[many.Job]) -> Iterator[many.Result]:
     """What became of each row, in the order in which workers finish. Raises what a worker refuses or fails at."""
     import ray
 
@@ -74,9 +79,9 @@ def results(asked: Request, rows: list[requests.Row]) -> Iterator[many.Result]:
     packed = asked.output.suffix == ENDING
     known = _names(asked.output) if packed else frozenset()
     with _cluster(workers), _told():
-        table = ray.data.from_items([{"row": json.dumps(row)} for row in rows]).map_batches(
+        table = ray.data.from_items([{"job": json.dumps(job)} for job in jobs]).map_batches(
             Painter,
-            fn_constructor_args=(asked, str(Path.cwd()), known),
+            fn_constructor_args=(asked, str(Path.cwd()), known, many.kinds(asked, jobs)),
             batch_size=_BATCH,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),

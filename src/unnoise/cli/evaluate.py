@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unnoise.evaluation import Likelihood, Nearest, SetDistance
     from unnoise.evaluation.likelihood import Method, Space
     from unnoise.evaluation.pictures import Folder, Numbers
-    from unnoise.process import Diffuser
+    from unnoise.process import Diffuser, NoiseSchedule
 
 _METHODS = {
     "vlb": "the discrete bound",
@@ -34,8 +34,8 @@ _METHODS = {
 _LIKELIHOOD = {
     "MODEL": "model name or folder, or run",
     "DATA": "folder of pictures of the model's size, best held out",
-    "--method NAME = vlb": "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
-    + "; all: each (default %(default)s)",
+    "--method NAME": "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
+    + "; all: each (default vlb where the model or --steps gives a chain, else vdm)",
     "--steps N": "steps of the chain (vlb); the model's own where it has one",
     "--calls N": "network calls a picture (vlb, vdm); all steps, or 128",
     "--tolerance X": "of the ODE's solver (default 1e-4)",
@@ -102,8 +102,7 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
 
 def run_likelihood(arguments: argparse.Namespace) -> int:
     """Run `evaluate likelihood`; returns its exit status."""
-    method = values.choice("--method", arguments.method, (*_METHODS, "all"))
-    methods: tuple[Any, ...] = tuple(_METHODS) if method == "all" else (method,)
+    methods = _methods(arguments)
     options: dict[str, Any] = {
         "steps": values.maybe(values.whole, "--steps", arguments.steps, 2, 1_000_000, 100),
         "calls": values.maybe(_count, "--calls", arguments.calls),
@@ -120,14 +119,17 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
     for name, heeding in _ONLY.items():
         if getattr(arguments, name) is not None and not set(heeding) & set(methods):
             flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is for --method {' or '.join(heeding)}, not {method}; leave it out.")
+            raise InputError(
+                f"--{flag} is for --method {' or '.join(heeding)}, not {' or '.join(methods)}; leave it out."
+            )
     for folder in (data, source):  # before a model is loaded
         if folder is not None:
             check_folder(folder)
     from unnoise import checkpoints, evaluation
+    from unnoise.evaluation.subject import BATCH
 
     model = checkpoints.load(values.word("MODEL", arguments.model))
-    fit_threads(model, pictures=64)  # as `bits_per_dim` asks at once
+    fit_threads(model, pictures=BATCH)
     shape, space = _seen(model)
     found = evaluation.read_folder(data, shape, limit)
     heard, captioned = _conditioning(model, found.paths, data, not arguments.no_captions)
@@ -143,12 +145,30 @@ def run_likelihood(arguments: argparse.Namespace) -> int:
         "flow": evaluation.Flow(tolerance=tolerance, probes=probes),
     }
     images = found.pixels if space == "pixels" else _floats(model, found)
+    methods = _methods(arguments, model.schedule)
     results = [_measured(diffuser, images, method, arguments.json, options) for method in methods]
     if train is not None and space == "pixels":
         results.append(evaluation.independent_pixels(train.pixels, found.pixels, options["bins"]))
         results.append(evaluation.gaussian(train.pixels, found.pixels, options["bins"]))
     facts = {"captions": captioned, "results": [result.to_dict() for result in results]}
     return answer(arguments.json, facts, _likelihoods(results, captioned))
+
+
+def _methods(arguments: argparse.Namespace, schedule: NoiseSchedule | None = None) -> tuple[Method, ...]:
+    """Those asked for; where none is, the one for which there is a chain of steps or need be none.
+
+    schedule: the model's; before it is known both stand.
+    """
+    if arguments.method is not None:
+        method: Any = values.choice("--method", arguments.method, (*_METHODS, "all"))
+        return tuple(_METHODS) if method == "all" else (method,)  # type: ignore[arg-type]
+    if arguments.fit_variance or arguments.steps:
+        return ("vlb",)
+    if schedule is None:
+        return "vlb", "vdm"
+    from unnoise.process import DiscreteVP
+
+    return ("vlb" if isinstance(schedule, DiscreteVP) else "vdm",)
 
 
 def _measured(

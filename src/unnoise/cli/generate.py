@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 
 def _check_known(asked: Request) -> None:
-    """Refuse what would be refused once a large model is loaded: what is no picture, scheduler or guidance."""
+    """Refuse what would be refused once a large model is loaded: what is no picture or guidance."""
     from unnoise import images
 
     if asked.variant.guidance_rule:
@@ -40,24 +40,29 @@ def _check_known(asked: Request) -> None:
         from_text(1.0, asked.variant.guidance_rule)
     for path in asked.variant.pictures.values():
         images.read_size(path)
-    if asked.options["scheduler"] is not None:
-        from unnoise.schedulers import names
-
-        names.get(asked.options["scheduler"], asked.options["compat"])
 
 
-def _check_size(asked: Request) -> None:
-    """Refuse a size before a model of another program is loaded, whose files tell it; ours is loaded as soon."""
-    sides = {name: asked.options[name] for name in ("width", "height") if asked.options[name] is not None}
-    if not sides:
-        return
+def _look(asked: Request) -> Callable[[Mapping[str, Any]], None]:
+    """What refuses, before a model is loaded, a tag, a scheduler, or a size that a model of another program never has.
+
+    Its files tell that, and are read where a size is asked; one of ours is loaded as soon.
+    """
     from unnoise.checkpoints import recognise
     from unnoise.pipelines.request import side
+    from unnoise.schedulers import names
 
-    blueprint = recognise(asked.model)
-    if blueprint is not None:
-        for name, value in sides.items():
-            side(name, value, blueprint.unit)
+    blueprint = functools.cache(lambda: recognise(asked.model))
+    known = functools.cache(lambda name: names.get(name, asked.options["compat"]))
+
+    def look(options: Mapping[str, Any]) -> None:
+        asking.tags(options["prompt"], options)
+        if options["scheduler"] is not None:
+            known(options["scheduler"])
+        for name in ("width", "height"):
+            if options[name] is not None and (found := blueprint()) is not None:
+                side(name, options[name], found.unit)
+
+    return look
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_known(asked)
     if arguments.prompts is not None:
         return _many(asked, arguments)
+    _look(asked)({"prompt": asked.prompt, **asked.options})
     begun = time.monotonic()
     pipe = _loaded(asked)
     loaded = time.monotonic()
@@ -94,13 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _many(asked: Request, arguments: argparse.Namespace) -> int:
-    rows = many.jobs(arguments.prompts, arguments.shard, asked.options["seed"])
+    jobs = many.jobs(asked, arguments.prompts, arguments.shard, _look(asked))
     if asked.workers is None:
-        found = many.results(asked, _loaded(asked), rows)
+        found = many.results(asked, _loaded(asked), jobs)
     else:
         cluster.check()
-        found = cluster.results(asked, rows)
-    return many.tell(asked, found, len(rows))
+        found = cluster.results(asked, jobs)
+    return many.tell(asked, found, len(jobs))
 
 
 def _loaded(asked: Request) -> TextToImage:
@@ -120,7 +126,6 @@ def prepared(asked: Request) -> TextToImage:
     """The pipeline with what adapts its model."""
     from unnoise.pipelines import load
 
-    _check_size(asked)
     pipe = load(asked.model, engine=asked.engine)
     variants.check_kind(pipe.model, asked.variant)
     return asked.adapters.on(pipe)
@@ -171,7 +176,7 @@ def _save(asked: Request, result: Result) -> list[Path]:
     paths = []
     for picture, recipe in zip(result.images, result.recipes, strict=True):
         text = recipe.png_text() if asked.metadata else None
-        write = partial(images.write_png, picture=images.enlarge(picture, asked.enlarge), text=text)
+        write = functools.partial(images.write_png, picture=images.enlarge(picture, asked.enlarge), text=text)
         paths.append(outputs.save_new(outputs.candidates(asked.output, recipe.seed), write))
     return paths
 

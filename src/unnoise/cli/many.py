@@ -6,11 +6,12 @@ A run that was cut, or one of a longer file, goes on where pictures are missing;
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,20 +65,53 @@ def check(arguments: argparse.Namespace) -> None:
             raise InputError(sentence)
 
 
-def jobs(path: str, shard: str | None, seed: int | None) -> list[requests.Row]:
+class Job(NamedTuple):
+    """A row, and how a message says where it stands."""
+
+    where: str
+    row: requests.Row
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What is refused in here is told of this row."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self.where}: {error}") from None
+
+
+def jobs(
+    asked: Request, file: str, shard: str | None, look: Callable[[Mapping[str, Any]], None]
+) -> list[Job]:
     """The rows of the file that this shard makes, each with a seed. Raises InputError and FileError.
 
-    A row without one gets `seed` (0 for None), one more for each row before it that is equal: what a row makes does
-    not depend on where it stands.
+    look: refuses options that no model has; it is shown those of every row of the file.
+    A row without a seed gets the request's (0 for None), one more for each row before it that is equal: what a row
+    makes does not depend on where it stands.
     """
-    place, parts = requests.shard(shard)
+    path, (place, parts) = values.path("--prompts", file), requests.shard(shard)
     seen: Counter[str] = Counter()
     found = []
-    for row in requests.read(values.path("--prompts", path)):
+    for number, row in enumerate(requests.read(path), 1):
         words = json.dumps(row, sort_keys=True)
-        found.append({"seed": (seed or 0) + seen[words], **row})
+        job = Job(f"'{path}', row {number}", {"seed": (asked.options["seed"] or 0) + seen[words], **row})
+        with job.told():
+            look({**asked.options, **job.row})
+        found.append(job)
         seen[words] += 1
     return found[place - 1 :: parts]
+
+
+def kinds(asked: Request, jobs: Sequence[Job]) -> list[Job]:
+    """The first job of each kind of settings and LoRAs: a model that refuses none of these refuses none of all."""
+    from unnoise.text.prompts import Prompt
+
+    def kind(row: requests.Row) -> str:
+        settings = {name: value for name, value in row.items() if name not in ("prompt", "negative", "seed")}
+        loras = Prompt.read(row["prompt"], asked.options["prompt_style"] or "a1111").loras
+        return json.dumps([settings, *(tag.name for tag in loras)], sort_keys=True)
+
+    return list({kind(job.row): job for job in reversed(jobs)}.values())
 
 
 class Result(NamedTuple):
@@ -89,15 +123,16 @@ class Result(NamedTuple):
     notes: frozenset[str]
 
 
-def results(asked: Request, pipe: TextToImage, rows: Iterable[requests.Row]) -> Iterator[Result]:
-    """Make those of the pictures that are not there, row by row."""
-    for row in rows:
-        run = denoising(pipe, asked, row)
+def results(asked: Request, pipe: TextToImage, jobs: Sequence[Job]) -> Iterator[Result]:
+    """Make those of the pictures that are not there, row by row, once no row is refused."""
+    check_model(pipe, asked, kinds(asked, jobs))
+    for job in jobs:
+        run = denoising(pipe, asked, job)
         path, fresh = one(run, asked)
-        yield Result(row, str(path), fresh, frozenset(run.notes))
+        yield Result(job.row, str(path), fresh, frozenset(run.notes))
 
 
-def tell(asked: Request, found: Iterable[Result], count: int) -> int:
+def tell(asked: Request, found: Iterator[Result], count: int) -> int:
     """Say what becomes of `count` rows while it does; returns the exit status."""
     made, notes = 0, frozenset[str]()
     with Progress(count, "pictures", quiet=asked.json) as progress:
@@ -114,16 +149,18 @@ def tell(asked: Request, found: Iterable[Result], count: int) -> int:
     return 0
 
 
-def denoising(pipe: TextToImage, asked: Request, row: requests.Row) -> Denoising | TwoPasses:
+def check_model(pipe: TextToImage, asked: Request, kinds: Sequence[Job]) -> None:
+    """Refuse before the first picture is made what the model does not do. Raises InputError, naming the row."""
+    for job in kinds:
+        denoising(pipe, asked, job)
+
+
+def denoising(pipe: TextToImage, asked: Request, job: Job) -> Denoising | TwoPasses:
     """The run of a row, not begun: with what the row says, else what the options say. Raises InputError, naming it."""
     known = {name: value for name, value in asked.options.items() if name != "count" and value is not None}
-    options = known | row
-    try:
+    options = known | job.row
+    with job.told():
         return variants.denoise(pipe, options.pop("prompt"), options, asked.variant)
-    except InputError as error:
-        raise InputError(
-            f"the row with prompt '{row['prompt'][:80]}' and seed {row['seed']}: {error}"
-        ) from None
 
 
 def one(run: Denoising | TwoPasses, asked: Request) -> tuple[Path, bool]:

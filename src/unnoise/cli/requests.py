@@ -88,7 +88,7 @@ def _csv(path: Path) -> list[Row]:
         names, table = reader.fieldnames or (), list(reader)
     except csv.Error as error:  # such as a quote left open, which takes in the rows that follow
         raise InputError(
-            f"'{path}', line {reader.line_num}: {error}; close each quote, and double one within a quoted text."
+            f"'{path}', line {reader.line_num + 1}: {error}; close each quote, and double one within a quoted text."
         ) from error
     twice = next((name for name in names if list(names).count(name) > 1), None)
     if twice is not None:

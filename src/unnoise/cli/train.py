@@ -47,7 +47,9 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
 }
 
-_DATA = "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl, or the folders' names"
+_DATA = (
+    "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl or .csv, or the folders' names"
+)
 _OPTIONS = {
     "--config FILE": "settings in TOML; options below change single ones",
     **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
@@ -198,13 +200,17 @@ def _tell_json(events: Iterator[Event], quiet: bool) -> int:
 
 
 def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
+    from unnoise.training import Drawn, Started
     from unnoise.training import Progress as Figures
-    from unnoise.training import Started
 
-    started = next(events)
+    event = next(events)
+    with Progress(None, "pictures of the class") as drawing:
+        while isinstance(event, Drawn):
+            drawing.told(event.pictures, event.total)
+            event = next(events)
+    started = event
     assert isinstance(started, Started)
     _tell_start(started, out)
-    event: Event = started
     with Progress(started.steps, "training", start=started.step) as progress:
         for event in events:
             if isinstance(event, Figures):

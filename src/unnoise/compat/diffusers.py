@@ -54,6 +54,12 @@ def scheduler(
     )
 
 
+class _OfThread(threading.local):
+    """What one thread has set."""
+
+    run: Run | None = None
+
+
 class DiffusersScheduler:
     """A scheduler with the interface of diffusers'.
 
@@ -69,7 +75,7 @@ class DiffusersScheduler:
         self.prediction = prediction
         self.order = parts.solver.calls
         self.config = told(schedule, prediction, given)
-        self._local = threading.local()
+        self._local = _OfThread()
 
     def __len__(self) -> int:
         return int(self.config.num_train_timesteps)
@@ -79,7 +85,7 @@ class DiffusersScheduler:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._local = threading.local()
+        self._local = _OfThread()
 
     def set_timesteps(
         self,
@@ -126,10 +132,9 @@ class DiffusersScheduler:
 
     @property
     def _run(self) -> Run:
-        run: Run | None = getattr(self._local, "run", None)
-        if run is None:
+        if self._local.run is None:
             raise InputError("this thread has no run; call set_timesteps(20) first.")
-        return run
+        return self._local.run
 
     @property
     def timesteps(self) -> Tensor:
@@ -139,8 +144,8 @@ class DiffusersScheduler:
     @property
     def sigmas(self) -> Tensor:
         """Sigma / alpha of every level, on a flow model sigma; the last 0, float32."""
-        part = "sigma" if isinstance(self.schedule, Flow) else "ratio"
-        return _host([float(getattr(level, part)) for level in self._run.plan.levels])
+        flow, levels = isinstance(self.schedule, Flow), self._run.plan.levels
+        return _host([float(level.sigma if flow else level.ratio) for level in levels])
 
     @property
     def num_inference_steps(self) -> int:
@@ -150,8 +155,7 @@ class DiffusersScheduler:
     @property
     def init_noise_sigma(self) -> float:
         """Factor of unit noise at the start."""
-        run: Run | None = getattr(self._local, "run", None)
-        return 1.0 if run is None else run.whole.init_noise_sigma
+        return 1.0 if self._local.run is None else self._local.run.whole.init_noise_sigma
 
     @property
     def begin_index(self) -> int | None:
@@ -187,10 +191,8 @@ class DiffusersScheduler:
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Alpha x_0 + sigma eps at the times, (batch,) or one for all."""
         levels = [self._level(float(time)) for time in timesteps.reshape(-1)]
-        alpha, sigma = (
-            expand(_host([float(getattr(level, part)) for level in levels]), original_samples)
-            for part in ("alpha", "sigma")
-        )
+        alpha = expand(_host([float(level.alpha) for level in levels]), original_samples)
+        sigma = expand(_host([float(level.sigma) for level in levels]), original_samples)
         return alpha * original_samples + sigma * noise
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
@@ -199,9 +201,8 @@ class DiffusersScheduler:
 
     def _level(self, time: float) -> Level:
         """The run's level that is told this time; else the schedule's."""
-        run: Run | None = getattr(self._local, "run", None)
-        if run is not None:
-            near = min(run.looks, key=lambda pair: abs(pair[0] - time))
+        if self._local.run is not None:
+            near = min(self._local.run.looks, key=lambda pair: abs(pair[0] - time))
             if abs(near[0] - time) <= 1e-4 * max(1.0, abs(time)):
                 return near[1]
         if isinstance(self.schedule, Flow):

@@ -19,7 +19,7 @@ from unnoise.evaluation.vit import ViT
 CLASSIFIER = ("fc.", "head.", "heads.", "pre_logits.")
 """Beginnings of names of tensors that come after the features."""
 _TORCHVISION = Square(224, 256, *IMAGENET, "bilinear", round, ", as torchvision evaluates")
-# Names of ours, or parts of them, and what stands for them in a file; the first tells the layout.
+# Names of ours, or parts of them, and what stands for them in a file; that of "patch" tells the layout.
 _LAYOUTS = {
     "timm": "patch=patch_embed.proj attn.out=attn.proj fc1=mlp.fc1 fc2=mlp.fc2 ls1=ls1.gamma ls2=ls2.gamma",
     "torchvision": "patch=conv_proj cls_token=class_token pos_embed=encoder.pos_embedding "
@@ -67,8 +67,8 @@ def recognised(tensors: Mapping[str, Tensor], path: Path, table: Mapping[str, An
     with torch.device("meta"):
         if "layer1.0.conv1.weight" in tensors:
             return _resnet(tensors, _prepared(table, path) or _TORCHVISION)
-        for layout, (mark, *_) in {name: words.split() for name, words in _LAYOUTS.items()}.items():
-            if f"{mark.partition('=')[2]}.weight" in tensors:
+        for layout in _LAYOUTS:
+            if _names(tensors, layout)("patch.weight") in tensors:
                 return _vit(tensors, path, layout, _prepared(table, path))
     return None
 
@@ -92,10 +92,10 @@ def _resnet(tensors: Mapping[str, Tensor], seen: Square) -> Backbone:
     return Backbone(f"{name} (mean before the classes)", network, seen, seen.rule)
 
 
-def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str, prepared: Square | None) -> Backbone:
+def _names(tensors: Mapping[str, Tensor], layout: str) -> Callable[[str], str]:
+    """What the file calls a tensor of our ViT."""
     words = _LAYOUTS[layout]
-    pool_first = "fc_norm.weight" in tensors
-    if pool_first:
+    if "fc_norm.weight" in tensors:
         words += " norm.=fc_norm."
     # torchvision reads these older names too
     if any(".mlp.linear_1." in name for name in tensors):
@@ -106,6 +106,11 @@ def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str, prepared: Squar
             ours = ours.replace(before, after)
         return ours
 
+    return named
+
+
+def _vit(tensors: Mapping[str, Tensor], path: Path, layout: str, prepared: Square | None) -> Backbone:
+    named, pool_first = _names(tensors, layout), "fc_norm.weight" in tensors
     width, _, patch, _ = _sizes(tensors, named("patch.weight"), (768, 3, 16, 16))
     classes = int(named("cls_token") in tensors or layout == "torchvision")
     registers = _sizes(tensors, "reg_token", (1, 0, width))[1]

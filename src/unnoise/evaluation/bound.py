@@ -19,6 +19,7 @@ from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.limits import whole
 from unnoise.process import EDM, Diffuser, DiscreteVP, Estimate, Gaussian, Level, NoiseSchedule, transition
+from unnoise.process.level import as_tensor, line
 
 _PILOT = 64  # steps at which a cheap estimate first looks, to learn where the cost is
 
@@ -46,7 +47,7 @@ class Chain:
         Raises InputError where there is no such chain.
         """
         times = _times(schedule, steps, bins)
-        levels = schedule.level(torch.tensor(times, dtype=torch.float64, device="cpu"))
+        levels = schedule.level(as_tensor(times))
         pair = [levels.rows(torch.tensor(place, device="cpu")) for place in (1, 0)]
         floor = float(transition(pair[0], pair[1]).small)
         return cls(levels, schedule.level(schedule.clean_time), floor)
@@ -61,12 +62,8 @@ class Chain:
         return self.levels.rows(index), below.rows(index)
 
 
-def _numbers(level: Level) -> tuple[Tensor, Tensor, Tensor]:
-    time, alpha, sigma = (
-        torch.as_tensor(part, dtype=torch.float64, device="cpu")
-        for part in (level.time, level.alpha, level.sigma)
-    )
-    return time, alpha, sigma
+def _numbers(level: Level) -> list[Tensor]:
+    return [as_tensor(part) for part in (level.time, level.alpha, level.sigma)]
 
 
 def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int | None) -> list[float]:
@@ -80,9 +77,7 @@ def _times(schedule: NoiseSchedule, steps: int | Sequence[int] | None, bins: int
     whole("steps", steps, 2, 1_000_000, 100)
     cleanest, noisiest = ends(schedule, bins)[0], schedule.noisiest
     if isinstance(schedule, EDM):  # its time is sigma: even steps of that would all lie in the noise
-        share = torch.linspace(
-            float(cleanest.log_snr), float(noisiest.log_snr), steps, dtype=torch.float64, device="cpu"
-        )
+        share = line(float(cleanest.log_snr), float(noisiest.log_snr), steps)
         places: list[float] = torch.as_tensor(schedule.at_log_snr(share).time, device="cpu").tolist()
     else:
         first, last = float(cleanest.time), float(noisiest.time)

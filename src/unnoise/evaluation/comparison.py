@@ -75,6 +75,11 @@ def compare(
     if goal is None:
         goal = measure.of(_others(runner, min(reference, 100), seed + 1_000_000, count))
     progress.made("pictures to compare with")
+    asked = [texts[place % len(texts)] for place in range(count)]
+
+    def alignment(shown: Tensor) -> float | None:
+        return None if judge is None else float(judge.agreement(shown, asked).mean())
+
     cells, pictures = [], {}
     for name in schedulers:
         runs = {}
@@ -82,27 +87,21 @@ def compare(
             runs[number] = runner.run(name, number, seeds)
             pictures[name, number] = runs[number].pictures
             progress.made(f"{name}, {counted(number, 'step')}")
-        cells += _cells(runner, name, runs, converged, goal, measure)
-    asked = [texts[place % len(texts)] for place in range(count)]
-    if judge is not None:
-        cells = [
-            replace(cell, alignment=_alignment(judge, pictures[cell.scheduler, cell.steps], asked))
-            for cell in cells
-        ]
+        cells += _cells(runner, name, runs, converged, goal, measure, alignment)
     return Report(
-        _with_front(cells),
-        texts,
-        seeds,
-        guidance,
-        pipe.model.name or "the model",
-        "converged pictures of other seeds" if real is None else f"{len(goal)} held-out pictures",
-        measure.name,
-        reference,
-        gap,
-        converged,
-        pictures,
-        "" if judge is None else judge.name,
-        None if judge is None else _alignment(judge, converged, asked),
+        cells=_with_front(cells),
+        prompts=texts,
+        seeds=seeds,
+        guidance=guidance,
+        model=pipe.model.name or "the model",
+        against="converged pictures of other seeds" if real is None else f"{len(goal)} held-out pictures",
+        measure=measure.name,
+        reference_steps=reference,
+        reference_gap=gap,
+        converged=converged,
+        pictures=pictures,
+        judge="" if judge is None else judge.name,
+        converged_alignment=alignment(converged),
     )
 
 
@@ -180,14 +179,20 @@ def _others(runner: Runner, steps: int, seed: int, count: int) -> Tensor:
 
 
 def _cells(
-    runner: Runner, name: str, runs: dict[int, Run], converged: Tensor, goal: Features, measure: _Measure
+    runner: Runner,
+    name: str,
+    runs: dict[int, Run],
+    converged: Tensor,
+    goal: Features,
+    measure: _Measure,
+    alignment: Callable[[Tensor], float | None],
 ) -> list[Cell]:
-    numbers, cells = sorted(runs), []
-    for place, steps in enumerate(numbers):
-        run, plan = runs[steps], runner.plan(name, steps)
-        count = len(run.pictures)
+    """Of one scheduler. runs: by their numbers of steps, fewest first."""
+    cells = []
+    following: list[Run | None] = [*list(runs.values())[1:], None]
+    for (steps, run), after in zip(runs.items(), following, strict=True):
+        plan, count = runner.plan(name, steps), len(run.pictures)
         quartiles = np.percentile(run.seconds, (25, 50, 75)) * steps / count
-        after = runs[numbers[place + 1]].pictures if place + 1 < len(numbers) else None
         solved = not plan.stochastic
         cells.append(
             Cell(
@@ -200,15 +205,12 @@ def _cells(
                 overhead=runner.overhead(name, steps, count),
                 error=relative_error(run.pictures, converged) if solved else None,
                 similarity=_mean_ssim(run.pictures, converged) if solved else None,
-                steadiness=None if after is None or not solved else _mean_ssim(run.pictures, after),
+                steadiness=_mean_ssim(run.pictures, after.pictures) if solved and after else None,
                 quality=measure.between(measure.of(run.pictures.clamp(-1.0, 1.0)), goal),
+                alignment=alignment(run.pictures),
             )
         )
     return cells
-
-
-def _alignment(judge: Alignment, pictures: Tensor, asked: Sequence[str]) -> float:
-    return float(judge.agreement(pictures, asked).mean())
 
 
 def _mean_ssim(x: Tensor, y: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from unnoise.evaluation.result import Likelihood, summarise
 from unnoise.evaluation.subject import Subject
 from unnoise.limits import choice, whole
 from unnoise.process import Gaussian, Level
+from unnoise.process.level import as_tensor, line
 
 Strata = Literal["log_snr", "time"]
 
@@ -26,7 +27,7 @@ def continuous_bound(subject: Subject, calls: int, strata: Strata) -> Likelihood
     log-SNR from a stratum of its own. strata: even in log-SNR, or in the schedule's own time, which spends the
     calls where training did.
     """
-    choice("strata", strata, ("log_snr", "time"))
+    choice("strata", strata, get_args(Strata))
     whole("calls", calls, 1, example=128)
     bins = subject.bins
     cleanest, noisiest = ends(subject.diffuser.schedule, bins)
@@ -57,17 +58,15 @@ def _places(
     """
     if strata == "time":
         first, last = float(cleanest.time), float(noisiest.time)
-        share = torch.linspace(0.0, 1.0, calls + 1, dtype=torch.float64, device="cpu")
-        times = (first + (last - first) * share).clamp(max=last)  # rounding may lead beyond the schedule
+        # rounding may lead beyond the schedule
+        times = (first + (last - first) * line(0.0, 1.0, calls + 1)).clamp(max=last)
         edges = torch.as_tensor(subject.diffuser.schedule.level(times).log_snr, device="cpu")
         edges[0], edges[-1] = float(cleanest.log_snr), float(noisiest.log_snr)
     else:
-        edges = torch.linspace(
-            float(cleanest.log_snr), float(noisiest.log_snr), calls + 1, dtype=torch.float64, device="cpu"
-        )
+        edges = line(float(cleanest.log_snr), float(noisiest.log_snr), calls + 1)
     width = edges[:-1] - edges[1:]
     drawn = [randomness.uniform(subject.seed, "likelihood time", stratum) for stratum in range(calls)]
-    start = torch.tensor(drawn, dtype=torch.float64, device="cpu")
+    start = as_tensor(drawn)
     offset = (start + subject.every.double()[:, None] / len(subject)) % 1.0
     return edges[:-1] - offset * width, width
 

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unnoise.limits import choice
 from unnoise.process import Gaussian, Level
 from unnoise.process.level import expand
 
@@ -64,8 +63,3 @@ def nearest_level_log_likelihood(x0: Tensor, x: Tensor, level: Level, bins: int 
     for place in range(bins):
         whole = torch.logaddexp(whole, -0.5 * ((x - alpha * (-1.0 + place * step)) / sigma) ** 2)
     return own - whole
-
-
-def check_cdf(cdf: str) -> None:
-    """Refuse another word than "exact" or "tanh"."""
-    choice("cdf", cdf, ("exact", "tanh"), ", the second to reproduce published figures")

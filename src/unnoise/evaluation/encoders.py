@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,7 +127,7 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         from safetensors.torch import load_file
 
         read_header(path)  # names what is wrong with a damaged file
-        return cast(Mapping[str, Tensor], load_file(path))
+        return load_file(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -160,13 +160,13 @@ def _clip(table: dict[str, Any]) -> Built:
     inner = table.get("vision_config", table)
     settings = {**inner, "projection_dim": table.get("projection_dim", inner.get("projection_dim", 512))}
     network = library.CLIPVisionModelWithProjection(library.CLIPVisionConfig.from_dict(settings)).eval()
-    return "CLIP picture tower", network, lambda x: cast(Tensor, network(pixel_values=x).image_embeds), _CLIP
+    return "CLIP picture tower", network, lambda x: network(pixel_values=x).image_embeds, _CLIP
 
 
 def _dinov2(table: dict[str, Any]) -> Built:
     library = _transformers()
     network = library.Dinov2Model(library.Dinov2Config.from_dict(table)).eval()
-    return "DINOv2", network, lambda x: cast(Tensor, network(pixel_values=x).pooler_output), IMAGENET
+    return "DINOv2", network, lambda x: network(pixel_values=x).pooler_output, IMAGENET
 
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {

@@ -20,7 +20,7 @@ from unnoise.evaluation.ends import ends
 from unnoise.evaluation.integrate import adaptive, fixed
 from unnoise.evaluation.result import Likelihood, per_nat, summarise
 from unnoise.evaluation.subject import Subject
-from unnoise.limits import Count, Positive, as_declared
+from unnoise.limits import Count, Declared, Positive
 from unnoise.process import Gaussian, Level
 
 Trace = Literal["rademacher", "gaussian", "exact"]
@@ -30,7 +30,7 @@ _EXACT_LIMIT = 1024  # numbers a picture up to which the whole Jacobian is asked
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Declared):
     """How the ODE is solved and its trace measured.
 
     tolerance: relative and absolute, of an adaptive solver; or steps: of a fixed one (6 calls each). trace:
@@ -45,9 +45,6 @@ class Flow:
     probes: Count = 1
     dequantise: Dequantise = "uniform"
     deviation: float = 1.0
-
-    def __post_init__(self) -> None:
-        as_declared(self)
 
     def solve(
         self, subject: Subject, which: Tensor, x: Tensor, cleanest: Level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,17 +11,17 @@ from torch import Tensor
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.evaluation.bound import Chain, discrete_bound
 from unnoise.evaluation.continuous import Strata, continuous_bound
-from unnoise.evaluation.decoder import Cdf, check_cdf
+from unnoise.evaluation.decoder import Cdf
 from unnoise.evaluation.flow import Flow, flow_likelihood
 from unnoise.evaluation.result import Likelihood
-from unnoise.evaluation.subject import Draw, Subject, Told, keyed, on_grid
+from unnoise.evaluation.subject import BATCH, Draw, Subject, Told, keyed, on_grid
 from unnoise.limits import choice, counted, typed
 from unnoise.process import Diffuser
 
 Method = Literal["vlb", "vdm", "ode"]
 Space = Literal["pixels", "numbers", "latent"]
 
-METHODS: tuple[Method, ...] = ("vlb", "vdm", "ode")
+METHODS: tuple[Method, ...] = get_args(Method)
 _UNITS = {"pixels": "bits/dim", "numbers": "bits/dim of density", "latent": "nats/dim of the latent"}
 
 
@@ -39,7 +39,7 @@ def bits_per_dim(
     bins: int = 256,
     conditioning: Mapping[str, Tensor] | None = None,
     seed: int = 0,
-    batch: int = 64,
+    batch: int = BATCH,
     draw: Draw | None = None,
     told: Told | None = None,
 ) -> Likelihood:
@@ -62,7 +62,7 @@ def bits_per_dim(
     """
     choice("method", method, METHODS)
     choice("space", space, _UNITS)
-    check_cdf(cdf)
+    choice("cdf", cdf, get_args(Cdf), ", the second to reproduce published figures")
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))

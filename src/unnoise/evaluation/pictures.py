@@ -51,21 +51,27 @@ def read_folder(
         paths = [paths[place] for place in spread(len(paths), limit)]
     rows = []
     for path in paths:
-        picture = images.open_picture(path)
-        if picture.mode[0] in "IF":
-            raise DataError(
-                f"'{path}' has more than 8 bits a pixel; give 8-bit pictures, as rounding would change the figures."
-            )
-        channels = shape[0] if shape else (1 if picture.mode in ("1", "L") else 3)
-        pixels = images.from_pil(picture, channels)[0]
-        shape = shape or (channels, picture.height, picture.width)
-        if tuple(pixels.shape) != shape:
-            raise DataError(
-                f"'{path}' is {picture.width}x{picture.height}, expected {shape[2]}x{shape[1]}; give pictures of one "
-                "size. Resampling would change the figures."
-            )
-        rows.append(((pixels + 1.0) * 127.5).round().to(torch.uint8))
+        pixels = _pixels(path, shape)
+        shape = shape or (pixels.shape[0], pixels.shape[1], pixels.shape[2])
+        rows.append(pixels)
     return Folder(tuple(paths), torch.stack(rows))
+
+
+def _pixels(path: Path, shape: tuple[int, int, int] | None) -> Tensor:
+    """A picture as it is, uint8 (channels, height, width). Raises DataError where it has not this shape."""
+    picture = images.open_picture(path)
+    if picture.mode[0] in "IF":
+        raise DataError(
+            f"'{path}' has more than 8 bits a pixel; give 8-bit pictures, as rounding would change the figures."
+        )
+    channels = shape[0] if shape else (1 if picture.mode in ("1", "L") else 3)
+    pixels = images.from_pil(picture, channels)[0]
+    if shape and tuple(pixels.shape) != shape:
+        raise DataError(
+            f"'{path}' is {picture.width}x{picture.height}, expected {shape[2]}x{shape[1]}; give pictures of one "
+            "size. Resampling would change the figures."
+        )
+    return ((pixels + 1.0) * 127.5).round().to(torch.uint8)
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -83,8 +89,7 @@ def pixel_features(pixels: Tensor) -> Features:
     """
     check_range(pixels)
     whole = pixels.double() / 255.0 if pixels.dtype == torch.uint8 else (pixels.double() + 1.0) / 2.0
-    rows: Features = whole.flatten(1).cpu().numpy()
-    return rows
+    return whole.flatten(1).cpu().numpy()
 
 
 def check_range(pictures: Tensor) -> None:

@@ -81,10 +81,8 @@ class Runner:
     def overhead(self, scheduler: str | Scheduler, steps: int, count: int) -> float:
         """Seconds a step that the scheduler itself takes, its network answering at once; the least of three runs."""
         plan, shape = self.plan(scheduler, steps), self.pipe.model.shape
-        x, source = (
-            torch.zeros(count, *shape, dtype=torch.float32, device="cpu"),
-            NoiseSource(tuple(range(count))),
-        )
+        x = torch.zeros(count, *shape, dtype=torch.float32, device="cpu")
+        source = NoiseSource(tuple(range(count)))
         taken = []
         for _ in range(3):
             before = time.perf_counter()

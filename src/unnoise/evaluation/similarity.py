@@ -22,8 +22,7 @@ def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
     unbiased = side**2 / (side**2 - 1)
 
     def mean(values: Tensor) -> Tensor:
-        pooled: Tensor = torch.nn.functional.avg_pool2d(values, side, stride=1)
-        return pooled
+        return torch.nn.functional.avg_pool2d(values, side, stride=1)
 
     m, n = mean(one), mean(other)
     own = (mean(one * one) - m * m) * unbiased, (mean(other * other) - n * n) * unbiased

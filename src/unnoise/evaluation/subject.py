@@ -14,6 +14,9 @@ from unnoise.evaluation.pictures import check_range
 from unnoise.limits import whole
 from unnoise.process import Diffuser, Estimate, Level
 
+BATCH = 64
+"""Rows of one network call, where nothing else is asked."""
+
 Draw = Callable[[str, int, int], Tensor]
 """Standard normal numbers shaped as one picture, from a purpose, the picture's place and the draw's number."""
 
@@ -34,14 +37,14 @@ class Subject:
     x0: Tensor
     conditioning: Mapping[str, Tensor]
     draw: Draw
-    batch: int = 64
+    batch: int = BATCH
     told: Told | None = None
     bins: int | None = None
     seed: int = 0
     unit: str = "bits/dim"
 
     def __post_init__(self) -> None:
-        whole("batch", self.batch, 1, example=64)
+        whole("batch", self.batch, 1, example=BATCH)
 
     def __len__(self) -> int:
         return len(self.x0)

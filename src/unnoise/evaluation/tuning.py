@@ -88,8 +88,7 @@ def tune(
     if not texts:
         raise InputError('prompts is empty; give at least one, "" for pictures of no prompt.')
     base, schedule = names.get(scheduler), pipe.model.schedule
-    row = next((row for row in names.table() if row.scheduler == base), None)
-    shown = row.name if row is not None else scheduler
+    shown = next((row.name for row in names.table() if row.scheduler == base), scheduler)
 
     def trajectories(first: int, number: int) -> Trajectories:
         seeds = list(range(first, first + number))
@@ -99,6 +98,10 @@ def tune(
 
     watched = count // 4
     fitted, checked = trajectories(seed, count - watched), trajectories(seed + count - watched, watched)
+    way = fit(
+        schedule, fitted, checked, steps, base,
+        name=shown, looks=looks, rounds=rounds, reference=reference, start=start, told=told,
+    )  # fmt: skip
     facts = {
         "model": pipe.model.name,
         "sha256": pipe.model.fingerprint(),
@@ -108,9 +111,8 @@ def tune(
         "seeds": [seed, seed + count - 1],
         "reference_steps": reference,
     }
-    options = {"looks": looks, "rounds": rounds, "reference": reference, "start": start, "told": told}
     last = None
-    for made in fit(schedule, fitted, checked, steps, base, name=shown, **options):  # type: ignore[arg-type]
+    for made in way:
         if last is not None:
             yield last
         last = Tuning(made, replace(made.tuned, facts={**facts, "network_calls": made.calls}))
@@ -120,6 +122,5 @@ def tune(
     goal = fresh.end(base, schedule, reference)
     before, after = (Errors.of(fresh.end(one, schedule, steps), goal) for one in (base, last.tuned.on(base)))
     found = HeldOut(before, after, (held, held + _HELD_OUT - 1))
-    yield Tuning(
-        last.round, replace(last.tuned, facts={**last.tuned.facts, "held_out": asdict(found)}), found
-    )
+    tuned = replace(last.tuned, facts={**last.tuned.facts, "held_out": asdict(found)})
+    yield Tuning(last.round, tuned, found)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.ends import ends
-from unnoise.evaluation.subject import Subject, keyed
+from unnoise.evaluation.subject import BATCH, Subject, keyed
 from unnoise.process import Diffuser, Level, Optimal
+from unnoise.process.level import Factor, as_tensor, expand
 
 
 def fitted_variance(
@@ -21,7 +21,7 @@ def fitted_variance(
     conditioning: Mapping[str, Tensor] | None = None,
     looks: int = 48,
     seed: int = 0,
-    batch: int = 64,
+    batch: int = BATCH,
 ) -> Optimal:
     """The optimal variance rule with Var(x_0 | x_t) as one number a level: the mean squared error of x_0.
 
@@ -38,13 +38,9 @@ def fitted_variance(
     places = np.linspace(float(noisiest.log_snr), float(cleanest.log_snr), looks)
     log_error = np.array([_log_error(subject, look, float(place)) for look, place in enumerate(places)])
 
-    def x0_variance(x: Tensor, level: Level) -> Tensor:
-        log_snr = torch.as_tensor(level.log_snr, dtype=torch.float64, device="cpu").clamp(
-            places[0], places[-1]
-        )
-        error = np.exp(np.interp(log_snr.reshape(-1).numpy(), places, log_error))
-        shape = (-1, *[1] * (x.dim() - 1))
-        return torch.from_numpy(error).reshape(shape).to(device=x.device, dtype=x.dtype)
+    def x0_variance(x: Tensor, level: Level) -> Factor:
+        log_snr = as_tensor(level.log_snr).reshape(-1)
+        return expand(as_tensor(np.exp(np.interp(log_snr.numpy(), places, log_error))), x)
 
     return Optimal(x0_variance)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.text_encoder import SelfAttention
 
@@ -26,7 +26,8 @@ class Block(nn.Module):
         y = self.attn(self.norm1(x), None, False)
         x = x + (y if self.ls1 is None else self.ls1 * y)
         y = self.fc2(F.gelu(self.fc1(self.norm2(x))))
-        return x + (y if self.ls2 is None else self.ls2 * y)  # type: ignore[no-any-return]
+        out: Tensor = x + (y if self.ls2 is None else self.ls2 * y)
+        return out
 
 
 class ViT(nn.Module):
@@ -59,6 +60,7 @@ class ViT(nn.Module):
         x = torch.cat([*extra, x], 1)
         x = self.blocks(x + self.pos_embed if self.placed else x)
         if self.pool_first:
-            return self.norm(x[:, self.extra :].mean(1))  # type: ignore[no-any-return]
+            out: Tensor = self.norm(x[:, self.extra :].mean(1))
+            return out
         x = self.norm(x)
         return x[:, self.extra :].mean(1) if self.cls_token is None else x[:, 0]

@@ -37,7 +37,7 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     if kind == "cuda":
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     elif kind == "cpu":
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        native = torch.cpu._is_avx512_bf16_supported() or multiplies_tiles()
     else:
         native = False
     return torch.bfloat16 if native else torch.float32

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.errors import InputError
 from unnoise.limits import BelowOne, Bound, Count, whole
@@ -127,7 +127,8 @@ class SelfAttention(nn.Module):
         """x: (batch, length, width); allowed: bool, broadcastable to (batch, heads, queries, keys)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal and allowed is None)
-        return self.out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
 
 
 class WordEmbedding(nn.Module):
@@ -190,7 +191,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
         """x: (batch, length, width), likewise the answer."""
         x = x + self.attention(self.norm1(x), allowed, causal)
-        return x + self.down(self.activation(self.up(self.norm2(x))))  # type: ignore[no-any-return]
+        out: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
+        return out
 
 
 class TextEncoder(nn.Module):

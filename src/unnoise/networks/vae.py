@@ -213,8 +213,8 @@ class AutoEncoder(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AutoEncoder:
         """Every move and cast goes through here: the weights end in the memory order of where they are."""
-        moved: AutoEncoder = super()._apply(lambda tensor: _ordered(fn(tensor)), recurse)  # type: ignore[no-untyped-call]
-        return moved
+        out: AutoEncoder = super()._apply(lambda tensor: _ordered(fn(tensor)), recurse)  # type: ignore[no-untyped-call]
+        return out
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.vae import AutoEncoder, Level, Residual, memory_order

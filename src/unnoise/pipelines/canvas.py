@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise import images
 from unnoise.errors import InputError

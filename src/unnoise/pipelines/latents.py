@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise import images
 from unnoise.checkpoints.model import Model

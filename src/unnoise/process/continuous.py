@@ -17,10 +17,14 @@ from unnoise.process.schedule import NoiseSchedule, check_ends
 
 
 class Timed(NoiseSchedule):
-    """A schedule whose networks are trained from time `start`, the cleanest, to time `end`."""
+    """A schedule whose networks are trained from time `start`, the cleanest, to time `end`, at most 1."""
 
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ends("start", self.start, "end", self.end, 1.0)
 
     @cached_property
     def noisiest(self) -> Level:
@@ -47,10 +51,6 @@ class Cosine(Timed):
     offset: BelowOne = 0.0
     start: float = 1e-3
     end: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ends("start", self.start, "end", self.end, 1.0)
 
     @property
     def _first_angle(self) -> float:
@@ -134,10 +134,6 @@ class Flow(Timed):
     shift: Positive = 1.0
     start: float = 1e-3
     end: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ends("start", self.start, "end", self.end, 1.0)
 
     def _signal_and_noise(self, time: Tensor) -> tuple[Tensor, Tensor]:
         whole = 1.0 + (self.shift - 1.0) * time

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.limits import Steps, typed
-from unnoise.process.level import Level, as_tensor
+from unnoise.process.level import Level, as_tensor, line
 from unnoise.process.schedule import NoiseSchedule
 
 Curve = Literal["linear", "scaled_linear", "cosine", "sigmoid", "table"]
@@ -36,6 +36,7 @@ class DiscreteVP(NoiseSchedule):
     beta_end: float = 0.0
     zero_terminal: bool = False
     table: tuple[float, ...] = ()
+    clean_time = -1.0  # no step taken
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,11 +90,11 @@ class DiscreteVP(NoiseSchedule):
     def _plain_betas(self) -> Tensor:
         start, end, steps = self.beta_start, self.beta_end, self.steps
         if self.curve == "linear":
-            return _line(start, end, steps)
+            return line(start, end, steps)
         if self.curve == "scaled_linear":
-            return _line(math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps) ** 2
+            return line(math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps) ** 2
         if self.curve == "sigmoid":
-            return torch.sigmoid(_line(-6.0, 6.0, steps)) * (end - start) + start
+            return torch.sigmoid(line(-6.0, 6.0, steps)) * (end - start) + start
         if self.curve == "cosine":
             angle = (as_tensor(range(steps + 1)) / steps + 0.008) / 1.008 * (math.pi / 2)
             signal = angle.cos() ** 2
@@ -117,11 +118,6 @@ class DiscreteVP(NoiseSchedule):
             variances.append(variance)
         log_signal = torch.log1p(-self.betas).cumsum(0)
         return torch.cat([as_tensor((math.inf,)), log_signal - as_tensor(variances).log()])
-
-    @property
-    def clean_time(self) -> float:
-        """-1: no step taken."""
-        return -1.0
 
     @cached_property
     def noisiest(self) -> Level:
@@ -175,16 +171,11 @@ class DiscreteVP(NoiseSchedule):
 
 
 def ending_without_signal(betas: Tensor) -> Tensor:
-    """The betas after which no signal is left: its square roots are shifted and scaled (Lin et al. 2024, alg. 1)."""
+    """The betas after which no signal is left: alpha is shifted and scaled (Lin et al. 2024, alg. 1)."""
     root = torch.cumprod(1.0 - betas, 0).sqrt()
     root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
     signal = torch.cat([torch.ones_like(root[:1]), root**2])
     return 1.0 - signal[1:] / signal[:-1]
-
-
-def _line(start: float, end: float, count: int) -> Tensor:
-    """`count` equal steps, on the CPU in float64 whatever torch's defaults are."""
-    return torch.linspace(start, end, count, dtype=torch.float64, device="cpu")
 
 
 def _angle(log_snr: Tensor) -> Tensor:

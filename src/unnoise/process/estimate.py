@@ -17,7 +17,7 @@ _AS_VELOCITY = Velocity()
 
 @dataclass(eq=False)
 class Estimate:
-    """The network's view of x at a level: `x0`, `noise` and `flow`, each computed when first asked for.
+    """The network's view of x at a level: `x0`, `noise`, `flow`, `velocity`, each computed when first asked for.
 
     x: (batch, ...). level: where x stands. output: the network's output, shaped as x. prediction: what that
     output means. variance: learned-range output in [-1, 1], shaped as x, or None. clip: largest magnitude

@@ -16,20 +16,24 @@ from unnoise.limits import Declared, shown
 Scalar = float | Tensor
 """A host number, or a float64 tensor of shape (batch,) with one number a sample."""
 
+Factor = float | Tensor
+"""A number, or a tensor shaped to multiply x (batch, ...)."""
+
 
 def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
     """`value` as a float64 tensor on the CPU, where all bookkeeping of levels is done; InputError for no number."""
     try:
         return torch.as_tensor(value, dtype=torch.float64, device="cpu")
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ) as error:  # the last: of no numbers, or too many
+    # RuntimeError: of no numbers, or too many
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(
             f"{shown(value)} is given as a time or a noise level; give a number, or a tensor of numbers."
         ) from error
+
+
+def line(start: float, end: float, count: int) -> Tensor:
+    """`count` numbers at equal distances, both ends among them, as `as_tensor` has them."""
+    return torch.linspace(start, end, count, dtype=torch.float64, device="cpu")
 
 
 def like(value: Tensor, given: Scalar) -> Scalar:
@@ -37,14 +41,14 @@ def like(value: Tensor, given: Scalar) -> Scalar:
     return value if isinstance(given, Tensor) or value.dim() else float(value)
 
 
-def expand(value: Scalar, x: Tensor) -> float | Tensor:
-    """`value` ready to multiply x (batch, ...): a float, or a tensor (batch, 1, ...) of x's type and place."""
+def expand(value: Scalar, x: Tensor) -> Factor:
+    """`value` ready to multiply x (batch, ...): a tensor as (batch, 1, ...), of x's type and place."""
     if isinstance(value, Tensor):
         return value.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.dim() - 1))
     return value
 
 
-def combine(x: Tensor, of_x: float | Tensor, y: Tensor, of_y: float | Tensor) -> Tensor:
+def combine(x: Tensor, of_x: Factor, y: Tensor, of_y: Factor) -> Tensor:
     """of_x * x + of_y * y in as few passes over memory as the kinds of the factors allow."""
     if isinstance(of_x, Tensor) or isinstance(of_y, Tensor):
         return of_x * x + of_y * y
@@ -68,9 +72,8 @@ class Level(Declared):
     sigma: Scalar
 
     def __post_init__(self) -> None:
-        if (
-            not type(self.time) is type(self.alpha) is type(self.sigma) is float
-        ):  # as nearly all that plans make
+        # nearly all levels that plans make are of plain floats, which need no look
+        if not type(self.time) is type(self.alpha) is type(self.sigma) is float:
             super().__post_init__()
 
     @property
@@ -94,6 +97,6 @@ class Level(Declared):
         """Of these samples, of a level with a number for each."""
         return Level(*(as_tensor(part)[index] for part in (self.time, self.alpha, self.sigma)))
 
-    def expand(self, name: Literal["time", "alpha", "sigma"], x: Tensor) -> float | Tensor:
+    def expand(self, name: Literal["time", "alpha", "sigma"], x: Tensor) -> Factor:
         """One of the numbers, ready to multiply x (batch, ...)."""
         return expand(getattr(self, name), x)

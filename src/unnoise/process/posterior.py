@@ -12,7 +12,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.limits import Declared, choice
 from unnoise.process.estimate import Estimate
-from unnoise.process.level import Level, Scalar, as_tensor, expand, like
+from unnoise.process.level import Factor, Level, Scalar, as_tensor, expand, like
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PosteriorVariance(Declared, abc.ABC):
     """A rule for the variance of the reverse step."""
 
     @abc.abstractmethod
-    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
+    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> Factor:
         """The variance, a float or a tensor that broadcasts to x.
 
         floor: the smallest variance whose logarithm is taken; `Diffuser.posterior` explains it.
@@ -61,18 +61,18 @@ class PosteriorVariance(Declared, abc.ABC):
 
 @dataclass(frozen=True)
 class FixedSmall(PosteriorVariance):
-    """beta-tilde, right for data without spread (Ho et al. 2020, sec. 3.2)."""
+    """beta-tilde, right where x_0 is certain (Ho et al. 2020, sec. 3.2)."""
 
-    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
+    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> Factor:
         """`small`, at least the floor."""
         return expand(_at_least(numbers.small, floor), estimate.x)
 
 
 @dataclass(frozen=True)
 class FixedLarge(PosteriorVariance):
-    """Beta, right for data of unit variance (Ho et al. 2020, sec. 3.2)."""
+    """Beta, right for data that are standard normal numbers (Ho et al. 2020, sec. 3.2)."""
 
-    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
+    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> Factor:
         """`large`."""
         return expand(numbers.large, estimate.x)
 
@@ -101,9 +101,9 @@ class Optimal(PosteriorVariance):
     x0_variance(x, level): Var(x_0 | x_t) of each element, as for data with a closed form.
     """
 
-    x0_variance: Callable[[Tensor, Level], float | Tensor]
+    x0_variance: Callable[[Tensor, Level], Factor]
 
-    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> float | Tensor:
+    def __call__(self, numbers: Transition, estimate: Estimate, floor: Scalar) -> Factor:
         """Small + of_x0^2 Var(x_0 | x_t)."""
         spread = self.x0_variance(estimate.x, estimate.level)
         small, of_x0 = expand(numbers.small, estimate.x), expand(numbers.of_x0, estimate.x)
@@ -116,7 +116,7 @@ def _at_least(value: Scalar, floor: Scalar) -> Scalar:
     return max(value, floor)
 
 
-def _log(value: Scalar, x: Tensor) -> float | Tensor:
+def _log(value: Scalar, x: Tensor) -> Factor:
     return expand(like(as_tensor(value).clamp(min=1e-300).log(), value), x)
 
 

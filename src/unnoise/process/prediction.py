@@ -10,9 +10,9 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.limits import Declared, Positive, choice
-from unnoise.process.level import Level, combine
+from unnoise.process.level import Factor, Level, combine
 
-Pair = tuple[float | Tensor, float | Tensor]
+Pair = tuple[Factor, Factor]
 
 
 class Prediction(Declared, abc.ABC):
@@ -20,30 +20,29 @@ class Prediction(Declared, abc.ABC):
 
     Each kind is three pairs of factors at a level with signal a and noise s:
     `of_target` gives F = p x_0 + q eps, `of_sample` gives x_0 = b x + c F, `of_noise` gives eps = d x + e F.
-    Numbers a and s are floats, or tensors shaped to multiply x.
     """
 
     name: str
     needs_signal = False  # whether x_0 is undefined where alpha is 0
 
     @abc.abstractmethod
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """Factors (p, q) of F = p x_0 + q eps."""
 
     @abc.abstractmethod
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """Factors (b, c) of x_0 = b x + c F."""
 
     @abc.abstractmethod
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Factors (d, e) of eps = d x + e F."""
 
-    def input_scale(self, level: Level) -> float | Tensor:
+    def input_scale(self, level: Level) -> Factor:
         """Factor of x before it enters the network; 1 but for EDM."""
         return 1.0
 
     def target(self, x0: Tensor, noise: Tensor, level: Level) -> Tensor:
-        """The output F that a perfect network would give; shapes (batch, ...)."""
+        """The output F that training asks for; shapes (batch, ...)."""
         p, q = self.of_target(level.expand("alpha", x0), level.expand("sigma", x0))
         return combine(x0, p, noise, q)
 
@@ -95,15 +94,15 @@ class Noise(Prediction):
     name = "noise"
     needs_signal = True
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = eps."""
         return 0.0, 1.0
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = (x - s F) / a."""
         return 1.0 / a, -s / a
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = F."""
         return 0.0, 1.0
 
@@ -114,15 +113,15 @@ class Sample(Prediction):
 
     name = "sample"
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = x_0."""
         return 1.0, 0.0
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = F."""
         return 0.0, 1.0
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = (x - a F) / s."""
         return inverse(s), -a * inverse(s)
 
@@ -133,17 +132,17 @@ class Velocity(Prediction):
 
     name = "velocity"
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = (a eps - s x_0) / r."""
         r = (a * a + s * s) ** 0.5
         return -s / r, a / r
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = a x / r^2 - s F / r."""
         square = a * a + s * s
         return a / square, -s / square**0.5
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = s x / r^2 + a F / r."""
         square = a * a + s * s
         return s / square, a / square**0.5
@@ -159,15 +158,15 @@ class FlowVelocity(Prediction):
 
     name = "flow"
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = eps - x_0."""
         return -1.0, 1.0
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = (x - s F) / (a + s)."""
         return 1.0 / (a + s), -s / (a + s)
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = (x + a F) / (a + s)."""
         return 1.0 / (a + s), a / (a + s)
 
@@ -187,51 +186,50 @@ class Preconditioned(Prediction):
     sigma_data: Positive = 0.5
     name = "edm"
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = (s x_0 / d - a d eps) / R."""
         r, d = self._radius(a, s), self.sigma_data
         return s / (d * r), -a * d / r
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = a d^2 x / R^2 + s d F / R."""
         r, d = self._radius(a, s), self.sigma_data
         return a * d * d / (r * r), s * d / r
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = s x / R^2 - a d F / R."""
         r = self._radius(a, s)
         return s / (r * r), -a * self.sigma_data / r
 
-    def input_scale(self, level: Level) -> float | Tensor:
+    def input_scale(self, level: Level) -> Factor:
         """1 / R: unit variance at every level."""
         return 1.0 / self._radius(level.alpha, level.sigma)
 
-    def _radius(self, a: float | Tensor, s: float | Tensor) -> float | Tensor:
-        r: float | Tensor = (s * s + a * a * self.sigma_data**2) ** 0.5
-        return r
+    def _radius(self, a: Factor, s: Factor) -> Factor:
+        return (s * s + a * a * self.sigma_data**2) ** 0.5
 
 
 @dataclass(frozen=True)
 class Score(Prediction):
-    """F = grad log p_t(x) = -eps / s (Song et al. 2021)."""
+    """F = -eps / s, whose mean given x is grad log p_t(x) (Song et al. 2021b)."""
 
     name = "score"
     needs_signal = True
 
-    def of_target(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_target(self, a: Factor, s: Factor) -> Pair:
         """F = -eps / s; 0 where s is 0."""
         return 0.0, -inverse(s)
 
-    def of_sample(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_sample(self, a: Factor, s: Factor) -> Pair:
         """x_0 = (x + s^2 F) / a."""
         return 1.0 / a, s * s / a
 
-    def of_noise(self, a: float | Tensor, s: float | Tensor) -> Pair:
+    def of_noise(self, a: Factor, s: Factor) -> Pair:
         """Eps = -s F."""
         return 0.0, -s
 
 
-def inverse(s: float | Tensor) -> float | Tensor:
+def inverse(s: Factor) -> Factor:
     """1 / s, and 0 where s is 0: without noise the residual is none."""
     if isinstance(s, Tensor):
         return torch.where(s == 0.0, 0.0, 1.0 / s)

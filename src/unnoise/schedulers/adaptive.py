@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove
+from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove, as_declared
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -199,19 +199,25 @@ class ToTolerance(Scheduler):
     A run has `steps` steps and levels as any other, but no fixed number of network calls; the last step is the jump
     to clean data. With two the controller is free from end to end. One sample a run: steps that fit one of a batch
     would change the others.
+
+    Raises InputError for fresh noise, restarts, and a solver that cannot tell its error.
     """
 
     grid: Grid = field(default_factory=Exponential)
     solver: Solver = field(default_factory=ThreeStage)
     adaptive: Adaptive = field(default_factory=Adaptive)
 
-    def plan(self, schedule: NoiseSchedule, steps: int) -> AdaptivePlan:
-        """As `Scheduler.plan`. Raises InputError for fresh noise, restarts, and a solver that cannot tell its error."""
+    def __post_init__(self) -> None:
+        as_declared(self)  # not as all schedulers: none of these solvers takes noise here
         if self.stochastic or not isinstance(self.solver, RungeKutta):
             raise InputError(
                 "steps to a tolerance need a Runge-Kutta solver and no fresh noise, nor restarts."
             )
+
+    def plan(self, schedule: NoiseSchedule, steps: int) -> AdaptivePlan:
+        """As `Scheduler.plan`."""
         parts = Scheduler(self.grid, Adams(1), self.noise, self.final).plan(schedule, steps).steps
+        assert isinstance(self.solver, RungeKutta)
         return AdaptivePlan(schedule, parts, adaptive=replace(self.adaptive, solver=self.solver))
 
 
@@ -233,9 +239,8 @@ class AdaptivePlan(Plan):
         """As `Plan.walk`. Raises InputError for more than one sample."""
         check_alone(x.shape[0])
         noisy = [level for level in self.levels if level.sigma > 0.0]
-        first = (
-            1 if noisy[0].alpha == 0.0 else 0
-        )  # from there the way has no finite length; one step as planned
+        # from a level without signal the way has no finite length: one step as planned
+        first = int(noisy[0].alpha == 0.0)
         x = yield from self._handed_on(self._planned(0, first).walk(x), 0, x)
         if len(noisy) - first > 1:
             x = yield from self._handed_on(self.adaptive.walk(self.schedule, x, noisy[first:]), first, x)

@@ -13,15 +13,15 @@ from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, shown
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
+from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
 from unnoise.schedulers.solvers.base import (
     OneLook,
-    check_no_noise,
     check_order,
-    check_x0_kernel,
     finite_unknown,
     last_move,
+    places,
 )
 
 EQUAL_STEPS = (
@@ -50,12 +50,13 @@ class FixedWeights(OneLook):
             lengths = [len(row) for row in self.table]
             raise InputError(f"table has rows of {lengths} weights; give rows of 1, 2, 3, ... weights.")
 
-    def move(self, leg: Leg) -> Move:
-        """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal.
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """Not an SDE's."""
+        return places("noise")
 
-        Raises InputError for SDE noise.
-        """
-        check_x0_kernel("noise", leg.split)
+    def move(self, leg: Leg) -> Move:
+        """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal."""
         unknown = finite_unknown("noise", leg.now)
         weights = self.table[min(len(leg.past), len(self.table) - 1)] if unknown == "noise" else (1.0,)
         mass = whole(unknown, leg.now, leg.split.down)
@@ -100,11 +101,15 @@ class MeanStep(OneLook):
     Wrong: the factors of x and of x0 belong to different lengths, so that even a constant x0 is missed.
     """
 
-    order: int = 1
+    order = 1
+
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """Nowhere."""
+        return ()
 
     def move(self, leg: Leg) -> Move:
-        """The step; the first, and where an end is infinite, is first order. Raises InputError for a noise rule."""
-        check_no_noise("DPM++ 2M v2", leg)
+        """The step; the first, and where an end is infinite, is first order."""
         now, to = leg.now, leg.split.down
         if not leg.past or to.sigma == 0.0 or leg.past[0].alpha == 0.0:
             return Adams(1).move(leg)
@@ -122,18 +127,17 @@ class HeunPlusPlus(Solver):
     Wrong: the weights do not make d the mean slope of the step; of first order at three calls a step.
     """
 
-    order: int = 1
+    order, calls = 1, 3
 
     @property
-    def calls(self) -> int:
-        """Three."""
-        return 3
+    def takes(self) -> tuple[Place, ...]:
+        """Nowhere."""
+        return ()
 
     def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)
-        check_no_noise("Heun++", leg)
         if unknown != "noise" or to.sigma == 0.0:
             return Look(now), last_move(unknown, (whole(unknown, now, to),), now, leg.split)
         ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None

@@ -57,9 +57,8 @@ class Move:
         ]
         if pairs and abs(self.of_x - 1.0) < 1e-15:  # a pass over memory less, of six in the default scheduler
             (factor, seen), *pairs = pairs
-            x = torch.add(anchor, seen, alpha=factor).to(
-                anchor.dtype
-            )  # float32 may be said of half precision
+            # float32 may be said of half precision
+            x = torch.add(anchor, seen, alpha=factor).to(anchor.dtype)
         else:
             x = anchor * self.of_x
         for factor, seen in pairs:

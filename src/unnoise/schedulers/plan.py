@@ -141,21 +141,21 @@ class Plan:
         """
         self._check_noise(x, noise)
         looks: list[Estimate] = []
-        hand = _Hand(x, noise, self.draws)
+        state = _State(x, noise, self.draws)
         for index, planned in enumerate(self.steps):
-            hand.begin(index)
+            state.begin(index)
             first: Estimate | None = None
             for move in planned.moves:
                 if isinstance(move, Move):
-                    hand.make(move, looks)
+                    state.make(move, looks)
                     continue
-                answer = yield from looked(hand.x, move.level)
-                if answer.x is not hand.x:
-                    hand.put(answer.x)
+                answer = yield from looked(state.x, move.level)
+                if answer.x is not state.x:
+                    state.put(answer.x)
                 looks = [answer, *looks[: self.memory - 1]]
                 first = first or answer
             assert first is not None
-            yield Step(index, planned.start, first, planned.to, hand.x)
+            yield Step(index, planned.start, first, planned.to, state.x)
 
     def stepper(self, prediction: str | Prediction = "noise", noise: NoiseSource | None = None) -> Stepper:
         """An object for loops written as `scheduler.step(residual, t, sample).prev_sample`; make one for each run.
@@ -175,7 +175,7 @@ class Plan:
             )
 
 
-class _Hand:
+class _State:
     """The only state of a run besides its looks: the sample, where the last settled move began, and recent draws."""
 
     __slots__ = ("anchor", "began", "drawn", "draws", "index", "keep", "moved", "noise", "x")

@@ -19,7 +19,7 @@ With SDE noise of strength eta the kernel of x0 is sharper: N = sigma w^eta, m =
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -61,10 +61,7 @@ def from_coordinate(variable: Variable, value: float) -> float:
 def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
     """N_to / N_now, the factor of x."""
     kept = _scale(unknown, to) / _scale(unknown, now)
-    if unknown != "x0":
-        return kept
-    sharper: float = (_ratio(to) / _ratio(now)) ** eta
-    return kept * sharper
+    return kept * (_ratio(to) / _ratio(now)) ** eta if unknown == "x0" else kept
 
 
 def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
@@ -76,8 +73,8 @@ def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
         return sigma - (alpha + sigma) * coordinate("flow", ratio)
     if unknown == "velocity":
         return _scale("velocity", to) * (math.atan(_ratio(to)) - math.atan(ratio))
-    sharper: float = (_ratio(to) / ratio) ** eta
-    return alpha - sigma / ratio * sharper
+    out: float = alpha - sigma / ratio * (_ratio(to) / ratio) ** eta
+    return out
 
 
 def weights(
@@ -205,8 +202,7 @@ def _speed(unknown: Unknown, ratios: Numbers, to: Level, eta: float) -> Numbers:
         return _scale("flow", to) / (1.0 + ratios) ** 2
     if unknown == "velocity":
         return _scale("velocity", to) / (1.0 + ratios**2)
-    sharper: Numbers = (_ratio(to) / ratios) ** (1.0 + eta)
-    return -(1.0 + eta) * _number(to.alpha) * sharper / ratios
+    return -(1.0 + eta) * _number(to.alpha) * (_ratio(to) / ratios) ** (1.0 + eta) / ratios
 
 
 def _scale(unknown: Unknown, level: Level) -> float:
@@ -223,8 +219,7 @@ def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:
 
 @lru_cache(maxsize=1)
 def _unit_gauss() -> tuple[Numbers, Numbers]:
-    rule: Callable[[int], tuple[Numbers, Numbers]] = np.polynomial.legendre.leggauss
-    return rule(_POINTS)
+    return np.polynomial.legendre.leggauss(_POINTS)
 
 
 def _number(value: object) -> float:

@@ -16,6 +16,12 @@ from unnoise.schedulers.plan import Plan
 from unnoise.schedulers.restart import Travel
 from unnoise.schedulers.solvers import Leg, Solver, adams_moulton
 
+_TAKERS = {
+    "before": "solvers.Heun() or solvers.Adams(2)",
+    "within": "solvers.Adams(2), solvers.ExponentialHeun() or solvers.sa_solver()",
+    "after": "solvers.Adams(2) or solvers.ThreeStageX0()",
+}
+"""Solvers that take a rule's noise, by where it enters."""
 _REMEMBERED = 20  # levels a leg is told of; the final rule looks back furthest
 
 
@@ -26,12 +32,22 @@ class Scheduler(Declared):
     grid: which levels are visited. solver: how to step between them. noise: how much is drawn afresh.
     final: how the clean sample is reached from the last of them. The defaults were chosen by measurement
     (docs/decisions/010).
+
+    Raises InputError for a noise rule for which the solver has no room.
     """
 
     grid: Grid = field(default_factory=Arcsinh)
     solver: Solver = field(default_factory=lambda: adams_moulton(2))
     noise: NoiseRule = field(default_factory=Deterministic)
     final: FinalRule = field(default_factory=Extrapolate)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise.stochastic and self.noise.enters not in self.solver.takes:
+            raise InputError(
+                f"solver is {shown(self.solver)}, which has no room for {shown(self.noise)}; give "
+                f"{_TAKERS[self.noise.enters]}, or noise.none()."
+            )
 
     @property
     def stochastic(self) -> bool:

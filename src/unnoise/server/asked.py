@@ -11,7 +11,7 @@ from unnoise.errors import InputError
 from unnoise.server.card import Card, named
 from unnoise.server.fields import FIELDS
 from unnoise.server.limits import Limits
-from unnoise.server.refusals import FieldError
+from unnoise.server.refusals import FieldError, NotServed
 from unnoise.text.prompts import Prompt
 
 PICTURES = ("init", "mask")
@@ -27,10 +27,10 @@ class Asked:
     """A request for pictures. None leaves a choice to the model.
 
     model: the name of its card. seed: of the first picture; picture i has seed + i. variation: another seed, which then
-    counts on instead, and how far the start is moved to its noise. init, mask: PNG, JPEG or WebP
-    files. outpaint: pixels left, top, right, bottom. guidance_interval: lowest and highest sigma / alpha. show_every:
-    steps from one preview to the next, 0 for none. show: what previews show, of "x0", "sample" and "noise". The others
-    as the options of `unnoise generate` with these names.
+    counts on instead, and how far the start is moved to its noise. init, mask: PNG, JPEG or WebP files. outpaint:
+    pixels left, top, right, bottom. guidance_interval: lowest and highest sigma / alpha. show_every: steps from one
+    preview to the next, beside those of the first step and the last; 0 for none. show: what previews show, of "x0",
+    "sample" and "noise". The others as the options of `unnoise generate` with these names.
     """
 
     prompt: str = ""
@@ -131,7 +131,7 @@ class Asked:
         found = named(cards, self.model)
         if found is None:
             names = ", ".join(card.name for card in cards)
-            raise FieldError("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")
+            raise NotServed("model", f"model is {str(self.model)[:80]!r}; this server has {names}.")
         return found
 
     def _check_together(self) -> None:

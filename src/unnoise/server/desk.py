@@ -252,9 +252,7 @@ class Desk:
         if known is None:
             self._entrance.check_places(self._ledger, client, max(1, round(self._usual)))
         elif other := asked.other_than(known.asked):
-            text = (
-                f"this key was given with job '{known.id}', which asks for another {other}; give a new one."
-            )
+            text = f"this key was given with job '{known.id}', and {other} differs; give a new one."
             raise FieldError("Idempotency-Key", text)
         return known
 

@@ -151,7 +151,9 @@ def _host(given: list[str], rules: Rules) -> str:
     else:
         known = rules.addresses or address.is_loopback or name in rules.names
     if not known:
-        shown = host[:100] or "nothing"
+        shown = host[:100]
+        if not shown:
+            raise _forbidden("send one header Host, as HTTP/1.1 has it.")
         raise _forbidden(f"the header Host is '{shown}'; to answer to that, start with --allow-host {shown}.")
     return host
 

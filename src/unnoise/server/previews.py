@@ -21,7 +21,8 @@ SIDE = 256
 class Previews:
     """Which steps are looked at, and what is seen.
 
-    every: steps from one look to the next; 0: none. show: as `Step.preview(of=...)`. steps: of the run.
+    every: steps from one look to the next, besides the first step and the last; 0: none. show: as
+    `Step.preview(of=...)`. steps: of the run.
     """
 
     def __init__(self, every: int, show: Iterable[str], steps: int) -> None:
@@ -43,9 +44,11 @@ class Previews:
 
     def _due(self, index: int, now: float) -> bool:
         last = index == self._steps
-        if not self._every or not self._show or (index % self._every and not last):
+        if not self._every or not self._show:
             return False
-        return self._first or last or self._taken <= SHARE * (now - self._begun)
+        if self._first or last:
+            return True
+        return index % self._every == 0 and self._taken <= SHARE * (now - self._begun)
 
 
 def _small(step: Step, what: str) -> bytes:

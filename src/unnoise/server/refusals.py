@@ -13,6 +13,10 @@ class FieldError(InputError):
         self.field = field
 
 
+class NotServed(FieldError):  # noqa: N818 - named by what is so
+    """A model that this server does not have."""
+
+
 class NotNow(UnnoiseError):  # noqa: N818 - named by what is so
     """What would be taken later. status: of the answer over HTTP. retry_after: seconds."""
 

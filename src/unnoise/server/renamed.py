@@ -17,7 +17,7 @@ def in_their_words(error: FieldError, theirs: Mapping[str, str]) -> FieldError:
     name, message = theirs.get(error.field, error.field), str(error)
     if message.startswith(f"{error.field} "):
         message = name + message.removeprefix(error.field)
-    return FieldError(name, message)
+    return type(error)(name, message)
 
 
 def failure(job: Job, theirs: Mapping[str, str]) -> Problem:

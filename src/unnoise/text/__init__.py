@@ -7,8 +7,8 @@ Torch is imported when the first batch is made, not before.
 
 from unnoise.text.byte_pairs import BytePairs
 from unnoise.text.compact import CompactTokenizer
+from unnoise.text.config import tokenizer_from_config
 from unnoise.text.embed import Embedding, embed, embed_phrase
-from unnoise.text.kinds import tokenizer_from_config
 from unnoise.text.prompts import STYLES, LoraTag, Phrase, Piece, Prompt
 from unnoise.text.taught import TaughtTokenizer
 from unnoise.text.tokenizer import PromptTokenizer, Tokenizer, Tokens

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
+from unnoise.limits import choice
 from unnoise.text.chunks import Chunk, chunked, one_chunk
-from unnoise.text.prompts import Phrase, Piece, check_style
+from unnoise.text.prompts import STYLES, Phrase, Piece
 from unnoise.text.taught import ids_of
 from unnoise.text.tokenizer import PromptTokenizer, rows_to_batch
 from unnoise.text.weighting import Encoded, weighed
@@ -98,7 +99,7 @@ def embed_phrase(
     """
     import torch
 
-    check_style(style)
+    choice("prompt_style", style, STYLES)
     _check_pair(encoder, tokenizer)
     config, device = encoder.config, encoder.position_embedding.device
     chunks, cut = _chunks(tokenizer, phrase, config.positions, style, config.attend_padding)
@@ -108,14 +109,13 @@ def embed_phrase(
         return ids.to(device), mask.to(device)
 
     ids, mask = batch([chunk.ids for chunk in chunks])
-    weights = torch.ones(ids.shape, dtype=torch.float32, device="cpu")
-    for row, chunk in enumerate(chunks):
-        weights[row, 1 : 1 + len(chunk)] = torch.tensor(chunk.weights, dtype=torch.float32, device="cpu")
+    rest = [config.positions - 1 - len(chunk) for chunk in chunks]
+    weights = [[1.0, *chunk.weights, *[1.0] * after] for chunk, after in zip(chunks, rest, strict=True)]
     read = None if config.attend_padding else mask
     hidden, pooled = encoder(ids, read, skip)
     found = Encoded(
         hidden=hidden,
-        weights=weights.to(device),
+        weights=torch.tensor(weights, dtype=torch.float32, device=device),
         read=read,
         ids=ids,
         empty=batch([[]])[0],

@@ -18,6 +18,7 @@ from unnoise.training.config import (
     TrainConfig,
 )
 from unnoise.training.events import (
+    Drawn,
     Event,
     Finished,
     Progress,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataConfig",
+    "Drawn",
     "Event",
     "FinetuneConfig",
     "Finished",

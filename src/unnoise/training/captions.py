@@ -1,17 +1,19 @@
-"""The words of each picture: from a .txt beside it, from metadata.jsonl, or from its folder's name."""
+"""The words of each picture: from a .txt beside it, from a metadata file, or from its folder's name."""
 
 from __future__ import annotations
 
+import csv
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 
 from unnoise.errors import DataError
 from unnoise.training import archives
 from unnoise.training.repeats import count_and_words
 
-METADATA = "metadata.jsonl"
+METADATA = ("metadata.jsonl", "metadata.csv")
+"""One of these in a folder says what its pictures show."""
 ENDINGS = (".txt", ".TXT", ".caption")
 """Of text files beside pictures; the last is what kohya's tools write."""
 Captions = tuple[str, ...]
@@ -38,7 +40,7 @@ def captions_of(pictures: list[Path], data: Path, source: str, repeats: bool = F
 
 _WANTED = {
     "text": "put 'name.txt' beside 'name.png'",
-    "metadata": f'write {METADATA} with lines {{"file_name": ..., "text": ...}}',
+    "metadata": f'write {METADATA[0]} with lines {{"file_name": ..., "text": ...}}',
     "folders": "sort the pictures into folders named by what they show",
 }
 
@@ -51,7 +53,7 @@ def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
     def metadata(picture: Path) -> Captions:
         for folder in [parent for parent in picture.parents if parent == data or data in parent.parents]:
             if folder not in tables:
-                tables[folder] = _read_metadata(folder / METADATA)
+                tables[folder] = _read_metadata(folder)
             name = _composed(picture.relative_to(folder))
             if name in tables[folder]:
                 return tables[folder][name]
@@ -89,23 +91,47 @@ def _folder(picture: Path, data: Path, repeats: bool) -> Captions:
     return (words,) if picture.parent != data and words else ()
 
 
-def _read_metadata(path: Path) -> dict[str, Captions]:
-    if not path.is_file():
-        return {}
-    table = {}
+def _read_metadata(folder: Path) -> dict[str, Captions]:
+    paths = [path for name in METADATA if (path := folder / name).is_file()]
+    if len(paths) > 1:
+        raise DataError(f"'{folder}' has {' and '.join(METADATA)}; keep one of the two.")
+    return dict(_entry(entry, where) for path in paths for entry, where in _entries(path))
+
+
+def _entries(path: Path) -> Iterator[tuple[object, str]]:
+    """What a metadata file says of each picture, and where it says so."""
+    if path.suffix == ".csv":
+        yield from _rows(path)
+        return
     for number, line in enumerate(_lines(path), start=1):
         if line.strip():
-            name, captions = _entry(line, f"'{path}', line {number}")
-            table[name] = captions
-    return table
+            where = f"'{path}', line {number}"
+            try:
+                yield json.loads(line), where
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where} is not JSON: {error}.") from error
 
 
-def _entry(line: str, where: str) -> tuple[str, Captions]:
+def _rows(path: Path) -> Iterator[tuple[object, str]]:
+    reader = csv.DictReader((f"{line}\n" for line in _lines(path)), strict=True)
     try:
-        entry = json.loads(line)
-        name, text = entry["file_name"], entry["text"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f'{where}: give an object with "file_name" and "text", one a line.') from error
+        for row in reader:
+            where = f"'{path}', line {reader.line_num}"
+            if None in row:
+                raise DataError(
+                    f"{where} has more values than there are columns; put a text with commas in quotes."
+                )
+            yield row, where
+    except csv.Error as error:  # such as a quote left open, which takes in the lines that follow
+        raise DataError(
+            f"'{path}', line {reader.line_num + 1}: {error}; close each quote, and double one within a quoted text."
+        ) from error
+
+
+def _entry(entry: object, where: str) -> tuple[str, Captions]:
+    if not isinstance(entry, dict) or not {"file_name", "text"} <= set(entry):
+        raise DataError(f'{where}: give "file_name" and "text" of each picture.')
+    name, text = entry["file_name"], entry["text"]
     captions = text if isinstance(text, list) else [text]
     if not isinstance(name, str) or not all(isinstance(caption, str) for caption in captions):
         raise DataError(f'{where}: "file_name" is a string, "text" a string or a list of strings.')

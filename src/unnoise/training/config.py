@@ -57,17 +57,17 @@ class ModelConfig:
 class DataConfig:
     """How the folder of pictures is read.
 
-    captions: where the words come from: "metadata" (metadata.jsonl), "text" (.txt or .caption beside the picture),
-    "folders" (the folder's name), "none", or "auto": the first of these that tells of the picture. mirror: flip half
-    of the pictures left to right, but none whose captions have a word or phrase of `mirror_guard`. shift: move each
-    picture by up to this part of its side across and down; scale: make it up to this part larger or smaller; fill:
-    "white" or "edge" where that leaves the picture empty. cache_mb: decoded pictures are kept in memory where all fit
-    in this many megabytes; others are read as they come. strict: refuse a corrupt picture instead of skipping it or,
-    where they are read as they come, of showing the next one. repeats: folders are named as `10_words`: their pictures
-    count ten times in an epoch, and the words are the caption of those that have no other (kohya's layout). held_out:
-    share of the pictures not trained on but measured every run.validate_every steps; held_out_from: a folder of such
-    pictures instead, which may lie among the others. bucket_step: pictures keep their aspect ratio, in batches of one
-    shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
+    captions: where the words come from: "metadata" (metadata.jsonl or .csv), "text" (.txt or .caption beside the
+    picture), "folders" (the folder's name), "none", or "auto": the first of these that tells of the picture. mirror:
+    flip half of the pictures left to right, but none whose captions have a word or phrase of `mirror_guard`. shift:
+    move each picture by up to this part of its side across and down; scale: make it up to this part larger or smaller;
+    fill: "white" or "edge" where that leaves the picture empty. cache_mb: decoded pictures are kept in memory where all
+    fit in this many megabytes; others are read as they come. strict: refuse a corrupt picture instead of skipping it
+    or, where they are read as they come, of showing the next one. repeats: folders are named as `10_words`: their
+    pictures count ten times in an epoch, and the words are the caption of those that have no other (kohya's layout).
+    held_out: share of the pictures not trained on but measured every run.validate_every steps; held_out_from: a folder
+    of such pictures instead, which may lie among the others. bucket_step: pictures keep their aspect ratio, in batches
+    of one shape each, whose sides are multiples of this many pixels; 0 cuts all to a square.
 
     caption: the words of every picture, instead of `captions`. latents: what a model of latents learns from, a "sample"
     of what its autoencoder says of the picture, drawn anew at each use, or its "mean". encoded_mb: pictures and

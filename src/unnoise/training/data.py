@@ -21,7 +21,6 @@ from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
 from unnoise.training.pictures import looks_like_picture, read_picture, told_sizes, upright_size
-from unnoise.training.run_folder import is_run
 
 if TYPE_CHECKING:
     from unnoise.training.frozen import Frozen
@@ -183,7 +182,7 @@ def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Si
 
 def _find(data: Path) -> tuple[list[Path], int]:
     check_folder(data)
-    entries = sorted(files_below(data, skip=is_run))  # a run's samples are copies
+    entries = sorted(files_below(data))
     packed = [entry for entry in entries if entry.suffix.lower() in archives.ENDINGS]
     pictures = [entry for entry in entries if looks_like_picture(entry)]
     ignored = sum(entry.suffix.lower() not in _QUIET for entry in {*entries} - {*pictures, *packed})

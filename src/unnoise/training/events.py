@@ -7,6 +7,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Before all others, of a run that draws pictures of its class first (DreamBooth): so many of them are there."""
+
+    pictures: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Started:
     """Before the first step. `step` steps are done already; notes are sentences for the person who waits."""
 
@@ -98,4 +106,4 @@ class Finished:
     model: Path
 
 
-Event = Started | Progress | Validated | Skipped | Saved | Sampled | Stopped | Finished
+Event = Drawn | Started | Progress | Validated | Skipped | Saved | Sampled | Stopped | Finished

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,11 @@ def split(pictures: PictureSet, share: float) -> tuple[PictureSet, PictureSet]:
     return pictures.select(rest), pictures.select(sorted(held))
 
 
-def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> PictureSet:
-    """The pictures to train on beside a folder of held-out ones: those that do not lie in it.
+def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> tuple[PictureSet, PictureSet]:
+    """The pictures to train on, which do not lie in the folder of held-out ones, and those of the folder.
+
+    Held-out ones that lie among the others have the words that they would have there: a table above their folder, or
+    the folder's own name, may say them.
 
     Raises InputError where too few are held out, or none is left.
     """
@@ -66,11 +69,15 @@ def apart(pictures: PictureSet, unseen: PictureSet, folder: Path) -> PictureSet:
     parents = {path.parent for path in pictures.paths}
     within = {parent: parent.resolve().is_relative_to(held) for parent in parents}
     rest = [index for index, path in enumerate(pictures.paths) if not within[path.parent]]
+    among = {*range(len(pictures))} - {*rest}
+    words = {pictures.paths[index].resolve(): pictures.captions[index] for index in among}
+    each = zip(unseen.paths, unseen.captions, strict=True)
+    told = replace(unseen, captions=tuple(words.get(path.resolve(), own) for path, own in each))
     if not rest:
         raise InputError(
             f"data.held_out_from is '{folder}', in which all pictures to train on lie; give another folder."
         )
-    return pictures if len(rest) == len(pictures) else pictures.select(rest)
+    return pictures.select(rest) if among else pictures, told
 
 
 def batches(

@@ -17,7 +17,8 @@ from unnoise.training.order import picture_at
 from unnoise.training.tuning_config import PriorConfig
 
 FOLDER = "class"
-_TOGETHER = 4  # pictures made at once
+TOGETHER = 4
+"""Pictures made at once."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,21 @@ def missing(config: PriorConfig, run: Path) -> list[int]:
 def make(
     config: PriorConfig, run: Path, base: Model, numbers: Sequence[int], stop: Callable[[], bool]
 ) -> None:
-    """Draw these pictures of the class with the model as it is, each with its number as its seed, into RUN/class.
+    """Draw these few pictures of the class with the model as it is, each with its number as its seed, into RUN/class.
 
     They are written one by one, so that a run that was cut goes on with those that are left. Raises KeyboardInterrupt
-    once `stop` is true, which is asked before every few.
+    where `stop` is true.
     """
     from unnoise.pipelines import TextToImage
 
     pipe = TextToImage(base)
     steps, guidance = config.steps or None, config.guidance or None
+    if stop():
+        raise KeyboardInterrupt
     with _at_rest(base):
-        for start in range(0, len(numbers), _TOGETHER):
-            if stop():
-                raise KeyboardInterrupt
-            seeds = list(numbers[start : start + _TOGETHER])
-            made = pipe([config.prompt] * len(seeds), seeds=seeds, steps=steps, guidance=guidance)
-            for number, picture in zip(seeds, made.images, strict=True):
-                images.write_png(_path(run, number), picture)
+        made = pipe([config.prompt] * len(numbers), seeds=numbers, steps=steps, guidance=guidance)
+    for number, picture in zip(numbers, made.images, strict=True):
+        images.write_png(_path(run, number), picture)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,8 @@ from unnoise.training import settings
 from unnoise.training.checkpoints import checkpoints
 from unnoise.training.config import TrainConfig
 
-CONFIG = "config.toml"
+CONFIG, _LOCK = files.RUN_MARKS
 LOG = "log.jsonl"
-_LOCK = ".lock"
 
 Entry = Mapping[str, Any]
 
@@ -57,11 +56,6 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
             f"run.steps is {config.run.steps}, and '{run}' has a checkpoint of step {made}; give {made} or more."
         )
     return config
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a run is kept in this folder."""
-    return (folder / CONFIG).is_file() and (folder / _LOCK).is_file()
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ from unnoise.training.build import build_model, check_multiple
 from unnoise.training.config import ModelConfig, TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
+    Drawn,
     Event,
     Finished,
     Progress,
@@ -146,7 +147,7 @@ class Trainer:
         held = run_folder.hold(self.out) if self.world.leads else contextlib.nullcontext()
         with held, stop_requests() as asked:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
-            self._make_prior(asked.is_set)
+            yield from self._make_prior(asked.is_set)
             saved = self._take_up()
             self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
             yield self._started()
@@ -196,10 +197,17 @@ class Trainer:
             self._open_prior()
         return wanted
 
-    def _make_prior(self, stop: Callable[[], bool]) -> None:
+    def _make_prior(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        total = len(self.unmade)
+        for start in range(0, total, prior.TOGETHER):
+            yield Drawn(start, total)
+            few = self.unmade[start : start + prior.TOGETHER]
+            # a few at a time: other processes do not wait for more than they would for a step
+            self.world.led(
+                functools.partial(prior.make, self.config.prior, self.out, self.tuning.base, few, stop)
+            )
         if self.unmade:
-            base = self.tuning.base
-            self.world.led(lambda: prior.make(self.config.prior, self.out, base, self.unmade, stop))
+            yield Drawn(total, total)
             self._open_prior()
 
     def _notes(self, words: Iterable[str]) -> list[str]:
@@ -207,7 +215,9 @@ class Trainer:
         notes = [] if self.base is None else tuning.notes(self.base, words)
         if self.unmade:
             made, folder = counted(len(self.unmade), "picture"), self.out / prior.FOLDER
-            notes.append(f"{made} of '{self.config.prior.prompt}' will be made first, into {folder}.")
+            notes.append(
+                f"{made} of '{self.config.prior.prompt}' are made before the first step, into {folder}."
+            )
         if self.config.run.shard and not self.learner.sharded:
             notes.append("one process trains alone, so that run.shard divides nothing; start with torchrun.")
         return notes
@@ -329,7 +339,7 @@ def open_data(data: Path, config: TrainConfig, reading: Tell | None = None) -> t
     elif config.data.held_out_from:
         folder = expanded(config.data.held_out_from)
         unseen = open_pictures(folder, shape, config.data)
-        pictures = held_out.apart(pictures, unseen, folder)
+        pictures, unseen = held_out.apart(pictures, unseen, folder)
     pictures = repeated(pictures) if config.data.repeats else pictures
     if config.word.model:
         pictures, unseen = (

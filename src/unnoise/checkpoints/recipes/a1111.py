@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, whole
 from unnoise.errors import InputError
@@ -24,14 +24,17 @@ _TAKEN = (
 )
 
 
-def read(text: str) -> FoundRecipe:
-    """What the text says. Raises InputError where its settings make no sense."""
+def read(text: str, usual: Mapping[str, str] = _DEFAULTS) -> FoundRecipe:
+    """What the text says. usual: what A1111 and Forge may have left out of their texts.
+
+    Raises InputError where its settings make no sense.
+    """
     lines = text.replace("\r\n", "\n").split("\n")
     at = _settings_line(lines)
     given = settings(lines[at]) if at < len(lines) else {}
     prompt, negative = _prompts(lines[:at])
     program, version = _program(given)
-    found = (_DEFAULTS if program in ("A1111", "Forge") else {}) | given
+    found = {**(usual if program in ("A1111", "Forge") else {}), **given}
     width, height = _size(found)
     return FoundRecipe(
         program=program,

@@ -67,9 +67,9 @@ def shown(tensors: Tensor) -> Tensor:
     return tensors if tensors.shape[1] in (1, 3) else tensors[:, :1]
 
 
-def strip(tensors: Tensor, most: int = 4) -> Image.Image:
-    """The first pictures side by side."""
-    return images.grid(images.to_pil(shown(tensors[:most])), columns=most, gap=1)
+def strip(tensors: Tensor) -> Image.Image:
+    """The first four pictures side by side."""
+    return images.grid(images.to_pil(shown(tensors[:4])), columns=4, gap=1)
 
 
 def embedded(image: Image.Image, width: int, title: str) -> str:

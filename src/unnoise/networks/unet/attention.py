@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.hardware import multiplies_tiles
 from unnoise.networks.unet.layers import TokenLinear, added, followed

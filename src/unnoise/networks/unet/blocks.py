@@ -44,13 +44,13 @@ class DownBlock(nn.Module):
         for residual, attention in zip(self.residuals, self.attentions, strict=True):
             x = attention(residual(x, emb), memory)
             skips.append(x)
-        before = more is not None and more.shape[2:] == x.shape[2:]
-        if more is not None and before:
+        if more is not None and more.shape[2:] == x.shape[2:]:
             x = skips[-1] = x + more
+            more = None
         if self.downsample is not None:
             x = resample(self.downsample, x, emb)
             skips.append(x)
-        if more is not None and not before:
+        if more is not None:
             x = skips[-1] = x + more
         return x, skips
 

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 
 def sinusoids(time: Tensor, width: int, convention: str = "adm") -> Tensor:

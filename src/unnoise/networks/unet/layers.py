@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.packing import has_kernels
 from unnoise.networks.unet.in_place import plus

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.unet.attention import AttentionBlock, SelfAttention, TextMemory
 from unnoise.networks.unet.blocks import DownBlock, UpBlock
@@ -66,9 +66,8 @@ class Merging:
         return Homes(torch.stack([_homes(row, kept, others, gone) for row in x]), x.shape[1] - gone)
 
 
-@lru_cache(
-    maxsize=8
-)  # the attentions of one look ask alike; drawn for each, 270 us of 64x64 places every time
+# the attentions of one look ask alike; drawn for each, 270 us of 64x64 places every time
+@lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def windows(height: int, width: int, look: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Of each 2x2 the token that is kept, and all others: int64 on this device, places of the map read row by row.

@@ -319,7 +319,8 @@ def library() -> ModuleType:
                 "engine 'openvino' needs a package that is not installed; pip install 'unnoise[openvino]', or use "
                 "engine 'torch'."
             ) from error
-    return openvino  # type: ignore[no-any-return]
+    module: ModuleType = openvino
+    return module
 
 
 @contextlib.contextmanager

@@ -55,9 +55,8 @@ class Reusing(Around):
         if kept is None:
             self.forget()
             x, time, text, *more = asked
-            out: UNetOutput = self.network(
-                x, time, text, None, *more
-            )  # as a module, for who watches or compiles it
+            # as a module, for who watches or compiles it
+            out: UNetOutput = self.network(x, time, text, None, *more)
             return out
         return self._quick(kept, asked)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every PyTorch reader knows
+from torch.nn import functional as F
 
 from unnoise.networks.unet.attention import (
     CrossAttention,
@@ -39,8 +39,8 @@ class FeedForward(nn.Module):
             return product(x, value, shift, F.gelu(product(x, gate, other)), "mul")
         both = self.gated(x)
         if worth_forgetting(both):
-            gated: Tensor = Gated.apply(both)  # type: ignore[no-untyped-call]
-            return gated
+            out: Tensor = Gated.apply(both)  # type: ignore[no-untyped-call]
+            return out
         values, gates = both.chunk(2, dim=-1)
         return times(F.gelu(gates), values)
 

@@ -5,7 +5,7 @@ brings the sample up again, so that in units of sigma / alpha  down^2 + fresh^2 
 """
 
 from unnoise.schedulers.noise.ancestral import Ancestral, FlowAncestral, Posterior
-from unnoise.schedulers.noise.base import Deterministic, NoiseRule, Split, clock, none
+from unnoise.schedulers.noise.base import Deterministic, NoiseRule, Place, Split, clock, none
 from unnoise.schedulers.noise.churn import Churn
 from unnoise.schedulers.noise.renoise import TCD, Renoise
 from unnoise.schedulers.noise.sde import SDE, ExtendedSDE, Tau
@@ -19,6 +19,7 @@ __all__ = [
     "ExtendedSDE",
     "FlowAncestral",
     "NoiseRule",
+    "Place",
     "Posterior",
     "Renoise",
     "Split",

@@ -60,11 +60,9 @@ class Posterior(NoiseRule):
         down = float(to.ratio) * math.sqrt(1.0 - lost(now, to))
         numbers = transition(now, to)
         small, large = math.sqrt(float(numbers.small)), math.sqrt(float(numbers.large))
-        span = span_of(now, to, 1.0)
-        if self.variance == "fixed_large":
-            return Split(level_at(to, down), large, exact=False, span=span)
+        fresh = large if self.variance == "fixed_large" else small
         other = large if self.variance == "learned_range" else None
-        return Split(level_at(to, down), small, other, exact=False, span=span)
+        return Split(level_at(to, down), fresh, other, exact=False, span=span_of(now, to, 1.0))
 
 
 def lost(now: Level, to: Level) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from unnoise.errors import InputError
 from unnoise.limits import Declared, number
 from unnoise.process import Level, NoiseSchedule
+
+Place = Literal["before", "within", "after"]
+"""Where in a step noise enters: before the solver moves, in its kernel (an SDE), or once it has moved."""
 
 _SHORTEST = 2.0**-20  # of the clock's reading; a Brownian path is straight below 2^-24 of it
 
@@ -52,9 +55,13 @@ def span_of(now: Level, to: Level, pace: float) -> tuple[float, float] | None:
 
 
 class NoiseRule(Declared):
-    """What all rules share. Subclasses are frozen dataclasses, checked when they are made."""
+    """What all rules share. Subclasses are frozen dataclasses, checked when they are made.
+
+    enters: the place of its noise, for which a solver must have room (`Solver.takes`).
+    """
 
     example = "noise.none()"
+    enters: ClassVar[Place] = "after"
 
     @property
     def stochastic(self) -> bool:
@@ -74,10 +81,7 @@ class NoiseRule(Declared):
 class Deterministic(NoiseRule):
     """No fresh noise: the probability-flow ODE (Song et al. 2021b, eq. 13)."""
 
-    @property
-    def stochastic(self) -> bool:
-        """It does not."""
-        return False
+    stochastic = False
 
 
 @dataclass(frozen=True)

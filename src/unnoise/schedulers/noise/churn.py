@@ -18,6 +18,7 @@ class Churn(NoiseRule):
     scale: S_noise.
     """
 
+    enters = "before"
     amount: float = 40.0
     low: float = 0.05
     high: float = 50.0

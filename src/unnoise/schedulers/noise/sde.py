@@ -19,6 +19,7 @@ class SDE(OfStrength):
     that order and its covariance of second: noise within a step is seen at the next look only.
     """
 
+    enters = "within"
     largest = math.inf
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
@@ -34,6 +35,7 @@ class Tau(NoiseRule):
     tau 1 from ratio 0.05 to 1 on EDM's scale.
     """
 
+    enters = "within"
     tau: Amount = 1.0
     low: float = 0.05
     high: float = 1.0
@@ -62,6 +64,7 @@ class ExtendedSDE(NoiseRule):
     - 1. With Adams(3, "sigma", "x0") this is ER-SDE-Solver-3, whose polynomials are in w.
     """
 
+    enters = "within"
     power: Amount = 0.3
     shift: Amount = 10.0
 
@@ -75,8 +78,9 @@ class ExtendedSDE(NoiseRule):
 
     def _log_rest(self, ratio: float) -> float:
         """Ln(phi(w) / w)."""
-        growth: float = ratio**self.power
-        return growth + math.log1p(self.shift * math.exp(-growth))
+        growth = ratio**self.power
+        out: float = growth + math.log1p(self.shift * math.exp(-growth))
+        return out
 
 
 def sde_split(now: Level, to: Level, eta: float, pace: float | None = None) -> Split:

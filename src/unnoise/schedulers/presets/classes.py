@@ -82,9 +82,11 @@ def _in_sigma(method: str, defaults: Config, rule: Rule, whole: bool = False) ->
 
 
 def _dpm(config: Config, final: str | None = None, gentle: bool = False, cosine: bool = False) -> Rungs:
-    last = final or config["final_sigmas_type"]
-    shift, clipped = config.get("flow_shift", 1.0), float(config.get("lambda_min_clipped", "-inf"))
-    return rungs.DPMRungs(*_spacing(config), sigmas(config), last, shift, clipped, gentle, cosine)
+    kind, last = sigmas(config), final or config["final_sigmas_type"]
+    if kind == "flow":
+        return rungs.DPMFlowRungs(config.get("flow_shift", 1.0), last, gentle)
+    clipped = float(config.get("lambda_min_clipped", "-inf"))
+    return rungs.DPMRungs(*_spacing(config), kind, last, clipped, cosine)
 
 
 def _table(config: Config) -> Rungs:
@@ -132,7 +134,7 @@ def _pndm(config: Config) -> Values:
 
 
 def _distilled(config: Config) -> Rungs:
-    return rungs.TableRungs(distilled=config["original_inference_steps"])
+    return rungs.DistilledRungs(config["original_inference_steps"])
 
 
 def _consistency(config: Config) -> Values:
@@ -205,7 +207,7 @@ CLASSES: dict[str, Class] = {
     "FlowMatchHeunDiscreteScheduler": Class(
         "Heun",
         {"shift": 1.0, "num_train_timesteps": 1000},
-        lambda c: (rungs.FlowRungs(c["shift"]), ddpm_rules.FlowHeunRule()),
+        lambda c: (rungs.FlowRungs(c["shift"], "own"), ddpm_rules.FlowHeunRule()),
     ),
 }
 """What diffusers 0.42 calls its classes, and their defaults where a value depends on them."""

@@ -66,10 +66,9 @@ class DDPMRule(Rule):
         small, large = max(number(left * beta), 1e-20), number(beta)
         if now.time == 0.0:
             return Look(now), Move(of_x, (of_x0,), "x0")
-        if self.variance == "learned_range":
-            return Look(now), Move(of_x, (of_x0,), "x0", math.sqrt(small), math.sqrt(large))
-        variance = large if self.variance == "fixed_large" else small
-        return Look(now), Move(of_x, (of_x0,), "x0", math.sqrt(variance))
+        fresh = math.sqrt(large if self.variance == "fixed_large" else small)
+        other = math.sqrt(large) if self.variance == "learned_range" else None
+        return Look(now), Move(of_x, (of_x0,), "x0", fresh, other)
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,11 @@ def terms(algorithm: str, kind: str, path: Path, i: int) -> tuple[Tensor, Tensor
 class DPMMultistep(Rule):
     """DPMSolverMultistepScheduler. A path that ends at 0 makes the last step first order."""
 
-    order: int = 2
-    algorithm: Algorithm = "dpmsolver++"
-    kind: Kind = "midpoint"
-    lower_order_final: bool = True
-    euler_at_final: bool = False
+    order: int
+    algorithm: Algorithm
+    kind: Kind
+    lower_order_final: bool
+    euler_at_final: bool
 
     @property
     def stochastic(self) -> bool:
@@ -81,10 +81,10 @@ class DPMMultistep(Rule):
 class DPMSinglestep(Rule):
     """DPMSolverSinglestepScheduler: blocks of one, two, three looks, each from the block's first sample."""
 
-    order: int = 2
-    algorithm: Algorithm = "dpmsolver++"
-    kind: Kind = "midpoint"
-    lower_order_final: bool = False
+    order: int
+    algorithm: Algorithm
+    kind: Kind
+    lower_order_final: bool
 
     def _orders(self, path: Path) -> list[int]:
         """The place of each step in its block."""
@@ -142,8 +142,8 @@ class DPMSinglestep(Rule):
 class DEISRule(Rule):
     """DEISMultistepScheduler: polynomials in ln w, integrated by formulas that cancel in float32."""
 
-    order: int = 2
-    lower_order_final: bool = True
+    order: int
+    lower_order_final: bool
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""

@@ -29,9 +29,9 @@ class PNDMRule(Rule):
     its second look is where it was to begin: diffusers counts in its list of times, in which the second stands twice.
     """
 
-    one: bool = False
-    warm: bool = False
-    velocity: bool = False
+    one: bool
+    warm: bool
+    velocity: bool
 
     def begins(self, path: Path, i: int, known: int) -> Level:
         """Where a picture is entered, the level before; but the second is entered at itself."""

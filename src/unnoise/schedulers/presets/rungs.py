@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unnoise.errors import InputError
@@ -61,11 +62,11 @@ class SigmaRungs(Rungs):
     final: "zero", or "sigma_min", the table's first sigma. whole: DPM2's classes round karras times.
     """
 
-    spacing: str = "linspace"
-    offset: int = 0
-    sigmas: Sigmas = "own"
-    final: str = "zero"
-    whole: bool = False
+    spacing: str
+    offset: int
+    sigmas: Sigmas
+    final: str
+    whole: bool
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Interpolated in sigma, float32."""
@@ -87,24 +88,19 @@ class DPMRungs(Rungs):
     """DPM-Solver's, UniPC's, DEIS's classes: whole times, karras runs between the ends of the whole table.
 
     final: "zero"; "sigma_min", the table's first sigma; "last", the grid's own last one again where it is not a
-    time grid (DEIS, and UniPC with sigma_min). shift: of "flow". clipped: the smallest ln(alpha / sigma).
-    gentle: UniPC's ways with flow (times count down from 1, which is moved by 1e-6). cosine: whether the betas are
+    time grid (DEIS, and UniPC with sigma_min). clipped: the smallest ln(alpha / sigma). cosine: whether the betas are
     squaredcos_cap_v2, on which times are cut and not rounded.
     """
 
-    spacing: str = "linspace"
-    offset: int = 0
-    sigmas: Sigmas = "own"
-    final: str = "zero"
-    shift: float = 1.0
-    clipped: float = -np.inf
-    gentle: bool = False
-    cosine: bool = False
+    spacing: str
+    offset: int
+    sigmas: Sigmas
+    final: str
+    clipped: float
+    cosine: bool
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Whole times where there are such, float32 sigmas."""
-        if self.sigmas == "flow":
-            return self._flow(steps)
         known = table(schedule)
         logs = np.log(known.sigmas)
         kept = known.steps - int(np.searchsorted(-logs[::-1], self.clipped))
@@ -126,7 +122,20 @@ class DPMRungs(Rungs):
             last = float(sigmas[-1])
         return along(np.append(sigmas, last), np.trunc(times), "vp", known, single=True)
 
-    def _flow(self, steps: int) -> Path:
+
+@dataclass(frozen=True)
+class DPMFlowRungs(Rungs):
+    """The same classes on a straight line (use_flow_sigmas): equal shares of noise, shifted; times cut to thousandths.
+
+    final: "zero"; "last", the last share again. gentle: UniPC's ways (they count down from 1, which is moved by 1e-6).
+    """
+
+    shift: float
+    final: str
+    gentle: bool
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """In float64, then float32."""
         if self.gentle:
             sigmas = np.linspace(1, 1 / 1000, steps + 1)[:-1]
         else:
@@ -144,38 +153,42 @@ class DPMRungs(Rungs):
 
 @dataclass(frozen=True)
 class TableRungs(Rungs):
-    """DDPM, DDIM, PNDM, LCM, TCD: rounded times of the table itself.
+    """DDPM, DDIM, PNDM: rounded times of the table itself."""
 
-    distilled: LCM's and TCD's times, every so many of `original` steps.
-    """
-
-    spacing: str = "leading"
-    offset: int = 0
-    distilled: int | None = None
+    spacing: str
+    offset: int
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
-        """Alphas and sigmas from the products, float32; the last level is clean."""
+        """As `_of_entries`."""
         known = table(schedule, infinite=True)
-        if self.distilled is None:
-            times = spaced(self.spacing, known.steps, steps, 0, extra=False).round()
-            times = times + (self.offset if self.spacing == "leading" else 0)
-        else:
-            times = self._distilled(known.steps, steps)
-        levels = [abar_level(known, int(time)) for time in times]
-        path = of_levels((*levels, Level(-1.0, 1.0, 0.0)), known.time_at, torch.float32, "vp")
-        return replace(
-            path, entries=tuple(abar_level(known, time) for time in range(known.steps)), abar=known.abar
-        )
+        times = spaced(self.spacing, known.steps, steps, 0, extra=False).round()
+        return _of_entries(known, times + (self.offset if self.spacing == "leading" else 0))
 
-    def _distilled(self, total: int, steps: int) -> Numbers:
-        assert self.distilled is not None
-        origin = (np.arange(1, self.distilled + 1) * (total // self.distilled) - 1)[::-1]
-        if steps > len(origin):
+
+@dataclass(frozen=True)
+class DistilledRungs(Rungs):
+    """LCM, TCD: of `original` equally spaced times of the table every so many."""
+
+    original: int
+
+    def path(self, schedule: NoiseSchedule, steps: int) -> Path:
+        """As `_of_entries`. Raises InputError for more steps than there are times."""
+        known = table(schedule, infinite=True)
+        if steps > self.original:
             raise InputError(
-                f"steps is {steps}; such a model was distilled at {len(origin)}, give at most that."
+                f"steps is {steps}; such a model was distilled at {self.original}, give at most that."
             )
-        places = np.floor(np.linspace(0, len(origin), num=steps, endpoint=False)).astype(np.int64)
-        return origin[places].astype(np.float64)
+        times = (np.arange(1, self.original + 1) * (known.steps // self.original) - 1)[::-1]
+        places = np.floor(np.linspace(0, self.original, num=steps, endpoint=False)).astype(np.int64)
+        return _of_entries(known, times[places])
+
+
+def _of_entries(known: Table, times: Numbers | NDArray[np.int64]) -> Path:
+    """The table's entries at whole times: alphas and sigmas from the products, float32; the last level is clean."""
+    levels = (*(abar_level(known, int(time)) for time in times), Level(-1.0, 1.0, 0.0))
+    path = of_levels(levels, known.time_at, torch.float32, "vp")
+    entries = tuple(abar_level(known, time) for time in range(known.steps))
+    return replace(path, entries=entries, abar=known.abar)
 
 
 def abar_level(known: Table, time: int) -> Level:
@@ -193,8 +206,8 @@ def _ramp(start: float, end: float, count: int) -> Tensor:
 class FlowRungs(Rungs):
     """FlowMatchEuler's and FlowMatchHeun's levels: the shift is applied to the table and again to the grid."""
 
-    shift: float = 1.0
-    sigmas: Sigmas = "own"
+    shift: float
+    sigmas: Sigmas
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """Times are sigmas."""
@@ -246,8 +259,8 @@ class ConsistencyRungs(Rungs):
     rho: that grid's.
     """
 
-    original: int = 40
-    rho: float = 7.0
+    original: int
+    rho: float
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float64, then float32; at the end the clean sample."""
@@ -270,9 +283,9 @@ def _edm_ends(schedule: NoiseSchedule) -> tuple[float, float]:
 class EDMRungs(Rungs):
     """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule."""
 
-    sigmas: Sigmas = "karras"
-    final: str = "zero"
-    rho: float = 7.0
+    sigmas: Sigmas
+    final: str
+    rho: float
 
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """In float32 throughout."""

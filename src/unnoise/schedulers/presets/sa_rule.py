@@ -17,12 +17,13 @@ from unnoise.schedulers.presets.dpm_rules import linear
 from unnoise.schedulers.presets.path import Path, number
 from unnoise.schedulers.presets.preset import Rule
 
+# Of the antiderivative of u^k e^u, beside e^u.
 _PARTS: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.ones_like,
     lambda u: u - 1,
     lambda u: u**2 - 2 * u + 2,
     lambda u: u**3 - 3 * u**2 + 6 * u - 6,
-)  # of the antiderivative of u^k e^u, beside e^u
+)
 
 
 def middle(time: float) -> float:
@@ -38,11 +39,11 @@ class SARule(Rule):
     tau: of the time, counted to a thousand, at which a step begins.
     """
 
-    predictor: int = 2
-    corrector: int = 2
-    data: bool = True
-    lower_order_final: bool = True
-    tau: Callable[[float], float] = middle
+    predictor: int
+    corrector: int
+    data: bool
+    lower_order_final: bool
+    tau: Callable[[float], float]
 
     @property
     def stochastic(self) -> bool:
@@ -119,7 +120,6 @@ def _power(k: int, begin: Tensor, end: Tensor, kernel: float, data: bool) -> Ten
     part = _PARTS[k]
     if data:
         b, e = kernel * begin, kernel * end
-        whole: Tensor = e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / kernel ** (k + 1)
-        return whole
+        return e.exp() * (part(e) - part(b) * (-(e - b)).exp()) / kernel ** (k + 1)
     sign = float((-1) ** k)
     return (-end).exp() * (sign * part(-begin) * (end - begin).exp() - sign * part(-end))

@@ -34,8 +34,7 @@ class Table:
     @property
     def sigmas(self) -> NDArray[np.float32]:
         """sqrt((1 - abar) / abar), float32."""
-        ratios: NDArray[np.float32] = (((1 - self.abar) / self.abar) ** 0.5).numpy()
-        return ratios
+        return (((1 - self.abar) / self.abar) ** 0.5).numpy()
 
     def at_times(self, times: Numbers) -> Numbers:
         """Sigmas at times, straight lines between the entries."""

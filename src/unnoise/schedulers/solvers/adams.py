@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
+from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
 from unnoise.schedulers.solvers.base import (
     Leg,
     OneLook,
     check_order,
-    check_x0_kernel,
     finite_unknown,
     last_move,
+    places,
 )
 
 
@@ -40,9 +41,13 @@ class Adams(OneLook):
         super().__post_init__()
         check_order("Adams", self.order, 4)
 
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """That of an SDE with x0 alone."""
+        return places(self.unknown)
+
     def move(self, leg: Leg) -> Move:
-        """The step's move. Raises InputError for SDE noise with another unknown than x0."""
-        check_x0_kernel(self.unknown, leg.split)
+        """The step's move."""
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)
         held = distinct((now, *leg.past), self.order)

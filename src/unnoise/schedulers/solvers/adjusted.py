@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from unnoise.schedulers.moves import Move, Moves
+from unnoise.schedulers.noise import Place
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver
 
 
@@ -30,6 +31,11 @@ class Adjusted(Solver):
     def calls(self) -> int:
         """The solver's."""
         return self.solver.calls
+
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """As the solver."""
+        return self.solver.takes
 
     def moves(self, leg: Leg) -> Moves:
         """The solver's moves, the last of them changed."""

@@ -10,7 +10,7 @@ from unnoise.errors import InputError
 from unnoise.limits import Declared, is_whole, shown
 from unnoise.process import Level, NoiseSchedule
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
-from unnoise.schedulers.noise import Split
+from unnoise.schedulers.noise import Place, Split
 from unnoise.schedulers.quadrature import keep
 
 
@@ -32,11 +32,6 @@ class Leg:
     levels: tuple[Level, ...] = ()
     before: tuple[Level, Split] | None = None
 
-    @property
-    def raised(self) -> bool:
-        """Whether noise was added before the step, so that it begins above the level that the last one led to."""
-        return bool(self.levels) and self.now != self.levels[self.index]
-
 
 class Solver(Declared, abc.ABC):
     """A rule that turns a leg into moves.
@@ -52,6 +47,11 @@ class Solver(Declared, abc.ABC):
     def calls(self) -> int:
         """Network calls a step: one, unless a solver looks more than once."""
         return 1
+
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """Where in a step it has room for fresh noise: everywhere, unless a solver says less."""
+        return "before", "within", "after"
 
     @abc.abstractmethod
     def moves(self, leg: Leg) -> Moves:
@@ -99,15 +99,6 @@ def check_order(what: str, order: object, largest: int, least: int = 1) -> None:
         )
 
 
-def check_no_noise(what: str, leg: Leg) -> None:
-    """Refuse fresh noise, before the step or at its end, for a rule that has no place for it."""
-    if leg.split.fresh > 0.0 or not leg.split.exact or leg.raised:
-        raise InputError(f"{what} has no noise rule; use noise.none().")
-
-
-def check_x0_kernel(unknown: Unknown, split: Split) -> None:
-    """Refuse SDE noise for another unknown than x0, whose kernel alone it sharpens."""
-    if split.eta > 0.0 and unknown != "x0":
-        raise InputError(
-            f"the SDE noise rule works on x0, the solver's unknown is {unknown}; use unknown='x0'."
-        )
+def places(unknown: Unknown) -> tuple[Place, ...]:
+    """Where a rule for this unknown takes noise: an SDE sharpens the kernel of x0 alone."""
+    return ("before", "within", "after") if unknown == "x0" else ("before", "after")

@@ -9,9 +9,10 @@ from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
 from unnoise.schedulers.moves import Look, Move, Moves
+from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, weights
 from unnoise.schedulers.solvers.adams import Adams, spread
-from unnoise.schedulers.solvers.base import Leg, Solver, check_no_noise
+from unnoise.schedulers.solvers.base import Leg, Solver
 
 # Looks of the block through which the line leads to its k-th level after the first, by the block's size.
 _USES = {1: ((0,),), 2: ((0,), (1,)), 3: ((0,), (0, 1), (0, 2))}
@@ -25,15 +26,15 @@ class Blocks(Solver):
     Give it with `grids.BlockLevels`, whose levels are the blocks' own stages; on others the stages are the grid's.
     """
 
-    order: int = 3
+    order = 3
+
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """Nowhere: noise inside a block is no part of the method."""
+        return ()
 
     def moves(self, leg: Leg) -> Moves:
-        """One look, one move.
-
-        Raises InputError for a noise rule, and for a grid that goes up and down: noise inside a block is not part of
-        the method.
-        """
-        check_no_noise("DPM fast", leg)
+        """One look, one move. Raises InputError for a grid that goes up and down."""
         if leg.index == 0 and _turns(leg.levels):
             raise InputError(
                 "DPM fast counts its blocks on a grid that never turns; use one without restarts."

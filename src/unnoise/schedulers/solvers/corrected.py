@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from unnoise.errors import InputError
 from unnoise.limits import choice, typed, whole
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
+from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
@@ -23,7 +23,7 @@ class Corrected(Solver):
     again: look once more at the corrected sample, in place of keeping what was seen at the predicted one (PECE).
 
     UniPC (Zhao et al. 2023) and SA-Solver (Xue et al. 2023) are settings of it. Fresh noise is that of the step
-    which is made again; the noise rule must be SDE, Tau or none.
+    which is made again.
     """
 
     predictor: Adams
@@ -44,6 +44,11 @@ class Corrected(Solver):
     def calls(self) -> int:
         """One, or two where it looks again."""
         return 2 if self.again else 1
+
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """That of an SDE of x0: no step is made again whose end was raised since, or which aimed elsewhere."""
+        return ("within",) if self.predictor.unknown == "x0" else ()
 
     def moves(self, leg: Leg) -> Moves:
         """Look, mend the last step, make this one."""
@@ -68,17 +73,9 @@ class Corrected(Solver):
 
     def mend(self, leg: Leg) -> Move | None:
         """The last step once more, with the look at its end; None where there was none or it began at infinity."""
-        if leg.raised:
-            raise InputError(
-                "a corrector cannot make a step again whose end was raised since; use no churn, or no corrector."
-            )
         if leg.before is None:
             return None
         begin, split = leg.before
-        if not split.exact:
-            raise InputError(
-                "a corrector cannot make an ancestral step again; use noise.SDE or noise.Tau, or no corrector."
-            )
         if not math.isfinite(coordinate(self.predictor.variable, float(begin.ratio))):
             return None
         unknown: Unknown = self.predictor.unknown

@@ -22,6 +22,7 @@ class CFGPlusPlus(Solver):
     """
 
     solver: Adams = field(default_factory=Adams)
+    order = 1  # of the whole; the unguided part has the solver's
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,11 +30,6 @@ class CFGPlusPlus(Solver):
             raise InputError(
                 f"the solver's unknown is {self.solver.unknown}; CFG++ steps in terms of x0: give Adams()."
             )
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """Of the unguided part; the whole is of first order."""
-        return 1
 
     def moves(self, leg: Leg) -> Moves:
         """The unguided step without the unguided x0 at its end, then the guided x0 there, and the fresh noise."""

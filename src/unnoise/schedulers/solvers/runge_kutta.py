@@ -11,16 +11,16 @@ from unnoise.errors import InputError
 from unnoise.limits import Declared
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
-from unnoise.schedulers.noise import Split
+from unnoise.schedulers.noise import Place, Split
 from unnoise.schedulers.noise.base import span_of
 from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, weights
 from unnoise.schedulers.solvers.adams import spread
 from unnoise.schedulers.solvers.base import (
     Leg,
     Solver,
-    check_x0_kernel,
     finite_unknown,
     last_move,
+    places,
 )
 
 
@@ -63,11 +63,15 @@ class RungeKutta(Solver):
         """One a stage."""
         return len(self.stages)
 
+    @property
+    def takes(self) -> tuple[Place, ...]:
+        """That of an SDE with x0 alone."""
+        return places(self.unknown)
+
     def moves(self, leg: Leg) -> Moves:
         """Looks and moves in turn; one Euler move where an end of the step is infinite in the variable."""
         now, split = leg.now, leg.split
         unknown = finite_unknown(self.unknown, now)
-        check_x0_kernel(unknown, split)
         if not self._can_step(now, split.down):
             factors = weights(unknown, self.variable, (now,), now, split.down, split.eta)
             return Look(now), last_move(unknown, factors, now, split)

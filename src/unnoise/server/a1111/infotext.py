@@ -27,9 +27,10 @@ def told(
 ) -> dict[str, object]:
     """The fields that are given, and what the text tells of the others. picture: whether the request begins from one.
 
-    What is not taken over is noted. Raises InputError for settings that make no sense.
+    What it does not tell stays open, and what is not taken over is noted. Raises InputError for settings that make no
+    sense.
     """
-    found = a1111.read(text)
+    found = a1111.read(text, usual={})
     more, own = dict(found.more), given.get("override_settings", {})
     fields = {
         "prompt": found.prompt,

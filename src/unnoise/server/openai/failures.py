@@ -9,7 +9,7 @@ from starlette.responses import Response
 from unnoise.errors import InputError, UnnoiseError
 from unnoise.server.answers import answer
 from unnoise.server.job import Job
-from unnoise.server.refusals import FieldError, Full, NotNow
+from unnoise.server.refusals import FieldError, Full, NotNow, NotServed
 from unnoise.server.renamed import failure
 
 Table = dict[str, object]
@@ -22,7 +22,7 @@ def refused(error: UnnoiseError) -> Response:
     """The answer to a request that was not taken."""
     if isinstance(error, NotNow):
         return answer(told(error), error.status, error.headers)
-    if isinstance(error, FieldError) and error.field == "model":
+    if isinstance(error, NotServed):
         return answer(told(error), 404)
     return answer(told(error), 400) if isinstance(error, InputError) else answer(told(error), 500, _FINAL)
 
@@ -31,7 +31,7 @@ def told(error: UnnoiseError) -> Table:
     """What is said of it."""
     message = str(error)
     if isinstance(error, FieldError):
-        code = "model_not_found" if error.field == "model" else None
+        code = "model_not_found" if isinstance(error, NotServed) else None
         return _told(message, "invalid_request_error", error.field, code)
     if isinstance(error, InputError):
         return _told(message, "invalid_request_error")

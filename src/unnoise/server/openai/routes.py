@@ -15,7 +15,7 @@ from unnoise.server.card import Card, named
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
 from unnoise.server.openai.wanted import Wanted, wanted
-from unnoise.server.refusals import FieldError, Loading
+from unnoise.server.refusals import FieldError, Loading, NotServed
 from unnoise.server.renamed import in_their_words
 from unnoise.server.shaping import Shaping
 from unnoise.server.waiting import Stream, client_of, outcome
@@ -54,7 +54,7 @@ class Images:
         card = named(self._desk.cards, name)
         if card is not None:
             return answer(_model(card))
-        return failures.refused(FieldError("model", f"there is no model {name[:80]!r} here."))
+        return failures.refused(NotServed("model", f"there is no model {name[:80]!r} here."))
 
     async def generate(self, request: Request) -> Response:
         """Pictures of a prompt."""

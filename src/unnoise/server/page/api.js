@@ -53,11 +53,11 @@ export async function json(path, options) {
   return parse(await (await call(path, options)).text());
 }
 
-/** The same request again until the server is there and ready. */
-export async function eventually(path, told) {
+/** Ask the same again until the server is there and ready. */
+export async function eventually(ask, told) {
   for (;;) {
     try {
-      return await json(path);
+      return await ask();
     } catch (error) {
       if (error instanceof Refused && !error.passing) throw error;
       told(error);

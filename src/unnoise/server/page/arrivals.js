@@ -1,7 +1,7 @@
 /** Pictures that are dropped, pasted or chosen: one that tells how it was made offers its settings first. */
 
 import { Refused, json } from "./api.js";
-import { $, listNotes, many, tell } from "./elements.js";
+import { $, beginning, listNotes, many, tell } from "./elements.js";
 import { init, readPicture } from "./init.js";
 import { isSmall } from "./pictures.js";
 
@@ -71,7 +71,7 @@ function offer({ picture, asked, notes }) {
 
 function summary({ prompt, steps, scheduler, seed }) {
   const facts = [steps && many(steps, "step"), scheduler, seed !== undefined && seed !== null && `seed ${seed}`];
-  return [prompt && `“${prompt}”`, ...facts].filter(Boolean).join(" · ");
+  return [prompt && `“${beginning(prompt)}”`, ...facts].filter(Boolean).join(" · ");
 }
 
 function settle(act) {

@@ -1,5 +1,7 @@
 /** Elements of the page, found and made. Texts are only ever set as texts, so no prompt is read as HTML. */
 
+const LONG = 240; // characters; five lines on a telephone
+
 export const $ = (id) => document.getElementById(id);
 
 /** A new element with these properties (`data` and `aria` as tables of attributes) and children. */
@@ -33,11 +35,26 @@ export function listNotes(list, notes) {
   if (list.textContent !== notes.join("")) list.replaceChildren(...notes.map((note) => make("li", {}, note)));
 }
 
+/** How a long text begins. */
+export function beginning(text) {
+  const letters = [...text]; // none of which is cut in two
+  return letters.length > LONG ? `${letters.slice(0, LONG).join("").trimEnd()} …` : text;
+}
+
 /** A quiet sentence at the foot of the page, also read out by screen readers. */
 export function tell(sentence) {
   const line = make("p", {}, sentence);
   $("told").replaceChildren(line);
   setTimeout(() => line.remove(), 6000);
+}
+
+/** Let a select offer these names, after its blank if it has one. What was chosen stays, where it still is there. */
+export function offer(select, names) {
+  const chosen = select.value;
+  const blank = [...select.options].filter(({ value }) => !value);
+  select.replaceChildren(...blank, ...names.map((name) => make("option", {}, name)));
+  select.value = chosen;
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
 }
 
 /** Give a field a value as if it were typed. */

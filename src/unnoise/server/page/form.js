@@ -3,7 +3,6 @@
 import { $, make } from "./elements.js";
 import { joined, setScheduler } from "./schedulers.js";
 
-const DRAFT = "unnoise-draft";
 const form = $("asked");
 
 /** What was typed that is no value at all, such as letters in a number. */
@@ -67,7 +66,7 @@ export function fill({ model, ...fields }) {
 }
 
 /** Where the model of these settings is not served, or they do not name it, the one that is chosen stays. */
-function chooseModel(meant) {
+export function chooseModel(meant) {
   const chosen = $("model").value;
   $("model").value = meant ?? "";
   const served = $("model").selectedIndex >= 0;
@@ -116,17 +115,3 @@ export function accept() {
     input.removeAttribute("aria-errormessage");
   }
 }
-
-/** Keep what is typed over a reload; what was refused is no longer asked for then. */
-export function keepDraft(card) {
-  form.addEventListener("input", () => {
-    accept();
-    try {
-      localStorage.setItem(DRAFT, JSON.stringify(read(card())));
-    } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
-    }
-  });
-}
-
-export const draft = () => JSON.parse(localStorage.getItem(DRAFT) ?? "{}");

@@ -1,9 +1,10 @@
 /** The jobs of the server as this page knows them: listed every few seconds, the one at work followed step by step. */
 
 import { Refused, call, json, newKey, pause } from "./api.js";
-import { tell } from "./elements.js";
+import { beginning, tell } from "./elements.js";
 import { ENDED, events } from "./events.js";
 import { Kept } from "./kept.js";
+import { remember, remembered } from "./memory.js";
 import { release } from "./pictures.js";
 
 const MINE = "unnoise-mine";
@@ -52,7 +53,7 @@ export class Jobs extends EventTarget {
       return json("/api/jobs", request);
     });
     this.#mine = mine().add(job.id);
-    localStorage.setItem(MINE, JSON.stringify([...this.#mine].slice(-500)));
+    remember("localStorage", MINE, JSON.stringify([...this.#mine].slice(-500)));
     if (from) this.kept.begin(job.id, from);
     this.#take([job]);
     return job;
@@ -183,9 +184,9 @@ export class Jobs extends EventTarget {
 }
 
 /** The jobs that this browser asked for, in whichever tab. */
-const mine = () => new Set(JSON.parse(localStorage.getItem(MINE) ?? "[]"));
+const mine = () => new Set(JSON.parse(remembered("localStorage", MINE) ?? "[]"));
 
-export const titleOf = ({ asked }) => asked.prompt || "Without a prompt";
+export const titleOf = ({ asked }) => beginning(asked.prompt) || "Without a prompt";
 
 /** Whether what is known is later than an answer that was on its way meanwhile, or a step that is told again. */
 function isLater(known, job) {

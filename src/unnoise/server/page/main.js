@@ -1,15 +1,16 @@
 /** The page: its parts, and who tells whom. */
 
-import { Refused } from "./api.js";
+import { Refused, eventually } from "./api.js";
 import { receivePictures } from "./arrivals.js";
+import { keepDraft, takeUp } from "./draft.js";
 import { $, enter, many, tell } from "./elements.js";
 import { ENDED } from "./events.js";
-import { Unreadable, accept, draft, fill, keepDraft, read, refuse } from "./form.js";
+import { Unreadable, accept, fill, read, refuse } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { drawGrain } from "./grain.js";
 import { init } from "./init.js";
 import { Jobs } from "./jobs.js";
-import { card, listModels, suit } from "./models.js";
+import { card, listModels, suit, suitAlways } from "./models.js";
 import { setUpPainter } from "./painter.js";
 import { Queue } from "./queue.js";
 import { listSchedulers } from "./schedulers.js";
@@ -19,7 +20,7 @@ import { weighByKeys } from "./weights.js";
 import { explainWords } from "./words.js";
 
 const SHOW = ["x0", "sample", "noise"];
-const LOOKS = 60; // at most of one run, which is as many as one wants to walk through
+const LOOKS = 60; // about so many of a long run, which are as many as one wants to walk through
 const jobs = new Jobs();
 const viewer = new Viewer(jobs, { use, start, watch });
 const stage = new Stage(jobs, (job, made) => viewer.open(job, made));
@@ -65,7 +66,7 @@ async function submit() {
   $("make").disabled = true;
   try {
     const fields = read(card());
-    const looks = { show: SHOW, show_every: Math.ceil((fields.steps ?? card().steps) / LOOKS) || 1 };
+    const looks = { show: SHOW, show_every: Math.round((fields.steps ?? card().steps) / LOOKS) || 1 };
     const from = init.picture && { ...init.picture, mask: init.mask };
     const job = await jobs.submit({ ...fields, ...init.fields(), ...looks }, from);
     if (!jobs.waiting.some(({ id }) => id === stage.watched)) stage.watch(job.id);
@@ -137,18 +138,31 @@ async function begin() {
   receivePictures(use);
   jobs.addEventListener("lost", tellWaiting);
   $("make").disabled = true;
-  await listModels(tellWaiting);
-  await listSchedulers(tellWaiting);
-  fill({ model: card().name, ...draft() });
+  await takeUp(eventually(list, tellWaiting));
+  suitAlways();
   suit();
-  keepDraft(card);
+  keepDraft();
   $("make").disabled = false;
   tellServer("ready", "ready");
-  jobs.addEventListener("reached", () => {
-    if ($("server").dataset.state === "lost") accept(); // it may stand there that it cannot be reached
-    tellServer("ready", "ready");
-  });
+  jobs.addEventListener("reached", meet);
   jobs.keepUp();
+}
+
+async function list() {
+  await listModels();
+  await listSchedulers();
+}
+
+/** A server that answers may have been started again, perhaps with other models. */
+async function meet() {
+  const before = $("server").dataset.state;
+  try {
+    if ((await listModels()) || before !== "ready") await listSchedulers();
+    if (before === "lost") accept(); // it may stand there that it cannot be reached
+    tellServer("ready", "ready");
+  } catch (error) {
+    tellWaiting(error);
+  }
 }
 
 begin();

@@ -1,7 +1,8 @@
 /** The models that are served: their defaults stand in the empty fields, their kind decides which fields there are. */
 
-import { eventually } from "./api.js";
-import { $, enter, make } from "./elements.js";
+import { json } from "./api.js";
+import { $, enter, make, offer } from "./elements.js";
+import { chooseModel } from "./form.js";
 import { init } from "./init.js";
 
 let cards = [];
@@ -11,10 +12,20 @@ export const card = () => cards.find(({ name }) => name === $("model").value) ??
 /** The card of a job's model. */
 export const cardOf = (job) => cards.find(({ name }) => name === job.asked.model) ?? cards[0];
 
-/** Ask for the cards until the server has them. */
-export async function listModels(told) {
-  ({ models: cards } = await eventually("/api/models", told));
-  $("model").append(...cards.map(({ name }) => make("option", {}, name)));
+/** Ask for the cards, and say whether they are others than before: a server that was started again may have others. */
+export async function listModels() {
+  const { models } = await json("/api/models");
+  if (JSON.stringify(models) === JSON.stringify(cards)) return false;
+  const chosen = $("model").value;
+  cards = models;
+  offer($("model"), cards.map(({ name }) => name));
+  if (chosen) chooseModel(chosen);
+  suit();
+  return true;
+}
+
+/** Let the form follow what is chosen and typed; the cards are there. */
+export function suitAlways() {
   $("model").addEventListener("change", () => {
     $("model-lacking").textContent = "";
     for (const side of ["width", "height"]) $(side).value = ""; // those of another model would rarely fit
@@ -28,7 +39,6 @@ export async function listModels(told) {
     suitMask();
     suitStrength();
   });
-  suit();
 }
 
 /** Let the form suit the model that is chosen and what it begins from. */

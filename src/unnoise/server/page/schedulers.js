@@ -1,18 +1,19 @@
 /** The schedulers by name, and the grid that may follow a name: "DPM++ 2M Karras" is one field to the server. */
 
-import { eventually } from "./api.js";
+import { json } from "./api.js";
 import { Combo } from "./combo.js";
-import { $, make, many } from "./elements.js";
+import { $, many, offer } from "./elements.js";
 
+const combo = new Combo($("scheduler"), $("schedulers"));
 let grids = [];
 
-export async function listSchedulers(waiting) {
-  const told = await eventually("/api/schedulers", waiting);
+export async function listSchedulers() {
+  const told = await json("/api/schedulers");
   // The longest first, so that "Align Your Steps XL" is not taken for a name that ends in "XL".
   grids = [...told.grids].sort((one, other) => other.length - one.length);
-  new Combo($("scheduler"), $("schedulers")).options = told.schedulers.map(option);
-  $("grid").append(...told.grids.map((name) => make("option", {}, name)));
-  $("compat").append(...told.compat.map((name) => make("option", {}, name)));
+  combo.options = told.schedulers.map(option);
+  offer($("grid"), told.grids);
+  offer($("compat"), told.compat);
 }
 
 function option({ name, family, about, calls, stochastic, spellings }) {

@@ -142,6 +142,7 @@ export class Stage {
     $("pictures").dataset.shows = "";
     $("hero").classList.remove("filled");
     $("hero-told").textContent = "Noise. Say what is hidden in it.";
+    $("hero-told").classList.remove("bad");
     listNotes($("hero-notes"), []);
     [$("where").textContent, $("left").textContent, $("cancel").hidden] = ["The loop", "", true];
     [$("seen").hidden, $("idle").hidden] = [true, false];
@@ -156,6 +157,7 @@ export class Stage {
     $("hero").classList.toggle("filled", done || Boolean(shown));
     const told = done ? result(job) : waiting(job, steps);
     if ($("hero-told").textContent !== told) $("hero-told").textContent = told; // it is read out at each change
+    $("hero-told").classList.toggle("bad", Boolean(job.error));
     listNotes($("hero-notes"), job.notes);
   }
 

@@ -4,7 +4,7 @@
 """
 
 from unnoise.text.prompts.pieces import NESTING, Phrase, Piece, Sections
-from unnoise.text.prompts.prompt import PARTS, STYLES, Part, Prompt, check_style
+from unnoise.text.prompts.prompt import PARTS, STYLES, Part, Prompt
 from unnoise.text.prompts.tags import LoraTag
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "Piece",
     "Prompt",
     "Sections",
-    "check_style",
 ]

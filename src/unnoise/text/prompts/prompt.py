@@ -59,7 +59,7 @@ class Prompt:
         Raises InputError for a style that is none, for brackets nested too deep, a weight or a tag that makes no
         sense, and more than 32 parts.
         """
-        check_style(style)
+        choice("prompt_style", style, STYLES)
         text = whole_text(text)
         if style == "comfyui":
             return cls(text, style, (Phrase(comfyui.sections(text)),))
@@ -86,12 +86,6 @@ class Prompt:
     def composed(self) -> bool:
         """Whether the network's answers to several phrases are to be joined."""
         return len(self.phrases or self.parts) > 1
-
-
-def check_style(style: str) -> str:
-    """`style`, when it is one. Raises InputError."""
-    choice("prompt_style", style, STYLES)
-    return style
 
 
 def _a1111(text: str, negative: bool) -> Prompt:

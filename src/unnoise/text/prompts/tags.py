@@ -40,28 +40,31 @@ def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
     while (begin := text.find("<", place)) >= 0:
         if close < begin and (close := text.find(">", begin)) < 0:
             break
-        kind, colon, inside = (
-            text[begin + 1 : close].partition(":") if _starts_tag(text, begin, close) else ("",) * 3
-        )
-        rest.append(text[place:begin] if colon and inside else text[place : begin + 1])
-        place = close + 1 if colon and inside else begin + 1
-        if kind in _LORA and inside:
-            loras.append(_lora(inside, text[begin:place]))
-        elif kind == _REFUSED and inside:
+        if not _is_tag(text, begin, close):
+            rest.append(text[place : begin + 1])
+            place = begin + 1
+            continue
+        rest.append(text[place:begin])
+        place = close + 1
+        tag = text[begin:place]
+        kind, _, inside = tag[1:-1].partition(":")
+        if kind in _LORA:
+            loras.append(_lora(inside, tag))
+        elif kind == _REFUSED:
             raise InputError(
-                f"the prompt asks for a hypernetwork ('{text[begin:place]}'), which unnoise has not. Remove the tag."
+                f"the prompt asks for a hypernetwork ('{tag}'), which unnoise has not. Remove the tag."
             )
-        elif kind and inside:
-            unknown.append(text[begin:place])
+        else:
+            unknown.append(tag)
     return "".join([*rest, text[place:]]), tuple(loras), tuple(unknown)
 
 
-def _starts_tag(text: str, begin: int, close: int) -> bool:
-    """Whether a word and a colon follow the bracket; only so far is looked, so that all looking is linear."""
+def _is_tag(text: str, begin: int, close: int) -> bool:
+    """Whether a word, a colon and more stand between the brackets; looked at up to there, so that all is linear."""
     place = begin + 1
     while place < close and (text[place].isalnum() or text[place] == "_"):
         place += 1
-    return begin + 1 < place < close and text[place] == ":"
+    return begin + 1 < place < close - 1 and text[place] == ":"
 
 
 def _lora(inside: str, shown: str) -> LoraTag:
