@@ -179,7 +179,7 @@ def test_it_says_what_was_given_and_what_would_do(make, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("source", [None, NoiseSource((1,)), NoiseSource((1, 2, 3))])
+@pytest.mark.parametrize("source", [None, 7, NoiseSource((1,)), NoiseSource((1, 2, 3))])
 def test_a_stochastic_run_needs_a_seed_for_each_sample(source):
     run = names.get("DDPM").plan(EDM(), 4).run(MIXTURE.denoise, torch.zeros(2, 1), source)
     with pytest.raises(InputError, match=r"a seed for each sample|give one for each"):
