@@ -35,8 +35,8 @@ def transition(level: Level, to: Level) -> Transition:
 
     Raises InputError where `to` is not less noisy than `level`.
     """
-    for name, given in (("level", level), ("to", to)):
-        typed(name, given, Level, "schedule.level(0.5)")
+    for name, end in (("level", level), ("to", to)):
+        typed(name, end, Level, "schedule.level(0.5)")
     now, then = as_tensor(level.log_snr), as_tensor(to.log_snr)
     if not bool((then > now).all()):
         raise InputError(
