@@ -290,3 +290,21 @@ def test_a_bomb_is_refused_from_its_header(tmp_path, kind):
         warnings.simplefilter("error")
         with pytest.raises(FileError, match="pixels; at most"):
             images.open_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: images.grid([]), "no pictures for a grid"),
+        (
+            lambda: images.grid([picture(), picture()], columns=0),
+            "columns is 0; give a whole number of at least 1",
+        ),
+        (lambda: images.enlarge(picture(), 0), "factor is 0; give a whole number of at least 1"),
+        (lambda: images.write_animation("none.gif", []), "has no frames"),
+        (lambda: images.array_to_pil(np.zeros((8, 3))), r"shape \[8, 3\]; give \(height, width, channels\)"),
+    ],
+)
+def test_nothing_to_show_is_said(make, says):
+    with pytest.raises(InputError, match=says):
+        make()

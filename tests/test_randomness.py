@@ -38,3 +38,14 @@ def test_seeds_for_another_number_of_samples_are_refused(seeds, has):
         NoiseSource(seeds)("step", 0, like=torch.zeros(2, 3))
     with pytest.raises(InputError, match=f"noise has {has} for 2 samples"):
         BrownianSource(seeds).increment(0.5, 1.0, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("seeds", [7, (1.5,), ("7",)])
+def test_seeds_are_whole_numbers_a_sample(seeds):
+    with pytest.raises(InputError, match="seeds"):
+        NoiseSource(seeds)
+
+
+def test_a_seed_from_numpy_draws_as_python_s_own():
+    like = torch.zeros(1, 3)
+    assert NoiseSource((np.int64(7),))("start", like=like).equal(NoiseSource((7,))("start", like=like))

@@ -27,7 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
 from unnoise.files import replacing, write_bytes
-from unnoise.limits import choice, typed
+from unnoise.limits import choice, typed, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,11 +75,12 @@ def to_arrays(pictures: Tensor) -> list[Array]:
 
 def array_to_pil(array: Array) -> Image.Image:
     """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]."""
-    channels = array.shape[-1]
-    if channels not in _MODES:
-        raise InputError(f"a picture has {channels} channels; give it 1, 3 or 4.")
+    if array.ndim != 3 or array.shape[-1] not in _MODES:
+        raise InputError(
+            f"a picture is of shape {list(array.shape)}; give (height, width, channels), with 1, 3 or 4 channels."
+        )
     pixels = np.rint(array * 255.0).astype(np.uint8)
-    return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def to_pil(pictures: Tensor) -> list[Image.Image]:
@@ -127,9 +128,11 @@ def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Ima
 
 def grid(pictures: Sequence[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
     """One picture with all of them in rows of `columns` (None: as square as can be), `gap` pixels apart."""
+    if not pictures:
+        raise InputError("there are no pictures for a grid; give at least one.")
     if len(pictures) == 1:
         return pictures[0]
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    columns = math.ceil(math.sqrt(len(pictures))) if columns is None else whole("columns", columns, 1)
     rows = math.ceil(len(pictures) / columns)
     width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
     sheet = Image.new(pictures[0].mode, (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
@@ -140,6 +143,7 @@ def grid(pictures: Sequence[Image.Image], columns: int | None = None, gap: int =
 
 def enlarge(picture: Image.Image, factor: int) -> Image.Image:
     """The picture with every pixel repeated `factor` times in both directions."""
+    factor = whole("factor", factor, 1)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
@@ -224,12 +228,14 @@ def write_animation(path: str | Path, frames: Sequence[Image.Image]) -> None:
 
     It runs three seconds, holds the last frame for one and a half more, and starts again. Frames of another size, as
     those of a first pass, are brought to the last one's; narrower than 256 pixels, all are enlarged by a whole factor.
-    Raises InputError for another ending.
+    Raises InputError for another ending, and where there are no frames.
     """
     path = Path(path)
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
+    if not frames:
+        raise InputError(f"animation '{path}' has no frames; give at least one.")
     size = frames[-1].size
     factor = max(1, math.ceil(256 / size[0]))
     shown = [enlarge(frame.convert("RGB").resize(size), factor) for frame in frames]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import counted
+from unnoise.limits import Declared, counted
 
 
 def key(seed: int, purpose: str, *position: int) -> int:
@@ -50,12 +50,14 @@ def uniform(seed: int, purpose: str, *position: int) -> float:
 
 
 @dataclass(frozen=True)
-class NoiseSource:
+class NoiseSource(Declared):
     """Fresh noise for a batch in which every sample has a seed of its own.
 
-    seeds: one integer a sample. Sample 3 of a batch draws what it would draw alone. Raises InputError for a batch of
-    another size, whose samples would share a row.
+    seeds: one integer a sample. Sample 3 of a batch draws what it would draw alone. Raises InputError for other seeds
+    than whole numbers, and for a batch of another size, whose samples would share a row.
     """
+
+    example = "NoiseSource((7, 8))"
 
     seeds: tuple[int, ...]
 

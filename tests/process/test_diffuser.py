@@ -254,6 +254,11 @@ def test_densities_are_those_of_torch():
     assert (Gaussian(mean, variance).log_prob(x) - want).abs().max() < 1e-14
 
 
+PAIR = torch.ones(2, 3, 2, 2)
+LINEAR = Diffuser(lambda x, t: x, DiscreteVP.linear())
+THREE = DiscreteVP.linear().level(torch.tensor([1.0, 2.0, 3.0]))
+
+
 @pytest.mark.parametrize(
     ("make", "word"),
     [
@@ -286,6 +291,22 @@ def test_densities_are_those_of_torch():
                 torch.ones(1, 3, 2, 2), DiscreteVP.linear().level(5.0)
             ),
             r"fixed variance needs outputs of shape \(3, 2, 2\)",
+        ),
+        (lambda: Diffuser(None, DiscreteVP.linear()), "network is None; give a function"),
+        (lambda: LINEAR.estimate(PAIR, 500), r"level is 500; give .*schedule\.level"),
+        (lambda: LINEAR.add_noise(PAIR, PAIR, 500.0), r"level is 500\.0; give .*schedule\.level"),
+        (lambda: LINEAR.true_posterior(PAIR, PAIR, LINEAR.schedule.level(9), 8), "to is 8; give"),
+        (lambda: LINEAR.add_noise(PAIR, PAIR, THREE), "level has 3 numbers for 2 samples"),
+        (lambda: LINEAR.estimate(PAIR, THREE), "level has 3 numbers for 2 samples"),
+        (
+            lambda: LINEAR.add_noise(PAIR, PAIR[:1], LINEAR.schedule.level(5)),
+            r"eps \[1, 3, 2, 2\]; give noise",
+        ),
+        (
+            lambda: Diffuser(lambda x, t: x[:1], DiscreteVP.linear()).estimate(
+                PAIR, LINEAR.schedule.level(5)
+            ),
+            "gave 1 sample for 2; let it answer each",
         ),
     ],
 )

@@ -327,6 +327,8 @@ def test_an_answer_of_another_kind_is_refused():
     plan, x = names.get("Euler").plan(DiscreteVP.linear(), 3), torch.zeros(1, 1, 2, 2)
     with pytest.raises(InputError, match="gave a tuple; let it return an Estimate, or the clean sample"):
         list(plan.run(lambda x, level: (x,), x))
+    with pytest.raises(InputError, match=r"gave \[2, 1, 2, 2\] for x \[1, 1, 2, 2\]"):
+        list(plan.run(lambda x, level: torch.cat([x, x]), x))
 
 
 def test_a_number_of_steps_may_come_from_numpy():

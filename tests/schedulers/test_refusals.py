@@ -200,7 +200,7 @@ def test_every_solver_that_is_named_in_place_of_one_without_room_takes_that_nois
         assert Scheduler(grids.Karras(), solver, rule).plan(EDM(), 5).stochastic
 
 
-@pytest.mark.parametrize("source", [None, NoiseSource((1,)), NoiseSource((1, 2, 3))])
+@pytest.mark.parametrize("source", [None, 7, NoiseSource((1,)), NoiseSource((1, 2, 3))])
 def test_a_stochastic_run_needs_a_seed_for_each_sample(source):
     run = names.get("DDPM").plan(EDM(), 4).run(MIXTURE.denoise, torch.zeros(2, 1), source)
     with pytest.raises(InputError, match=r"a seed for each sample|give one for each"):

@@ -60,20 +60,23 @@ def bits_per_dim(
     Raises InputError for values that make no sense and for a model without a discrete chain asked for the discrete
     bound, NonFiniteError where the cost of a picture is not finite.
     """
+    typed("diffuser", diffuser, Diffuser, "unnoise.Diffuser(network, schedule)")
     choice("method", method, METHODS)
     choice("space", space, _UNITS)
     choice("cdf", cdf, get_args(Cdf), ", the second to reproduce published figures")
     levels = bins if space == "pixels" else None
     x0 = _checked(images, levels)
     given = _rows(conditioning or {}, len(x0))
-    source = draw or keyed(seed, x0.shape[1:])
+    source = draw or keyed(typed("seed", seed, int), x0.shape[1:])
     subject = Subject(diffuser, x0, given, source, batch, told, levels, seed, _UNITS[space])
     if method == "vlb":
         chain = Chain.of(diffuser.schedule, steps, levels)
         return discrete_bound(subject, chain, cdf, calls)
     if method == "vdm":
         return continuous_bound(subject, 128 if calls is None else calls, strata)
-    return flow_likelihood(subject, flow or Flow())
+    return flow_likelihood(
+        subject, Flow() if flow is None else typed("flow", flow, Flow, "evaluation.Flow()")
+    )
 
 
 def vlb(diffuser: Diffuser, images: Tensor, **options: Any) -> Likelihood:  # noqa: ANN401 - as there

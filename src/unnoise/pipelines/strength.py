@@ -19,10 +19,10 @@ STRENGTH = 0.75
 
 @dataclass(frozen=True)
 class From(Grid):
-    """The inner grid drawn together so that it begins at the noise level `ratio` and ends where it ended.
+    """The inner grid drawn together so that it begins at the noise level `ratio`, towards the cleanest level.
 
-    Places t on the schedule's `Timeline` become t_last + (t - t_last) (T - t_last) / (t_first - t_last), T that of the
-    ratio.
+    Places t on the schedule's `Timeline` become t_low + (t - t_low) (T - t_low) / (t_first - t_low), T that of the
+    ratio and t_low that of the cleanest level: a grid that ends there still does.
     """
 
     grid: Grid
@@ -31,18 +31,16 @@ class From(Grid):
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """`count` levels from the one with sigma / alpha = `ratio`. Raises InputError where that is not on the way."""
         inner = self.grid.levels(schedule, count)
-        high, low = float(inner[0].ratio), float(inner[-1].ratio) if count > 1 else 0.0
+        high, low = float(inner[0].ratio), float(schedule.cleanest.ratio) if count > 1 else 0.0
         if not low < self.ratio <= high:
             raise InputError(
                 f"noise_level is {self.ratio:g}; {count} levels of this grid run from {high:.4g} to {low:.4g}. Give "
                 "one between, or a strength."
             )
         start, line = schedule.at_ratio(self.ratio), Timeline.of(schedule)
-        if count == 1:
-            return (start,)
-        first, *between, end = (line.place(level) for level in inner)
-        share = (line.place(start) - end) / (first - end)
-        return (start, *line.levels([end + (place - end) * share for place in between]), inner[-1])
+        first, *others = (line.place(level) for level in inner)
+        share = (line.place(start) - line.low) / (first - line.low)
+        return (start, *line.levels([line.low + (place - line.low) * share for place in others]))
 
 
 def entered(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import number, shown
+from unnoise.limits import counted, number, shown, typed
 from unnoise.process.estimate import Estimate
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level, Scalar, combine, expand
@@ -41,7 +41,7 @@ class Diffuser:
     ) -> None:
         if not isinstance(schedule, NoiseSchedule):
             raise InputError(f"schedule is {shown(schedule)}; give one such as DiscreteVP.linear().")
-        self.network = network
+        self.network = typed("network", network, Callable)
         self.schedule = schedule
         self.prediction = get_prediction(prediction)
         self.variance = variance_rule(variance)
@@ -56,14 +56,23 @@ class Diffuser:
         """x_t = alpha x_0 + sigma eps, a draw from q(x_t | x_0) (Ho et al. 2020, eq. 4).
 
         x0, eps: (batch, ...). level: one for all, or one a sample. Returns the same shape and dtype.
+
+        Raises InputError where the shapes differ, or there are levels of another number of samples.
         """
+        _check_level(level, x0)
+        if x0.shape != eps.shape:
+            raise InputError(
+                f"x0 is {list(x0.shape)} and eps {list(eps.shape)}; give noise of the picture's shape."
+            )
         return combine(x0, expand(level.alpha, x0), eps, expand(level.sigma, x0))
 
     def estimate(self, x: Tensor, level: Level, **conditioning: object) -> Estimate:
         """Ask the network once what it sees in x (batch, ...) at `level`.
 
-        Raises InputError where its answer is no Tensor, or of another shape than the variance asks for.
+        Raises InputError where its answer is no Tensor, or of another shape than the variance asks for, or there are
+        levels of another number of samples.
         """
+        _check_level(level, x)
         time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32, device="cpu").to(
             x.device
         )
@@ -98,6 +107,10 @@ class Diffuser:
                 f"{tuple(x.shape[1:])}; the network gave {tuple(output.shape[1:])}. Give variance='learned_range' for "
                 "twice the channels, a fixed one else."
             )
+        if len(output) != len(x):
+            raise InputError(
+                f"the network gave {counted(len(output), 'sample')} for {len(x)}; let it answer each with one."
+            )
         if learned:
             output, variance = output.chunk(2, dim=1)
         return Estimate(x, level, output, self.prediction, variance, self.clip)
@@ -130,3 +143,13 @@ class Diffuser:
         if isinstance(to.sigma, Tensor):
             return step.sample(eps * expand(to.sigma > 0.0, eps))
         return step.mean if to.sigma == 0.0 else step.sample(eps)
+
+
+def _check_level(level: Level, x: Tensor) -> None:
+    """Refuse a time in a level's place, and levels of another number of samples than x has."""
+    typed("level", level, Level, "schedule.level(0.5)")
+    if isinstance(level.alpha, Tensor) and level.alpha.numel() not in (1, len(x)):
+        raise InputError(
+            f"level has {counted(level.alpha.numel(), 'number')} for {counted(len(x), 'sample')}; give one for all, "
+            "or one for each."
+        )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, choice
+from unnoise.limits import Declared, choice, typed
 from unnoise.process.estimate import Estimate
 from unnoise.process.level import Factor, Level, Scalar, as_tensor, expand, like
 
@@ -35,6 +35,8 @@ def transition(level: Level, to: Level) -> Transition:
 
     Raises InputError where `to` is not less noisy than `level`.
     """
+    for name, end in (("level", level), ("to", to)):
+        typed(name, end, Level, "schedule.level(0.5)")
     now, then = as_tensor(level.log_snr), as_tensor(to.log_snr)
     if not bool((then > now).all()):
         raise InputError(

@@ -34,6 +34,10 @@ def estimated(denoise: Denoise, x: Tensor, level: Level) -> Estimate:
         raise InputError(
             f"denoise(x, level) gave a {type(answer).__name__}; let it return an Estimate, or the clean sample."
         )
+    if answer.shape != x.shape:
+        raise InputError(
+            f"denoise(x, level) gave {list(answer.shape)} for x {list(x.shape)}; let it return a clean sample for each."
+        )
     return Estimate.from_x0(x, level, answer)
 
 
@@ -165,7 +169,7 @@ class Plan:
         return Stepper(self, get_prediction(prediction), noise)
 
     def _check_noise(self, x: Tensor, noise: NoiseSource | None) -> None:
-        if self.stochastic and noise is None:
+        if self.stochastic and not hasattr(noise, "seeds"):
             raise InputError(
                 "this scheduler draws noise at each step; give noise=NoiseSource(seeds), a seed for each sample."
             )
