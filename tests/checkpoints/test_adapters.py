@@ -163,7 +163,7 @@ def test_removal_restores_every_weight_to_the_bit_and_shares_what_is_untouched(t
     before = {name: t.clone() for name, t in model.network.state_dict().items()}
     path = adapter_files.kohya(model, tmp_path / "ink.safetensors", only=lambda name: "attn1_to_" in name)
     pipe = TextToImage(model)
-    adapted = pipe.with_lora(path, 0.8, live=live)
+    adapted = pipe.with_lora(path, live=live)
     removed = adapted.without_loras()
     assert removed.model is model
     state = removed.model.network.state_dict()
