@@ -115,7 +115,7 @@ def embed_phrase(
     hidden, pooled = encoder(ids, read, skip)
     found = Encoded(
         hidden=hidden,
-        weights=torch.tensor(weights, dtype=torch.float32, device=device),
+        weights=torch.tensor(weights, dtype=torch.float32, device="cpu").to(device),
         read=read,
         ids=ids,
         empty=batch([[]])[0],
