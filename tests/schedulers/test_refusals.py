@@ -51,7 +51,7 @@ CASES = {
     ),
     "noise before a step inside a block": (
         lambda: Scheduler(grids.BlockLevels(), solvers.Blocks(), noise.Churn()),
-        "solver is Blocks(order=3), which has no room for Churn(",
+        "solver is Blocks(), which has no room for Churn(",
     ),
     "blocks counted over a restart": (
         lambda: Scheduler(restart.Restart(grids.Karras(), steps=3), solvers.Blocks()).plan(EDM(), 12),
