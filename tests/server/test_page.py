@@ -452,10 +452,29 @@ def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
 
 
 def begin_anew(page):
-    """Open the page once more, until all of it is there."""
+    """Open the page once more, until all of it is there, as soon as it has kept the picture to begin from."""
+    page.until(KEPT)
+    open_again(page)
+
+
+def open_again(page):
+    """At once."""
     page.reload()
     page.until("document.getElementById('server')?.dataset.state === 'ready'")
     page.until(pictures(1))
+
+
+KEPT = """import("/page/init.js").then(({ init }) => new Promise((done) => {
+  const opened = indexedDB.open("unnoise");
+  opened.onsuccess = () => {
+    const kept = opened.result.transaction("picture").objectStore("picture").get("picture");
+    kept.onsuccess = () => {
+      const { picture, mask } = kept.result ?? {};
+      done((picture?.width ?? null) === (init.picture?.width ?? null) && (mask ?? null) === (init.mask ?? null));
+    };
+  };
+})).catch(() => true)"""
+"""Whether the browser keeps what the page has, where it keeps anything."""
 
 
 def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
@@ -561,7 +580,7 @@ def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(page):
     page.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
     page.until(f"{text('told')} !== ''")
     assert "after a reload, add it again" in page.run(text("told"))
-    begin_anew(page)
+    open_again(page)
     assert page.run(BEGUN)[0] is None
 
 
