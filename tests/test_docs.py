@@ -37,6 +37,7 @@ def name(page):
 RUNNING = [page for page in PAGES if any(language == "python" for language, *_ in blocks(page))]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("page", RUNNING, ids=name)
 def test_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -86,6 +87,7 @@ def test_the_notebook_is_the_page_of_the_flow():
     ]
 
 
+@pytest.mark.no_cover
 def test_pictures_on_the_pages_are_what_the_shipped_model_makes(tmp_path):
     shown = ROOT / "docs" / "images"
     runpy.run_path(str(shown / "make.py"))["main"](tmp_path)
