@@ -33,6 +33,17 @@ def test_a_plain_name_on_edm_is_the_name_with_karras_grid(name):
     assert [level.sigma for level in plain.levels] == pytest.approx([level.sigma for level in karras.levels])
 
 
+@pytest.mark.parametrize("name", ["DDIM", "DEIS", "DPM++ 2M", "UniPC"])
+def test_a_plain_name_of_trailing_times_has_karras_places_but_for_the_last(name):
+    """Those of one step more; its last, the least sigma, is left out before the end."""
+    (*plain, end), karras = (
+        names.get(name).plan(EDM(), 9).levels,
+        names.get("Euler Karras").plan(EDM(), 10).levels,
+    )
+    assert [level.sigma for level in plain] == pytest.approx([level.sigma for level in karras[:9]])
+    assert plain[-1].sigma > karras[9].sigma >= end.sigma
+
+
 def test_evenly_spaced_sigma_is_had_by_asking_for_it():
     even = grids.Ratios(tuple(80.0 * (50 - i) / 50 for i in range(50)))
     assert error(names.get("Euler", grid=even), GAUSSIAN, 50) > 0.3
