@@ -168,7 +168,7 @@ def _tell_plan(
     told = "tried" if found.tried else "reckoned"
     rows = {
         "pictures": f"{shapes}{'' if found.captioned else ', without captions'}; {found.held_out:,} held out",
-        "network": f"{found.parameters:,} parameters on {found.device}",
+        "network": f"{found.parameters:,} parameters on {found.device} in {found.precision}",
         "steps": f"{found.steps:,}, each picture {found.epochs:,.1f} times",
         "memory": f"about {found.memory / 2**30:.2f} GiB ({told})",
         "time": "unknown",
@@ -268,7 +268,7 @@ def _tell_start(started: Started, out: Path) -> None:
     note(started.notes)
     told = "with captions" if started.captioned else "without captions"
     sys.stdout.write(
-        f"{counted(started.pictures, 'picture')} {told}; {started.parameters:,} parameters on {started.device}; "
-        f"steps {started.step:,} to {started.steps:,}; run in {out}\n"
+        f"{counted(started.pictures, 'picture')} {told}; {started.parameters:,} parameters on {started.device} in "
+        f"{started.precision}; steps {started.step:,} to {started.steps:,}; run in {out}\n"
     )
     sys.stdout.flush()
