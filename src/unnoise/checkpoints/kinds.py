@@ -10,8 +10,10 @@ CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 REFINER_BIG_G = "conditioner.embedders.0.model."
 
+LORA = "a LoRA, which changes a model and is none itself"
+
 _OTHERS = {
-    r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
+    r"lora_.*|lycoris_.*|.*\.lora_(up|down|A|B)\..*": LORA,
     r"emb_params|clip_l|clip_g|\*": "a word of a textual inversion, for --embedding",
     r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
     r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\..*": "a T2I-Adapter, which steers a model and is none "
