@@ -597,6 +597,20 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
             Lora.parse(words)
 
 
+def test_a_folder_is_the_lora_that_a_run_or_diffusers_left_in_it(model, tmp_path):
+    steps = [tmp_path / "run/checkpoints" / f"step-{step:06}" for step in (5, 10)]
+    for number, place in enumerate([*steps, tmp_path / "run"]):  # as a run grows: the newest counts
+        place.mkdir(parents=True, exist_ok=True)
+        made = adapter_files.kohya(model, place / "lora.safetensors", rank=number + 1)
+        assert Lora(tmp_path / "run").find() == made
+    saved = adapter_files.kohya(model, tmp_path / "pytorch_lora_weights.safetensors")
+    assert adapters.adapt(model, [tmp_path]).adapters[0].adapter.sha256 == adapters.read(saved).sha256
+    assert checkpoints.inspect(tmp_path / "run").details["ranks"].startswith("3 ")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileError, match="there is no LoRA"):
+        Lora(tmp_path / "other").find()
+
+
 def test_a_file_alone_is_a_lora_of_weight_1(model, tmp_path):
     path = adapter_files.kohya(model, tmp_path / "ink.safetensors")
     for asked in (path, str(path), (path, 1.0)):
