@@ -150,6 +150,7 @@ def test_inspect_knows_a1111_s_embedding(tmp_path):
         (f"down_blocks.0.attentions.{ATTENTION}", (32, 2048), "SDXL (text of width 2048)"),
         ("emb_params", (2, 1024), "SD 2 (text of width 1024)"),
         ("clip_g", (2, 1280), "SDXL"),
+        ("<my-cat>", (768,), "SD 1.5 (text of width 768)"),
         ("emb_params", (), None),
         ("control_model.zero_convs.0.0.weight", (4, 4, 1, 1), None),
     ],
@@ -335,6 +336,23 @@ def folder(whole, tmp_path_factory):
     place = tmp_path_factory.mktemp("folder")
     save_file(whole, place / "whole.safetensors")
     return checkpoints.convert(place / "whole.safetensors", place / "model")
+
+
+@pytest.mark.parametrize(
+    ("part", "what"), {"unet": "UNet", "vae": "autoencoder", "text_encoder": "encoder"}.items()
+)
+def test_inspect_tells_what_a_network_s_folder_and_its_file_are(folder, part, what):
+    (file,) = (folder / part).glob("*.safetensors")
+    found = checkpoints.inspect(folder / part)
+    assert found == checkpoints.inspect(file)
+    assert f"{what} alone" in found.details["what"]
+
+
+def test_a_folder_in_whose_json_each_begins_with_a_byte_order_mark_is_the_same_model(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    for table in (*copy.rglob("*.json"), *copy.rglob("merges.txt")):
+        table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert checkpoints.load(copy).fingerprint() == checkpoints.load(folder).fingerprint()
 
 
 def test_inspect_counts_what_is_read_of_a_folder_and_nothing_beside(folder, tmp_path):
@@ -546,6 +564,11 @@ def test_shards_stay_in_their_folder_and_weights_must_be_there(folder, tmp_path)
     index.unlink()
     (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
     refused(copy, "has no diffusion_pytorch_model.safetensors. It has pickled weights")
+    shutil.copy(copy / "moved.safetensors", weights.with_suffix(".non_ema.safetensors"))
+    refused(copy, "It has 'diffusion_pytorch_model.non_ema.safetensors'. Call the variant that you want")
+    weights.with_suffix(".non_ema.safetensors").unlink()
+    index.write_text(json.dumps({"weight_map": {"conv_in.weight": 3000 * "x"}}))
+    refused(copy, "which is not in its folder")
 
 
 MEMORY = """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _LORAS = {
-    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; "
+    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8, or a run; may be repeated; "
     "FILE:0.8:mid_block=0.5 for parts",
     "--lora-dir FOLDER": "where LoRAs are looked for by name",
 }

@@ -20,7 +20,7 @@ from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.header import some
-from unnoise.checkpoints.kinds import other
+from unnoise.checkpoints.kinds import LORA, other
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
@@ -81,13 +81,14 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
             if what is not None
             else f"it has {counted(len(weights.infos), 'tensor')}, none known"
         )
-        if is_adapter(weights.infos):
-            told = f"not one of its layers is whole ({facts.others[0]!r} is of the first)"
+        if is_adapter(weights.infos) or what == LORA:
+            told = f"not one of its layers is whole and of these kinds ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")
     if facts.others:
         raise CheckpointError(
-            f"'{path}' is a {facts.kind} of {facts.layers} layers that also has {some(facts.others)}, which are not "
-            "understood here. Ask for it as a plain LoRA."
+            f"'{path}' is a {facts.kind} of {counted(facts.layers, 'layer')}"
+            f"{' for ' * bool(facts.family)}{facts.family}, with {counted(len(facts.others), 'tensor')} not "
+            f"understood here: {some(facts.others)}. Ask for it as a plain LoRA."
         )
     for name, info in weights.infos.items():
         number = name.endswith(".alpha") and info.count == 1
