@@ -308,3 +308,39 @@ def test_a_bomb_is_refused_from_its_header(tmp_path, kind):
 def test_nothing_to_show_is_said(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+PAPER = Image.new("RGB", (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: images.to_pil(np.zeros((1, 3, 4, 4))),
+            r"pictures is array.*; give a Tensor \(batch, \.\.\.\) of floats",
+        ),
+        (
+            lambda: images.to_pil(torch.zeros(1, 3, 4, 4, dtype=torch.uint8)),
+            r"pictures is torch\.uint8 of shape \[1, 3, 4",
+        ),
+        (lambda: images.to_arrays(None), "pictures is None; give a Tensor"),
+        (lambda: images.array_to_pil(torch.zeros(4, 4, 3)), "array is tensor.*; give a ndarray"),
+        (lambda: images.array_to_pil(np.full((4, 4, 3), 255, np.uint8)), "uint8.*give floats from 0 to 1"),
+        (lambda: images.array_to_pil(np.full((4, 4, 3), 1.5)), "float64.*give floats from 0 to 1"),
+        (lambda: images.array_to_pil(np.full((4, 4, 3), math.nan)), "float64.*give floats from 0 to 1"),
+        (lambda: images.in_mode(torch.zeros(3), "RGB"), "picture is tensor.*; give an Image"),
+        (lambda: images.in_mode(PAPER, "nonsense"), "mode is 'nonsense'; give one of L, RGB, RGBA"),
+        (lambda: images.grid([PAPER, None]), "pictures is None; give an Image"),
+        (lambda: images.grid([PAPER, PAPER], gap=-1), "gap is -1; give a whole number of at least 0"),
+        (lambda: images.enlarge(None, 2), "picture is None; give an Image"),
+        (lambda: images.png_bytes(None), "picture is None; give an Image"),
+        (lambda: images.png_bytes(PAPER, {"seed": 7}), "text is 7; give a word"),
+        (lambda: images.write_png(None, PAPER), "None is given as a path"),
+        (lambda: images.write_animation("a.gif", [None]), "frames is None; give an Image"),
+        (lambda: images.open_picture(None), "None is given as a path"),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_its_name(make, says):
+    with pytest.raises(InputError, match=says):
+        make()

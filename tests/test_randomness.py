@@ -49,3 +49,32 @@ def test_seeds_are_whole_numbers_a_sample(seeds):
 def test_a_seed_from_numpy_draws_as_python_s_own():
     like = torch.zeros(1, 3)
     assert NoiseSource((np.int64(7),))("start", like=like).equal(NoiseSource((7,))("start", like=like))
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (lambda: randomness.key(1.5, "start"), r"seed is 1\.5; give a whole number, for example 7"),
+        (lambda: randomness.normal("7", "start", shape=(3,)), "seed is '7'; give a whole number"),
+        (lambda: randomness.uniform(None, "time"), "seed is None; give a whole number"),
+        (lambda: NoiseSource((1, 2))("step", 0, like=np.zeros((2, 3))), "like is array.*; give a Tensor"),
+        (lambda: NoiseSource((1, 2))("step", 0, like=torch.zeros(2, 3).long()), r"like is torch\.int64"),
+        (
+            lambda: BrownianSource((1,)).increment(0.2, 0.1, torch.zeros(1)),
+            r"end is 0\.1; give a number above 0\.2",
+        ),
+        (
+            lambda: BrownianSource((1,)).increment(-1.0, 0.1, torch.zeros(1)),
+            r"start is -1\.0; give a number of at",
+        ),
+    ],
+)
+def test_what_no_noise_can_be_drawn_by_is_refused_by_its_name(draw, says):
+    with pytest.raises(InputError, match=says):
+        draw()
+
+
+def test_a_seed_of_any_kind_of_whole_number_is_that_number():
+    assert (
+        len({randomness.key(seed, "start") for seed in (7, np.int64(7), torch.tensor(7), np.uint8(7))}) == 1
+    )

@@ -26,8 +26,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
-from unnoise.files import replacing, write_bytes
-from unnoise.limits import choice, typed, whole
+from unnoise.files import expanded, replacing, write_bytes
+from unnoise.limits import choice, floats, shown, typed, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +58,10 @@ _EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii", bytes(8): "ut
 def to_arrays(pictures: Tensor) -> list[Array]:
     """Arrays (height, width, channels) in [0, 1] from a tensor (batch, channels, height, width) in [-1, 1].
 
-    Float32. Values outside are cut to the range. Raises NonFiniteError where a picture holds nan or infinity.
+    Float32. Values outside are cut to the range. Raises NonFiniteError where a picture holds nan or infinity,
+    InputError for bytes, whose range nobody knows, and for another shape.
     """
+    floats("pictures", pictures)
     if pictures.ndim != 4:
         raise InputError(
             f"pictures are of shape {list(pictures.shape)}; give (batch, channels, height, width)."
@@ -74,10 +76,15 @@ def to_arrays(pictures: Tensor) -> list[Array]:
 
 
 def array_to_pil(array: Array) -> Image.Image:
-    """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]."""
+    """An 8-bit picture (L, RGB or RGBA) from one array (height, width, channels) in [0, 1]; InputError for another."""
+    typed("array", array, np.ndarray, "to_arrays(pictures)[0]")
     if array.ndim != 3 or array.shape[-1] not in _MODES:
         raise InputError(
             f"a picture is of shape {list(array.shape)}; give (height, width, channels), with 1, 3 or 4 channels."
+        )
+    if array.dtype.kind != "f" or not (array.size and array.min() >= 0.0 and array.max() <= 1.0):
+        raise InputError(
+            f"a picture is {array.dtype}, {shown(array)}; give floats from 0 to 1, one at least."
         )
     pixels = np.rint(array * 255.0).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
@@ -114,6 +121,8 @@ def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Ima
 
     Raises InputError for wide numbers or floats, of which nobody says how much is white, and for LAB.
     """
+    typed("picture", picture, Image.Image)
+    choice("mode", mode, _MODES.values())
     if picture.mode.startswith("I;16"):  # PIL's own conversion would cut, not scale
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode not in _EIGHT_BITS:
@@ -128,6 +137,7 @@ def in_mode(picture: Image.Image, mode: str, ground: str = "white") -> Image.Ima
 
 def grid(pictures: Sequence[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
     """One picture with all of them in rows of `columns` (None: as square as can be), `gap` pixels apart."""
+    gap, pictures = whole("gap", gap, 0), typed("pictures", pictures, Sequence[Image.Image])
     if not pictures:
         raise InputError("there are no pictures for a grid; give at least one.")
     if len(pictures) == 1:
@@ -143,6 +153,7 @@ def grid(pictures: Sequence[Image.Image], columns: int | None = None, gap: int =
 
 def enlarge(picture: Image.Image, factor: int) -> Image.Image:
     """The picture with every pixel repeated `factor` times in both directions."""
+    typed("picture", picture, Image.Image)
     factor = whole("factor", factor, 1)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
@@ -210,13 +221,14 @@ def _half_blocks(above: list[list[int]], below: list[list[int]], code: Callable[
 
 def write_png(path: str | Path, picture: Image.Image, text: Mapping[str, str] | None = None) -> None:
     """Write a PNG atomically, with `text` as its text chunks (a recipe's are "parameters" and "unnoise")."""
-    write_bytes(Path(path), png_bytes(picture, text))
+    write_bytes(expanded(path), png_bytes(picture, text))
 
 
 def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
     """What `write_png` writes."""
+    typed("picture", picture, Image.Image)
     chunks = PngInfo()
-    for name, value in (text or {}).items():
+    for name, value in typed("text", text or {}, Mapping[str, str]).items():
         chunks.add_text(name, value.encode("utf-8", "replace").decode())
     made = io.BytesIO()
     picture.save(made, format="PNG", pnginfo=chunks)
@@ -230,7 +242,7 @@ def write_animation(path: str | Path, frames: Sequence[Image.Image]) -> None:
     those of a first pass, are brought to the last one's; narrower than 256 pixels, all are enlarged by a whole factor.
     Raises InputError for another ending, and where there are no frames.
     """
-    path = Path(path)
+    path, frames = expanded(path), typed("frames", frames, Sequence[Image.Image])
     kind = {".webp": "WEBP", ".gif": "GIF"}.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"animation '{path}' ends in '{path.suffix}'; give a name ending in .webp or .gif.")
@@ -327,7 +339,7 @@ def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _opened(path: str | Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
-    path = Path(path)
+    path = expanded(path) if content is None else Path(path)
     try:
         with path.open("rb") if content is None else io.BytesIO(content) as file:
             head = file.read(32)

@@ -117,6 +117,23 @@ def typed(name: str, value: Any, kind: Any, example: object = None) -> Any:  # n
     return value if kind is Any else _of_class(name, value, origin or kind, example)
 
 
+def floats(name: str, value: Any, shape: Sequence[int] | None = None, dims: int = 1) -> None:  # noqa: ANN401
+    """Refuse what is no tensor of floating numbers, or of another shape, or of fewer dimensions than `dims`."""
+    import torch  # names asked of a module that is there, for this stands in loops
+
+    if isinstance(value, torch.Tensor):
+        plain = value.is_floating_point() and value.layout is torch.strided
+        if plain and (value.shape == shape or (shape is None and value.dim() >= dims)):
+            return
+        size = f"of shape {list(value.shape)}"
+        found = size if plain else f"{value.dtype if value.layout is torch.strided else value.layout} {size}"
+        mend = "" if plain else ", as x.float() makes"
+    else:
+        found, mend = shown(value), ", such as torch.randn makes"
+    wanted = "(batch, ...)" if shape is None else f"of shape {list(shape)}"
+    raise InputError(f"{name} is {found}; give a Tensor {wanted} of floats{mend}.")
+
+
 def as_declared(part: object, prefix: str = "") -> None:
     """Make each field of a frozen dataclass `typed` as it is declared, as its hash and its equality need it.
 

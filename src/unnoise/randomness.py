@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, counted
+from unnoise.limits import Declared, counted, floats, number, whole
 
 
 def key(seed: int, purpose: str, *position: int) -> int:
     """63-bit key of one draw: blake2b over the seed, the purpose and the position.
 
     seed: any integer. purpose: what the number is for, such as "start" or "dropout". position: indices that
-    tell apart draws of one purpose (training step, sample, solver step).
+    tell apart draws of one purpose (training step, sample, solver step). Raises InputError for another seed.
     """
+    seed = whole("seed", seed, -math.inf, example=7)
     text = "/".join((str(seed), purpose, *map(str, position)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -43,7 +44,8 @@ def normal(seed: int, purpose: str, *position: int, shape: Sequence[int]) -> Ten
 
 
 def uniform(seed: int, purpose: str, *position: int) -> float:
-    """One number in [0, 1) with 53 random bits."""
+    """One number in [0, 1) with 53 random bits; arguments as for `key`."""
+    seed = whole("seed", seed, -math.inf, example=7)
     place = tuple(map(int, position))  # NumPy's integers write themselves in another way than Python's
     wide = hashlib.blake2b(f"{seed}/{purpose}/{place}".encode(), digest_size=8).digest()
     return (int.from_bytes(wide, "big") >> 11) / 2.0**53
@@ -63,6 +65,7 @@ class NoiseSource(Declared):
 
     def __call__(self, purpose: str, *position: int, like: Tensor) -> Tensor:
         """Standard normal noise shaped, typed and placed as `like` (batch, ...), a row for each seed."""
+        floats("like", like)
         rows = [normal(seed, purpose, *position, shape=like.shape[1:]) for seed in self.seeds]
         return _stacked(rows, like)
 
@@ -84,8 +87,11 @@ class BrownianSource(NoiseSource):
     def increment(self, start: float, end: float, like: Tensor) -> Tensor:
         """(B(end) - B(start)) / sqrt(end - start), standard normal, shaped, typed and placed as `like` (batch, ...).
 
-        start, end: 0 <= start < end, on the clock of the noise rule.
+        start, end: 0 <= start < end, on the clock of the noise rule. Raises InputError for others.
         """
+        floats("like", like)
+        start = number("start", start, 0.0)
+        end = number("end", end, start, without="low")
         rows = [_increment(seed, start, end, like.shape[1:]) for seed in self.seeds]
         return _stacked(rows, like)
 

@@ -257,6 +257,8 @@ def test_densities_are_those_of_torch():
 PAIR = torch.ones(2, 3, 2, 2)
 LINEAR = Diffuser(lambda x, t: x, DiscreteVP.linear())
 THREE = DiscreteVP.linear().level(torch.tensor([1.0, 2.0, 3.0]))
+NOISY, CLEAN = LINEAR.schedule.level(5.0), LINEAR.schedule.level(2.0)
+SEEN = Estimate.from_x0(PAIR, NOISY, PAIR)
 
 
 @pytest.mark.parametrize(
@@ -300,13 +302,45 @@ THREE = DiscreteVP.linear().level(torch.tensor([1.0, 2.0, 3.0]))
         (lambda: LINEAR.estimate(PAIR, THREE), "level has 3 numbers for 2 samples"),
         (
             lambda: LINEAR.add_noise(PAIR, PAIR[:1], LINEAR.schedule.level(5)),
-            r"eps \[1, 3, 2, 2\]; give noise",
+            r"eps is of shape \[1, 3, 2, 2\]; give a Tensor of shape \[2, 3, 2, 2\]",
         ),
         (
             lambda: Diffuser(lambda x, t: x[:1], DiscreteVP.linear()).estimate(
                 PAIR, LINEAR.schedule.level(5)
             ),
             "gave 1 sample for 2; let it answer each",
+        ),
+        (lambda: Diffuser(lambda x, t: None, DiscreteVP.linear()).estimate(PAIR, NOISY), "gave a NoneType"),
+        (
+            lambda: LINEAR.add_noise(PAIR.numpy(), PAIR, NOISY),
+            r"x0 is array.*give a Tensor \(batch, \.\.\.\)",
+        ),
+        (lambda: LINEAR.add_noise(PAIR.long(), PAIR, NOISY), r"x0 is torch\.int64 .*x\.float\(\)"),
+        (lambda: LINEAR.estimate(PAIR.to(torch.uint8), NOISY), r"x is torch\.uint8 of shape \[2, 3, 2, 2\]"),
+        (lambda: LINEAR.estimate(torch.tensor(1.0), NOISY), r"x is of shape \[\]"),
+        (lambda: LINEAR.interpret(None, PAIR, NOISY), "gave a NoneType"),
+        (lambda: LINEAR.interpret(PAIR, PAIR, 500), r"level is 500; give .*schedule\.level"),
+        (lambda: LINEAR.posterior(PAIR, PAIR, NOISY, CLEAN), "estimate is tensor.*give an Estimate"),
+        (lambda: LINEAR.posterior(PAIR[:1], SEEN, NOISY, CLEAN), r"x is of shape \[1, 3, 2, 2\]"),
+        (lambda: LINEAR.posterior(PAIR, SEEN, NOISY, CLEAN, floor=-1), "floor is -1; give"),
+        (
+            lambda: LINEAR.remove_noise(PAIR, SEEN, NOISY, CLEAN, PAIR[..., :1]),
+            r"eps is of shape \[2, 3, 2, 1\]",
+        ),
+        (lambda: LINEAR.true_posterior(PAIR, PAIR[0], NOISY, CLEAN), r"output is of shape \[3, 2, 2\]; give"),
+        (lambda: Estimate.from_noise(PAIR, NOISY, None), "output is None; give a Tensor of shape"),
+        (lambda: Estimate.from_x0(PAIR, 500, PAIR), r"level is 500; give .*schedule\.level"),
+        (lambda: Estimate(PAIR, NOISY, PAIR, "noise"), "prediction is 'noise'; give a Prediction"),
+        (lambda: Gaussian(PAIR, -1), "variance is -1; give a number of at least 0"),
+        (lambda: Gaussian(PAIR, math.nan), "variance is nan; give"),
+        (lambda: Gaussian(PAIR.long(), 0.5), r"mean is torch\.int64"),
+        (lambda: Gaussian(PAIR, PAIR.long()), r"variance is torch\.int64"),
+        (lambda: Gaussian(PAIR, 0.5).sample(PAIR.numpy()), "eps is array"),
+        (lambda: Gaussian(PAIR, 0.5).log_prob(1.0), "x is 1.0; give a Tensor"),
+        (lambda: Gaussian(PAIR, 0.5).kl(PAIR), "other is tensor.*give a Gaussian"),
+        (
+            lambda: Gaussian(PAIR, 0.5).kl(Gaussian(PAIR[:1], 0.5)),
+            r"mean of other is of shape \[1, 3, 2, 2\]",
         ),
     ],
 )

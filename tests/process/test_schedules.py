@@ -191,6 +191,9 @@ def test_any_finite_log_snr_is_met_exactly(log_snr):
         lambda: Flow().at_ratio(-1.0),
         lambda: schedule_from_config({"kind": "os.system"}),
         lambda: schedule_from_config({"kind": "flow", "shiftt": 3.0}),
+        lambda: schedule_from_config({"kind": "flow", 3: 3.0}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table", "table": ["a"]}),
+        lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table", "table": [10**400]}),
         lambda: schedule_from_config({"kind": "discrete_vp", "curve": "round"}),
         lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table"}),
         lambda: schedule_from_config({"kind": "discrete_vp", "curve": "table", "table": [0.1], "steps": 2}),
@@ -215,3 +218,8 @@ def test_values_out_of_range_are_refused(make):
     with pytest.raises(InputError) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_a_kind_does_not_have_is_answered_with_those_that_it_has():
+    with pytest.raises(InputError, match=r"shiftt cannot describe a flow schedule; .*'shift': 1\.0, 'start'"):
+        schedule_from_config({"kind": "flow", "shiftt": 3.0})

@@ -13,7 +13,19 @@ from closed_forms import MIXTURE
 from unnoise.errors import InputError
 from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
-from unnoise.schedulers import Scheduler, adaptive, finals, grids, heuristics, names, noise, restart, solvers
+from unnoise.schedulers import (
+    Scheduler,
+    adaptive,
+    finals,
+    grids,
+    heuristics,
+    names,
+    noise,
+    restart,
+    solvers,
+    transforms,
+    tuning,
+)
 from unnoise.schedulers.solvers import Adams, RungeKutta, Stage, adams_moulton
 
 SD = DiscreteVP.scaled_linear()
@@ -175,6 +187,85 @@ CASES = {
         lambda: Scheduler(grids.Karras(), Adams(2, "lambda", "noise"), noise.SDE()),
         "no room for SDE",
     ),
+}
+
+PLAN, X = Scheduler().plan(SD, 3), torch.ones(2, 3)
+STEPPER = PLAN.stepper()
+ENDLESS = tuning.Trajectories(MIXTURE.denoise, torch.ones(4, 1))
+
+
+def of(kind, **parts):
+    """A part of one's own, with these methods."""
+    return type("Mine", (kind,), {"__repr__": lambda self: "Mine()", **parts})()
+
+
+CASES |= {
+    "no network": (lambda: PLAN.run(None, X), "denoise is None; give a function"),
+    "whole numbers": (
+        lambda: PLAN.run(MIXTURE.denoise, X.long()),
+        "x is torch.int64 of shape [2, 3]; give a Ten",
+    ),
+    "an array": (lambda: PLAN.run(MIXTURE.denoise, X.numpy()), "x is array("),
+    "no numbers": (
+        lambda: PLAN.run(MIXTURE.denoise, None),
+        "x is None; give a Tensor (batch, ...) of floats",
+    ),
+    "one number": (lambda: PLAN.run(MIXTURE.denoise, torch.tensor(1.0)), "x is of shape []"),
+    "noise of whole numbers": (lambda: PLAN.initial(X.long()), "eps is torch.int64"),
+    "a clean sample of whole numbers": (
+        lambda: list(PLAN.run(lambda x, level: x.long(), X)),
+        "output is torch.int64 of shape [2, 3]; give a Tensor of shape [2, 3] of floats, as x.float() makes",
+    ),
+    "an estimate of nothing": (
+        lambda: list(PLAN.run(lambda x, level: Estimate.from_noise(x, level, None), X)),
+        "output is None",
+    ),
+    "a step without a residual": (lambda: STEPPER.step(None, 999, X), "residual is None"),
+    "a step of one number": (lambda: STEPPER.step(torch.tensor(1.0), 999, X), "residual is of shape []"),
+    "a step without a sample": (lambda: STEPPER.step(X, 999, [1.0]), "sample is [1.0]; give a Tensor"),
+    "a step at no time": (lambda: STEPPER.step(X, None, X), "t is None; give a number"),
+    "a grid of numbers": (
+        lambda: Scheduler(of(grids.Grid, levels=lambda *_: [1.0])).plan(SD, 1),
+        "what the grid gives is 1.0; give a Level",
+    ),
+    "a grid of nothing": (
+        lambda: Scheduler(of(grids.Grid, levels=lambda *_: ())).plan(SD, 3),
+        "grid is Mine(), which gave 0 levels for 3 steps",
+    ),
+    "a solver of nothing": (
+        lambda: Scheduler(solver=of(solvers.Solver, order=1, moves=lambda *_: None)).plan(SD, 3),
+        "what the solver gives is None; give a list",
+    ),
+    "a solver that never looks": (
+        lambda: Scheduler(solver=of(solvers.Solver, order=1, moves=lambda *_: ())).plan(SD, 3),
+        "solver is Mine(), which never looks",
+    ),
+    "no transform": (
+        lambda: transforms.transformed(MIXTURE.denoise, None),
+        "transform is None; give a function",
+    ),
+    "a tolerance for no schedule": (
+        lambda: next(adaptive.Adaptive().run(None, MIXTURE.denoise, X)),
+        "schedule is None; give a NoiseSchedule",
+    ),
+    "a tolerance from a number": (
+        lambda: next(adaptive.Adaptive().run(EDM(), MIXTURE.denoise, X, start=3.0)),
+        "start is 3.0; give a Level",
+    ),
+    "a fit of no scheduler": (lambda: next(tuning.fit(EDM(), ENDLESS, ENDLESS, 2, "DDIM")), "base is 'DDIM'"),
+    "a fit to no trajectories": (
+        lambda: next(tuning.fit(EDM(), X, ENDLESS, 2, names.get("DDIM"))),
+        "fitted is tensor",
+    ),
+    "a fit of half a round": (
+        lambda: next(tuning.fit(EDM(), ENDLESS, ENDLESS, 2, names.get("DDIM"), rounds=0.5)),
+        "rounds is 0.5",
+    ),
+    "trajectories from whole numbers": (
+        lambda: tuning.Trajectories(MIXTURE.denoise, X.long()),
+        "noise is torch.int64",
+    ),
+    "no configuration": (lambda: names.from_config(None), "config is None; give a table"),
 }
 
 

@@ -20,7 +20,9 @@ def _discrete(curve: str = "linear", zero_terminal: bool = False, **values: Any)
 
 
 def _tabled(table: Sequence[float], steps: int | None = None) -> DiscreteVP:
-    return DiscreteVP("table", len(table) if steps is None else steps, table=tuple(map(float, table)))
+    return DiscreteVP(
+        "table", len(table) if steps is None else steps, table=typed("table", table, tuple[float, ...])
+    )
 
 
 _KINDS: dict[str, Callable[..., NoiseSchedule]] = {
@@ -46,6 +48,8 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
         return make(**values)
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
-        told = str(error).splitlines()[0]  # torch's go on with every form that a function has
-        raise InputError(f"{', '.join(values)} do not describe a {kind} schedule: {told}.") from error
+    except TypeError as error:
+        raise InputError(
+            f"{', '.join(map(str, values)) or 'nothing'} cannot describe a {kind} schedule; give what "
+            f"config() returns, such as {make().config()}."
+        ) from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import counted, number, shown, typed
+from unnoise.limits import Amount, counted, floats, number, shown, typed
 from unnoise.process.estimate import Estimate
 from unnoise.process.gaussian import Gaussian
 from unnoise.process.level import Level, Scalar, combine, expand
@@ -57,21 +57,20 @@ class Diffuser:
 
         x0, eps: (batch, ...). level: one for all, or one a sample. Returns the same shape and dtype.
 
-        Raises InputError where the shapes differ, or there are levels of another number of samples.
+        Raises InputError where they are no floats of one shape, or there are levels of another number of samples.
         """
+        floats("x0", x0)
+        floats("eps", eps, x0.shape)
         _check_level(level, x0)
-        if x0.shape != eps.shape:
-            raise InputError(
-                f"x0 is {list(x0.shape)} and eps {list(eps.shape)}; give noise of the picture's shape."
-            )
         return combine(x0, expand(level.alpha, x0), eps, expand(level.sigma, x0))
 
     def estimate(self, x: Tensor, level: Level, **conditioning: object) -> Estimate:
         """Ask the network once what it sees in x (batch, ...) at `level`.
 
-        Raises InputError where its answer is no Tensor, or of another shape than the variance asks for, or there are
-        levels of another number of samples.
+        Raises InputError where its answer is no Tensor, or of another shape than the variance asks for, x is no Tensor
+        of floats, or there are levels of another number of samples.
         """
+        floats("x", x)
         _check_level(level, x)
         time = torch.as_tensor(self.schedule.network_time(level), dtype=torch.float32, device="cpu").to(
             x.device
@@ -79,13 +78,7 @@ class Diffuser:
         scale = expand(self.prediction.input_scale(level), x)
         scaled = x if isinstance(scale, float) and scale == 1.0 else x * scale
         output = self.network(scaled, time.expand(x.shape[0]), **conditioning)
-        answer = getattr(output, "sample", output)
-        if not isinstance(answer, Tensor):
-            raise InputError(
-                f"the network gave a {type(answer).__name__}; let it return a Tensor, or an object with one "
-                "named sample."
-            )
-        estimate = self.interpret(answer, x, level)
+        estimate = self.interpret(getattr(output, "sample", output), x, level)
         without = getattr(output, "without", None)
         if without is not None:
             estimate.half = self.interpret(without, x, level)
@@ -94,8 +87,14 @@ class Diffuser:
     def interpret(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
         """The estimate that a given network output at x means; splits off a learned variance.
 
-        Raises InputError where its shape does not fit the variance.
+        Raises InputError where it is no Tensor, or its shape does not fit the variance.
         """
+        floats("x", x)
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"the network gave a {type(output).__name__}; let it return a Tensor, or an object with one "
+                "named sample."
+            )
         output = output.to(torch.promote_types(output.dtype, x.dtype))  # half precision may answer float32
         variance, learned = None, isinstance(self.variance, LearnedRange)
         needed = tuple(x.shape[1:])
@@ -123,16 +122,22 @@ class Diffuser:
         x, and the mean: (batch, ...). `to` is less noisy than `level`. floor: the smallest posterior variance;
         a chain whose last step leads to clean data passes its first positive one, because the true variance
         of that step is 0 and has no logarithm (Nichol & Dhariwal 2021, sec. 3.1).
+
+        Raises InputError where x and what was estimated are no floats of one shape, `to` is no less noisy, or the floor
+        is no variance.
         """
+        floats("x", x, typed("estimate", estimate, Estimate).x.shape)
+        floor = typed("floor", floor, Amount | Tensor, 0.001)
         numbers = transition(level, to)
         mean = combine(x, expand(numbers.of_x, x), estimate.x0, expand(numbers.of_x0, x))
         return Gaussian(mean, self.variance(numbers, estimate, floor))
 
     def true_posterior(self, x: Tensor, x0: Tensor, level: Level, to: Level, floor: Scalar = 0.0) -> Gaussian:
-        """q(x_to | x, x_0): the same step as it is when the clean sample is known."""
+        """q(x_to | x, x_0): the same step as it is when the clean sample is known; raises likewise."""
         numbers = transition(level, to)
+        known = Estimate.from_x0(x, level, x0)
         mean = combine(x, expand(numbers.of_x, x), x0, expand(numbers.of_x0, x))
-        return Gaussian(mean, variance_rule("fixed_small")(numbers, Estimate.from_x0(x, level, x0), floor))
+        return Gaussian(mean, variance_rule("fixed_small")(numbers, known, floor))
 
     def remove_noise(self, x: Tensor, estimate: Estimate, level: Level, to: Level, eps: Tensor) -> Tensor:
         """One reverse step: a draw from `posterior` with the given standard normal eps.
@@ -140,6 +145,7 @@ class Diffuser:
         Where `to` is clean the mean is returned: noise there would stay in the picture.
         """
         step = self.posterior(x, estimate, level, to)
+        floats("eps", eps, x.shape)
         if isinstance(to.sigma, Tensor):
             return step.sample(eps * expand(to.sigma > 0.0, eps))
         return step.mean if to.sigma == 0.0 else step.sample(eps)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from unnoise.limits import floats, typed
 from unnoise.process.level import Level
 from unnoise.process.prediction import Noise, Prediction, Sample, Velocity
 
@@ -22,7 +23,7 @@ class Estimate:
     x: (batch, ...). level: where x stands. output: the network's output, shaped as x. prediction: what that
     output means. variance: learned-range output in [-1, 1], shaped as x, or None. clip: largest magnitude
     that x0 may have; the noise is then that of the clipped x0. half: under guidance the estimate without the prompt,
-    where it is kept for who asks for `unguided`.
+    where it is kept for who asks for `unguided`. Raises InputError where x and output are no floats of one shape.
     """
 
     x: Tensor
@@ -32,6 +33,15 @@ class Estimate:
     variance: Tensor | None = None
     clip: float | None = None
     half: Estimate | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        # here, for an estimate may come from anyone; by isinstance, for there is one at each step
+        floats("x", self.x)
+        floats("the output", self.output, self.x.shape)
+        if not isinstance(self.level, Level):
+            typed("level", self.level, Level, "schedule.level(0.5)")
+        if not isinstance(self.prediction, Prediction):
+            typed("prediction", self.prediction, Prediction)
 
     def __repr__(self) -> str:
         return f"Estimate({self.prediction}, x={tuple(self.x.shape)}, level={self.level})"

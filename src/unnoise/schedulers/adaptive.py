@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove, as_declared
+from unnoise.limits import Amount, Count, Declared, Finite, Positive, ShareAbove, as_declared, floats, typed
 from unnoise.process import Estimate, Level, NoiseSchedule
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.grids import Exponential, Grid, clean_level
@@ -85,10 +85,15 @@ class Adaptive(Declared):
         x: (batch, ...) at `start`, by default the schedule's noisiest level. end: by default the cleanest level and
         from there the jump to clean data; a noisier level than `start` leads the sample back to noise.
 
-        Raises InputError where the way has no finite length in the solver's variable, or takes too many steps;
-        NonFiniteError where the network's answers are no numbers.
+        Raises InputError for arguments of another kind, and where the way has no finite length in the solver's variable
+        or takes too many steps; NonFiniteError where the network's answers are no numbers.
         """
+        typed("denoise", denoise, Callable, "diffuser.estimate")
+        floats("x", x)
+        typed("schedule", schedule, NoiseSchedule)
         begin, goal = start or schedule.noisiest, end or schedule.cleanest
+        for name, level in (("start", begin), ("end", goal)):
+            typed(name, level, Level, "schedule.level(0.5)")
         step = None
         for step in answered(self.walk(schedule, x, (begin, goal)), denoise):
             yield step

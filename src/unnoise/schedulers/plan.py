@@ -10,7 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import counted
+from unnoise.limits import counted, floats, typed
 from unnoise.process import Estimate, Level, NoiseSchedule, Prediction
 from unnoise.process.prediction import get as get_prediction
 from unnoise.randomness import BrownianSource, NoiseSource
@@ -114,7 +114,8 @@ class Plan:
         return tuple(move.level for step in self.steps for move in step.moves if isinstance(move, Look))
 
     def initial(self, eps: Tensor) -> Tensor:
-        """Unit noise (batch, ...) scaled to the first level."""
+        """Unit noise (batch, ...) scaled to the first level. Raises InputError where it is no Tensor of floats."""
+        floats("eps", eps)
         return eps * self.start_scale
 
     @property
@@ -133,8 +134,11 @@ class Plan:
         not changed. noise: a seed for each sample, needed where `stochastic`. Yields a Step after each step;
         the last one's x is the result.
 
-        Raises InputError where fresh noise is needed and no source, or one of another size, is given.
+        Raises InputError where denoise is no function or x no Tensor of floats, and at the first step where fresh noise
+        is needed and no source, or one of another size, is given.
         """
+        typed("denoise", denoise, Callable, "diffuser.estimate")
+        floats("x", x)
         return answered(self.walk(x, noise), denoise)
 
     def walk(self, x: Tensor, noise: NoiseSource | None = None) -> Walk:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, shown, typed, whole
+from unnoise.limits import Declared, counted, shown, typed, whole
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.finals import Extrapolate, FinalRule
 from unnoise.schedulers.grids import Arcsinh, Grid, clean_level
@@ -80,10 +80,17 @@ class Scheduler(Declared):
             raised = self._raised(schedule, now, steps)
             leg = Leg(raised or now, split, past, schedule, index, levels, before)
             up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
-            moves = (*up, *self._solver(to).moves(leg))
+            made = typed(
+                "what the solver gives", self._solver(to).moves(leg), tuple[Look | Move, ...], "Look(leg.now)"
+            )
+            moves = (*up, *made)
             start = levels[index - 1] if rise else now
             planned.append(PlannedStep(start, to, moves))
             looked = tuple(move.level for move in reversed(moves) if isinstance(move, Look))
+            if not looked:
+                raise InputError(
+                    f"solver is {shown(self.solver)}, which never looks; let its moves begin with Look(leg.now)."
+                )
             past, before, rise = (*looked, *past)[:_REMEMBERED], (leg.now, split), ()
         return Plan(schedule, tuple(planned))
 
@@ -94,6 +101,12 @@ class Scheduler(Declared):
             raise InputError(
                 f"grid is {shown(self.grid)}, whose levels are beyond all numbers; give smaller settings."
             ) from error
+        visited = typed("what the grid gives", visited, tuple[Level, ...], "schedule.level(0.5)")
+        if len(visited) < 2 - self.final.appends_clean:
+            raise InputError(
+                f"grid is {shown(self.grid)}, which gave {counted(len(visited), 'level')} for "
+                f"{counted(steps, 'step')}; let levels(schedule, count) give as many as are asked for."
+            )
         clean = visited[-1].sigma == 0.0
         if clean and self.final.appends_clean:
             raise InputError("the grid ends at the clean level already; use final=Stop().")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.limits import floats, number
 from unnoise.process import Estimate, Prediction
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.moves import Move
@@ -62,9 +63,11 @@ class Stepper:
 
         Raises InputError where t is not the next time, the run is over, or the output is of another sample.
         """
-        self._check_turn(float(t))
+        floats("sample", sample)
+        floats("residual", residual, dims=sample.dim())
+        self._check_turn(number("t", t.item() if isinstance(t, Tensor) and t.numel() == 1 else t))
         variance = None
-        if residual.shape[1] == 2 * sample.shape[1]:
+        if sample.dim() > 1 and residual.shape[1] == 2 * sample.shape[1]:
             residual, variance = residual.chunk(2, dim=1)
         if residual.shape != sample.shape:
             raise InputError(

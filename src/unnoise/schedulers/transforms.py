@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, Positive
+from unnoise.limits import Declared, Positive, typed
 from unnoise.process import Estimate, Level
 from unnoise.schedulers.plan import Denoise, estimated
 
@@ -21,7 +21,12 @@ Transform = Callable[[Estimate], Estimate]
 
 
 def transformed(denoise: Denoise, *transforms: Transform) -> Denoise:
-    """`denoise` followed by the transforms, first to last; itself something that `plan.run` takes."""
+    """`denoise` followed by the transforms, first to last; itself something that `plan.run` takes.
+
+    Raises InputError for one that is no function.
+    """
+    for part in (denoise, *transforms):
+        typed("denoise or a transform", part, Callable, "transforms.Clip()")
 
     def view(x: Tensor, level: Level) -> Estimate:
         estimate = estimated(denoise, x, level)

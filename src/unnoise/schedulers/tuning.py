@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.limits import is_whole
+from unnoise.limits import floats, is_whole, shown, typed, whole
 from unnoise.process import Level, NoiseSchedule
 from unnoise.process.level import as_tensor
 from unnoise.schedulers.plan import Denoise
@@ -45,6 +45,10 @@ class Trajectories:
 
     denoise: Denoise
     noise: Tensor
+
+    def __post_init__(self) -> None:
+        typed("denoise", self.denoise, Callable, "diffuser.estimate")
+        floats("noise", self.noise)
 
     @torch.inference_mode()
     def end(self, scheduler: Scheduler, schedule: NoiseSchedule, steps: int) -> Tensor:
@@ -96,7 +100,7 @@ def fit(
     """
     problem = _Problem(schedule, fitted, checked, base, name, steps, looks, reference, told)
     problem.check(start)
-    problem.most = rounds * (problem.size + 3) * steps + 2 * reference
+    problem.most = whole("rounds", rounds, 1, example=12) * (problem.size + 3) * steps + 2 * reference
     yield from _descend(problem, problem.first(start), rounds)
 
 
@@ -161,8 +165,12 @@ class _Problem:
 
     def check(self, start: Tuned | None) -> None:
         """Refuse what cannot be fitted, or not from this start."""
-        steps, reference, looks = self.steps, self.reference, self.looks
-        if self.base.stochastic:
+        for name in ("fitted", "checked"):
+            typed(name, getattr(self, name), Trajectories, "Trajectories(denoise, noise)")
+        typed("start", start, Tuned | None)
+        reference = whole("reference", self.reference, 8, example=100)
+        steps, looks = self.steps, self.looks
+        if typed("base", self.base, Scheduler, "names.get('DDIM')").stochastic:
             raise InputError("a scheduler that draws noise has no converged result to be near; tune another.")
         self.base.plan(self.schedule, steps)  # refuses what it refuses
         if not 2 <= steps <= reference // 4:
@@ -171,7 +179,7 @@ class _Problem:
             )
         if not is_whole(looks, 0):
             raise InputError(
-                f"looks is {looks}; give how many factors a step are free, 0 for the levels alone."
+                f"looks is {shown(looks)}; give how many factors a step are free, 0 for the levels alone."
             )
         if start is not None and len(start.ratios) != steps:
             raise InputError(
