@@ -43,7 +43,7 @@ def settings(*words):
         (["-m", "no-such-model"], 2, "no model"),
         (["-m", "./nowhere/model"], 1, "nowhere"),
         (["-m", "digits", "-m", "no-such-model"], 2, "no model"),
-        (["--loras", "nowhere"], 1, "nowhere"),
+        (["--lora-dir", "nowhere"], 1, "nowhere"),
         (["-o", "taken.txt/folder"], 1, "not a folder"),
         (["--engine", "abacus"], 2, "--engine"),
         (["emoji"], 2, "one word too many"),

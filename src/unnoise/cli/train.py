@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 _WIDTHS = "model.network.widths"
 _MANY = 10**9
 
-# Option -> the setting it stands for, its help, how its text is checked, and within which limits.
+# Option -> the setting it stands for, its help, how its text is checked, and within which limits; last the default.
 _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--steps N": ("run.steps", "steps of the optimizer", whole, 1, _MANY, 10_000),
-    "--batch N": ("run.batch", "pictures a step", whole, 1, _MANY, 64),
+    "--batch N": ("run.batch", "pictures for each step", whole, 1, _MANY, 64),
     "--size N": ("model.size", "side of the pictures, in pixels", whole, 4, 4096, 32),
-    "--channels N,N": (_WIDTHS, "channels of each level, such as 64,128", widths),
+    "--channels N,N": (_WIDTHS, "width of each level of the network, such as 64,128", widths),
     "--lr N": ("optimizer.lr", "learning rate", number, 0, 10, 3e-4),
     "--checkpoint-every N": ("run.checkpoint_every", "steps between checkpoints", whole, 0, _MANY, 1000),
     "--sample-every N": ("run.sample_every", "steps between sample sheets", whole, 0, _MANY, 1000),
@@ -43,8 +43,8 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--like WORD": ("word.like", "a known word that it begins as", word),
     "--caption TEXT": ("data.caption", "the words of every picture", word),
     "--prior TEXT": ("prior.prompt", "keep this class: it is shown beside the pictures (DreamBooth)", word),
-    "--seed N": ("run.seed", "of every random draw", whole, 0, _MANY, 0),
-    "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
+    "-s, --seed N": ("run.seed", "of every random draw", whole, 0, _MANY, 0),
+    "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 0),
 }
 
 _DATA = (
@@ -52,8 +52,11 @@ _DATA = (
 )
 _OPTIONS = {
     "--config FILE": "settings in TOML; options below change single ones",
-    **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
-    "--set KEY=VALUE ...": "any setting: --set optimizer.ema=0.99",
+    **{
+        option: f"{about} ({setting}{f', default {limits[-1]:g}' if limits else ''})"
+        for option, (setting, about, _, *limits) in _SETTINGS.items()
+    },
+    "--set KEY=VALUE ...": "any setting, such as optimizer.ema=0.99; may be repeated",
     "--resume": "go on from the run's newest complete checkpoint",
     "--strict": "refuse a corrupt picture instead of skipping it",
     "--shard": "processes of torchrun share the weights too (run.shard)",
@@ -64,14 +67,23 @@ _OPTIONS = {
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options; more spellings that people type are taken but not listed."""
-    command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
+    command = commands.add_parser(
+        "train",
+        help="learn from a folder of pictures",
+        description=__doc__,
+        epilog=parser.examples(
+            "train pictures/ --out run/ --steps 2000",
+            "train pictures/ --out run/ --resume",
+            "train pictures/ --out ink/ --lora model.safetensors --rank 8",
+        ),
+    )
     parser.options(command, {"DATA": _DATA})
     command.add_argument(
-        "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
+        "-o", "--out", required=True, metavar="RUN", help="folder of the run, new unless it is resumed"
     )
     parser.options(command, _OPTIONS)
     for target, flags in {
-        "out": ("--output_dir", "--output-dir", "--output"),
+        "out": ("--output_dir", "--output-dir"),
         "steps": ("--max_train_steps", "--max-train-steps"),
         "batch": ("--train_batch_size", "--batch-size", "--batch_size"),
         "size": ("--resolution",),
@@ -92,7 +104,7 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
 
     changes = []
     for option, (setting, _, read, *limits) in _SETTINGS.items():
-        flag = option.split()[0]
+        flag = option.split()[-2]
         text = getattr(arguments, flag[2:].replace("-", "_"))
         if text is not None:
             read(flag, text, *limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -54,16 +54,19 @@ def verify(
     lora_dir: str | Path | None = None,
     embedding_dir: str | Path | None = None,
     control_dir: str | Path | None = None,
+    told: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Verification:
     """Make the picture in a file again with `pipe` and compare.
 
     init, mask: the pictures that it was begun from, if any. lora_dir, embedding_dir, control_dir: folders of its
-    LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. A picture that was
-    saved enlarged is compared enlarged. Raises FileError where the file holds no recipe, InputError where
-    the model cannot follow it, or a picture is missing.
+    LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. told: hears how many
+    steps are done, of how many. A picture that was saved enlarged is compared enlarged. Raises FileError where the
+    file holds no recipe, InputError where the model cannot follow it, or a picture is missing.
     """
     repeat = Repeat.of(path, pipe.model, lora_dir, embedding_dir=embedding_dir, control_dir=control_dir)
     run = repeat.denoise(pipe, init, mask)
+    for step in run:
+        told(step.index + 1, len(run))
     made = run.result().images[0]
     notes = (*repeat.notes, *repeat.differences(run.recipes[0]))
     saved = images.open_picture(expanded(path))
