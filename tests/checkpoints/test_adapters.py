@@ -355,6 +355,19 @@ def test_a_pattern_that_is_slow_or_none_is_refused(model, tmp_path, pattern):
         with_one(model, folder)
 
 
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_a_lora_that_began_as_a_part_of_the_weights_is_refused(tmp_path, start):
+    lora = {"lora_A.weight": normal(4, 64), "lora_B.weight": normal(16, 4)}
+    folder = peft_folder(tmp_path / start, lora, init_lora_weights=start)
+    file = tmp_path / "saved.safetensors"
+    stated = {"lora_adapter_metadata": json.dumps({"unet.init_lora_weights": start})}
+    save_file({f"unet.{PEFT_LAYER}.{role}": t for role, t in lora.items()}, file, metadata=stated)
+    for path in (folder, file):
+        with pytest.raises(CheckpointError, match=rf"began as '{start}', so .*Ask for it as a plain LoRA"):
+            adapters.read(path)
+    assert adapters.read(peft_folder(tmp_path / "plain", lora, init_lora_weights="gaussian")).changes
+
+
 def test_lokr_of_two_whole_matrices_from_peft_has_the_scale_of_its_settings(model, tmp_path):
     first, second = normal(4, 8), normal(4, 8, seed=1)
     tensors = {"lokr_w1": first, "lokr_w2": second}

@@ -413,11 +413,19 @@ def test_a_lora_too_strong_for_the_weights_type_is_refused_and_nothing_is_writte
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_ending_in_capitals_is_a_file_as_it_is_in_reading(folder, tmp_path):
+    written = checkpoints.convert(folder, tmp_path / "MODEL.SAFETENSORS")
+    assert checkpoints.load(written).name == "MODEL"
+
+
 def test_a_conversion_that_is_none_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="would be written as it is"):
         checkpoints.convert(folder, tmp_path / "other")
     with pytest.raises(InputError, match="is no Stable Diffusion checkpoint"):
         checkpoints.convert("digits", tmp_path / "other")
+    for name in ("other.gguf", "other.CKPT"):
+        with pytest.raises(InputError, match=r"give a file that ends in \.safetensors, or a folder"):
+            checkpoints.convert(folder, tmp_path / name)
     (tmp_path / "there.safetensors").write_bytes(b"")
     with pytest.raises(FileError, match="never replaces one"):
         checkpoints.convert(folder, tmp_path / "there.safetensors")

@@ -182,7 +182,7 @@ def weight_files(folder: Path, base: str, variant: str = "") -> tuple[Path, ...]
         if (folder / index).is_file():
             return _shards(folder / index)
     has, way = "", "Fetch the model with its .safetensors files."
-    if others := sorted(path.name for path in folder.glob(f"{base}*.safetensors")):
+    if others := sorted(path.name for path in folder.glob(f"{base}.*.safetensors")):
         has, way = f" It has {some(others)}.", f"Call the variant that you want {base}.safetensors."
     elif [*folder.glob("*.bin")]:
         has = " It has pickled weights, which are not read."
