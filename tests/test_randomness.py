@@ -1,5 +1,8 @@
 """Keyed draws: a function of seed, purpose and place alone."""
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +81,29 @@ def test_a_seed_of_any_kind_of_whole_number_is_that_number():
     assert (
         len({randomness.key(seed, "start") for seed in (7, np.int64(7), torch.tensor(7), np.uint8(7))}) == 1
     )
+
+
+def test_layers_in_two_threads_draw_what_each_draws_alone_and_nothing_else_is_changed():
+    met, drawn = threading.Barrier(2, timeout=0.2), {}
+
+    def draw(seed, meet=lambda: None):
+        with randomness.torchs_own(seed, "layers"):
+            first = torch.rand(3)
+            meet()
+            drawn[seed] = torch.cat([first, torch.rand(3)])
+
+    def meet():
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.wait()
+
+    before, alone = torch.get_rng_state(), []
+    for seed in (1, 2):
+        draw(seed)
+        alone.append(drawn[seed])
+    threads = [threading.Thread(target=draw, args=(seed, meet)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(torch.stack(alone), torch.stack([drawn[1], drawn[2]]))
+    assert torch.equal(torch.get_rng_state(), before)

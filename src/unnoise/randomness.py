@@ -7,9 +7,11 @@ seed means one noise on every machine of the same torch version.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +51,26 @@ def uniform(seed: int, purpose: str, *position: int) -> float:
     place = tuple(map(int, position))  # NumPy's integers write themselves in another way than Python's
     wide = hashlib.blake2b(f"{seed}/{purpose}/{place}".encode(), digest_size=8).digest()
     return (int.from_bytes(wide, "big") >> 11) / 2.0**53
+
+
+_ONE_AT_A_TIME = threading.RLock()  # for torch's own generators are the whole process's
+
+
+@contextlib.contextmanager
+def torchs_own(seed: int, purpose: str, *position: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """A block in which torch's own generators begin at this key, for layers that draw by themselves.
+
+    Afterwards they go on where they were. Of several threads one is in such a block.
+    """
+    cards = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=cards):
+        start = key(seed, purpose, *position)
+        # torch.manual_seed seeds every kind of device, which takes half a millisecond
+        torch.default_generator.manual_seed(start)
+        for card in cards:
+            with torch.cuda.device(card):
+                torch.cuda.manual_seed(start)
+        yield
 
 
 @dataclass(frozen=True)

@@ -195,3 +195,49 @@ def test_pictures_behind_links_are_of_the_set_as_they_are_in_training(tmp_path):
     found = evaluation.read_folder(f"{tmp_path}/set")
     assert found.paths == (tmp_path / "set" / "cats" / "a.png",)
     assert found.paths == open_pictures(tmp_path / "set", (1, 4, 4), DataConfig()).paths
+
+
+SETS = torch.arange(24.0).reshape(12, 2)
+MEASURES = (
+    *(evaluation.frechet, evaluation.kernel, evaluation.energy, evaluation.sliced_wasserstein),
+    *(evaluation.manifold, evaluation.nearest),
+)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.__name__)
+def test_every_measure_takes_sets_of_any_kind_of_number_and_refuses_what_is_none(measure):
+    made = SETS + 0.5
+    whole = measure(SETS.numpy(), made.numpy())
+    for kind in (torch.float64, torch.bfloat16):
+        again = measure(SETS.to(kind).requires_grad_(), made.to(kind))
+        assert repr(again) == repr(whole)
+    for bad in (None, "pictures", SETS[0], SETS[:0], SETS[:, :0], torch.zeros(12, 2, device="meta")):
+        with pytest.raises(InputError, match=r"the second set (is|has shape) .*; give"):
+            measure(SETS, bad)
+    with pytest.raises(InputError, match="the first set has 2 features a picture, the second 1"):
+        measure(SETS, made[:, :1])
+    with pytest.raises(NonFiniteError, match="the first set holds features that are not finite"):
+        measure(SETS * math.inf, made)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: evaluation.pixel_features(np.zeros((2, 3))), "pictures is array.*; give a Tensor"),
+        (
+            lambda: evaluation.pixel_features(torch.zeros(0, 3)),
+            r"pictures have shape \[0, 3\]; give at least one",
+        ),
+        (
+            lambda: evaluation.manifold(SETS, SETS, 2.5),
+            "neighbours is 2.5 for 12 pictures; give a whole number",
+        ),
+        (lambda: evaluation.discretised_log_likelihood(SETS, SETS), "gaussian is tensor.*; give a Gaussian"),
+        (lambda: evaluation.discretised_log_likelihood(1.0, None), "x is 1.0; give a Tensor"),
+        (lambda: evaluation.nearest_level_log_likelihood(SETS, SETS, 0.1), "level is 0.1; give a Level"),
+        (lambda: evaluation.fitted_variance(None, SETS), "diffuser is None; give a Diffuser"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_its_name(make, says):
+    with pytest.raises(InputError, match=says):
+        make()

@@ -489,3 +489,16 @@ def test_the_bound_by_its_own_name_is_bits_per_dim_by_that_method():
         )
     with pytest.raises(InputError, match="from 2 to 20"):
         vlb(diffuser, pictures, steps=1)
+
+
+@pytest.mark.parametrize("method", evaluation.METHODS)
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad], ids=["inference", "no_grad"])
+def test_the_caller_s_mode_of_gradients_changes_no_likelihood(method, mode):
+    schedule = DiscreteVP.linear(steps=8) if method == "vlb" else Cosine()
+    diffuser = gaussian_diffuser(schedule, 0.5)
+    told = {"weight": torch.ones(2, 1)}
+    diffuser.network = lambda x, time, weight, plain=diffuser.network: plain(x, time) * weight
+    grey = torch.tensor([[3], [200]], dtype=torch.uint8)
+    with mode():
+        inside = bits_per_dim(diffuser, grey.clone(), method, conditioning={"weight": told["weight"].clone()})
+    assert inside.value == bits_per_dim(diffuser, grey, method, conditioning=told).value

@@ -13,12 +13,14 @@ from torch import Tensor
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import Defaults
 from unnoise.errors import InputError
-from unnoise.limits import counted, is_whole, shown
+from unnoise.limits import Count, counted, is_whole, shown, typed
 from unnoise.networks.text_encoder import TextEncoder
 from unnoise.networks.unet import UNet
 from unnoise.networks.unet.embedding import sinusoids
 from unnoise.networks.vae import AutoEncoder
 from unnoise.process import Diffuser, NoiseSchedule
+from unnoise.process.posterior import variance_rule
+from unnoise.process.prediction import get as get_prediction
 from unnoise.text import Embedding, PromptTokenizer
 
 if TYPE_CHECKING:
@@ -93,8 +95,20 @@ class Model:
             raise InputError(
                 "a model has a text encoder and a tokenizer, or neither; give both or leave both."
             )
+        self._check_kinds()
         self._check_channels()
         self._check_text()
+
+    def _check_kinds(self) -> None:
+        """Refuse what is another thing than a model is made of; a network may be one that stands around a UNet."""
+        typed("schedule", self.schedule, NoiseSchedule)
+        object.__setattr__(self, "shape", typed("shape", self.shape, tuple[Count, Count, Count], "3,64,64"))
+        get_prediction(self.prediction)
+        variance_rule(self.variance)
+        if not hasattr(self.network, "config"):
+            raise InputError(
+                f"network is {shown(self.network)}; give a UNet, or sample any other through process.Diffuser."
+            )
 
     def _check_channels(self) -> None:
         config, channels = self.network.config, self.shape[0]

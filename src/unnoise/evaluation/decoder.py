@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from unnoise.limits import choice, floats, typed, whole
 from unnoise.process import Gaussian, Level
 from unnoise.process.level import expand
 
@@ -22,9 +23,11 @@ def discretised_log_likelihood(x: Tensor, gaussian: Gaussian, bins: int = 256, c
     a value far out in the tail costs what it should and not a floor. "tanh" is the approximation behind
     published figures, with its floor of 1e-12 on a probability.
     """
-    half = 1.0 / (bins - 1)
+    floats("x", x, dims=0)
+    typed("gaussian", gaussian, Gaussian)
+    half = 1.0 / (whole("bins", bins, 2, example=256) - 1)
     deviation = torch.as_tensor(gaussian.variance, dtype=x.dtype, device=x.device).sqrt()
-    if cdf == "tanh":
+    if choice("cdf", cdf, get_args(Cdf)) == "tanh":
         return _by_tanh(x, gaussian.mean, deviation, half)
     # Both ends mirrored into the lower tail, where log Phi keeps its digits.
     centred = -(x - gaussian.mean).abs()
@@ -56,10 +59,13 @@ def nearest_level_log_likelihood(x0: Tensor, x: Tensor, level: Level, bins: int 
     p(v | x) is proportional to N(x; alpha v, sigma^2) over the `bins` grey levels v (Kingma et al. 2021, eq. 8).
     x0, x: (batch, ...) in [-1, 1]; returns the same shape.
     """
+    floats("x", x)
+    floats("x0", x0, x.shape)
+    typed("level", level, Level, "schedule.level(0.5)")
     alpha, sigma = expand(level.alpha, x), expand(level.sigma, x)
-    step = 2.0 / (bins - 1)
+    step = 2.0 / (whole("bins", bins, 2, example=256) - 1)
     own = -0.5 * ((x - alpha * x0) / sigma) ** 2
-    whole = torch.full_like(own, -math.inf)
+    every = torch.full_like(own, -math.inf)
     for place in range(bins):
-        whole = torch.logaddexp(whole, -0.5 * ((x - alpha * (-1.0 + place * step)) / sigma) ** 2)
-    return own - whole
+        every = torch.logaddexp(every, -0.5 * ((x - alpha * (-1.0 + place * step)) / sigma) ** 2)
+    return own - every

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.limits import shown
 
 Features = npt.NDArray[np.float64]
 """(pictures, features), float64."""
 
 _BLOCK = 512  # rows of a table of pairs held at once
+
+
+def rows(name: str, features: Any, fewest: int = 2) -> Features:  # noqa: ANN401 - NumPy's, torch's, or a list
+    """(pictures, features) as float64. Raises InputError for another shape or fewer rows, NonFiniteError."""
+    try:
+        plain = features.detach().cpu().double() if hasattr(features, "detach") else features
+        found: Features = np.asarray(plain, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError, NotImplementedError) as error:
+        raise InputError(f"{name} is {shown(features)}; give numbers (pictures, features).") from error
+    if found.ndim != 2 or len(found) < fewest or not found.shape[1]:
+        raise InputError(
+            f"{name} has shape {list(found.shape)}; give (pictures, features) with at least {fewest} pictures."
+        )
+    if not np.isfinite(found).all():
+        raise NonFiniteError(
+            f"{name} holds features that are not finite; look at the pictures and the encoder."
+        )
+    return found
+
+
+def two_sets(a: Any, b: Any, fewest: int = 2) -> tuple[Features, Features]:  # noqa: ANN401
+    """Both as `rows`, of one width; else InputError."""
+    first, second = rows("the first set", a, fewest), rows("the second set", b, fewest)
+    if first.shape[1] != second.shape[1]:
+        raise InputError(
+            f"the first set has {first.shape[1]} features a picture, the second {second.shape[1]}; give pictures of "
+            "one size."
+        )
+    return first, second
 
 
 def frechet(a: Features, b: Features, force: bool = False) -> float:
@@ -19,6 +51,7 @@ def frechet(a: Features, b: Features, force: bool = False) -> float:
     With Inception features this is the FID (Heusel et al. 2017). It is biased upwards for few pictures, so a set
     with no more pictures than features, whose covariance is singular, is refused unless `force`.
     """
+    a, b = two_sets(a, b)
     fewest, width = min(len(a), len(b)), a.shape[1]
     if fewest <= width and not force:
         raise InputError(
@@ -45,6 +78,7 @@ def _root(matrix: Features) -> Features:
 
 def kernel(a: Features, b: Features) -> float:
     """Squared maximum mean discrepancy under (x'y / d + 1)^3: the KID (Binkowski et al. 2018). Unbiased."""
+    a, b = two_sets(a, b)
     width = a.shape[1]
 
     def mean(x: Features, y: Features, same: bool) -> float:
@@ -59,6 +93,7 @@ def kernel(a: Features, b: Features) -> float:
 
 def energy(a: Features, b: Features) -> float:
     """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| (Szekely & Rizzo 2013). Unbiased, may be below 0."""
+    a, b = two_sets(a, b)
 
     def mean(x: Features, y: Features, pairs: int) -> float:
         return sum(float(block.sum()) for block in pair_distances(x, y)) / pairs
@@ -72,6 +107,7 @@ def sliced_wasserstein(a: Features, b: Features, directions: int = 256, seed: in
 
     Sets of different sizes are compared at the quantiles of the larger one.
     """
+    a, b = two_sets(a, b)
     drawn = np.random.default_rng(seed).standard_normal((a.shape[1], directions))
     drawn /= np.linalg.norm(drawn, axis=0)
     count = max(len(a), len(b))

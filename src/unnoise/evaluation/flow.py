@@ -107,6 +107,7 @@ def _velocity_and_trace(
     return velocity.detach(), trace.sum(1, keepdim=True) if exact else trace
 
 
+@torch.inference_mode(False)  # which the caller may be in, and which knows no gradients
 def flow_likelihood(subject: Subject, flow: Flow) -> Likelihood:
     """-log p of every picture by the ODE, as prior + trace + what dequantisation adds."""
     schedule = subject.diffuser.schedule

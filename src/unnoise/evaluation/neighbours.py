@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unnoise.errors import InputError
-from unnoise.evaluation.distances import Features, pair_distances
+from unnoise.evaluation.distances import Features, pair_distances, two_sets
+from unnoise.limits import is_whole, shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,12 @@ def manifold(real: Features, made: Features, neighbours: int = 5) -> Manifold:
     A ball around each picture reaches to its `neighbours`-th nearest of its own set; a picture of the other set
     inside any ball counts. Density counts the balls, so one stray real picture does less harm.
     """
+    real, made = two_sets(real, made)
     fewest = min(len(real), len(made))
-    if not 1 <= neighbours < fewest:
-        raise InputError(f"neighbours is {neighbours} for {fewest} pictures; give 1 to {fewest - 1}.")
+    if not is_whole(neighbours, 1, fewest - 1):
+        raise InputError(
+            f"neighbours is {shown(neighbours)} for {fewest} pictures; give a whole number from 1 to {fewest - 1}."
+        )
     reach_real, reach_made = _reach(real, neighbours), _reach(made, neighbours)
     across = np.concatenate(pair_distances(real, made))
     inside = across <= reach_real[:, None]
@@ -66,6 +70,7 @@ class Nearest:
 
 def nearest(samples: Features, training: Features) -> Nearest:
     """The memorisation check: for each sample its nearest training picture."""
+    samples, training = two_sets(samples, training, 1)
     if len(training) < 2:
         raise InputError(
             f"{len(training)} training pictures are too few to say what is near; give at least 2."

@@ -16,6 +16,7 @@ from unnoise import images
 from unnoise.errors import DataError, InputError
 from unnoise.evaluation.distances import Features
 from unnoise.files import check_folder, expanded, files_below
+from unnoise.limits import typed
 
 Numbers = npt.NDArray[np.number[Any]]
 """(pictures, features) in any type of number."""
@@ -94,6 +95,9 @@ def pixel_features(pixels: Tensor) -> Features:
 
 def check_range(pictures: Tensor) -> None:
     """Refuse pictures that are neither uint8 nor floats from -1 to 1. Raises InputError."""
+    typed("pictures", pictures, torch.Tensor)
+    if not pictures.numel():
+        raise InputError(f"pictures have shape {list(pictures.shape)}; give at least one.")
     if pictures.dtype == torch.uint8:
         return
     if not pictures.is_floating_point():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unnoise.errors import InputError, NonFiniteError
-from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein
+from unnoise.errors import InputError
+from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein, two_sets
 from unnoise.evaluation.neighbours import manifold
 from unnoise.evaluation.pictures import Numbers
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FEWEST = 10
+_WHOLE = ("int", "uint")
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,13 @@ def distance(
     neighbour sees at once. resamples: how many halves; 0 gives no intervals. force: a Frechet distance of too few
     pictures too. told(done, whole) hears of progress. Raises InputError for sets that cannot be compared.
     """
-    real, made = np.asarray(real), np.asarray(made)
-    whole_numbers = [part.dtype.kind in "ui" for part in (real, made)]
-    if whole_numbers[0] != whole_numbers[1]:
+    kinds = [str(getattr(part, "dtype", "float64")).removeprefix("torch.") for part in (real, made)]
+    if kinds[0].startswith(_WHOLE) != kinds[1].startswith(_WHOLE):
         raise InputError(
-            f"the first set is {real.dtype}, the second {made.dtype}; give both as floats of one scale, for bytes and "
+            f"the first set is {kinds[0]}, the second {kinds[1]}; give both as floats of one scale, for bytes and "
             "floats are seldom that."
         )
-    a, b = _checked(real, "the first set"), _checked(made, "the second set")
-    if a.shape[1] != b.shape[1]:
-        raise InputError(
-            f"the first set has {a.shape[1]} features a picture, the second {b.shape[1]}; give pictures of one size."
-        )
+    a, b = two_sets(real, made, _FEWEST)
     few = min(len(a), len(b)) <= a.shape[1]
     chosen = {"frechet": lambda x, y: frechet(x, y, True)} if force or not few else {}
     measures: dict[str, Callable[[Features, Features], float]] = {
@@ -122,15 +118,3 @@ def interval(value: float, halves: list[float]) -> Interval:
         return Interval(value, math.nan, math.nan)
     reach = 1.96 * float(np.std(halves, ddof=1))
     return Interval(value, value - reach, value + reach)
-
-
-def _checked(features: Numbers, name: str) -> Features:
-    if features.ndim != 2 or len(features) < _FEWEST:
-        raise InputError(
-            f"{name} has shape {list(features.shape)}; give (pictures, features) with at least {_FEWEST} pictures."
-        )
-    if not np.isfinite(features).all():
-        raise NonFiniteError(
-            f"{name} holds features that are not finite; look at the pictures and the encoder."
-        )
-    return features.astype(np.float64)

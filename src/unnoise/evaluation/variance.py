@@ -10,6 +10,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.evaluation.ends import ends
 from unnoise.evaluation.subject import BATCH, Subject, keyed
+from unnoise.limits import floats, typed
 from unnoise.process import Diffuser, Level, Optimal
 from unnoise.process.level import Factor, as_tensor, expand
 
@@ -29,10 +30,10 @@ def fitted_variance(
     training pictures, because a variance fitted to the pictures that it is judged by flatters. looks: levels, even in
     log-SNR, with the logarithm of the error linear between them.
     """
-    if not images.is_floating_point() or len(images) == 0:
-        raise InputError(
-            f"images are {list(images.shape)} {images.dtype}; give at least one picture as floats."
-        )
+    typed("diffuser", diffuser, Diffuser, "unnoise.Diffuser(network, schedule)")
+    floats("images", images)
+    if len(images) == 0:
+        raise InputError(f"images are of shape {list(images.shape)}; give at least one picture.")
     subject = Subject(diffuser, images, conditioning or {}, keyed(seed, images.shape[1:]), batch)
     cleanest, noisiest = ends(diffuser.schedule)
     places = np.linspace(float(noisiest.log_snr), float(cleanest.log_snr), looks)

@@ -36,9 +36,10 @@ def numbers(network: torch.nn.Module) -> int:
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, else float32.
 
-    float16 is never chosen: processors have no fast path for it, and bfloat16 keeps float32's range.
+    float16 is never chosen: processors have no fast path for it, and bfloat16 keeps float32's range. Raises InputError
+    for what names no device.
     """
-    kind = torch.device(device).type
+    kind = _kind(device)
     if kind == "cuda":
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     elif kind == "cpu":
@@ -62,10 +63,7 @@ def multiplies_tiles() -> bool:
 
 def usable(device: torch.device | str | None) -> None:
     """Raises InputError for a device that torch does not have here. None: whichever it has."""
-    try:
-        kind = "cpu" if device is None else torch.device(device).type
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"device is {shown(device)}; give 'cpu' or 'cuda', or leave it out.") from error
+    kind = "cpu" if device is None else _kind(device)
     there = kind != "cuda" or torch.cuda.is_available()
     try:
         if there:
@@ -77,6 +75,13 @@ def usable(device: torch.device | str | None) -> None:
             f"device is {str(device)!r}, and torch {torch.__version__} has no such device here; leave device out, to "
             "use the processor, or install torch for this machine's graphics card."
         )
+
+
+def _kind(device: torch.device | str) -> str:
+    try:
+        return torch.device(device).type
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"device is {shown(device)}; give 'cpu' or 'cuda', or leave it out.") from error
 
 
 def large_on_cpu(network: torch.nn.Module) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
+from unnoise.limits import typed
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -21,6 +22,7 @@ def pack(network: Network) -> Network:
     oneDNN has no kernels for here (float16 and float64 on most processors) or with other padding than zeros stay as
     they are. Returns the network.
     """
+    typed("network", network, nn.Module)
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, (nn.Conv2d, nn.Linear)) and _packable(layer):

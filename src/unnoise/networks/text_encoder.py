@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unnoise.errors import InputError
-from unnoise.limits import BelowOne, Bound, Count, whole
+from unnoise.limits import BelowOne, Bound, Count, typed, whole
 from unnoise.networks.settings import Settings
 
 
@@ -200,7 +200,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = typed("config", config, TextEncoderConfig, "TextEncoderConfig()")
         self.token_embedding: nn.Embedding | WordEmbedding
         if config.vectors:
             self.token_embedding = WordEmbedding(config)

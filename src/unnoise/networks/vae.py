@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
-from unnoise.limits import Count, Finite, Positive
+from unnoise.limits import Count, Finite, Positive, typed
 from unnoise.networks.settings import Settings
 from unnoise.networks.unet.attention import AttentionBlock
 from unnoise.networks.unet.config import LAYERS
@@ -203,7 +203,7 @@ class AutoEncoder(nn.Module):
 
     def __init__(self, config: AutoEncoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = typed("config", config, AutoEncoderConfig, "AutoEncoderConfig()")
         latent = config.latent_channels
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)

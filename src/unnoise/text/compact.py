@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+from unnoise.errors import InputError
+from unnoise.limits import shown
 from unnoise.text.special import SPECIAL, UNKNOWN, OwnVocabulary
 from unnoise.text.tokenizer import Tokenizer, check_ids, spelled
 
@@ -36,7 +38,9 @@ class CompactTokenizer(OwnVocabulary):
 
     @classmethod
     def from_captions(cls, captions: Iterable[str], tokenizer: Tokenizer | None = None) -> CompactTokenizer:
-        """The vocabulary of exactly the tokens that occur in `captions`."""
+        """The vocabulary of exactly the tokens that occur in `captions`. Raises InputError for one text alone."""
+        if isinstance(captions, str) or not isinstance(captions, Iterable):
+            raise InputError(f"captions is {shown(captions)}; give a list of texts, such as ['a red apple'].")
         tokenizer = tokenizer or Tokenizer()
         return cls(tokenizer, {number for caption in set(captions) for number in tokenizer.encode(caption)})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unnoise.errors import InputError
-from unnoise.limits import choice
+from unnoise.limits import choice, shown, typed
 from unnoise.text.chunks import Chunk, chunked, one_chunk
 from unnoise.text.prompts import STYLES, Phrase, Piece
 from unnoise.text.taught import ids_of
@@ -147,7 +147,11 @@ def _chunks(
 
 
 def _check_pair(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
-    config = encoder.config
+    from unnoise.networks.text_encoder import TextEncoder
+
+    config = typed("encoder", encoder, TextEncoder).config
+    if not hasattr(tokenizer, "end"):
+        raise InputError(f"tokenizer is {shown(tokenizer)}; give the model's own, or Tokenizer().")
     if tokenizer.size != config.vocabulary or (config.pooling == "end" and tokenizer.end != config.end_token):
         raise InputError(
             f"the tokenizer has {tokenizer.size} ids and ends prompts with {tokenizer.end}; the text encoder "

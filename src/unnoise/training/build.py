@@ -35,9 +35,7 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
         raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
     words = sorted(set(captions))
     schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), _default_type(torch.float32):
-        # a GPU's numbers stay as they were
-        torch.default_generator.manual_seed(randomness.key(seed, "weights"))
+    with randomness.torchs_own(seed, "weights"), torch.device("cpu"), _default_type(torch.float32):
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
     # A new network learns at sizes that it halves without a rest, as OpenVINO's graph will need them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -166,7 +166,10 @@ class Learner:
         plain = torch.autocast(self.device.type, enabled=False)
         for part in range(own):
             last = part == own - 1
-            with plain, self._layer_noise(step, self.world.rank * own + part), self._alone(not last):
+            drawn = randomness.torchs_own(
+                self.config.run.seed, "layers", step, self.world.rank * own + part, device=self.device
+            )  # of dropout inside the networks
+            with plain, drawn, self._alone(not last):
                 losses = self.shared(batch.part(part * width, (part + 1) * width))
                 (losses.sum() * factor).backward()
             found.append(losses.detach())
@@ -198,16 +201,3 @@ class Learner:
         if alone and isinstance(self.shared, nn.parallel.DistributedDataParallel):
             return self.shared.no_sync()
         return contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def _layer_noise(self, step: int, part: int) -> Iterator[None]:
-        """Dropout inside the networks draws from torch's global generator: give it a key, then put it back."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            key = randomness.key(self.config.run.seed, "layers", step, part)
-            # torch.manual_seed seeds every kind of device, which takes half a millisecond
-            torch.default_generator.manual_seed(key)
-            for device in devices:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(key)
-            yield

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unnoise.errors import InputError
-from unnoise.limits import counted
+from unnoise.limits import counted, typed
 from unnoise.networks.unet.attention import CrossAttention, TextMemory, readable
 from unnoise.networks.unet.blocks import DownBlock, MidBlock, UpBlock
 from unnoise.networks.unet.config import UNetConfig
@@ -63,7 +63,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = typed("config", config, UNetConfig, "UNetConfig()")
         widths, levels, fold = config.widths, range(len(config.widths)), config.patch**2
         embedding = 4 * widths[0]
         self.time_embedding = Embedding(widths[0], embedding)

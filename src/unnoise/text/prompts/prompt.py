@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from unnoise.errors import InputError
-from unnoise.limits import choice
+from unnoise.limits import choice, whole
 from unnoise.text.prompts import comfyui, compel, editing, emphasis, tags
 from unnoise.text.prompts.pieces import Phrase, weight_of
 from unnoise.text.prompts.tags import LoraTag
@@ -79,7 +79,10 @@ class Prompt:
         """What is said at a step, counted from 0, of so many: one phrase, or as many as AND joins.
 
         past: steps of a first pass that went before; [a:b:0.5] says b all through the second, [a:b:1.5] to its half a.
+        Raises InputError for a step below 0, and for less than one in all.
         """
+        steps = whole("steps", steps, 1, example=20)
+        step = whole("step", step, 0)
         return self.phrases or tuple(part.at(step, steps, past) for part in self.parts)
 
     @property
