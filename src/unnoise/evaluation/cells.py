@@ -119,7 +119,8 @@ class Report:
         if not self.ties:
             return ""
         named = [f"{cell.scheduler} ({counted(cell.steps, 'step')})" for cell in self.ties]
-        shown = ", ".join(named if len(named) < 5 else [*named[:3], f"{len(named) - 3} more"])
+        named = named if len(named) < 5 else [*named[:3], f"{len(named) - 3} more"]
+        shown = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
         return f"These {len(self.seeds)} pictures do not tell it from {shown}: more of them would."
 
     @property
