@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     pipe = adapters.on(load(model, engine=engine))
     fit_threads(pipe.model, pictures=1)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
-    found = verify(pipe, path, **pictures, **adapters.folders)
+    found = verify(pipe, path, **pictures, **adapters.folders, live=adapters.live)
     apart = (
         "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
     )

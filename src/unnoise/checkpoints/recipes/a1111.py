@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, whole
+from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, senseless, whole
 from unnoise.errors import InputError
 
 NEGATIVE = "Negative prompt: "
@@ -146,19 +146,12 @@ def _size(found: dict[str, str]) -> tuple[int | None, int | None]:
         return None, None
     parts = [whole(part) for part in found["Size"].split("x")]
     if len(parts) != 2 or None in parts:
-        raise _senseless("Size", found["Size"])
+        raise senseless("Size", found["Size"])
     return parts[0], parts[1]
 
 
 def _told(found: dict[str, str], name: str, kind: Callable[[object], Number | None]) -> Number | None:
     value = kind(found.get(name))
     if value is None and name in found:
-        raise _senseless(name, found[name])
+        raise senseless(name, found[name])
     return value
-
-
-def _senseless(name: str, value: str) -> InputError:
-    return InputError(
-        f"the settings of this text make no sense: {name} is {value[:40]!r}. Give a picture whose text is whole, or "
-        "its settings as options."
-    )

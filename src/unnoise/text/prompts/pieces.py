@@ -60,7 +60,7 @@ def weight_of(text: str, shown: str) -> float | None:
         return None
     if not math.isfinite(weight) or abs(weight) > HEAVIEST:
         raise InputError(
-            f"the weight in '{_short(shown)}' is {weight:g}; give one from -{HEAVIEST:g} to {HEAVIEST:g}, "
+            f"the weight in '{short(shown)}' is {weight:g}; give one from -{HEAVIEST:g} to {HEAVIEST:g}, "
             "for example 1.2."
         )
     return weight
@@ -100,5 +100,6 @@ class Weighed:
             self.weights[place] *= factor
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """As much of a text as a sentence holds."""
     return text if len(text) <= 40 else f"{text[:40]}..."
