@@ -106,6 +106,11 @@ def test_a_photograph_has_no_recipe(tmp_path):
     assert recipes.read_chunks(images.read_text(tmp_path / "a.jpg")) is None
 
 
+@pytest.mark.parametrize("text", [" ", "\n\n", "\0"])
+def test_a_blank_text_is_no_recipe(text):
+    assert recipes.read_chunks({"parameters": text}) is None
+
+
 def test_inspect_shows_a_foreign_recipe(tmp_path):
     images.write_png(tmp_path / "a.png", Image.new("L", (2, 2)), COMFYUI[0][1])
     recipe = checkpoints.inspect(tmp_path / "a.png").details["recipe"]

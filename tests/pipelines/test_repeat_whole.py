@@ -160,6 +160,12 @@ def test_every_program_s_picture_begins_again_and_what_is_not_honoured_is_told(p
     assert repeat.notes
 
 
+def test_what_a_text_leaves_out_is_told(pipe, tmp_path):
+    text = "a seven\nSteps: 3, Sampler: Euler, CFG scale: 2, Size: 8x8, Version: v1.10.1\0"
+    images.write_png(tmp_path / "a.png", Image.new("L", (2, 2)), {"parameters": text})
+    assert "not told, and taken as A1111 has them: Seed 0" in Repeat.of(tmp_path / "a.png", pipe.model).notes
+
+
 def test_a_setting_of_ours_means_nothing_in_a_text_of_another_program(pipe, tmp_path):
     """stable-diffusion.cpp writes the guidance of distilled models by the name of our rule."""
     settings = "Steps: 3, Sampler: euler, Guidance: 3.5, Seed: 7, Size: 8x8, Version: "

@@ -92,7 +92,7 @@ def check_loras(prompts: Sequence[Prompt], model: Model) -> None:
         if tag.name not in known:
             raise InputError(
                 f"the prompt asks for the LoRA '{short(tag.name)}' ('{short(tag.shown)}'), which is not loaded. Load "
-                "it with pipe.with_lora(file, weight), or on the command line with --lora FILE:WEIGHT; or remove the tag."
+                "it with pipe.with_lora(file, weight), on the command line with --lora FILE:WEIGHT, or remove the tag."
             )
 
 

@@ -105,6 +105,8 @@ def _options(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[st
         "variation": found.variation if found.variation[1] else None,
         **chosen,
     }
+    if found.assumed:
+        notes.append(f"not told, and taken as {found.program} has them: {', '.join(found.assumed)}")
     notes += _model_notes(found, model)
     if found.program == "unnoise":
         notes += other_arithmetic(found.more.get("Arithmetic", ""), model)

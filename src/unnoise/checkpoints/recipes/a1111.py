@@ -29,12 +29,14 @@ def read(text: str, usual: Mapping[str, str] = _DEFAULTS) -> FoundRecipe:
 
     Raises InputError where its settings make no sense.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.rstrip("\0").replace("\r\n", "\n").split("\n")
     at = _settings_line(lines)
     given = settings(lines[at]) if at < len(lines) else {}
     prompt, negative = _prompts(lines[:at])
     program, version = _program(given)
-    found = {**(usual if program in ("A1111", "Forge") else {}), **given}
+    assumed = {name: value for name, value in usual.items() if name not in given}
+    assumed = assumed if program in ("A1111", "Forge") else {}
+    found = assumed | given
     width, height = _size(found)
     return FoundRecipe(
         program=program,
@@ -53,6 +55,7 @@ def read(text: str, usual: Mapping[str, str] = _DEFAULTS) -> FoundRecipe:
         noise=_noise(found, program),
         loras=tuple((name, number(weight) or 0.0) for name, weight in _LORA.findall(prompt)),
         more={name: value for name, value in given.items() if name not in _TAKEN.split(", ")},
+        assumed=tuple(f"{name} {value}" for name, value in assumed.items()),
     )
 
 

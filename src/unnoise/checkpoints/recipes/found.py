@@ -22,7 +22,7 @@ class FoundRecipe:
     own). width, height: of the first pass, in pixels. model, model_hash: the model's name and what is told of its
     hash, in hexadecimal. noise: which generator made the start, "torch" (on the CPU), "cuda", or "" where
     unknown. loras: names and weights. more: every other setting as text, those that several programs have under
-    A1111's names.
+    A1111's names. assumed: settings that are not told, and have what that program has where it tells none.
     """
 
     program: str
@@ -41,6 +41,7 @@ class FoundRecipe:
     noise: str = ""
     loras: tuple[tuple[str, float], ...] = ()
     more: Mapping[str, str] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def scheduler(self) -> str:
