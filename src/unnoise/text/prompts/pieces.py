@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 from unnoise.errors import InputError
@@ -80,24 +80,6 @@ def joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     told = (piece for piece in pieces if piece.text)
     runs = groupby(told, lambda piece: piece.weight)
     return tuple(Piece("".join(piece.text for piece in run), weight) for weight, run in runs)
-
-
-@dataclass
-class Weighed:
-    """Stretches of text and their weights, while a prompt is read."""
-
-    texts: list[str] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        """One more stretch, plain."""
-        self.texts.append(text)
-        self.weights.append(1.0)
-
-    def weigh(self, begin: int, factor: float) -> None:
-        """All from this stretch on, so many times as much."""
-        for place in range(begin, len(self.weights)):
-            self.weights[place] *= factor
 
 
 def short(text: str) -> str:
