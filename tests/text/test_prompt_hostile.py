@@ -110,6 +110,15 @@ def test_words_without_marks_are_what_they_are(text, style):
     assert all(piece.weight == 1.0 for section in phrase.sections for piece in section)
 
 
+@pytest.mark.parametrize(
+    "tag", ["<lora:" + "x:" * 9000 + ">", "<hypernet:" + "x" * 9000 + ">", "<lora:a:" + "x" * 9000 + ">"]
+)
+def test_a_tag_of_any_length_is_refused_in_one_short_sentence(tag):
+    with pytest.raises(InputError) as caught:
+        Prompt.read(tag)
+    assert len(str(caught.value)) < 200
+
+
 def test_101_thousand_characters_are_refused():
     with pytest.raises(InputError, match="at most 100,000 are read"):
         Prompt.read("a" * 101_000)

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     fit_threads(pipe.model, pictures=1)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
     with Progress(None, "making it again", arguments.json) as progress:
-        found = verify(pipe, path, **pictures, **adapters.folders, told=progress.told)
+        found = verify(pipe, path, **pictures, **adapters.folders, live=adapters.live, told=progress.told)
     apart = (
         "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
     )
