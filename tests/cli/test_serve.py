@@ -79,6 +79,10 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_folder_of_jobs_may_have_a_dot_in_its_name(tmp_path):
+    assert settings("--output", str(tmp_path / "v1.2")).folder == tmp_path / "v1.2"
+
+
 def test_what_is_typed_becomes_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     read = settings(

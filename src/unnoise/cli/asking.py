@@ -215,4 +215,4 @@ def _check_files(asked: Request) -> None:
     if asked.frames is not None:
         if asked.frames.is_file():
             raise InputError(f"--frames is '{asked.frames}', a file; give a folder.")
-        outputs.check_output("--frames", asked.frames / "frames", ())
+        outputs.check_output("--frames", asked.frames, ())

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import shlex
+import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
     data, out = path("DATA", arguments.data), path("--out", arguments.out)
     asked = config(arguments)
     check_folder(data)
-    outputs.check_output("--out", out / "run", ())
+    outputs.check_output("--out", out, ())
     from unnoise.training import train
 
     first = os.environ.get("RANK", "0") == "0"  # of processes that train as one, the one that tells
@@ -197,18 +199,34 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _tell_json(events: Iterator[Event], quiet: bool) -> int:
-    name = ""
+def _followed(events: Iterator[Event], tell: Callable[[Event], None]) -> Event:
+    """Tell each event, and return the last.
+
+    Where nobody listens any more, as at the end of a pipe, the run hears what it hears of SIGTERM: it saves, and ends.
+    Raises OSError then.
+    """
     for event in events:
-        name = type(event).__name__.lower()
-        if not quiet:
-            facts = {  # JSON has no nan; log.jsonl writes it as text too
-                key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in vars(event).items()
-            }
-            sys.stdout.write(json.dumps({"event": name, **facts}, default=str) + "\n")
-            sys.stdout.flush()
-    return 130 if name == "stopped" else 0
+        try:
+            tell(event)
+        except OSError:
+            signal.raise_signal(signal.SIGTERM)
+            deque(events, maxlen=0)
+            raise
+    return event
+
+
+def _tell_json(events: Iterator[Event], quiet: bool) -> int:
+    def tell(event: Event) -> None:
+        if quiet:
+            return
+        facts = {  # JSON has no nan; log.jsonl writes it as text too
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in vars(event).items()
+        }
+        sys.stdout.write(json.dumps({"event": type(event).__name__.lower(), **facts}, default=str) + "\n")
+        sys.stdout.flush()
+
+    return 130 if type(_followed(events, tell)).__name__ == "Stopped" else 0
 
 
 def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
@@ -224,12 +242,15 @@ def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
     assert isinstance(started, Started)
     _tell_start(started, out)
     with Progress(started.steps, "training", start=started.step) as progress:
-        for event in events:
+
+        def tell(event: Event) -> None:
             if isinstance(event, Figures):
                 figures = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
                 progress.reach(event.step, figures)
             else:
                 progress.write(_sentence(event) + "\n")
+
+        event = _followed(events, tell)
     if type(event).__name__ == "Stopped":
         return 130
     sys.stdout.write(f"try it: unnoise generate {_how(event, out, asked, started.captioned)}\n")
