@@ -52,12 +52,12 @@ def convert(
 
     A single file becomes a diffusers folder, a pickled one also a file; a folder becomes the file `destination`, which
     ends in .safetensors.
-    Every number that the model computes with keeps its bits and its type; what no network reads (averages of
-    training, tables, the last layer of Stable Diffusion 2's text encoder) is left out. prediction: as
-    `checkpoints.load` takes it. loras: merged into the weights, as `adapters.adapt` takes them; then the layout may
-    stay the same, and a model folder of ours is taken too. Raises CheckpointError as loading does, and where a LoRA
-    makes a weight too large for its type, FileError where `destination` exists, and InputError for a pair of places
-    that is no conversion.
+    Every number that the model computes with keeps its value and its type (queries, keys and values of several types
+    all take the one that holds them); what no network reads (averages of training, tables, the last layer of Stable
+    Diffusion 2's text encoder) is left out. prediction: as `checkpoints.load` takes it. loras: merged into the
+    weights, as `adapters.adapt` takes them; then the layout may stay the same, and a model folder of ours is taken
+    too. Raises CheckpointError as loading does, and where a LoRA makes a weight too large for its type, FileError
+    where `destination` exists, and InputError for a pair of places that is no conversion.
     """
     target, found = expanded(destination), recognise(source, prediction)
     if found is None and loras:

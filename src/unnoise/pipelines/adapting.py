@@ -42,9 +42,10 @@ class Adaptable:
     ) -> Self:
         """A pipeline with one more LoRA, LoHa or LoKr, with DoRA or without; this one stays as it is.
 
-        file: in the names of kohya's tools, LyCORIS, PEFT or diffusers, or a PEFT folder. weight: 0 changes nothing, 1
-        is what it was trained for. blocks: factors of the weight in parts of the model, see `adapters.Lora`. live: keep
-        the small matrices beside the weights, instead of a changed copy of every weight that they touch.
+        file: in the names of kohya's tools, LyCORIS, PEFT, diffusers or ComfyUI, or a folder of PEFT, of diffusers or
+        of a training run. weight: 0 changes nothing, 1 is what it was trained for. blocks: factors of the weight in
+        parts of the model, see `adapters.Lora`. live: keep the small matrices beside the weights, instead of a changed
+        copy of every weight that they touch.
         Raises CheckpointError, with counts, for a file that does not belong to this model.
         """
         return self.with_loras([Lora(file, weight, blocks)], live=live)
