@@ -37,7 +37,7 @@ def test_bars_of_several_names_at_one_place_stand_side_by_side():
     assert len(set(bars)) == 3
 
 
-def test_a_wide_table_is_not_cut_off_on_paper(tmp_path):
+def test_paper_is_white_and_no_wide_table_is_cut_off_on_it(tmp_path):
     wide = table([f"column {place}" for place in range(30)], [("", ["0.123456789"] * 30)])
     (tmp_path / "wide.html").write_text(page("wide", f'<div class="card">{wide}</div>'))
     with Chromium(tmp_path / "browser") as browser:
@@ -46,7 +46,11 @@ def test_a_wide_table_is_not_cut_off_on_paper(tmp_path):
             "(card => card.scrollWidth > card.clientWidth && getComputedStyle(card).overflowX !== 'visible')"
         )
         look = f"{hidden}(document.querySelector('.card'))"
-        browser.look(700, 900)
+        ground = "getComputedStyle(document.body).backgroundColor"
+        browser.look(700, 900, dark=True)
         assert browser.run(look)
-        browser.send("Emulation.setEmulatedMedia", media="print")
+        assert browser.run(ground) == "rgb(20, 24, 30)"
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        browser.send("Emulation.setEmulatedMedia", media="print", features=dark)
         assert not browser.run(look)
+        assert browser.run(ground) == "rgb(251, 251, 249)"

@@ -15,7 +15,7 @@ from unnoise import images
 _STYLE = """
 :root { --ink:#1c2330; --soft:#5b6675; --line:#d9dee6; --paper:#fbfbf9;
  --card:#ffffff; --good:#0b7a4b; --mark:#e8f4ee; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e8eaee; --soft:#9aa5b4; --line:#343c48; --paper:#14181e;
+@media screen and (prefers-color-scheme: dark) { :root { --ink:#e8eaee; --soft:#9aa5b4; --line:#343c48; --paper:#14181e;
  --card:#1b2129; --good:#5bd19a; --mark:#1c3329; } }
 * { box-sizing:border-box; }
 body { margin:0; background:var(--paper); color:var(--ink); font:15px/1.5 system-ui,sans-serif; }
@@ -41,7 +41,8 @@ tbody tr:hover td { background:var(--mark); }
  white-space:nowrap; }
 svg { width:100%; min-width:400px; height:auto; display:block; }
 @media (max-width:600px) { main { padding:20px 14px 48px; } h1 { font-size:22px; } }
-@media print { main { max-width:none; padding:0; } .card { overflow:visible; } svg,tr { break-inside:avoid; } }
+@media print { main { max-width:none; padding:0; } .card { overflow:visible; } svg,tr { break-inside:avoid; }
+ .card:has(table) { width:max-content; min-width:100%; } }
 svg text { fill:var(--soft); font:12px system-ui,sans-serif; } svg .grid { stroke:var(--line); }
 svg .label { font-weight:600; }
 """
