@@ -90,6 +90,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = build()
     if argv and argv[0] == "help":
         argv = [*argv[1:], "--help"]
+    bare = next((word[:-3] for word in argv if word.startswith("-") and word.endswith("=--")), None)
+    if bare is not None:  # of which argparse makes an empty list before Python 3.13
+        raise Refused(f"{bare} is --, which is no value; `unnoise --help` shows what commands take.")
     arguments, left = parser.parse_known_args(argv)
     if left:
         raise Refused(_left_over(arguments, left))
