@@ -115,6 +115,7 @@ def test_help_is_what_no_words_and_the_word_help_answer(words, capsys):
             """'a red apple' is not a command; for a picture of it: unnoise generate "a red apple".""",
         ),
         (["compare", "-m"], "MODEL is missing"),
+        (["generate", "x", "--steps=--"], "--steps is --, which is no value"),
         (["compare", "digits", "-m", "emoji"], "'digits' is one word too many"),
         (["evaluate"], "WHAT is missing (likelihood or distance)"),
         (["evaluate", "likelihod"], "'likelihod' is not a command; did you mean likelihood?"),

@@ -23,7 +23,9 @@ async def slow(scope, receive, send):
 def heard(monkeypatch, *sent):
     """All that a client is told until it is cut, when it says these bytes, each after half a look."""
     monkeypatch.setattr(silence, "_SILENCE", LOOK)
-    config = uvicorn.Config(slow, http=silence.Connection, lifespan="off", timeout_keep_alive=3600)
+    config = uvicorn.Config(
+        slow, http=silence.Connection, lifespan="off", timeout_keep_alive=3600, log_config=None
+    )
     config.load()
 
     async def listen():

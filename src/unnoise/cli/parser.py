@@ -53,10 +53,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._positionals.title = "arguments"
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's own
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse does; what is told by its place as MODEL is taken by -m too, as all other commands have it."""
         if any(action.dest == "model" and not action.option_strings for action in self._actions):
-            args = _model_first(args)
+            args = _model_first(args or ())
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -90,6 +92,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = build()
     if argv and argv[0] == "help":
         argv = [*argv[1:], "--help"]
+    bare = next((word[:-3] for word in argv if word.startswith("-") and word.endswith("=--")), None)
+    if bare is not None:  # of which argparse makes an empty list before Python 3.13
+        raise Refused(f"{bare} is --, which is no value; `unnoise --help` shows what commands take.")
     arguments, left = parser.parse_known_args(argv)
     if left:
         raise Refused(_left_over(arguments, left))
