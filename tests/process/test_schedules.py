@@ -221,5 +221,7 @@ def test_values_out_of_range_are_refused(make):
 
 
 def test_a_key_that_a_kind_does_not_have_is_answered_with_those_that_it_has():
-    with pytest.raises(InputError, match=r"shiftt cannot describe a flow schedule; .*'shift': 1\.0, 'start'"):
+    with pytest.raises(
+        InputError, match=r"'shiftt' cannot describe a flow schedule; .*'shift': 1\.0, 'start'"
+    ):
         schedule_from_config({"kind": "flow", "shiftt": 3.0})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.limits import choice, typed
+from unnoise.limits import choice, shown, typed
 from unnoise.process.continuous import EDM, Cosine, Flow
 from unnoise.process.discrete import CURVES, DiscreteVP
 from unnoise.process.schedule import NoiseSchedule
@@ -50,6 +50,6 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
         raise
     except TypeError as error:
         raise InputError(
-            f"{', '.join(map(str, values)) or 'nothing'} cannot describe a {kind} schedule; give what "
+            f"{', '.join(map(shown, values)) or 'nothing'} cannot describe a {kind} schedule; give what "
             f"config() returns, such as {make().config()}."
         ) from error
