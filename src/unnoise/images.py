@@ -228,7 +228,7 @@ def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> by
     """What `write_png` writes."""
     typed("picture", picture, Image.Image)
     chunks = PngInfo()
-    for name, value in typed("text", text or {}, Mapping[str, str]).items():
+    for name, value in typed("text", {} if text is None else text, Mapping[str, str]).items():
         # Latin-1, which plain chunks hold, may look like UTF-8
         add = chunks.add_text if value.isascii() else chunks.add_itxt
         add(name, value.encode("utf-8", "replace").decode())

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, counted, floats, number, whole
+from unnoise.limits import Declared, counted, floats, number, typed
 
 
 def key(seed: int, purpose: str, *position: int) -> int:
@@ -27,7 +27,7 @@ def key(seed: int, purpose: str, *position: int) -> int:
     seed: any integer. purpose: what the number is for, such as "start" or "dropout". position: indices that
     tell apart draws of one purpose (training step, sample, solver step). Raises InputError for another seed.
     """
-    seed = whole("seed", seed, -math.inf, example=7)
+    seed = typed("seed", seed, int, 7)
     text = "/".join((str(seed), purpose, *map(str, position)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -47,7 +47,7 @@ def normal(seed: int, purpose: str, *position: int, shape: Sequence[int]) -> Ten
 
 def uniform(seed: int, purpose: str, *position: int) -> float:
     """One number in [0, 1) with 53 random bits; arguments as for `key`."""
-    seed = whole("seed", seed, -math.inf, example=7)
+    seed = typed("seed", seed, int, 7)
     place = tuple(map(int, position))  # NumPy's integers write themselves in another way than Python's
     wide = hashlib.blake2b(f"{seed}/{purpose}/{place}".encode(), digest_size=8).digest()
     return (int.from_bytes(wide, "big") >> 11) / 2.0**53

@@ -116,3 +116,15 @@ def test_every_scheduler_runs_there(name, compat):
         lambda: tiny_model(schedule=DiscreteVP.scaled_linear(), prediction="noise"),
         lambda model: TextToImage(model)("a seven", scheduler=name, compat=compat, **ASK).arrays,
     )
+
+
+@pytest.mark.parametrize("name", ["weighted prompt", "from a picture", "inpainted", "enlarged", "previews"])
+def test_the_caller_s_autocast_changes_no_number(name):
+    model = latent_model()
+    plain = WORKS[name](model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = torch.ones(2, 2) @ torch.ones(2, 2)
+        again = WORKS[name](model)
+    assert rounded.dtype == torch.bfloat16
+    for one, other in zip(plain, again, strict=True):
+        assert np.array_equal(one, other)

@@ -223,7 +223,10 @@ CASES |= {
     "a step without a residual": (lambda: STEPPER.step(None, 999, X), "residual is None"),
     "a step of one number": (lambda: STEPPER.step(torch.tensor(1.0), 999, X), "residual is of shape []"),
     "a step without a sample": (lambda: STEPPER.step(X, 999, [1.0]), "sample is [1.0]; give a Tensor"),
-    "a step at no time": (lambda: STEPPER.step(X, None, X), "t is None; give a number"),
+    "a step at no time": (
+        lambda: STEPPER.step(X, None, X),
+        "t is None; give the next of scheduler.timesteps",
+    ),
     "a grid of numbers": (
         lambda: Scheduler(of(grids.Grid, levels=lambda *_: [1.0])).plan(SD, 1),
         "what the grid gives is 1.0; give a Level",

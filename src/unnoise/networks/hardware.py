@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import torch
 
@@ -82,6 +84,16 @@ def _kind(device: torch.device | str) -> str:
         return torch.device(device).type
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device is {shown(device)}; give 'cpu' or 'cuda', or leave it out.") from error
+
+
+@contextlib.contextmanager
+def inference(device: torch.device) -> Iterator[None]:
+    """A block that keeps no gradients and computes in the types that tensors have, in a caller's autocast too."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        yield
 
 
 def large_on_cpu(network: torch.nn.Module) -> bool:

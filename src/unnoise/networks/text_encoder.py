@@ -200,7 +200,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.config = typed("config", config, TextEncoderConfig, "TextEncoderConfig()")
+        self.config: TextEncoderConfig = typed("config", config, TextEncoderConfig, "TextEncoderConfig()")
         self.token_embedding: nn.Embedding | WordEmbedding
         if config.vectors:
             self.token_embedding = WordEmbedding(config)

@@ -203,7 +203,7 @@ class AutoEncoder(nn.Module):
 
     def __init__(self, config: AutoEncoderConfig) -> None:
         super().__init__()
-        self.config = typed("config", config, AutoEncoderConfig, "AutoEncoderConfig()")
+        self.config: AutoEncoderConfig = typed("config", config, AutoEncoderConfig, "AutoEncoderConfig()")
         latent = config.latent_channels
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)

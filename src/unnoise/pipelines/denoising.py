@@ -19,7 +19,7 @@ from unnoise.errors import InputError, NonFiniteError
 from unnoise.images import Array
 from unnoise.limits import choice, whole
 from unnoise.networks import heap
-from unnoise.networks.hardware import large_on_cpu
+from unnoise.networks.hardware import inference, large_on_cpu
 from unnoise.pipelines.caching import cached
 from unnoise.pipelines.engines import engaged
 from unnoise.pipelines.given import NOTHING, Given
@@ -62,7 +62,7 @@ class Step(SchedulerStep):
         their colours, in the picture's size but not its detail. Raises InputError for another word.
         """
         choice("of", of, PREVIEWS)
-        with torch.inference_mode():
+        with inference(self.x.device):
             return images.grid(self._look(self._seen(of)))
 
     def _seen(self, of: str) -> Tensor:
@@ -115,7 +115,7 @@ class Denoising(Iterator[Step]):
         if model.refiner is not None:
             self._turn = model.refiner.turn(plan)
             self._second = Denoising(model.refiner.model, request, plan, given)
-        with torch.inference_mode():
+        with inference(self._model.device):
             guided = given.guided(request) or self._both
             self._telling = Telling(self._model, request, plan, guided, given.past)
 
@@ -160,7 +160,7 @@ class Denoising(Iterator[Step]):
 
     def __next__(self) -> Step:
         # here, not around the whole run: between two steps the caller's own code must not run in this mode
-        with torch.inference_mode():
+        with inference(self._model.device):
             made = next_step(self._walk, self._ask)
             if made is None:
                 self._check_end()
@@ -209,7 +209,7 @@ class Denoising(Iterator[Step]):
         would not suffice.
         """
         samples = self.samples()
-        with torch.inference_mode():
+        with inference(self._model.device):
             arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
         if large_on_cpu(self._model.network):
             heap.hand_back()

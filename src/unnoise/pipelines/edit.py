@@ -12,6 +12,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import number
+from unnoise.networks.hardware import inference
 from unnoise.networks.unet import UNet
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
@@ -122,7 +123,7 @@ class Edit(Adaptable):
         plan = request.scheduler.plan(model.schedule, request.steps)
         _check(request, plan)
         size = (request.height, request.width)
-        with torch.inference_mode():
+        with inference(model.device):
             # this family was trained on the autoencoder's own units, not on those of the diffusion
             beside = encode(model, fitted(pictures, size), scaled=False)
         record = {

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
+from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.denoising import Denoising, Result, finished
@@ -85,7 +86,7 @@ class ImageToImage(Adaptable):
                 f"the latents are of {given_size[1]}x{given_size[0]} pixels, and {size[1]}x{size[0]} are to be made; "
                 "give latents of that size, and no width and height."
             )
-        with torch.inference_mode():
+        with inference(self.model.device):
             clean = encode(self.model, fitted(begun, size)) if latents is None else latents
         given = Given(
             clean=clean,

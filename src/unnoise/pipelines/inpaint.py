@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import choice, number, typed, whole
+from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import (
     Box,
@@ -140,7 +141,7 @@ class Inpaint(Adaptable):
 def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, record: dict[str, Any]) -> Given:
     """What an ordinary model is given to inpaint this canvas, or an inpainting model."""
     hidden, part = canvas.hidden, canvas.part
-    with torch.inference_mode():
+    with inference(model.device):
         clean = encode(model, part)
         # a latent is new where any of its pixels is: all that is painted must be free to change
         fresh = F.max_pool2d(hidden.float(), model.factor).to(model.device)

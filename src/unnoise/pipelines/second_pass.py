@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.limits import choice, number, whole
+from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import resized
 from unnoise.pipelines.denoising import Denoising, Result, Step, finished
@@ -76,7 +76,7 @@ class TwoPasses(Iterator[Step]):
     def _begin_second(self) -> Denoising:
         request, model = self._second_request, self._model
         size = request.height, request.width
-        with torch.inference_mode():
+        with inference(model.device):
             clean = enlarged(model, self._first.samples(), size, self._way)
         strength = self._record["strength"]
         past = len(self._first)

@@ -91,7 +91,8 @@ class Adaptive(Declared):
         typed("denoise", denoise, Callable, "diffuser.estimate")
         floats("x", x)
         typed("schedule", schedule, NoiseSchedule)
-        begin, goal = start or schedule.noisiest, end or schedule.cleanest
+        begin = schedule.noisiest if start is None else start
+        goal = schedule.cleanest if end is None else end
         for name, level in (("start", begin), ("end", goal)):
             typed(name, level, Level, "schedule.level(0.5)")
         step = None

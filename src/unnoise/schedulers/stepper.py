@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.limits import floats, number
+from unnoise.limits import floats, shown
 from unnoise.process import Estimate, Prediction
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers.moves import Move
@@ -65,7 +65,7 @@ class Stepper:
         """
         floats("sample", sample)
         floats("residual", residual, dims=sample.dim())
-        self._check_turn(number("t", t.item() if isinstance(t, Tensor) and t.numel() == 1 else t))
+        self._check_turn(t)
         variance = None
         if sample.dim() > 1 and residual.shape[1] == 2 * sample.shape[1]:
             residual, variance = residual.chunk(2, dim=1)
@@ -85,7 +85,11 @@ class Stepper:
             event = self._request = following
         return StepperOutput(event.x, estimate.x0)
 
-    def _check_turn(self, t: float) -> None:
+    def _check_turn(self, given: Tensor | float) -> None:
+        try:
+            t = float(given)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise InputError(f"t is {shown(given)}; give the next of scheduler.timesteps.") from error
         if self._done == len(self.timesteps):
             raise InputError(
                 f"all {self._done} calls of this run are made; begin another by plan.stepper(), or set_timesteps."

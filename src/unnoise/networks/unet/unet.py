@@ -63,7 +63,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.config = typed("config", config, UNetConfig, "UNetConfig()")
+        self.config: UNetConfig = typed("config", config, UNetConfig, "UNetConfig()")
         widths, levels, fold = config.widths, range(len(config.widths)), config.patch**2
         embedding = 4 * widths[0]
         self.time_embedding = Embedding(widths[0], embedding)
