@@ -141,9 +141,8 @@ def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
     if isinstance(grid, DropPenultimate):
         return replace(grid, grid=_whole(grid.grid, schedule))
     high = number(schedule.noisiest.ratio)
-    ends_itself = isinstance(grid, (Karras, Exponential, Polyexponential, KLOptimal, BetaSigma))
-    if ends_itself and grid.sigma_max is None and high < math.inf:
-        return replace(grid, sigma_max=high)
+    if isinstance(grid, Karras | Exponential | Polyexponential | KLOptimal | BetaSigma) and high < math.inf:
+        return replace(grid, sigma_max=grid.sigma_max or high)
     return grid
 
 
