@@ -196,3 +196,26 @@ def test_the_home_of_nobody_is_refused_in_words(variable, monkeypatch):
     monkeypatch.setenv(variable, "~nobody-of-this-name/cache")
     with pytest.raises(InputError, match="no such user here"):
         (hub.cache if variable.startswith("HF") else openvino.cache_folder)()
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_what_names_another(run, tmp_path, tiny, monkeypatch):
+    pytest.importorskip("openvino")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path / "file"))
+    status, _, err = run("generate", "a seven", "-m", tiny, "--steps", 1, "--engine", "openvino")
+    assert status == 1
+    assert err.endswith("Choose a folder that can be written. UNNOISE_CACHE tells which.\n")
+
+
+def test_a_full_disk_is_told_by_the_checkpoint_s_own_name(folder, tmp_path, monkeypatch):
+    """Not by the hidden one that it is written under, which is gone by then."""
+    from unnoise.errors import FileError
+    from unnoise.training import TrainConfig, state, train
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(state, "_write_tensors", full)
+    config = settings.override(TrainConfig(), [*SMALL, "run.steps=1"])
+    with pytest.raises(FileError, match=r"cannot write '.*/checkpoints/step-000001': .*No space left"):
+        list(train(folder, tmp_path / "run", config))

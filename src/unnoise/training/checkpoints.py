@@ -41,13 +41,18 @@ class Checkpoint:
     folder: Path
 
 
+def folder_of(run: Path, step: int) -> Path:
+    """Where checkpoint `step` stands once it is whole."""
+    return run / "checkpoints" / f"step-{step:06d}"
+
+
 @contextlib.contextmanager
 def building(run: Path, step: int) -> Iterator[Path]:
     """Yield a folder for the files of checkpoint `step`, which becomes the checkpoint, with its manifest, at the end.
 
     Raises FileError with the path and the reason, such as a full disk; the older checkpoints then stand untouched.
     """
-    folder = run / "checkpoints" / f"step-{step:06d}"
+    folder = folder_of(run, step)
     with disk_errors(folder), files.building_folder(folder) as temporary:
         yield temporary
         entries = {name: _measure(temporary / name) for name in _names(temporary)}
@@ -60,7 +65,7 @@ def building(run: Path, step: int) -> Iterator[Path]:
 
 def kept(run: Path, step: int, keep: int = 0) -> Checkpoint:
     """Verify checkpoint `step`, which has just been written; then delete all but the newest `keep` (0 keeps all)."""
-    folder = run / "checkpoints" / f"step-{step:06d}"
+    folder = folder_of(run, step)
     verify(folder)
     if keep:
         for old in checkpoints(run)[:-keep]:

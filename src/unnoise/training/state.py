@@ -54,7 +54,7 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
 
         def finish() -> Path:
             # Inside of what the first process does alone: the others then hear of a full disk too.
-            with checkpoints.disk_errors(folder):
+            with checkpoints.disk_errors(checkpoints.folder_of(run, step)):
                 if not learner.sharded:
                     _write_tensors(learner, folder)
                 (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")

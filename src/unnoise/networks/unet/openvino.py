@@ -257,9 +257,9 @@ def exported(unet: UNet, part: Part, example: tuple[Tensor, ...], masked: bool) 
             library().save_model(
                 graph, str(building / "unet.xml"), compress_to_fp16=unet.dtype != torch.float32
             )
-    except FileError:
+    except FileError as error:
         if not folder.is_dir():  # else another process was first
-            raise
+            raise FileError(f"{error} UNNOISE_CACHE tells which.") from error
     return folder / "unet.xml"
 
 
