@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo serve test lint bench docs clean
 
 demo: $(VENV)/.run
-	$(BIN)/unnoise generate "a red apple, 3d" --seed 7 --output outputs/demo.png --enlarge 8 --show-every 10
+	$(BIN)/unnoise generate "a red apple, 3d" --seed 7 --out outputs/demo.png --enlarge 8 --show-every 10
 
 serve: $(VENV)/.serve
 	$(BIN)/unnoise serve --open

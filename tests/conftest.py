@@ -13,11 +13,17 @@ settings.load_profile("unnoise")
 
 gc.disable()  # until all is imported, which is no garbage
 
+UNTRACED = {"oracle", "parity"}
+"""Rooms of long computations: their lines are run by other rooms' tests too, and coverage makes them a fifth longer."""
+
 
 def pytest_collection_modifyitems(items):
     """Files with slow tests first: whoever began one last would let the other cores wait at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if item.path.parent.name in UNTRACED:
+            item.add_marker("no_cover")
 
 
 def pytest_collection_finish():

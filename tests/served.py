@@ -16,12 +16,25 @@ ENDED = ("done", "failed", "cancelled")
 
 
 class Served:
-    """A server on a port of its own choice, in `folder`; with no model told, the digits. Ends with the block."""
+    """A server on a port of its own choice, in `folder`; with no model told, the digits. Ends with the block.
 
-    def __init__(self, folder, *words, environment=()):
+    where: the folder that it is started in. start: what Python runs.
+    """
+
+    def __init__(self, folder, *words, environment=(), where=None, start=("-m", "unnoise")):
         pytest.importorskip("uvicorn")
         self.folder, self.log = folder, folder.parent / f"{folder.name}.log"
-        command = [sys.executable, "-m", "unnoise", "serve", "-m", "digits", "--port", "0", "-o", str(folder)]
+        command = [
+            sys.executable,
+            *map(str, start),
+            "serve",
+            "-m",
+            "digits",
+            "--port",
+            "0",
+            "-o",
+            str(folder),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *words],
@@ -29,6 +42,7 @@ class Served:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                cwd=where,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **dict(environment)},
             )
         self.line = self.process.stdout.readline()

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo, iTXt
 from PIL.WebPImagePlugin import WebPImageFile
 
 from unnoise.errors import FileError, InputError, NonFiniteError
@@ -52,7 +52,7 @@ _EXIF_FIELDS = {
     0x927C: "MakerNote",
     0x9286: "UserComment",
 }
-_EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii", bytes(8): "utf-8"}
+_EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "utf-8", bytes(8): "utf-8"}
 
 
 def to_arrays(pictures: Tensor) -> list[Array]:
@@ -229,7 +229,9 @@ def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> by
     typed("picture", picture, Image.Image)
     chunks = PngInfo()
     for name, value in typed("text", {} if text is None else text, Mapping[str, str]).items():
-        chunks.add_text(name, value.encode("utf-8", "replace").decode())
+        # Latin-1, which plain chunks hold, may look like UTF-8
+        add = chunks.add_text if value.isascii() else chunks.add_itxt
+        add(name, value.encode("utf-8", "replace").decode())
     made = io.BytesIO()
     picture.save(made, format="PNG", pnginfo=chunks)
     return made.getvalue()
@@ -300,7 +302,17 @@ def read_text(path: str | Path, content: bytes | None = None) -> dict[str, str]:
 
 
 def _info_text(picture: ImageFile.ImageFile) -> dict[str, str]:
-    return {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
+    return {str(name): _unicode(value) for name, value in picture.info.items() if isinstance(value, str)}
+
+
+def _unicode(value: str) -> str:
+    """Of a chunk that should be Latin-1, as PIL reads it; stable-diffusion.cpp and others write UTF-8 there."""
+    if isinstance(value, iTXt):
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _exif_text(picture: ImageFile.ImageFile) -> dict[str, str]:
@@ -317,9 +329,9 @@ def _exif_value(value: object) -> str:
     if not isinstance(value, bytes) or value[:8] not in _EXIF_CODES:
         return ""
     code, rest = _EXIF_CODES[value[:8]], value[8:]
-    if code == "utf-16-be" and rest[1::2][:8].count(0) > rest[::2][:8].count(0):
+    if code == "utf-16-be" and rest[1::2].count(0) > rest[::2].count(0):
         code = "utf-16-le"  # the order is that of the file's header, or of the program's taste
-    return rest.decode(code, errors="replace").strip("\0 ")
+    return rest.decode(code, errors="replace").strip("\0 \ufeff")
 
 
 def read_size(path: str | Path) -> tuple[int, int]:

@@ -283,6 +283,8 @@ def test_own_names_kohya_peft_and_old_diffusers_names_mean_the_same_layer(model,
             ".lora_down.",
             ".lora_up.",
         ),
+        (f"lycoris_{theirs.replace('.', '_')}_to_v.lora_down.weight", ".lora_down.", ".lora_up."),
+        (f"unet.{theirs}.to_v.lora_A.my-style.weight", ".lora_A.", ".lora_B."),
     ]
     base = weight(model, "down_blocks.1.attentions.0.blocks.0.self_attention.qkv")
     for place, (name, down, up) in enumerate(spellings):
@@ -291,6 +293,16 @@ def test_own_names_kohya_peft_and_old_diffusers_names_mean_the_same_layer(model,
         found = weight(with_one(model, path), "down_blocks.1.attentions.0.blocks.0.self_attention.qkv")
         assert torch.equal(found[:32], base[:32]), name
         torch.testing.assert_close(found[32:], base[32:] + b @ a)
+
+
+def test_comfyui_s_names_of_text_encoders_mean_what_kohya_s_do():
+    for theirs, kohya in {"l": "lora_te1_", "g": "lora_te2_", "h": "lora_te_"}.items():
+        path = "text_model.encoder.layers.0.mlp.fc1"
+        spelled = f"text_encoders.clip_{theirs}.transformer.{path}.lora_up.weight"
+        known = f"{kohya}{path.replace('.', '_')}.lora_up.weight"
+        assert (
+            adapters.names.listing([spelled]).layers.keys() == adapters.names.listing([known]).layers.keys()
+        )
 
 
 def test_alpha_of_peft_s_own_settings(model, tmp_path):
@@ -341,6 +353,19 @@ def test_a_pattern_that_is_slow_or_none_is_refused(model, tmp_path, pattern):
     folder = peft_folder(tmp_path / "ink", tensors, lora_alpha=6, alpha_pattern={pattern: 8})
     with pytest.raises(CheckpointError, match=r"alpha_pattern has .*; write the layers' names there"):
         with_one(model, folder)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_a_lora_that_began_as_a_part_of_the_weights_is_refused(tmp_path, start):
+    lora = {"lora_A.weight": normal(4, 64), "lora_B.weight": normal(16, 4)}
+    folder = peft_folder(tmp_path / start, lora, init_lora_weights=start)
+    file = tmp_path / "saved.safetensors"
+    stated = {"lora_adapter_metadata": json.dumps({"unet.init_lora_weights": start})}
+    save_file({f"unet.{PEFT_LAYER}.{role}": t for role, t in lora.items()}, file, metadata=stated)
+    for path in (folder, file):
+        with pytest.raises(CheckpointError, match=rf"began as '{start}', so .*Ask for it as a plain LoRA"):
+            adapters.read(path)
+    assert adapters.read(peft_folder(tmp_path / "plain", lora, init_lora_weights="gaussian")).changes
 
 
 def test_lokr_of_two_whole_matrices_from_peft_has_the_scale_of_its_settings(model, tmp_path):
@@ -494,6 +519,50 @@ def test_what_cannot_be_accounted_for_is_refused(model, tmp_path, tensors, words
         with_one(model, path)
 
 
+LORA = {"lora_down.weight": normal(4, 64), "lora_up.weight": normal(16, 4)}
+LOHA = {
+    f"hada_w{n}_{side}": normal(*shape) for n in (1, 2) for side, shape in (("a", (16, 2)), ("b", (2, 64)))
+}
+LOKR = {"lokr_w1": normal(4, 8), "lokr_w2": normal(4, 8)}
+
+
+@pytest.mark.parametrize(
+    "two",
+    [
+        LORA | LOHA,
+        LORA | LOKR,
+        LOKR | {"lokr_w1_a": normal(4, 2), "lokr_w1_b": normal(2, 8)},
+        LORA | {"dora_scale": normal(16, 1), "lora_magnitude_vector": normal(16)},
+        LORA | {"lora_A.style.weight": normal(4, 64), "lora_B.style.weight": normal(16, 4)},
+    ],
+    ids=["lora and loha", "lora and lokr", "lokr whole and in two", "two magnitudes", "two adapters"],
+)
+def test_a_layer_that_is_told_twice_is_refused_for_one_would_be_left_out(model, tmp_path, two):
+    name = "lora_unet_" + LAYER.replace(".", "_")
+    whole = {f"{name.replace('1_att', '0_att')}.{role}": tensor.clone() for role, tensor in LORA.items()}
+    save_file(
+        whole | {f"{name}.{role}": tensor.clone() for role, tensor in two.items()}, tmp_path / "x.safetensors"
+    )
+    with pytest.raises(CheckpointError, match="tensors not understood here: 'lora_unet_down_blocks_1"):
+        adapters.read(tmp_path / "x.safetensors")
+
+
+def test_a_file_of_another_kind_is_refused_with_counts_and_its_family(tmp_path):
+    text = {f"lora_te2_text_model_encoder_layers_0_mlp_fc1.{role}": t.clone() for role, t in LORA.items()}
+    other = {"lora_unet_input_blocks_4_1_proj_in.oft_blocks": normal(4, 4, 4)}
+    with pytest.raises(CheckpointError, match="is a LoRA of 1 layer for SDXL, with 1 tensor not understood"):
+        adapters.read(saved(other | text, tmp_path / "part.safetensors"))
+    with pytest.raises(
+        CheckpointError, match=r"no LoRA, LoHa or LoKr: not one .* \('lora_unet_input\S+oft_blocks' is"
+    ):
+        adapters.read(saved(other, tmp_path / "whole.safetensors"))
+
+
+def saved(tensors, path):
+    save_file(tensors, path)
+    return path
+
+
 def pickled(path, up, **options):
     name = "lora_unet_" + LAYER.replace(".", "_")
     torch.save({f"{name}.lora_down.weight": normal(4, 64), f"{name}.lora_up.weight": up}, path, **options)
@@ -539,6 +608,20 @@ def test_what_was_asked_for_is_parsed_and_found(tmp_path):
     for words in ("ink:much", "ink:inf", "ink:1:mid_block=x", "ink:1:mid_block=1,mid_block=0"):
         with pytest.raises(InputError):
             Lora.parse(words)
+
+
+def test_a_folder_is_the_lora_that_a_run_or_diffusers_left_in_it(model, tmp_path):
+    steps = [tmp_path / "run/checkpoints" / f"step-{step:06}" for step in (5, 10)]
+    for number, place in enumerate([*steps, tmp_path / "run"]):  # as a run grows: the newest counts
+        place.mkdir(parents=True, exist_ok=True)
+        made = adapter_files.kohya(model, place / "lora.safetensors", rank=number + 1)
+        assert Lora(tmp_path / "run").find() == made
+    saved = adapter_files.kohya(model, tmp_path / "pytorch_lora_weights.safetensors")
+    assert adapters.adapt(model, [tmp_path]).adapters[0].adapter.sha256 == adapters.read(saved).sha256
+    assert checkpoints.inspect(tmp_path / "run").details["ranks"].startswith("3 ")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileError, match="there is no LoRA"):
+        Lora(tmp_path / "other").find()
 
 
 def test_a_file_alone_is_a_lora_of_weight_1(model, tmp_path):

@@ -204,6 +204,7 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (raw({"a": {**ONE, "shape": [0, 2**47, 2**47], "data_offsets": [0, 0]}}), "does not make sense"),
         (raw({"a": {**ONE, "dtype": "X"}}, bytes(4)), "does not make sense"),
         (raw({"a": 3}), "does not make sense"),
+        (raw({"a": {**ONE, "dtype": "F8_E8M0"}}, bytes(4)), "'a' is F8_E8M0, a type that is not read here"),
         (raw({"a": ONE}, bytes(2)), "cut short or altered"),
         (
             raw(

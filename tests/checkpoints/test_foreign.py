@@ -150,6 +150,7 @@ def test_inspect_knows_a1111_s_embedding(tmp_path):
         (f"down_blocks.0.attentions.{ATTENTION}", (32, 2048), "SDXL (text of width 2048)"),
         ("emb_params", (2, 1024), "SD 2 (text of width 1024)"),
         ("clip_g", (2, 1280), "SDXL"),
+        ("<my-cat>", (768,), "SD 1.5 (text of width 768)"),
         ("emb_params", (), None),
         ("control_model.zero_convs.0.0.weight", (4, 4, 1, 1), None),
     ],
@@ -337,6 +338,23 @@ def folder(whole, tmp_path_factory):
     return checkpoints.convert(place / "whole.safetensors", place / "model")
 
 
+@pytest.mark.parametrize(
+    ("part", "what"), {"unet": "UNet", "vae": "autoencoder", "text_encoder": "encoder"}.items()
+)
+def test_inspect_tells_what_a_network_s_folder_and_its_file_are(folder, part, what):
+    (file,) = (folder / part).glob("*.safetensors")
+    found = checkpoints.inspect(folder / part)
+    assert found == checkpoints.inspect(file)
+    assert f"{what} alone" in found.details["what"]
+
+
+def test_a_folder_in_whose_json_each_begins_with_a_byte_order_mark_is_the_same_model(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    for table in (*copy.rglob("*.json"), *copy.rglob("merges.txt")):
+        table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert checkpoints.load(copy).fingerprint() == checkpoints.load(folder).fingerprint()
+
+
 def test_inspect_counts_what_is_read_of_a_folder_and_nothing_beside(folder, tmp_path):
     """Halves and a safety checker stand in most folders; the halves' names come first."""
     copy = shutil.copytree(folder, tmp_path / "model")
@@ -395,11 +413,19 @@ def test_a_lora_too_strong_for_the_weights_type_is_refused_and_nothing_is_writte
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_ending_in_capitals_is_a_file_as_it_is_in_reading(folder, tmp_path):
+    written = checkpoints.convert(folder, tmp_path / "MODEL.SAFETENSORS")
+    assert checkpoints.load(written).name == "MODEL"
+
+
 def test_a_conversion_that_is_none_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="would be written as it is"):
         checkpoints.convert(folder, tmp_path / "other")
     with pytest.raises(InputError, match="is no Stable Diffusion checkpoint"):
         checkpoints.convert("digits", tmp_path / "other")
+    for name in ("other.gguf", "other.CKPT"):
+        with pytest.raises(InputError, match=r"give a file that ends in \.safetensors, or a folder"):
+            checkpoints.convert(folder, tmp_path / name)
     (tmp_path / "there.safetensors").write_bytes(b"")
     with pytest.raises(FileError, match="never replaces one"):
         checkpoints.convert(folder, tmp_path / "there.safetensors")
@@ -546,6 +572,11 @@ def test_shards_stay_in_their_folder_and_weights_must_be_there(folder, tmp_path)
     index.unlink()
     (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
     refused(copy, "has no diffusion_pytorch_model.safetensors. It has pickled weights")
+    shutil.copy(copy / "moved.safetensors", weights.with_suffix(".non_ema.safetensors"))
+    refused(copy, "It has 'diffusion_pytorch_model.non_ema.safetensors'. Call the variant that you want")
+    weights.with_suffix(".non_ema.safetensors").unlink()
+    index.write_text(json.dumps({"weight_map": {"conv_in.weight": 3000 * "x"}}))
+    refused(copy, "which is not in its folder")
 
 
 MEMORY = """

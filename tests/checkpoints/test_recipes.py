@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from recorded.extensions import EXTENDED
 from recorded.graphs import ADVANCED, COMFYUI, graph, sampler
@@ -55,6 +56,42 @@ def test_a_comment_in_exif_is_read(tmp_path, ending, order):
     assert recipes.read_chunks(images.read_text(path)).model == "one, two"
 
 
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + "朝の港、霧\nSteps: 20, Seed: 7".encode("utf-16-le"),
+        b"UNICODE\0\xff\xfe" + "朝の港、霧\nSteps: 20, Seed: 7".encode("utf-16-le"),
+        b"UNICODE\0\xfe\xff" + "朝の港、霧\nSteps: 20, Seed: 7".encode("utf-16-be"),
+        b"ASCII\0\0\0" + "朝の港、霧\nSteps: 20, Seed: 7".encode(),
+    ],
+    ids=["little", "little with a mark", "big with a mark", "UTF-8 that is called ASCII"],
+)
+def test_the_letters_of_a_comment_are_told_from_all_of_it(tmp_path, comment):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = comment
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert Recipe.from_png(tmp_path / "a.jpg").prompt == "朝の港、霧"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_utf_8_in_a_chunk_of_latin_1_is_read_as_what_it_is(tmp_path, packed):
+    chunks = PngInfo()
+    chunks.add_text("parameters", "朝の港 café\nSteps: 20, Seed: 7".encode().decode("latin-1"), zip=packed)
+    Image.new("L", (2, 2)).save(tmp_path / "a.png", pnginfo=chunks)
+    assert Recipe.from_png(tmp_path / "a.png").prompt == "朝の港 café"
+
+
+@pytest.mark.parametrize("text", ["café", "\xc3\xa9 is what é looks like", "\xe9\xc3"])
+def test_latin_1_comes_back_as_it_was_written(tmp_path, text):
+    images.write_png(tmp_path / "a.png", Image.new("L", (2, 2)), {"parameters": text})
+    assert images.read_text(tmp_path / "a.png") == {"parameters": text}
+
+
+def test_a_setting_that_is_no_number_is_named():
+    with pytest.raises(InputError, match="Denoising strength is 'high'"):
+        Recipe.from_parameters("x\nSteps: 20, Seed: 7, Denoising strength: high")
+
+
 def test_comfyui_s_fields_of_a_webp_are_read(tmp_path):
     exif = Image.Exif()
     exif[0x0110] = "prompt:" + json.dumps(graph())
@@ -67,6 +104,11 @@ def test_a_photograph_has_no_recipe(tmp_path):
     exif[0x010F], exif[0x0110] = "A camera maker", "Its camera"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
     assert recipes.read_chunks(images.read_text(tmp_path / "a.jpg")) is None
+
+
+@pytest.mark.parametrize("text", [" ", "\n\n", "\0"])
+def test_a_blank_text_is_no_recipe(text):
+    assert recipes.read_chunks({"parameters": text}) is None
 
 
 def test_inspect_shows_a_foreign_recipe(tmp_path):

@@ -78,7 +78,7 @@ def test_inspect_and_convert(run, tiny, tmp_path):
     for row in ("what        LoRA", "names       kohya", "ranks       4 (", "ss_steps    300"):
         assert row in out
     status, out, _ = run("convert", tiny, "merged", "--lora", "ink.safetensors:0.5")
-    assert (status, out) == (0, "saved merged\n")
+    assert (status, out) == (0, "saved merged; use it: -m merged\n")
     merged, wanted = load("merged"), load(tiny).with_lora(path, 0.5)
     one, other = (pipe("a seven", seed=1, steps=2).arrays[0] for pipe in (merged, wanted))
     assert np.array_equal(one, other)

@@ -43,7 +43,7 @@ def settings(*words):
         (["-m", "no-such-model"], 2, "no model"),
         (["-m", "./nowhere/model"], 1, "nowhere"),
         (["-m", "digits", "-m", "no-such-model"], 2, "no model"),
-        (["--loras", "nowhere"], 1, "nowhere"),
+        (["--lora-dir", "nowhere"], 1, "nowhere"),
         (["-o", "taken.txt/folder"], 1, "not a folder"),
         (["--engine", "abacus"], 2, "--engine"),
         (["emoji"], 2, "one word too many"),
@@ -77,6 +77,10 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path):
     assert done.returncode == 2
     assert "pip install 'unnoise[serve]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_of_jobs_may_have_a_dot_in_its_name(tmp_path):
+    assert settings("--output", str(tmp_path / "v1.2")).folder == tmp_path / "v1.2"
 
 
 def test_what_is_typed_becomes_settings(tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ def test_distance_of_a_set_to_itself_and_its_copies(run, folder):
     assert told["values"]["precision"]["value"] == 1.0
     assert len(told["copies"]) == 12
     assert told["features"] == "pixels 1x8x8, from 0 to 1, not resized"
-    assert told["notes"] == ["no Frechet distance: 12 pictures for 64 features"]
+    assert told["notes"][0] == "no Frechet distance: 12 pictures for 64 features"
 
 
 def test_distance_of_feature_files(run, tmp_path):
@@ -143,7 +143,7 @@ def test_compare_writes_a_page_and_goes_on_where_it_stopped(run, compared):
 def test_inspect_run_writes_a_page(run, tiny, tmp_path):
     status, out, _ = run("inspect-run", "a seven", "-m", tiny, "--steps", 3, "-o", "seen.html")
     assert status == 0
-    assert out == "seen.html\n"
+    assert out == "saved seen.html; open it in a browser\n"
     assert (tmp_path / "seen.html").is_file()
     assert (tmp_path / "seen.json").is_file()
 
@@ -152,7 +152,7 @@ def test_the_page_of_a_run_goes_into_a_folder_that_is_there_whatever_its_name(ru
     (tmp_path / "seen.today").mkdir()
     words = ("inspect-run", "a seven", "-m", tiny, "--steps", 1, "-o")
     for folder in ("seen.today", "new"):
-        assert run(*words, folder) == (0, f"{folder}/run.html\n", "")
+        assert run(*words, folder) == (0, f"saved {folder}/run.html; open it in a browser\n", "")
         assert (tmp_path / folder / "run.html").is_file()
 
 
@@ -182,7 +182,7 @@ def test_refusals(run, tiny, folder, tmp_path):
         ),
         ("evaluate", "likelihood", tiny, folder, "--method", "vdm", "--levels", 17): (
             2,
-            "none of the 17 grey levels",
+            "none of the 17 grey levels; ask for 256 levels",
         ),
         ("evaluate", "distance", "bytes.npy", "floats.npy"): (
             2,

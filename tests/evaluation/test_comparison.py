@@ -1,6 +1,7 @@
 """Schedulers compared: on data whose answer is known, and on a whole model."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from closed_forms import GAUSSIAN
 from unnoise import evaluation
 from unnoise.errors import InputError
 from unnoise.evaluation import compare, write_comparison
+from unnoise.evaluation.report.comparison import comparison_page
 from unnoise.evaluation.similarity import relative_error, structural_similarity
 from unnoise.process import Cosine
 from unnoise.randomness import NoiseSource
@@ -79,6 +81,45 @@ def test_the_sentence_names_the_fewest_calls_that_look_converged(report):
     alike = [cell for cell in report.cells if (cell.similarity or 0) >= 0.95]
     assert report.best.calls == min(cell.calls for cell in alike)
     assert report.sentence.startswith(f"Use {report.best.scheduler} with {report.best.steps} steps")
+
+
+def test_the_error_of_a_cell_is_that_of_its_pictures_together(report):
+    size = report.converged.double().square().flatten(1).mean(1)
+    for cell in report.cells:
+        if cell.error is not None:
+            squares = torch.tensor(cell.errors, dtype=torch.float64).square() * size
+            assert float((squares.mean() / size.mean()).sqrt()) == pytest.approx(cell.error, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("apart", "told"),
+    [
+        ((0.02, -0.02, 0.03, -0.01, 0.02, -0.03, 0.01, 0.0), True),  # now the one is nearer, now the other
+        ((0.02, 0.02, 0.03, 0.01, 0.02, 0.03, 0.01, 0.02), False),
+        ((0.0,) * 8, True),
+    ],
+)
+def test_what_chance_may_have_put_first_is_no_winner(report, apart, told):
+    """Noise is shared, so errors are compared picture by picture."""
+    best = replace(report.best, scheduler="best", error=0.1, errors=(0.1,) * 8)
+    other = replace(best, scheduler="other", error=0.101, errors=tuple(0.1 + each for each in apart))
+    slower = replace(best, scheduler="slower", calls=best.calls + 1)
+    found = replace(report, cells=(slower, other, best))
+    assert found.best is best
+    assert found.ties == ((other,) if told else ())
+    assert ("do not tell it from other (5 steps)" in found.sentence) == told
+    assert "slower" not in found.sentence
+
+
+def test_where_all_draw_noise_intervals_that_meet_are_told(report):
+    cells = [cell for cell in report.cells if cell.stochastic]
+    far = [
+        replace(cell, quality=evaluation.Interval(value, value - 0.1, value + 0.1))
+        for cell, value in zip(cells, (0.0, 0.15, 0.5), strict=True)
+    ]
+    found = replace(report, cells=tuple(far))
+    assert found.ties == (far[1],)
+    assert "do not tell it from DDPM (10 steps)" in found.sentence
 
 
 def test_a_second_comparison_makes_no_run_again_and_finds_the_same(tmp_path):
@@ -207,6 +248,10 @@ def test_the_page_is_whole_and_fetches_nothing(pipe, tmp_path):
     assert "two &amp; &lt;three&gt;" in page
     told = json.loads((tmp_path / "report.json").read_text())
     assert len(told["cells"]) == 4
+    heun = compare(pipe, "", schedulers=("Heun",), steps=5, count=4, real=torch.zeros(8, 1, 8, 8))
+    steps, calls = heun.fewest["Heun"], heun.cells[0].calls
+    chip = "none tried" if steps is None else f"5 ({calls} calls)"
+    assert f"Heun <b>{chip}</b>" in comparison_page(heun)
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         "converged.png", "euler-002.png", "euler-004.png", "euler-a-002.png", "euler-a-004.png"
     }  # fmt: skip

@@ -143,7 +143,26 @@ def test_all_distances_at_once_say_what_they_are_of():
     assert found.pictures == (300, 260)
     few = evaluation.distance(drawn(20, 30), drawn(20, 30, 1), resamples=2)
     assert "frechet" not in few.values
-    assert few.notes == ("no Frechet distance: 20 pictures for 30 features",)
+    assert few.notes[0] == "no Frechet distance: 20 pictures for 30 features"
+
+
+def test_what_does_not_average_to_0_for_sets_of_one_source_is_told():
+    """Mean of 40 pairs over its standard error, and by how much more 20 pictures lie above 0 than 80."""
+    means = {}
+    for count in (20, 80):
+        pairs = [(drawn(count, 3, 2 * seed), drawn(count, 3, 2 * seed + 1)) for seed in range(40)]
+        found = [evaluation.distance(a, b, resamples=0, force=True) for a, b in pairs]
+        for name in ("frechet", "kernel", "energy", "sliced_wasserstein"):
+            values = np.array([each.values[name].value for each in found])
+            means[name, count] = values.mean(), values.std(ddof=1) / math.sqrt(len(values))
+            told = any(
+                note.startswith("above 0 for equal sets") and name.replace("_", " ") in note
+                for note in found[0].notes
+            )
+            assert told == (means[name, count][0] > 4.0 * means[name, count][1])
+            assert told or abs(means[name, count][0]) < 3.0 * means[name, count][1]
+    for name in ("frechet", "sliced_wasserstein"):
+        assert means[name, 20][0] > 1.5 * means[name, 80][0]
 
 
 @pytest.mark.parametrize(

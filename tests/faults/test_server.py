@@ -111,6 +111,22 @@ def test_12_no_made_up_name_does(served, name):
     }
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 looks there")
+def test_the_worker_imports_nothing_of_the_folder_that_one_stands_in(tmp_path):
+    """As the command `unnoise` does not either, begun by a script that stands elsewhere."""
+    (tmp_path / "bin").mkdir()
+    start = tmp_path / "bin" / "unnoise"
+    start.write_text(
+        "import sys\nfrom unnoise.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    for name in ("random", "types", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    with Served(tmp_path / "out", where=tmp_path, start=[start]) as server:
+        server.ready()
+        assert server.end() == 0
+        assert "imported" not in server.log.read_text()
+
+
 def test_14_a_name_that_others_know_is_noted(served):
     assert served.ask("GET", "/healthz", headers={"Host": "paint.example"})[0] == 200
     assert "whoever reaches paint.example can use this; a --token keeps others out" in served.log.read_text()

@@ -39,7 +39,6 @@ def slope(scheduler, schedule, few, many, warm=0, **options):
     return math.log(found[0] / found[1]) / math.log(many / few)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", ["bh1", "bh2"])
 @pytest.mark.parametrize("unknown", ["x0", "noise"])
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -54,7 +53,6 @@ def test_unip_without_its_corrector_has_the_order_it_is_named_after(order):
     assert slope(scheduler, EDM(), 160, 320, warm=5) > order - 0.25
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("variable", "unknown"), [("angle", "velocity"), ("flow", "flow"), ("sigma", "noise")]
 )

@@ -10,8 +10,6 @@ from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.schedulers import Scheduler, Step, finals, grids, noise, solvers
 from unnoise.schedulers.solvers import Adams, adams_moulton, unipc
 
-pytestmark = pytest.mark.no_cover
-
 PROCESSES = {"vp": DiscreteVP.scaled_linear(), "edm": EDM(), "flow": Flow()}
 # Half a grid step of the smallest spread of MIXTURE is 0.15: below that its x0 is smooth in the square of the noise.
 MULTISTEP = {

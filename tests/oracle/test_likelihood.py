@@ -80,6 +80,13 @@ def test_a_respaced_chain_is_exact_too(kept):
     assert abs(gap(EDM(), 0.5, optimal(0.5), steps=40)) < 1e-6
 
 
+@pytest.mark.parametrize("variance", [optimal(1.0), "fixed_large"])
+def test_a_chain_whose_betas_fall_is_exact_too(variance):
+    """Of the steps to noisy pictures none is widened: some are narrower here than what stands in for the last."""
+    falling = DiscreteVP.from_betas((0.3, 0.01, 0.001, 0.0001, 0.5, 0.9))
+    assert abs(gap(falling, 1.0, variance)) < 1e-6
+
+
 def test_a_chain_over_edm_is_even_where_the_cost_is():
     """Its time is sigma, and steps even in that would nearly all lie in the noise."""
     log_snr = torch.as_tensor(evaluation.Chain.of(EDM(), 200).levels.log_snr)

@@ -131,3 +131,20 @@ def test_a_rule_of_no_strength_is_no_rule(rule, schedule):
         Scheduler(grids.Arcsinh(), Adams(3), each).plan(schedule, 7) for each in (noise.none(), rule)
     )
     assert without == plain
+
+
+@pytest.mark.parametrize("steps", [100, 300])
+@pytest.mark.parametrize("amount", [2.0, 10.0, 40.0])
+@pytest.mark.parametrize(
+    "solver",
+    [Adams(2), Adams(3), Adams(2, "sigma", "noise"), Adams(4, "sigma", "noise"), Adams(3, "lambda", "noise")],
+    ids=lambda solver: f"{solver.order} {solver.variable} {solver.unknown}",
+)
+def test_memory_does_no_harm_where_noise_goes_up_again(solver, amount, steps):
+    """Raised by most of each step, levels crowd together; a polynomial through them went to 1e91 (LMS, amount 40)."""
+
+    def error(solver):
+        rule = noise.Churn(amount, scale=1.0)
+        return spread_error(Scheduler(grids.Karras(), solver, rule), steps, DiscreteVP.linear())
+
+    assert error(solver) < 1.05 * error(Adams(1))

@@ -10,8 +10,6 @@ from unnoise.process import EDM, Cosine, DiscreteVP, Estimate, Flow
 from unnoise.schedulers import Scheduler, Step, finals, grids, noise, solvers
 from unnoise.schedulers.solvers import Adams
 
-pytestmark = pytest.mark.no_cover
-
 ENDS = {"sigma_min": 0.03, "sigma_max": 14.0}
 
 

@@ -162,6 +162,35 @@ def other(tmp_path):
     return miniature_sd.save(miniature_sd.pipeline("sd2", tmp_path), tmp_path / "other")
 
 
+@pytest.mark.parametrize("levels", [[10**9] * 3, [16] * 100_000])
+def test_levels_that_would_build_for_minutes_are_refused(saved, tmp_path, levels):
+    _, _, folder, ((_, place), _) = saved
+    copy = shutil.copytree(place, tmp_path / "control")
+    described = json.loads((copy / "config.json").read_text())
+    described["conditioning_embedding_out_channels"] = levels
+    (copy / "config.json").write_text(json.dumps(described))
+    with pytest.raises(
+        CheckpointError, match=r"out_channels is .*; at most 131,072 is read, and 100 in a list"
+    ):
+        controlnet.with_control(checkpoints.load(folder), copy, picture())
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("lora_controlnet", "a Control-LoRA, which is not read here"),
+        ("ip_adapter.1.to_k_ip.weight", "an IP-Adapter, which is not read here"),
+        ("lora_unet_x.lora_up.weight", "a LoRA"),
+    ],
+)
+def test_what_else_people_take_for_a_control_net_is_named(saved, tmp_path, name, what):
+    _, _, folder, _ = saved
+    tensors = {name: torch.zeros(1), "input_hint_block.0.weight": torch.zeros(16, 3, 3, 3)}
+    save_file(tensors, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=f"is {what}.*; give a file of a ControlNet or T2I-Adapter"):
+        controlnet.with_control(checkpoints.load(folder), tmp_path / "other.safetensors", picture())
+
+
 def test_numbers_out_of_range_are_refused(saved):
     _, _, folder, ((_, place), _) = saved
     pipe = load(folder)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +134,26 @@ def test_beside_a_control_net_both_are_heard(saved, tmp_path):
     a, b, c, d = (pipe(PROMPT, **options).arrays[0] for pipe in (adapted, steered, both, other))
     assert np.abs(c - d).max() < 1e-5
     assert min(np.abs(c - a).max(), np.abs(c - b).max()) > 1e-3
+
+
+def test_one_network_with_two_pictures_is_two_adapters(saved):
+    family, _, folder, ((_, place), _) = saved
+    one = load(folder).with_control(place, picture(3))
+    two = one.with_control(place, picture(4))
+    first, second = two.model.controls
+    shared = two._over(one.model.changed(controls=(first, replace(second, network=first.network))))
+    made, wanted = (pipe(PROMPT, steps=2, seed=1, width=64, height=64).arrays[0] for pipe in (shared, two))
+    assert np.array_equal(made, wanted), family
+
+
+def test_settings_that_would_build_for_minutes_are_refused(saved, tmp_path):
+    _, _, folder, ((_, place), _) = saved
+    model, copy = checkpoints.load(folder), shutil.copytree(place, tmp_path / "adapter")
+    described = json.loads((copy / "config.json").read_text())
+    for changes, said in {"in_channels": 10**9, "num_res_blocks": 10**6, "adapter_type": "other"}.items():
+        (copy / "config.json").write_text(json.dumps(described | {changes: said}))
+        with pytest.raises(CheckpointError, match=rf"{changes} is .*[^.]\.$"):
+            controlnet.with_control(model, copy, picture())
 
 
 REAL = {

@@ -227,12 +227,24 @@ def test_every_step_is_that_of_diffusers(name, config):
     compare(f"{name}Scheduler", count, entry, config)
 
 
-@pytest.mark.parametrize("name", ["DDPM", "HeunDiscrete", "LCM"])
+@pytest.mark.parametrize("name", ["DDPM", "DDIM", "HeunDiscrete", "LCM"])
 @pytest.mark.parametrize("count", [3, 10])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_a_clipped_x0_is_clipped_alike(name, count, prediction):
     bound = {"clip_sample": True, "clip_sample_range": 0.5}
     compare(f"{name}Scheduler", count, 0, {**SCALED, **bound, "prediction_type": prediction}, clip=0.5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_a_clipped_x0_goes_with_the_noise_of_the_unclipped_one_in_ddim(eta):
+    config = {"clip_sample": True, "timestep_spacing": "trailing", "prediction_type": "sample", "eta": eta}
+    compare("DDIMScheduler", 7, 0, config, clip=1.0)
+
+
+@pytest.mark.parametrize("final", ["zero", "sigma_min"])
+@pytest.mark.parametrize("kind", ["karras", "exponential"])
+def test_one_edm_euler_step_ends_at_the_grid_s_own_last_sigma(kind, final):
+    compare("EDMEulerScheduler", 1, 0, {"sigma_schedule": kind, "final_sigmas_type": final})
 
 
 def compare(name, count, entry, config, clip=None):

@@ -87,6 +87,7 @@ def test_a_changed_pixel_is_seen(pipe, tmp_path, shade, verdict):
         1 / 64 * 3 / 4
     )  # three of the four numbers of a pixel: alpha is as it was
     assert found.holds is (shade == 1)
+    assert ("rounded otherwise in a batch" in found.reasons[0]) is (shade == 1)
 
 
 @pytest.mark.parametrize(("dtype", "batch"), [(torch.float32, False), (torch.bfloat16, True)])

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 import adapter_files
-from recorded.graphs import LORA, graph, sampler
-from recorded.tables import INVOKE
+from recorded.extensions import EXTENDED
+from recorded.graphs import COMFYUI, LORA, graph, sampler
+from recorded.tables import INVOKE, TABLES
+from recorded.web_ui import A1111, KIN
 from tiny_model import tiny_model, tokenizer
 from unnoise import images
 from unnoise.errors import InputError
@@ -145,6 +147,34 @@ def test_another_program_s_inpainting_is_made_with_what_is_given(pipe, tmp_path,
     assert same(repeat.denoise(pipe).result(), pipe("a seven", **common))
 
 
+RECORDED = [*A1111, *KIN, *EXTENDED, *COMFYUI, *TABLES]
+
+
+@pytest.mark.parametrize("chunks", [row[1] for row in RECORDED], ids=[row[0] for row in RECORDED])
+def test_every_program_s_picture_begins_again_and_what_is_not_honoured_is_told(pipe, tmp_path, chunks):
+    images.write_png(tmp_path / "a.png", Image.new("L", (2, 2)), chunks)
+    repeat = Repeat.of(tmp_path / "a.png", pipe.model)
+    mask = Image.new("L", (64, 64), 255) if repeat.variant == "inpaint" else None
+    run = repeat.denoise(pipe, Image.new("RGB", (64, 64)), mask)
+    assert run.recipes[0].seed == repeat.options.get("seed", run.recipes[0].seed)
+    assert repeat.notes
+
+
+def test_what_a_text_leaves_out_is_told(pipe, tmp_path):
+    text = "a seven\nSteps: 3, Sampler: Euler, CFG scale: 2, Size: 8x8, Version: v1.10.1\0"
+    images.write_png(tmp_path / "a.png", Image.new("L", (2, 2)), {"parameters": text})
+    assert "not told, and taken as A1111 has them: Seed 0" in Repeat.of(tmp_path / "a.png", pipe.model).notes
+
+
+def test_a_setting_of_ours_means_nothing_in_a_text_of_another_program(pipe, tmp_path):
+    """stable-diffusion.cpp writes the guidance of distilled models by the name of our rule."""
+    settings = "Steps: 3, Sampler: euler, Guidance: 3.5, Seed: 7, Size: 8x8, Version: "
+    images.write_png(
+        tmp_path / "a.png", Image.new("L", (2, 2)), {"parameters": f"x\n{settings}stable-diffusion.cpp"}
+    )
+    assert "not honoured: Guidance 3.5" in Repeat.of(tmp_path / "a.png", pipe.model).notes
+
+
 def test_loras_are_found_by_name_or_said_to_be_missing(pipe, tmp_path, loras):
     text = a1111("a seven <lora:ink:0.8> <lora:gone:1>")
     repeat = Repeat.of(theirs(tmp_path, parameters=text), pipe.model, loras)
@@ -182,6 +212,10 @@ def test_our_loras_are_verified_and_their_hash_is_compared(pipe, tmp_path, loras
     path = written(tmp_path, adapted("a seven", seed=3, steps=3))
     assert verify(pipe, path, lora_dir=loras).verdict == "bit-equal"
     assert verify(adapted, path).verdict == "bit-equal"
+    assert verify(pipe, path, lora_dir=loras, live=True).holds
+    live = pipe.with_loras([Lora("ink", 0.8, {"text_encoder": 0.5})], folder=loras, live=True)
+    again = Repeat.of(path, pipe.model, loras).denoise(pipe, live=True)
+    assert same(again.result(), live("a seven", seed=3, steps=3))
     found = verify(pipe, path)
     assert found.verdict == "different"
     assert "LoRA 'ink' at 0.8 (hash " in found.reasons[0]

@@ -33,6 +33,16 @@ def read(name, compat=None, **settings):
         ("DDIM", {"beta_start": "0.1"}, "beta_start is '0.1'"),
         ("DDIM", {"beta_schedule": 3}, "beta_schedule is 3"),
         ("DDIM", {"set_alpha_to_one": "no"}, "set_alpha_to_one is 'no'"),
+        ("DDIM", {"steps_offset": -1}, "steps_offset is -1"),
+        ("LCM", {"steps_offset": "1"}, "steps_offset is '1'"),
+        ("DDIM", {"trained_betas": 0.1}, "trained_betas is 0.1"),
+        ("DDIM", {"trained_betas": [0.1, "0.2"]}, "0.2"),
+        ("DDIM", {"eta": 2.0}, "eta is 2.0"),
+        ("DPMSolverMultistep", {"lambda_min_clipped": [1.0]}, "lambda_min_clipped is [1.0]"),
+        ("UniPCMultistep", {"disable_corrector": 1}, "disable_corrector is 1"),
+        ("SASolver", {"tau_func": 1.0}, "tau_func is 1.0"),
+        ("EDMEuler", {"rho": 0}, "rho is 0"),
+        ("LCM", {"original_inference_steps": 0}, "original_inference_steps is 0"),
         ("FlowMatchEulerDiscrete", {"num_train_timesteps": 500}, "num_train_timesteps is 500"),
         (
             "UniPCMultistep",
@@ -125,17 +135,33 @@ def test_the_power_of_karras_is_that_of_the_configuration():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "says"),
+    ("name", "settings", "steps", "says"),
     [
-        ("KDPM2Discrete", {"num_train_timesteps": 1}, "num_train_timesteps is 1"),
+        ("KDPM2Discrete", {"num_train_timesteps": 1}, 1, "num_train_timesteps is 1"),
         (
             "DPMSolverMultistep",
             {"lambda_min_clipped": -2.0, "timestep_spacing": "trailing"},
+            1,
             "lambda_min_clipped is -2",
         ),
+        ("DDIM", {"steps_offset": 1}, 1000, "steps_offset is 1"),
+        ("DDPM", {"steps_offset": 2}, 999, "steps_offset is 2"),
+        (
+            "LCM",
+            {"original_inference_steps": 50, "num_train_timesteps": 40},
+            2,
+            "distilled at 50 of 40 times",
+        ),
+        ("EDMEuler", {"rho": 1e-300}, 2, "no finite numbers"),
     ],
 )
-def test_a_run_that_diffusers_cannot_go_as_asked_is_refused_where_it_is_planned(name, settings, says):
+def test_a_run_that_diffusers_cannot_go_as_asked_is_refused_where_it_is_planned(name, settings, steps, says):
     found = read(name, "diffusers", **settings)
     with pytest.raises(InputError, match=says):
-        found.scheduler.plan(found.schedule, 1)
+        found.scheduler.plan(found.schedule, steps)
+
+
+@pytest.mark.parametrize("given", [None, 5, "DDIMScheduler", ["DDIMScheduler"]])
+def test_a_configuration_that_is_no_table_is_refused(given):
+    with pytest.raises(InputError, match="the configuration is"):
+        names.from_config(given)

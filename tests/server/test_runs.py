@@ -324,6 +324,21 @@ def test_a_job_is_left_in_the_middle_of_decoding(tmp_path, monkeypatch, strips):
     assert len(latent.pictures(**asked)) == 3  # nothing is left behind that would end the next
 
 
+def test_a_job_is_left_in_the_middle_of_a_step(tmp_path, held):
+    done = []
+    made = Made(tmp_path, left=lambda id: "first" in done, held=held)
+    network = held.pipeline("digits").model.network
+    with (
+        network.down_blocks[0].register_forward_hook(lambda *_: done.append("first")),
+        network.up_blocks[-1].register_forward_hook(lambda *_: done.append("last")),
+    ):
+        ended = made()
+    assert (ended.images, ended.problem) == ((), None)
+    assert done == ["first"]
+    done.clear()
+    assert len(made.pictures()) == 1
+
+
 def test_a_job_is_left_between_two_files(tmp_path, held):
     made = Made(tmp_path, left=lambda id: bool(made.files), held=held)
     assert made(count=3).images == ()

@@ -49,6 +49,14 @@ COMPEL = {
     "(((a badly (formed +test )prompt": [(w, 1) for w in ["(((a", "badly", "formed", "+test", "prompt"]],
     r"\(fire\)+": [("(fire)", 1.1)],
     r"fire\+": [("fire+", 1)],
+    r"fire\x \fire": [(r"fire\x", 1), (r"\fire", 1)],
+    "a(cold)0.3 f/1.8+": [("a(cold)0.3", 1), ("f/1.8+", 1)],
+    "(a(cold)0.3 fire+ b+!)2": [("a", 2), ("cold", 0.6), ("fire", 1.1 * 2), ("b+!", 2)],
+    "(dark - cold)1.2 (a=b)-": [("(dark", 1), ("-", 1), ("cold)1.2", 1), ("(a=b)-", 1)],
+    "red+.5 (cold)+.5": [("red", 1.1), (".5", 1), ("cold", 1.1), (".5", 1)],
+    'x"fire"+ "a \\"fire\\""+': [('x"fire"+', 1), ("a", 1.1), ('"fire"', 1.1)],
+    "fire,,flames ,!": [("fire,", 1), (",flames", 1), (",", 1), ("!", 1)],
+    "(dark...)1.2": [("dark", 1.2), (".", 1.2), (".", 1.2), (".", 1.2)],
 }
 
 

@@ -305,9 +305,13 @@ def test_bases_that_cannot_be_trained_are_refused(place, tmp_path):
         config(place, "optimizer.profile_every=5")
 
 
-def test_the_run_of_a_lora_is_no_model_and_says_so(learned):
-    with pytest.raises(CheckpointError, match=r"made a LoRA, no model; .* --lora .*lora.safetensors"):
-        checkpoints.load(learned[0])
+def test_the_run_of_a_lora_is_a_lora_and_no_model(place, learned):
+    run = learned[0]
+    with pytest.raises(CheckpointError, match=r"holds a LoRA, no model; .* --lora .*lora.safetensors"):
+        checkpoints.load(run)
+    base = unnoise.load(place / "base")
+    told = [base.with_lora(path).model.adapters[0].told for path in (run, run / "lora.safetensors")]
+    assert told[0] == told[1]
 
 
 def test_pictures_of_a_class_are_told_of_before_they_are_drawn_stop_on_request_and_go_on_at_a_resume(

@@ -14,7 +14,17 @@ import unnoise
 from unnoise import checkpoints, images, pipelines, randomness, training
 from unnoise.cli import main
 from unnoise.errors import CheckpointError, DataError, InputError
-from unnoise.training import Finished, Progress, Saved, TrainConfig, batches, order, samples, settings
+from unnoise.training import (
+    Finished,
+    Progress,
+    Saved,
+    TrainConfig,
+    batches,
+    order,
+    precision,
+    samples,
+    settings,
+)
 from unnoise.training.draws import Draws
 from unnoise.training.encoded import Store
 from unnoise.training.trainer import Trainer
@@ -346,20 +356,45 @@ def test_a_store_keeps_its_bounds_in_memory_and_on_the_disk(tmp_path, monkeypatc
     assert not list(tmp_path.rglob(".*"))
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_keeps_the_base_small_and_what_learns_exact(data, models, tmp_path, precision):
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_half_precision_keeps_the_base_small_and_what_learns_exact(data, models, tmp_path, half):
     more = [f"lora.model={models('sd1')}", "loss.caption_dropout=0", SMALL]
-    trainer = Trainer(data, tmp_path / "run", config(*more, f"run.precision={precision}"))
-    dtype = getattr(torch, precision)
+    trainer = Trainer(data, tmp_path / "run", config(*more, f"run.precision={half}"))
+    dtype = getattr(torch, half)
     assert trainer.base.network.dtype == dtype
     assert trainer.base.autoencoder.dtype == torch.float32
     assert all(weight.dtype == torch.float32 for weight in trainer.learner.parameters)
-    assert (trainer.learner.scale is None) == (precision == "bfloat16")
+    assert (trainer.learner.scale is None) == (half == "bfloat16")
     exact = Trainer(data, tmp_path / "run", config(*more))
     with torch.no_grad():
         ours, theirs = (one.learner.objective(drawn(one)) for one in (trainer, exact))
     torch.testing.assert_close(ours, theirs, rtol=0.03, atol=0)
     assert len(losses(trainer.run())) == 4
+
+
+@pytest.mark.parametrize(("device", "count", "computes"), [("cpu", 19, 32), ("cpu", 20, 16), ("cuda", 1, 16)])
+def test_auto_precision_goes_by_the_device_and_on_a_processor_by_size(monkeypatch, device, count, computes):
+    monkeypatch.setattr("unnoise.networks.hardware.fast_dtype", lambda device: torch.bfloat16)
+    found = precision.compute_dtype("auto", torch.device(device), count * 1_000_000)
+    assert found == {16: torch.bfloat16, 32: torch.float32}[computes]
+    assert precision.compute_dtype("float32", torch.device(device), count * 1_000_000) == torch.float32
+
+
+@pytest.mark.parametrize("smallest", [0, 10**9])
+def test_auto_precision_is_told_and_keeps_the_frozen_base_in_it(
+    data, models, tmp_path, monkeypatch, smallest
+):
+    monkeypatch.setattr("unnoise.networks.hardware.SMALL", smallest)
+    monkeypatch.setattr("unnoise.networks.hardware.fast_dtype", lambda device: torch.bfloat16)
+    trainer = Trainer(data, tmp_path / "run", config(f"lora.model={models('sd1')}", SMALL))
+    wanted = torch.float32 if smallest else torch.bfloat16
+    frozen = (trainer.base.network, trainer.base.text_encoder)
+    assert {next(part.parameters()).dtype for part in frozen} == {wanted}
+    assert trainer.base.autoencoder.dtype == torch.float32
+    assert all(weight.dtype == torch.float32 for weight in trainer.learner.parameters)
+    events = list(trainer.run())
+    assert events[0].precision == str(wanted).removeprefix("torch.")
+    assert all(event.loss > 0 for event in events if isinstance(event, Progress))
 
 
 def test_recomputed_blocks_give_the_same_gradient(data, models, tmp_path):

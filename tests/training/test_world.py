@@ -36,6 +36,25 @@ def test_processes_that_end_right_after_their_last_word_end_well(tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is two; start"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE is empty; start"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "x"}, "WORLD_SIZE is 2, but LOCAL_RANK is 'x'; start"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "WORLD_SIZE is 2, but RANK is not set; start"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "0"}, "but MASTER_PORT is not set; start"),
+    ],
+)
+def test_a_place_that_is_no_number_is_named(monkeypatch, told, words):
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=words):
+        world.join()
+
+
 def test_a_world_that_nothing_told_its_places_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")  # as some clusters set it
     monkeypatch.delenv("LOCAL_RANK", raising=False)

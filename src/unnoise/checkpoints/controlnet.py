@@ -20,9 +20,10 @@ from unnoise.checkpoints.configs import unet_config
 from unnoise.checkpoints.diffusers_folder import weight_files
 from unnoise.checkpoints.families import BY_WIDTH, SHORT
 from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
+from unnoise.checkpoints.kinds import CONTROL, PICTURE_ADAPTER, other
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.locations import find_control
-from unnoise.checkpoints.manifest import read_table
+from unnoise.checkpoints.manifest import check_numbers, read_table
 from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
@@ -140,6 +141,7 @@ def _described(folder: Path, table: Mapping[str, Any]) -> Part:
             "expected."
         )
     try:
+        check_numbers(table)
         unet, linear = unet_config(_as_unet(table))
         config = ControlNetConfig(unet, (3, *map(int, table.get(_HINTS, (16, 32, 96, 256)))))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
@@ -161,6 +163,8 @@ def _as_unet(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file(path: Path, unet: UNetConfig | None) -> Part:
     shapes = open_weights([path]).shapes
+    if (what := other(shapes)) not in (None, CONTROL, PICTURE_ADAPTER):
+        raise CheckpointError(f"'{path}' is {what}; give a file of a ControlNet or T2I-Adapter.")
     if picture_adapter.is_adapter(shapes):
         return picture_adapter.of_file(path, shapes)
     try:

@@ -67,8 +67,9 @@ def convert(
         raise InputError(
             f"'{source}' is no Stable Diffusion checkpoint; give a .safetensors file or a diffusers folder."
         )
-    single = target.suffix == ".safetensors"
-    if target.suffix in PICKLED:
+    ending = target.suffix.lower()
+    single = ending == ".safetensors"
+    if ending in (*PICKLED, ".gguf", ".sft"):
         raise InputError(
             f"the destination is '{destination}'; give a file that ends in .safetensors, or a folder."
         )

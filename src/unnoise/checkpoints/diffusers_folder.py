@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from unnoise.checkpoints.blueprint import Blueprint, Part, check_channels, sinus
 from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_config
 from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Family
-from unnoise.checkpoints.header import read_header
+from unnoise.checkpoints.header import read_header, some
 from unnoise.checkpoints.layouts import Layout
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, PARTS, spellings
@@ -180,10 +181,12 @@ def weight_files(folder: Path, base: str, variant: str = "") -> tuple[Path, ...]
             return (folder / whole,)
         if (folder / index).is_file():
             return _shards(folder / index)
-    pickled = " It has pickled weights, which are not read." if [*folder.glob("*.bin")] else ""
-    raise CheckpointError(
-        f"'{folder}' has no {base}.safetensors.{pickled} Fetch the model with its .safetensors files."
-    )
+    has, way = "", "Fetch the model with its .safetensors files."
+    if others := sorted(path.name for path in folder.glob(f"{base}.*.safetensors")):
+        has, way = f" It has {some(others)}.", f"Call the variant that you want {base}.safetensors."
+    elif [*folder.glob("*.bin")]:
+        has = " It has pickled weights, which are not read."
+    raise CheckpointError(f"'{folder}' has no {base}.safetensors.{has} {way}")
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -192,6 +195,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
         raise CheckpointError(f"'{index}' lists no weights; fetch the model again.")
     files = sorted(set(table.values()))
     for file in files:
-        if Path(file).name != file or "\\" in file or not (index.parent / file).is_file():
+        # pathlib's own question raises for a name that is too long
+        if Path(file).name != file or "\\" in file or not os.path.isfile(index.parent / file):
             raise CheckpointError(f"'{index}' names the file {file[:120]!r}, which is not in its folder.")
     return tuple(index.parent / file for file in files)

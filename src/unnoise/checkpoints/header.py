@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _AXES = 64  # the most that torch's tensors have; the product of a million sizes
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 BYTES |= {"U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
+
+_TYPE = re.compile(r"[A-Z]+\d[A-Z0-9_]*")
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 """How the names of pickles end."""
@@ -157,6 +160,10 @@ def _tensor(path: Path, name: str, entry: object) -> TensorInfo:
             info = TensorInfo(dtype, tuple(shape), start, stop)
             if stop - start == info.count * BYTES[dtype]:
                 return info
+        case {"dtype": str(dtype)} if _TYPE.fullmatch(dtype) and dtype not in BYTES:
+            raise CheckpointError(
+                f"'{path}': tensor {name!r} is {dtype}, a type that is not read here. Ask for the model in F16 or F32."
+            )
     raise CheckpointError(f"'{path}': the entry of tensor {name!r} does not make sense: {str(entry)[:120]}.")
 
 

@@ -16,6 +16,7 @@ from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, Needed, of_model, of_network, suffix
 from unnoise.errors import CheckpointError
+from unnoise.files import expanded
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -75,7 +76,7 @@ def cache() -> Path:
     env = os.environ
     home = env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     found = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
-    return Path(os.path.expandvars(found)).expanduser()
+    return expanded(os.path.expandvars(found))
 
 
 def cached(asked: Address) -> Path | None:

@@ -10,18 +10,25 @@ CLIP_L, OPEN_CLIP_H = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP_L, XL_BIG_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 REFINER_BIG_G = "conditioner.embedders.0.model."
 
+LORA = "a LoRA, which changes a model and is none itself"
+WORD = "a word of a textual inversion, for --embedding"
+CONTROL = "a ControlNet, which steers a model and is none itself"
+PICTURE_ADAPTER = "a T2I-Adapter, which steers a model and is none itself"
+
 _OTHERS = {
-    r"lora_.*|.*\.lora_(up|down|A|B)\..*": "a LoRA, which changes a model and is none itself",
-    r"emb_params|clip_l|clip_g|\*": "a word of a textual inversion, for --embedding",
-    r"control_model\..*|input_hint_block\..*|controlnet_.*": "a ControlNet, which steers a model and is none itself",
-    r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\..*": "a T2I-Adapter, which steers a model and is none "
-    "itself",
+    r"lora_controlnet": "a Control-LoRA, which is not read here, only whole ControlNets are",
+    r"(image_proj|ip_adapter)\..*": "an IP-Adapter, which is not read here",
+    r"lora_.*|lycoris_.*|.*\.lora_(up|down|A|B)\..*": LORA,
+    r"emb_params|clip_l|clip_g|\*": WORD,
+    r"control_model\..*|input_hint_block\..*|controlnet_.*": CONTROL,
+    r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\..*": PICTURE_ADAPTER,
     r"model\.diffusion_model\.joint_blocks\..*|joint_blocks\..*": "Stable Diffusion 3",
     r"(model\.diffusion_model\.)?double_blocks\..*": "Flux",
     r"model\.diffusion_model\.input_blocks\..*": "a model, for --model",
     r"down_blocks\..*|up_blocks\..*": "a UNet alone, in diffusers' names",
     r"(first_stage_model\.)?(encoder|decoder)\.conv_in\..*": "an autoencoder alone",
-    r"text_model\..*|transformer\.resblocks\..*": "a text encoder alone",
+    r"(cond_stage_model|conditioner\.embedders|text_model|embeddings|transformer\.resblocks)\..*": "a text encoder "
+    "alone",
 }
 
 

@@ -80,6 +80,13 @@ def find(name: str | Path) -> Path:
     raise InputError(f"there is no model '{name}'; {hint}. `unnoise models` lists them.")
 
 
+def find_lora(folder: Path) -> Path | None:
+    """The LoRA that a run made (or its newest checkpoint holds), or that diffusers saved there; None for neither."""
+    steps = sorted(folder.glob("checkpoints/*/lora.safetensors"), reverse=True)
+    files = (folder / "lora.safetensors", folder / "pytorch_lora_weights.safetensors", *steps)
+    return next((file for file in files if file.is_file()), None)
+
+
 def find_control(name: str | Path) -> Path:
     """The file or folder that a path or address of a ControlNet stands for, fetched if need be.
 
@@ -97,10 +104,9 @@ def _in_folder(path: Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / FILE).is_file():
             return folder
-    loras = (path / "lora.safetensors", *sorted(path.glob("checkpoints/*/lora.safetensors"), reverse=True))
-    if found := [file for file in loras if file.is_file()]:
+    if found := find_lora(path):
         raise CheckpointError(
-            f"the run '{path}' made a LoRA, no model; give the model that it was made for, and --lora {found[0]}."
+            f"the folder '{path}' holds a LoRA, no model; give the model that it was made for, and --lora {found}."
         )
     if (path / "config.toml").is_file() and (words := sorted(path.glob("*.safetensors"))):
         raise CheckpointError(

@@ -34,7 +34,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
     try:
         check_numbers(table)
         if kind not in ("full_adapter", "full_adapter_xl", "light_adapter"):
-            raise InputError(f"adapter_type is {kind!r}; a full, XL or light one is read")
+            raise InputError(f"adapter_type is {kind!r}; a full, XL or light one is read.")
         light = kind == "light_adapter"
         widths = tuple(map(int, [*widths, widths[-1]] if light else widths))
         config = PictureAdapterConfig(
@@ -47,7 +47,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
         )
     except (TypeError, ValueError, IndexError) as error:  # InputError is a ValueError
         raise CheckpointError(
-            f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}."
+            f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}"
         ) from error
     return Part(config, layouts.picture_adapter.diffusers(), (), folder)
 
@@ -65,7 +65,8 @@ def of_file(path: Path, shapes: Shapes) -> Part:
         every = 1 if light or theirs else _BLOCKS
         widths = [own[name][0] for name in listed(own, f"body.{{}}.{last}.weight", every)]
     except (KeyError, IndexError) as error:
-        raise CheckpointError(f"'{path}' is no T2I-Adapter that can be built: it lacks {error}.") from error
+        told = f"it lacks {error}" if isinstance(error, KeyError) else "a tensor has another shape"
+        raise CheckpointError(f"'{path}' is no T2I-Adapter that can be built: {told}.") from error
     # nothing but the number of channels tells XL's adapters, which fold larger squares, from the others
     fold = _XL_FOLD if entry % _XL_FOLD**2 == 0 else 8
     config = PictureAdapterConfig(

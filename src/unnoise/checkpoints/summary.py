@@ -18,9 +18,10 @@ from unnoise.checkpoints.adapters.survey import survey
 from unnoise.checkpoints.families import BY_WIDTH
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import BYTES, PICKLED, Header, read_header
-from unnoise.checkpoints.kinds import is_original, other
-from unnoise.checkpoints.locations import find, find_foreign, shipped
+from unnoise.checkpoints.kinds import WORD, is_original, other
+from unnoise.checkpoints.locations import find, find_foreign, find_lora, shipped
 from unnoise.checkpoints.manifest import FILE, WEIGHTS, read_manifest
+from unnoise.checkpoints.needed import ALONE, spellings
 from unnoise.errors import CheckpointError, FileError, InputError
 from unnoise.files import expanded
 
@@ -68,10 +69,11 @@ def inspect(path: str | Path) -> Summary:
     FileError when there is no such file, or it is none of these.
     """
     place = hub.located(path) or expanded(path)
-    folder = os.path.isdir(place)
-    if folder and find_foreign(place) is not None:
-        return _folder(path, place)
-    if folder or str(path) in shipped() or place.name == FILE:
+    if os.path.isdir(place) and str(path) not in shipped():
+        if find_foreign(place) is not None:
+            return _folder(path, place)
+        place = _alone(place) or place
+    if os.path.isdir(place) or str(path) in shipped() or place.name == FILE:
         return _model(find(path))
     if not os.path.exists(place):
         raise FileError(f"there is no file '{place}'; give a model, a file of weights or a PNG picture.")
@@ -82,6 +84,14 @@ def inspect(path: str | Path) -> Summary:
     return _counted(place, kind, {place: header}, sha256_of(place), facts | header.metadata)
 
 
+def _alone(folder: Path) -> Path | None:
+    """The file of weights in a folder of one network or adapter; None in the folder of a model."""
+    if (folder / FILE).is_file():
+        return None
+    names = [whole for base in (ALONE, "model", "adapter_model") for _, whole, _ in spellings(base)]
+    return next((folder / name for name in names if (folder / name).is_file()), find_lora(folder))
+
+
 def _weights(path: Path, header: Header) -> tuple[str, dict[str, Any]]:
     """The kind of a file of tensors, and what is known of it beside its metadata."""
     if is_original(header.tensors):
@@ -90,16 +100,18 @@ def _weights(path: Path, header: Header) -> tuple[str, dict[str, Any]]:
         found = survey({name: info.shape for name, info in header.tensors.items()}, header.metadata)
         if found.layers:
             return "adapter", found.facts()
-    what = other(header.tensors)
-    return "weights", {} if what is None else {"what": what} | _fits(header)
+    what, shapes = other(header.tensors), [info.shape for info in header.tensors.values()]
+    if len(shapes) == 1 and what is None and len(shapes[0]) in (1, 2) and shapes[0][-1] in BY_WIDTH:
+        what = WORD  # in diffusers' files it stands under its own name
+    return "weights", {} if what is None else {"what": what} | _fits(header, what == WORD)
 
 
-def _fits(header: Header) -> dict[str, str]:
+def _fits(header: Header, word: bool) -> dict[str, str]:
     """For which family a part or a word is, by the width of the text that it reads or stands in."""
     if "clip_g" in header.tensors:
         return {"fits": "SDXL"}
     for name, info in header.tensors.items():
-        if info.shape and (name.endswith("attn2.to_k.weight") or name in ("emb_params", "*")):
+        if info.shape and (word or name.endswith("attn2.to_k.weight")):
             width = info.shape[-1]
             return {"fits": f"{BY_WIDTH.get(width, 'another model')} (text of width {width})"}
     return {}

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 _LORAS = {
-    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8; may be repeated; "
-    "FILE:0.8:mid_block=0.5 for parts",
+    "--lora FILE[:WEIGHT] ...": "LoRA, LoHa or LoKr, such as ink.safetensors:0.8, or a run; "
+    "FILE:0.8:mid_block=0.5 for parts; may be repeated",
     "--lora-dir FOLDER": "where LoRAs are looked for by name",
 }
 _OTHERS = {
@@ -28,18 +28,19 @@ _OTHERS = {
     "--embedding-dir FOLDER": "where those of a recipe are looked for, by name and hash",
     "--control FILE ...": "a ControlNet or T2I-Adapter; may be repeated, as its options",
     "--control-image FILE ...": "the picture that it steers by",
-    "--control-strength X ...": "from 0 to 2 (1)",
-    "--control-range A-B ...": "shares of the steps from which and until which it steers (0-1)",
+    "--control-strength X ...": "how strongly, 0 to 2 (default 1)",
+    "--control-range A-B ...": "shares of the steps from which and until which it steers (default 0-1)",
     "--control-dir FOLDER": "where ControlNets of a recipe, and their pictures, are looked for",
     "--refiner MODEL": "a second model that ends the run, such as SDXL's refiner",
-    "--refine-from SHARE": "share of the model's times after which it takes over (0.8)",
+    "--refine-from SHARE": "share of the model's times after which it takes over (default 0.8)",
 }
 
 
 def add(command: parser.Parser) -> None:
     """The options of a command that makes pictures."""
-    add_lora(command)
-    parser.options(command, _OTHERS)
+    group = command.add_argument_group("LoRAs and other adapters")
+    parser.options(group, _LORAS | _OTHERS)
+    parser.hidden(command, "lora_dir", "--lora-model-dir")
     parser.hidden(command, "embedding_dir", "--embd-dir", "--embeddings-dir")
     parser.hidden(command, "refine_from", "--denoising-end", "--denoising_end", "--refiner-switch-at")
     parser.hidden(command, "control", "--control-net", "--t2i-adapter", action="append")

@@ -10,15 +10,15 @@ from unnoise.cli.values import choice, maybe, number, whole
 from unnoise.errors import InputError
 
 _ENGINE = {
-    "--engine NAME": "what computes the network: torch (default), or where unnoise[openvino] is installed openvino, or "
-    "openvino-int8, which is approximate",
+    "--engine NAME": "what computes the network: torch, or where unnoise[openvino] is installed openvino, or "
+    "openvino-int8, which is approximate (default torch)",
 }
 _FASTER = {
     "--cache TURN": "reuse deep features until the noise level has turned by so many radians, such as 0.15",
     "--cache-every N": "or for N - 1 of N network calls (DeepCache)",
-    "--cache-blocks N": "last residual blocks that are always computed (the finest level)",
+    "--cache-blocks N": "last residual blocks that are always computed (default the finest level)",
     "--merge-tokens SHARE": "attend over fewer tokens, those alike merged: the share that is, 0 to 0.75",
-    "--merge-least N": "merge wherever there are N tokens (the finest level that attends)",
+    "--merge-least N": "merge wherever there are N tokens (default at the finest level that attends)",
 }
 
 
@@ -29,8 +29,7 @@ def add_engine(command: argparse.ArgumentParser) -> None:
 
 def add(command: argparse.ArgumentParser) -> None:
     """The options of engines, of feature caching and of token merging."""
-    add_engine(command)
-    parser.options(command.add_argument_group("faster and approximate"), _FASTER)
+    parser.options(command.add_argument_group("faster, in part approximate"), _ENGINE | _FASTER)
 
 
 def engine(arguments: argparse.Namespace, arithmetic: str = "") -> str:

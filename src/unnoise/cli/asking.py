@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.cli import adapting, again, approximate, cluster, many, outputs, parser, variants
-from unnoise.cli.values import choice, maybe, number, path, size, whole, word
+from unnoise.cli.values import MODEL, choice, maybe, number, path, size, whole, word
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,49 +50,54 @@ class Request:
 
 _OPTIONS = {
     "-p, --prompt PROMPT": "the same as PROMPT",
-    "-m, --model MODEL": "name, folder, training run, .safetensors or .ckpt file, or OWNER/NAME on the hub "
-    f"({_DEFAULT_MODEL})",
-    "--from IMAGE": "make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
-    "-o, --output OUTPUT = outputs": "folder, file.png, or pattern-%%03d.png (%(default)s/); never replaced",
+    "-m, --model MODEL": f"{MODEL} (default {_DEFAULT_MODEL})",
+    "-o, --out PLACE = outputs": "folder, file.png, or pattern-%%03d.png; nothing is replaced",
     "-n, --negative TEXT": "what the picture should not be",
-    "--prompt-style NAME": "how weights are written: a1111 (the default), comfyui, compel, plain",
-    "--clip-skip N": "layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before "
-    "(in diffusers clip_skip=1)",
-    "--steps N": "steps from noise to picture",
-    "--guidance X": "how strongly to follow the prompt; 1 is without guidance",
-    "--scheduler NAME": "as `unnoise schedulers` lists",
-    "--compat PROGRAM": "the scheduler as this program computes it: diffusers, k-diffusion, a1111, comfyui",
+    "--steps N": "steps from noise to picture (default the model's own)",
+    "--guidance X": "how strongly to follow the prompt; 1 is without guidance (default the model's own)",
+    "--scheduler NAME": "as `unnoise schedulers` lists (default the model's own)",
     "-s, --seed N": "of the first picture; if -1 or left out, random, and printed",
-    "--noise NAME": "begin with the noise that other programs draw: torch (CPU) or cuda",
-    "--variation SEED:X": "move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
     "-b, --count N = 1": "pictures; picture i has seed + i",
-    "--size WxH": "in pixels",
-    "-W, --width N": "in pixels",
-    "-H, --height N": "in pixels",
-    "--show-every N": "show the picture in the terminal after every N steps",
-    "--frames DIR": "save the predicted picture of those steps (or of each)",
-    "--animate FILE": "save the way from noise as .webp or .gif",
+    "--size WxH": "in pixels (default the model's own)",
+    "-W, --width N": "in pixels, instead of --size",
+    "-H, --height N": "in pixels, instead of --size",
     "--enlarge N = 1": "save each pixel N x N times as large",
     "-t, --threads N": "processor cores to use",
     "--json": "print one JSON object, and no progress",
     "--no-metadata": "leave prompt and settings out of the files",
 }
+_SEEN = {
+    "--show-every N": "show the picture in the terminal after every N steps",
+    "--frames FOLDER": "save the predicted picture of those steps (or of each)",
+    "--animate FILE": "save the way from noise as .webp or .gif",
+}
+_ALIKE = {
+    "--from IMAGE": "make this picture again (of unnoise, A1111, ComfyUI, InvokeAI, ...); other options change it",
+    "--variation SEED:X": "move the start X (0 to 1) of the way to the noise of another seed: pictures alike",
+    "--prompt-style NAME": "how weights are written: a1111, comfyui, compel, plain (default a1111)",
+    "--clip-skip N": "layer of the text encoder to read, from the end as A1111 counts: 1 the last, 2 the one before, "
+    "which diffusers calls clip_skip=1 (default the model's own)",
+    "--compat PROGRAM": "the scheduler as this program computes it: diffusers, k-diffusion, a1111, comfyui",
+    "--noise NAME": "begin with the noise that other programs draw: torch (CPU) or cuda",
+}
 
 
 def add(command: parser.Parser) -> None:
     """Add the options; more spellings that people type are taken but not listed."""
-    command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a seven"')
+    command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a red apple"')
     parser.options(command, _OPTIONS)
-    adapting.add(command)
+    parser.options(command.add_argument_group("to see it come"), _SEEN)
     many.add(command)
+    variants.add(command)
+    adapting.add(command)
+    parser.options(command.add_argument_group("as before, or as another program"), _ALIKE)
     approximate.add(command)
     _more_spellings(command)
-    variants.add(command)
 
 
 def _more_spellings(command: parser.Parser) -> None:
     for target, flags in {
-        "output": ("--outdir", "--out"),
+        "out": ("--outdir",),
         "negative": ("--negative-prompt", "--negative_prompt"),
         "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
         "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
@@ -134,7 +139,7 @@ def request(arguments: argparse.Namespace) -> Request:
         prompt=prompt,
         model=model,
         source=source,
-        output=path("--output", arguments.output),
+        output=path("--out", arguments.out),
         options=options,
         show_every=maybe(whole, "--show-every", arguments.show_every, 1, 1000, 10),
         frames=maybe(path, "--frames", arguments.frames),
@@ -202,7 +207,7 @@ def tags(prompt: str | None, options: Mapping[str, Any]) -> tuple[LoraTag, ...]:
 def _check_files(asked: Request) -> None:
     if asked.json and asked.show_every:
         raise InputError("--show-every prints pictures and --json nothing but JSON; give one of the two.")
-    outputs.check_output("--output", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
+    outputs.check_output("--out", asked.output, (".png", cluster.ENDING) if asked.workers else (".png",))
     if asked.animate is not None:
         if asked.animate.suffix.lower() not in (".webp", ".gif") or asked.animate.is_dir():
             raise InputError(f"--animate is '{asked.animate}'; give a file that ends in .webp or .gif.")
@@ -210,4 +215,4 @@ def _check_files(asked: Request) -> None:
     if asked.frames is not None:
         if asked.frames.is_file():
             raise InputError(f"--frames is '{asked.frames}', a file; give a folder.")
-        outputs.check_output("--frames", asked.frames / "frames", ())
+        outputs.check_output("--frames", asked.frames, ())

@@ -14,26 +14,33 @@ from unnoise.files import check_folder
 
 _SCHEDULERS = "DDPM,DDIM,Euler,Euler a,Heun,LMS,DPM++ 2M,UniPC"
 _OPTIONS = {
-    "MODEL": "model name or folder, or run",
-    f"--schedulers A,B = {_SCHEDULERS}": "names parted by commas (default %(default)s)",
-    "--steps N,N = 5,10,20,50": "numbers of steps (default %(default)s)",
-    "--prompt TEXT ...": "may be given again; the model card's prompts by default",
-    "--count N = 16": "pictures a cell (default %(default)s)",
-    "--guidance X": "the model's own by default",
-    "--seed N = 0": "of the first picture (default %(default)s)",
+    "MODEL": values.MODEL,
+    f"--schedulers A,B = {_SCHEDULERS}": "names parted by commas",
+    "--steps N,N = 5,10,20,50": "numbers of steps from noise to picture",
+    "-p, --prompt TEXT ...": "may be repeated (default the prompts of the model's card)",
+    "-b, --count N = 16": "pictures for each scheduler and number of steps",
+    "--guidance X": "how strongly to follow the prompt (default the model's own)",
+    "-s, --seed N = 0": "of the first picture",
     "--data FOLDER": "held-out pictures that the quality is measured against",
     "--features WHAT": "features whose kernel distance (KID) is the quality, instead of the pixels' energy distance: "
     f"{features.HELP}",
-    "--encoder NAME": "picture-text encoder that says how well pictures show their prompts; the model card's by "
-    "default",
-    "-o, --out FOLDER = comparison": "where report.html goes (%(default)s/); runs already there are kept",
-    "--json": "print the report as one JSON object, and no progress",
+    "--encoder NAME": "picture-text encoder that says how well pictures show their prompts (default that of the "
+    "model's card)",
+    "-o, --out FOLDER = comparison": "folder of report.html; runs already there are kept",
+    "--json": "print one JSON object, and no progress",
 }
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
-    command = commands.add_parser("compare", help="compare schedulers on a model", description=__doc__)
+    command = commands.add_parser(
+        "compare",
+        help="compare schedulers on a model",
+        description=__doc__,
+        epilog=parser.examples(
+            "compare digits", 'compare run/ --schedulers "DDIM,Euler a" --steps 10,20 --count 4'
+        ),
+    )
     parser.options(command, _OPTIONS)
     parser.finish(command, "compare", run)
 
@@ -81,4 +88,4 @@ def run(arguments: argparse.Namespace) -> int:
             told=lambda what, done, whole: progress.told(done, whole, what),
         )
     page = evaluation.write_comparison(report, out)
-    return answer(arguments.json, report.to_dict(), f"{report.sentence}\n{page}")
+    return answer(arguments.json, report.to_dict(), f"{report.sentence}\nsaved {page}; open it in a browser")

@@ -6,6 +6,7 @@ Of a training run, with --profile: its model with another average of the weights
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from unnoise.cli import adapting, parser
 from unnoise.cli.answering import answer
@@ -23,7 +24,14 @@ _OPTIONS = {
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "convert", help="from one file to a diffusers folder, or back, without loss", description=__doc__
+        "convert",
+        help="turn one file into a diffusers folder, or back, without loss",
+        description=__doc__,
+        epilog=parser.examples(
+            "convert model.safetensors model/",
+            "convert model/ merged.safetensors --lora ink.safetensors:0.8",
+            "convert run/ model-0.08/ --profile 0.08",
+        ),
     )
     parser.options(command, _OPTIONS)
     adapting.add_lora(command)
@@ -46,4 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
         from unnoise.training import profiles
 
         written = profiles.export(path("SOURCE", source), deviation, destination)
-    return answer(arguments.json, {"path": str(written)}, f"saved {written}")
+    return answer(
+        arguments.json, {"path": str(written)}, f"saved {written}; use it: -m {shlex.quote(str(written))}"
+    )

@@ -32,15 +32,15 @@ _METHODS = {
     "ode": "the probability-flow ODE",
 }
 _LIKELIHOOD = {
-    "MODEL": "model name or folder, or run",
+    "MODEL": values.MODEL,
     "DATA": "folder of pictures of the model's size, best held out",
     "--method NAME": "; ".join(f"{name}: {what}" for name, what in _METHODS.items())
     + "; all: each (default vlb where the model or --steps gives a chain, else vdm)",
-    "--steps N": "steps of the chain (vlb); the model's own where it has one",
-    "--calls N": "network calls a picture (vlb, vdm); all steps, or 128",
-    "--tolerance X": "of the ODE's solver (default 1e-4)",
-    "--probes N": "random probes of the ODE's trace (default 1)",
-    "--levels N = 256": "grey levels of the pictures (default %(default)s)",
+    "--steps N": "steps of the chain (vlb; default the model's own, where it has one)",
+    "--calls N": "network calls a picture (vlb, default each step; vdm, default 128)",
+    "--tolerance X": "of the solver (ode; default 1e-4)",
+    "--probes N": "random probes of the trace (ode; default 1)",
+    "--levels N = 256": "grey levels of the pictures",
     "--limit N": "at most so many pictures",
     "--no-captions": "do not tell the model the pictures' captions",
     "--train FOLDER": "training pictures: two simple models are fitted to them, to read beside",
@@ -49,13 +49,13 @@ _DISTANCE = {
     "REAL": "folder of pictures, or .npy/.npz of features",
     "MADE": "the same, of generated pictures",
     "--features WHAT = pixels": features.HELP,
-    "--neighbours N = 5": "of precision and recall (default %(default)s)",
+    "--neighbours N = 5": "nearest pictures that count, for precision and recall",
     "--limit N": "at most so many pictures of each",
     "--nearest": "name the real picture nearest to each made one",
-    "--force": "a Frechet distance of too few pictures too",
-    "--resamples N = 40": "half samples behind the intervals; 0 for none (default %(default)s)",
-    "--seed N = 0": "of the intervals",
-    "--json": "print one JSON object",
+    "--force": "give the Frechet distance of too few pictures too",
+    "--resamples N = 40": "half samples behind the intervals, 0 for none",
+    "-s, --seed N = 0": "of the half samples",
+    "--json": "print one JSON object, and no progress",
 }
 # Option -> the methods that heed it.
 _ONLY = {
@@ -79,23 +79,35 @@ def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
 
 
 def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
-    about = "bits per number of held-out pictures under a model, with an error bar"
-    part = parts.add_parser("likelihood", help=about, description=about)
+    about = "how well a model fits held-out pictures: bits for each number, with an error bar"
+    part = parts.add_parser(
+        "likelihood",
+        help=about,
+        description=f"`unnoise evaluate likelihood`: {about}.",
+        epilog=parser.examples("evaluate likelihood digits pictures/ --limit 100"),
+    )
     parser.options(part, _LIKELIHOOD)
     part.add_argument(
         "--fit-variance",
         nargs="?",
         const="256",
         metavar="N",
-        help="fit the steps' variance to N of the training pictures (vlb; 256 where N is left out)",
+        help="fit the steps' variance to N of the training pictures (vlb; 256 if N is left out)",
     )
-    parser.options(part, {"--seed N = 0": "of every random draw", "--json": "print one JSON object"})
+    parser.options(
+        part, {"-s, --seed N = 0": "of every random draw", "--json": "print one JSON object, and no progress"}
+    )
     parser.finish(part, "evaluate likelihood", run_likelihood)
 
 
 def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
     about = "how far two sets of pictures are apart, with intervals; and which are copies"
-    part = parts.add_parser("distance", help=about, description=about)
+    part = parts.add_parser(
+        "distance",
+        help=about,
+        description=f"`unnoise evaluate distance`: {about}.",
+        epilog=parser.examples("evaluate distance pictures/ made/ --features emoji --nearest"),
+    )
     parser.options(part, _DISTANCE)
     parser.finish(part, "evaluate distance", run_distance)
 

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
-    command = commands.add_parser("generate", help="make pictures from a prompt", description=__doc__)
+    command = commands.add_parser(
+        "generate",
+        help="make pictures from a prompt",
+        description=__doc__,
+        epilog=parser.examples(
+            'generate "a red apple, 3d" --count 4 --show-every 10',
+            'generate "a seven" -m digits --seed 7 --out seven.png --enlarge 16',
+            'generate "a house in snow" -m sd15.safetensors --init photo.png',
+        ),
+    )
     asking.add(command)
     parser.finish(command, "generate", run)
 

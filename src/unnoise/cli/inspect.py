@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
 
 _OPTIONS = {
-    "FILE": "model name or folder, run, Stable Diffusion checkpoint, LoRA, file of weights, OWNER/NAME on the hub, or "
-    "PNG picture",
+    "FILE": "PNG picture, LoRA, file of weights, or a model: " + values.MODEL,
     "--json": "print one JSON object",
 }
 
@@ -23,7 +22,10 @@ _OPTIONS = {
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "inspect", help="show what a model or a picture says of itself", description=__doc__
+        "inspect",
+        help="show what a model or a picture says of itself",
+        description=__doc__,
+        epilog=parser.examples("inspect emoji", "inspect outputs/00001-7.png"),
     )
     parser.options(command, _OPTIONS)
     parser.finish(command, "inspect", run)

@@ -6,24 +6,28 @@ import argparse
 
 from unnoise.cli import outputs, parser, values
 from unnoise.cli.answering import answer
+from unnoise.cli.progress import Progress
 
 _OPTIONS = {
-    "-m, --model MODEL = emoji": "name or folder (default %(default)s)",
-    "--steps N": "the model's own by default",
-    "--guidance X": "the model's own by default",
-    "--scheduler NAME": "the model's own by default",
-    "--seed N = 0": "of the noise (default %(default)s)",
-    "-o, --output FILE = run.html": "the page (default %(default)s)",
-    "--json": "print the numbers as one JSON object",
+    "-m, --model MODEL = emoji": values.MODEL,
+    "-o, --out FILE = run.html": "page to write, .html, or its folder",
+    "--steps N": "steps from noise to picture (default the model's own)",
+    "--guidance X": "how strongly to follow the prompt (default the model's own)",
+    "--scheduler NAME": "as `unnoise schedulers` lists (default the model's own)",
+    "-s, --seed N = 0": "of the picture",
+    "--json": "print one JSON object, and no progress",
 }
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "inspect-run", help="show every step of one run on a page", description=__doc__
+        "inspect-run",
+        help="show every step of one picture on a page",
+        description=__doc__,
+        epilog=parser.examples('inspect-run "a seven" -m digits --scheduler DDPM --out run.html'),
     )
-    command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what the picture shows")
+    command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what to make, in quotes")
     parser.options(command, _OPTIONS)
     parser.finish(command, "inspect-run", run)
 
@@ -33,17 +37,24 @@ def run(arguments: argparse.Namespace) -> int:
     steps = values.maybe(values.whole, "--steps", arguments.steps, 1, 1000, 20)
     guidance = values.maybe(values.number, "--guidance", arguments.guidance, 0, 100, 2)
     seed = values.whole("--seed", arguments.seed, 0, 2**63 - 1, 7)
-    path = values.path("--output", arguments.output)
+    path = values.path("--out", arguments.out)
     path = path if path.suffix and not path.is_dir() else path / "run.html"
-    outputs.check_output("--output", path, (".html",))
+    outputs.check_output("--out", path, (".html",))
     from unnoise import evaluation, pipelines
     from unnoise.schedulers import names
 
     if arguments.scheduler is not None:
         names.get(arguments.scheduler)  # an unknown one is refused before a model is loaded
     pipe = pipelines.load(values.word("--model", arguments.model))
-    seen = evaluation.inspect_run(
-        pipe, arguments.prompt, seed=seed, steps=steps, guidance=guidance, scheduler=arguments.scheduler
-    )
+    with Progress(None, "denoising", arguments.json) as progress:
+        seen = evaluation.inspect_run(
+            pipe,
+            arguments.prompt,
+            seed=seed,
+            told=progress.told,
+            steps=steps,
+            guidance=guidance,
+            scheduler=arguments.scheduler,
+        )
     evaluation.write_inspection(seen, path)
-    return answer(arguments.json, seen.to_dict(), str(path))
+    return answer(arguments.json, seen.to_dict(), f"saved {path}; open it in a browser")

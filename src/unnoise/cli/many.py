@@ -36,7 +36,7 @@ _OPTIONS = {
 
 def add(command: argparse.ArgumentParser) -> None:
     """Add the options of a file of prompts."""
-    parser.options(command, _OPTIONS)
+    parser.options(command.add_argument_group("many pictures"), _OPTIONS)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -48,13 +48,13 @@ def check(arguments: argparse.Namespace) -> None:
                     f"--{name} parts the rows of a file of prompts; give --prompts FILE as well."
                 )
         return
-    folder = values.path("--output", arguments.output)
+    folder = values.path("--out", arguments.out)
     packed = arguments.ray is not None and folder.suffix == ".parquet"
     faults = {
         "--prompts and a prompt are both given; give one of the two.": arguments.words or arguments.prompt,
         "--count is of one prompt; with --prompts write a row for each picture.": arguments.count != "1",
         "--no-metadata leaves out the recipe by which --prompts knows a picture.": arguments.no_metadata,
-        f"--output is '{folder}'; with --prompts give a folder.": folder.is_file()
+        f"--out is '{folder}'; with --prompts give a folder.": folder.is_file()
         or (folder.suffix and not packed and not folder.is_dir()),
     }
     for name in _ALONE:

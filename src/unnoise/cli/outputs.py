@@ -19,21 +19,21 @@ _NUMBERED = re.compile(r"(\d+)-")
 def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
     """Refuse an ending that is not among these, and a file that cannot be written; leaves nothing behind.
 
-    A path without an ending is a folder. Raises InputError or FileError.
+    A path without an ending is a folder, and so is any where there are no endings. Raises InputError or FileError.
     """
-    if path.suffix and path.suffix.lower() not in endings and not path.is_dir():
+    if endings and path.suffix and path.suffix.lower() not in endings and not path.is_dir():
         raise InputError(
             f"{flag} is '{path}'; give a name that ends in {' or '.join(endings)}, or a folder (with a dot in its name "
             "one that is there)."
         )
-    folder = path.parent if path.suffix and not path.is_dir() else path
-    while not folder.exists():
+    folder = path.parent if endings and path.suffix and not path.is_dir() else path
+    while not os.path.lexists(folder):
         folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = "it is not a folder" if folder.is_file() else error.strerror
+        reason = "it is not a folder" if not folder.is_dir() else error.strerror
         raise FileError(
             f"cannot write '{path}': {folder}: {reason}. Choose a folder that can be written."
         ) from None

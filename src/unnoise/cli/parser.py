@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 ABOUT = "Turn noise into pictures, and see how: generate from a prompt, train on your own pictures."
-EXAMPLES = """examples:
-  unnoise generate "a red apple, 3d" --show-every 10
-  unnoise train pictures/ --out run/ --steps 2000
-  unnoise generate "my prompt" -m run/
-  unnoise serve --open
-  unnoise inspect outputs/00001-7.png"""
+EXAMPLES = (
+    'generate "a red apple, 3d" --show-every 10',
+    "train pictures/ --out run/ --steps 2000",
+    'generate "my prompt" -m run/',
+    "serve --open",
+    "inspect outputs/00001-7.png",
+)
+RULE = (
+    "`unnoise help COMMAND` tells its options. What a command works on follows it: a prompt, a picture, a folder, a "
+    "model to look at or to measure. The model that it works with is told by -m MODEL, the place of what it writes by "
+    "-o, --out."
+)
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]+")
 """What web pages and word processors make of hyphens."""
@@ -29,13 +36,28 @@ class Refused(Exception):  # noqa: N818 - argparse's part in what the errors mod
     """Words on the command line that make no sense."""
 
 
+class Help(argparse.HelpFormatter):
+    """Paragraphs are wrapped one by one, and lines that begin with a blank, such as examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = (line if line.startswith(" ") else textwrap.fill(line, width) for line in text.splitlines())
+        return "\n".join(lines)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one sentence, and never guesses at shortened options."""
 
     def __init__(self, *args: object, **options: object) -> None:
         options.setdefault("allow_abbrev", False)
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Help)
         super().__init__(*args, **options)  # type: ignore[arg-type]
+        self._positionals.title = "arguments"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's own
+        """As argparse does; what is told by its place as MODEL is taken by -m too, as all other commands have it."""
+        if any(action.dest == "model" and not action.option_strings for action in self._actions):
+            args = _model_first(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise Refused, argparse's words made plain."""
@@ -45,8 +67,16 @@ class Parser(argparse.ArgumentParser):
                 f"{found[1]} needs a value after it, {found[1]}=VALUE for one that begins with a hyphen; {usage}"
             )
         if found := re.match(r"the following arguments are required: (.*)", message):
-            raise Refused(f"{found[1]} {'are' if ', ' in found[1] else 'is'} missing; {usage}")
+            several = ", " in found[1]
+            named = next((" or ".join(one.choices) for one in self._actions if one.choices), "")
+            raise Refused(
+                f"{found[1]} {'are' if several else 'is'} missing{named and f' ({named})'}; {usage}"
+            )
         if found := re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            if " " in found[1]:
+                raise Refused(
+                    f"'{found[1]}' is not a command; for a picture of it: unnoise generate \"{found[1]}\"."
+                )
             known = [word.strip(" '") for word in found[2].split(",")]
             raise Refused(f"'{found[1]}' is not a command; {near(found[1], known)} {usage}")
         raise Refused(f"{message}; {usage}")
@@ -58,6 +88,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises Refused. `--help` and `--version` print and end the process, as argparse has it.
     """
     parser = build()
+    if argv and argv[0] == "help":
+        argv = [*argv[1:], "--help"]
     arguments, left = parser.parse_known_args(argv)
     if left:
         raise Refused(_left_over(arguments, left))
@@ -84,8 +116,8 @@ def build() -> Parser:
         verify,
     )
 
-    parser = Parser(prog="unnoise", description=ABOUT, epilog=EXAMPLES)
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser = Parser(prog="unnoise", description=ABOUT, epilog=f"{RULE}\n\n{examples(*EXAMPLES)}")
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     measuring = (evaluate, compare, tune)
     looking = (inspect_run, inspect, verify)
@@ -108,15 +140,20 @@ def near(word: str, known: Sequence[str]) -> str:
     """The known words that are nearest, as the start of a hint."""
     import difflib
 
-    found = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or known
-    return f"did you mean {', '.join(found)}?"
+    found = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(found)}?" if found else f"give one of {', '.join(known)}."
+
+
+def examples(*words: str) -> str:
+    """What the help shows last: commands that run as they are printed."""
+    return "\n".join(["examples:", *(f"  unnoise {line}" for line in words)])
 
 
 def options(command: argparse._ActionsContainer, table: Mapping[str, str]) -> None:
     """Add options: how the help spells each, and what it says of it.
 
-    "-b, --count N = 1" has a default, "--lora FILE ..." may be repeated and is a list, "--json" has no value, and
-    "MODEL" is told by its place.
+    "-b, --count N = 1" has a default, which is told, "--lora FILE ..." may be repeated and is a list, "--json" has no
+    value, and "MODEL" is told by its place.
     """
     for spelled, about in table.items():
         told = _SPELLED.fullmatch(spelled)
@@ -129,6 +166,8 @@ def options(command: argparse._ActionsContainer, table: Mapping[str, str]) -> No
             more = {"action": "store_true"}
         elif told["many"]:
             more |= {"action": "append", "default": []}
+        if told["default"] is not None:
+            about += " (default %(default)s)"
         command.add_argument(*flags, help=about, **more)
 
 
@@ -139,8 +178,31 @@ def hidden(parser: argparse.ArgumentParser, target: str, *flags: str, action: st
 
 def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) -> None:
     """Say which function runs the command, and keep its options for hints on misspelt ones."""
-    listed = [action.option_strings for action in parser._actions if action.help is not argparse.SUPPRESS]
+    shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
+    listed = [action.option_strings for action in shown]
+    if ["-o", "--out"] in listed:
+        hidden(parser, "out", "--output")
+    places = [
+        f"[{one.metavar}]" if one.nargs == "?" else f"{one.metavar}"
+        for one in shown
+        if not one.option_strings
+    ]
+    needed = [
+        f"{one.option_strings[0]} {one.metavar}" for one in shown if one.option_strings and one.required
+    ]
+    parser.usage = " ".join(["%(prog)s", *places, *needed, "[OPTION ...]"])
     parser.set_defaults(run=run, command=name, options=[flag for flags in listed for flag in flags])
+
+
+def _model_first(words: Sequence[str]) -> Sequence[str]:
+    """What follows -m or --model, before all else."""
+    for place, word in enumerate(words):
+        flag, sign, value = word.partition("=")
+        if flag == "--model" and sign:
+            return [value, *words[:place], *words[place + 1 :]]
+        if word in ("-m", "--model") and len(words) > place + 1:
+            return [words[place + 1], *words[:place], *words[place + 2 :]]
+    return words
 
 
 def _left_over(arguments: argparse.Namespace, left: Sequence[str]) -> str:

@@ -29,7 +29,12 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, initial=self._done, desc=self._what, unit="step", leave=False, dynamic_ncols=True
+                total=total,
+                initial=self._done,
+                desc=self._what,
+                unit=" step",
+                leave=False,
+                dynamic_ncols=True,
             )
 
     def __enter__(self) -> Progress:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import approximate, outputs, parser
-from unnoise.cli.values import folder, maybe, number, path, whole, word
+from unnoise.cli.values import MODEL, folder, maybe, number, path, whole, word
 from unnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 TOKEN = "UNNOISE_TOKEN"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _OPTIONS = {
-    "-m, --model MODEL ...": "as `generate` takes it (emoji); may be repeated, and only these can be asked for",
-    "--host ADDRESS = 127.0.0.1": "to listen on (%(default)s)",
-    "--port N = 7860": "(%(default)s; 0: any that is free)",
+    "-m, --model MODEL ...": f"{MODEL}; may be repeated, and only these can be asked for (default emoji)",
+    "--host ADDRESS = 127.0.0.1": "to listen at",
+    "--port N = 7860": "to listen at; 0 for any that is free",
     "--token WORD": f"that requests must carry; needed when others can reach the host; or as {TOKEN}, which no list of "
     "processes shows",
     "--allow-host NAME ...": "another name by which it may be asked, such as a proxy's; may be repeated",
-    "-o, --output FOLDER = outputs/served": "jobs and pictures (%(default)s/)",
-    "--loras FOLDER": "where <lora:name:0.8> in a prompt is looked for",
-    "--queue N = 64": "jobs that may wait (%(default)s)",
-    "--per-client N": "of them of one address (8; all where only this machine can ask)",
-    "--drain SECONDS = 30": "that the running job has at the end (%(default)s)",
-    "--keep N = 10000": "jobs that stay, with their pictures, once they have ended; the oldest go first (%(default)s)",
-    "-t, --threads N": "processor cores to compute on",
+    "-o, --out FOLDER = outputs/served": "jobs and pictures",
+    "--lora-dir FOLDER": "where LoRAs are looked for by name, for <lora:ink:0.8> in a prompt",
+    "--queue N = 64": "jobs that may wait, a job being what one request asks for",
+    "--per-client N": "of them of one address (default 8; all where only this machine can ask)",
+    "--drain SECONDS = 30": "that the running job has to end once the server is stopped",
+    "--keep N = 10000": "jobs that are kept, with their pictures, once they have ended; the oldest go first",
+    "-t, --threads N": "processor cores to use",
     "--log-prompts": "write prompts to the log",
     "--open": "open the page in the browser",
 }
@@ -40,15 +40,18 @@ _OPTIONS = {
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "serve", help="a page and an HTTP API to make pictures by", description=__doc__
+        "serve",
+        help="make pictures on a page, or by an HTTP API",
+        description=__doc__,
+        epilog=parser.examples("serve --open", "serve -m digits -m run/ --lora-dir loras/ --port 8000"),
     )
     parser.options(command, _OPTIONS)
     approximate.add_engine(command)
     for target, flags in {
         "host": ("--listen-ip",),
         "port": ("--listen-port",),
-        "output": ("--out", "--outdir"),
-        "loras": ("--lora-dir", "--lora-model-dir"),
+        "out": ("--outdir",),
+        "lora_dir": ("--loras", "--lora-model-dir"),
     }.items():
         parser.hidden(command, target, *flags)
     parser.finish(command, "serve", run)
@@ -62,8 +65,8 @@ def settings(arguments: argparse.Namespace) -> Settings:
     queue = whole("--queue", arguments.queue, 1, 10_000, 64)
     read = Settings(
         models=_models(arguments.model or ["emoji"]),
-        folder=_folder(arguments.output),
-        loras=maybe(folder, "--loras", arguments.loras),
+        folder=_folder(arguments.out),
+        loras=maybe(folder, "--lora-dir", arguments.lora_dir),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
         limits=Limits(
@@ -119,8 +122,8 @@ def _models(names: list[str]) -> tuple[str, ...]:
 
 
 def _folder(text: str) -> Path:
-    folder = path("--output", text)
-    outputs.check_output("--output", folder, ())
+    folder = path("--out", text)
+    outputs.check_output("--out", folder, ())
     return folder
 
 

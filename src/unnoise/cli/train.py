@@ -7,7 +7,9 @@ import json
 import math
 import os
 import shlex
+import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
 _WIDTHS = "model.network.widths"
 _MANY = 10**9
 
-# Option -> the setting it stands for, its help, how its text is checked, and within which limits.
+# Option -> the setting it stands for, its help, how its text is checked, and within which limits; last the default.
 _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--steps N": ("run.steps", "steps of the optimizer", whole, 1, _MANY, 10_000),
-    "--batch N": ("run.batch", "pictures a step", whole, 1, _MANY, 64),
+    "--batch N": ("run.batch", "pictures for each step", whole, 1, _MANY, 64),
     "--size N": ("model.size", "side of the pictures, in pixels", whole, 4, 4096, 32),
-    "--channels N,N": (_WIDTHS, "channels of each level, such as 64,128", widths),
+    "--channels N,N": (_WIDTHS, "width of each level of the network, such as 64,128", widths),
     "--lr N": ("optimizer.lr", "learning rate", number, 0, 10, 3e-4),
     "--checkpoint-every N": ("run.checkpoint_every", "steps between checkpoints", whole, 0, _MANY, 1000),
     "--sample-every N": ("run.sample_every", "steps between sample sheets", whole, 0, _MANY, 1000),
@@ -43,8 +45,8 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--like WORD": ("word.like", "a known word that it begins as", word),
     "--caption TEXT": ("data.caption", "the words of every picture", word),
     "--prior TEXT": ("prior.prompt", "keep this class: it is shown beside the pictures (DreamBooth)", word),
-    "--seed N": ("run.seed", "of every random draw", whole, 0, _MANY, 0),
-    "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 2),
+    "-s, --seed N": ("run.seed", "of every random draw", whole, 0, _MANY, 0),
+    "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 0),
 }
 
 _DATA = (
@@ -52,8 +54,11 @@ _DATA = (
 )
 _OPTIONS = {
     "--config FILE": "settings in TOML; options below change single ones",
-    **{option: f"{about} ({setting})" for option, (setting, about, *_) in _SETTINGS.items()},
-    "--set KEY=VALUE ...": "any setting: --set optimizer.ema=0.99",
+    **{
+        option: f"{about} ({setting}{f', default {limits[-1]:g}' if limits else ''})"
+        for option, (setting, about, _, *limits) in _SETTINGS.items()
+    },
+    "--set KEY=VALUE ...": "any setting, such as optimizer.ema=0.99; may be repeated",
     "--resume": "go on from the run's newest complete checkpoint",
     "--strict": "refuse a corrupt picture instead of skipping it",
     "--shard": "processes of torchrun share the weights too (run.shard)",
@@ -64,14 +69,23 @@ _OPTIONS = {
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options; more spellings that people type are taken but not listed."""
-    command = commands.add_parser("train", help="learn from a folder of pictures", description=__doc__)
+    command = commands.add_parser(
+        "train",
+        help="learn from a folder of pictures",
+        description=__doc__,
+        epilog=parser.examples(
+            "train pictures/ --out run/ --steps 2000",
+            "train pictures/ --out run/ --resume",
+            "train pictures/ --out ink/ --lora model.safetensors --rank 8",
+        ),
+    )
     parser.options(command, {"DATA": _DATA})
     command.add_argument(
-        "-o", "--out", required=True, metavar="RUN", help="folder of the run; must not exist yet"
+        "-o", "--out", required=True, metavar="RUN", help="folder of the run, new unless it is resumed"
     )
     parser.options(command, _OPTIONS)
     for target, flags in {
-        "out": ("--output_dir", "--output-dir", "--output"),
+        "out": ("--output_dir", "--output-dir"),
         "steps": ("--max_train_steps", "--max-train-steps"),
         "batch": ("--train_batch_size", "--batch-size", "--batch_size"),
         "size": ("--resolution",),
@@ -92,7 +106,7 @@ def config(arguments: argparse.Namespace) -> TrainConfig | None:
 
     changes = []
     for option, (setting, _, read, *limits) in _SETTINGS.items():
-        flag = option.split()[0]
+        flag = option.split()[-2]
         text = getattr(arguments, flag[2:].replace("-", "_"))
         if text is not None:
             read(flag, text, *limits)
@@ -143,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
     data, out = path("DATA", arguments.data), path("--out", arguments.out)
     asked = config(arguments)
     check_folder(data)
-    outputs.check_output("--out", out / "run", ())
+    outputs.check_output("--out", out, ())
     from unnoise.training import train
 
     first = os.environ.get("RANK", "0") == "0"  # of processes that train as one, the one that tells
@@ -168,7 +182,7 @@ def _tell_plan(
     told = "tried" if found.tried else "reckoned"
     rows = {
         "pictures": f"{shapes}{'' if found.captioned else ', without captions'}; {found.held_out:,} held out",
-        "network": f"{found.parameters:,} parameters on {found.device}",
+        "network": f"{found.parameters:,} parameters on {found.device} in {found.precision}",
         "steps": f"{found.steps:,}, each picture {found.epochs:,.1f} times",
         "memory": f"about {found.memory / 2**30:.2f} GiB ({told})",
         "time": "unknown",
@@ -185,18 +199,34 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _tell_json(events: Iterator[Event], quiet: bool) -> int:
-    name = ""
+def _followed(events: Iterator[Event], tell: Callable[[Event], None]) -> Event:
+    """Tell each event, and return the last.
+
+    Where nobody listens any more, as at the end of a pipe, the run hears what it hears of SIGTERM: it saves, and ends.
+    Raises OSError then.
+    """
     for event in events:
-        name = type(event).__name__.lower()
-        if not quiet:
-            facts = {  # JSON has no nan; log.jsonl writes it as text too
-                key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in vars(event).items()
-            }
-            sys.stdout.write(json.dumps({"event": name, **facts}, default=str) + "\n")
-            sys.stdout.flush()
-    return 130 if name == "stopped" else 0
+        try:
+            tell(event)
+        except OSError:
+            signal.raise_signal(signal.SIGTERM)
+            deque(events, maxlen=0)
+            raise
+    return event
+
+
+def _tell_json(events: Iterator[Event], quiet: bool) -> int:
+    def tell(event: Event) -> None:
+        if quiet:
+            return
+        facts = {  # JSON has no nan; log.jsonl writes it as text too
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in vars(event).items()
+        }
+        sys.stdout.write(json.dumps({"event": type(event).__name__.lower(), **facts}, default=str) + "\n")
+        sys.stdout.flush()
+
+    return 130 if type(_followed(events, tell)).__name__ == "Stopped" else 0
 
 
 def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
@@ -212,12 +242,15 @@ def _tell(events: Iterator[Event], out: Path, asked: TrainConfig | None) -> int:
     assert isinstance(started, Started)
     _tell_start(started, out)
     with Progress(started.steps, "training", start=started.step) as progress:
-        for event in events:
+
+        def tell(event: Event) -> None:
             if isinstance(event, Figures):
                 figures = f"loss {event.loss:.4f}, {event.images_per_second:,.0f} images/s"
                 progress.reach(event.step, figures)
             else:
                 progress.write(_sentence(event) + "\n")
+
+        event = _followed(events, tell)
     if type(event).__name__ == "Stopped":
         return 130
     sys.stdout.write(f"try it: unnoise generate {_how(event, out, asked, started.captioned)}\n")
@@ -268,7 +301,7 @@ def _tell_start(started: Started, out: Path) -> None:
     note(started.notes)
     told = "with captions" if started.captioned else "without captions"
     sys.stdout.write(
-        f"{counted(started.pictures, 'picture')} {told}; {started.parameters:,} parameters on {started.device}; "
-        f"steps {started.step:,} to {started.steps:,}; run in {out}\n"
+        f"{counted(started.pictures, 'picture')} {told}; {started.parameters:,} parameters on {started.device} in "
+        f"{started.precision}; steps {started.step:,} to {started.steps:,}; run in {out}\n"
     )
     sys.stdout.flush()

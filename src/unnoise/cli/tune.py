@@ -17,24 +17,32 @@ if TYPE_CHECKING:
     from unnoise.evaluation import HeldOut
 
 _OPTIONS = {
-    "MODEL": "model name or folder, or run",
-    "--steps N = 8": "steps to make the most of, 2 to 25 (default %(default)s)",
-    "--guidance X": "that it will be used with; the model's own by default",
-    "--scheduler NAME = Adams-Moulton 2": "whose solver is improved (default %(default)s)",
-    "--prompt TEXT ...": "may be given again; the model card's by default",
-    "--count N = 48": "trajectories that it is fitted on (default %(default)s)",
-    "--seed N = 0": "of the first of them (default %(default)s)",
-    "--rounds N = 12": "at most so many (default %(default)s)",
+    "MODEL": values.MODEL,
+    "--steps N = 8": "steps from noise to picture to make the most of, 2 to 25",
+    "--guidance X": "that it will be used with (default the model's own)",
+    "--scheduler NAME = Adams-Moulton 2": "whose solver is improved",
+    "-p, --prompt TEXT ...": "may be repeated (default the prompts of the model's card)",
+    "-b, --count N = 48": "pictures in the making that it is fitted on",
+    "-s, --seed N = 0": "of the first picture",
+    "--rounds N = 12": "of fitting, at most",
     "--levels-only": "fit the levels alone, which other programs can use too",
-    "-o, --out FILE": "the JSON file to write (default MODEL-STEPS.json)",
+    "-o, --out FILE": "file to write, .json (default MODEL-STEPS.json)",
     "--resume": "go on from the file's levels and factors",
-    "--json": "print the file's content, and no progress",
+    "--json": "print one JSON object, and no progress",
 }
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
-    command = commands.add_parser("tune", help="fit a scheduler's steps to a model", description=__doc__)
+    command = commands.add_parser(
+        "tune",
+        help="fit a scheduler's steps to a model",
+        description=__doc__,
+        epilog=parser.examples(
+            "tune digits --steps 8 --out digits-8.json",
+            'generate "a seven" -m digits --scheduler tuned:digits-8.json',
+        ),
+    )
     parser.options(command, _OPTIONS)
     parser.finish(command, "tune", run)
 

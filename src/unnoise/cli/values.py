@@ -12,6 +12,9 @@ from unnoise.files import expanded
 
 Value = TypeVar("Value")
 
+MODEL = "name, folder, training run, .safetensors or .ckpt file, or OWNER/NAME on the hub"
+"""What a model may be told by, as the help of each command says it."""
+
 
 def maybe(read: Callable[..., Value], flag: str, text: str | None, *limits: object) -> Value | None:
     """What `read` makes of an option's text; None where the option was not given."""

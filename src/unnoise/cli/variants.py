@@ -39,15 +39,15 @@ class Asked:
 
 _PICTURE = {
     "-i, --init FILE": "picture to begin from, or to edit",
-    "--strength S": "share of the steps that is made, 0 to 1 (0.75; inpainting 1)",
+    "--strength S": "share of the steps that is made, 0 to 1 (default 0.75; inpainting 1)",
     "--noise-level X": "noise the picture up to sigma / alpha = X instead",
     "--mask FILE": "white where the picture is to be painted anew",
-    "--feather PX": "pixels over which new fades into known (0)",
+    "--feather PX": "pixels over which new fades into known (default 0)",
     "--masked-area": "work on the box around the mask alone, enlarged",
-    "--padding PX": "pixels of that box around the mask (32)",
+    "--padding PX": "pixels of that box around the mask (default 32)",
     "--outpaint L,T,R,B": "pixels to add and paint left, top, right, bottom",
     "--no-paste": "leave known places as the model gives them",
-    "--image-guidance X": "how strongly an edit keeps to its picture (1.5)",
+    "--image-guidance X": "how strongly an edit keeps to its picture (default 1.5)",
 }
 _GUIDANCE = {
     "--guidance-rescale SHARE": "give back the spread of the plain answer, 0 to 1",
@@ -56,16 +56,20 @@ _GUIDANCE = {
 }
 _HIRES = {
     "--hires-scale X": "make it again this many times as large",
-    "--hires-steps N": "steps of the second pass (as the first)",
-    "--hires-strength S": "share of them that is made (0.7)",
-    "--hires-in WHAT": "enlarge latents or pixels (latents)",
+    "--hires-steps N": "steps of the second pass (default as the first)",
+    "--hires-strength S": "share of them that is made (default 0.7)",
+    "--hires-in WHAT": "enlarge latents or pixels (default latents)",
     "--vae-tiling": "decode in strips even where memory suffices",
 }
 
 
 def add(command: parser.Parser) -> None:
     """Add the options to `generate`."""
-    for title, table in {"from a picture": _PICTURE, "guidance": _GUIDANCE, "second pass": _HIRES}.items():
+    for title, table in {
+        "from a picture": _PICTURE,
+        "more on guidance": _GUIDANCE,
+        "a second, larger pass": _HIRES,
+    }.items():
         parser.options(command.add_argument_group(title), table)
     for target, flags in {
         "init": ("--init-img", "--init_img", "--image"),

@@ -7,25 +7,31 @@ from typing import Any
 
 from unnoise.cli import adapting, again, approximate, parser, values, variants
 from unnoise.cli.answering import answer
+from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
 
 _OPTIONS = {
     "IMAGE": "a picture with a recipe",
-    "-m, --model MODEL": "its model; the one that the recipe names, where that is shipped",
-    "-i, --init FILE": "the picture that it was begun from",
-    "--mask FILE": "the mask that it was painted within",
+    "-m, --model MODEL": f"{values.MODEL} (default the one that the recipe names, where that comes with unnoise)",
+    "-i, --init FILE": "picture that it was begun from",
+    "--mask FILE": "mask that it was painted within",
 }
 
 
 def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
-        "verify", help="make a picture again and say whether it is the same", description=__doc__
+        "verify",
+        help="make a picture again and say whether it is the same",
+        description=__doc__,
+        epilog=parser.examples(
+            "verify outputs/00001-7.png", "verify painted.png --init photo.png --mask mask.png"
+        ),
     )
     parser.options(command, _OPTIONS)
     adapting.add(command)
     approximate.add_engine(command)
-    parser.options(command, {"--json": "print one JSON object"})
+    parser.options(command, {"--json": "print one JSON object, and no progress"})
     parser.finish(command, "verify", run)
 
 
@@ -42,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     pipe = adapters.on(load(model, engine=engine))
     fit_threads(pipe.model, pictures=1)
     pictures: dict[str, Any] = {name: images.open_picture(file) for name, file in files.items()}
-    found = verify(pipe, path, **pictures, **adapters.folders)
+    with Progress(None, "making it again", arguments.json) as progress:
+        found = verify(pipe, path, **pictures, **adapters.folders, live=adapters.live, told=progress.told)
     apart = (
         "" if not found.largest else f": up to {found.largest}/255 apart in {found.share:.2%} of the numbers"
     )

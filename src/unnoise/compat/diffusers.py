@@ -19,6 +19,7 @@ from torch import Tensor
 from unnoise.compat.configuration import class_of, told
 from unnoise.compat.run import THOUSAND, Generators, Run
 from unnoise.errors import InputError
+from unnoise.limits import typed
 from unnoise.process import DiscreteVP, Flow, Level, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.process.level import expand
@@ -44,6 +45,7 @@ def scheduler(
     Raises InputError for an unknown name, or a configuration that is not known.
     """
     if config is not None:
+        config = typed("config", config, Mapping)
         found = names.from_config({"_class_name": class_of(config), **config})
         schedule, prediction = schedule or found.schedule, prediction or found.prediction
     return DiffusersScheduler(

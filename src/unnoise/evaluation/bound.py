@@ -108,12 +108,13 @@ def step_cost(
 
     Where `to` has noise it is KL(q(x_to | x, x_0) || p(x_to | x)), where `to` is clean the decoder's cost
     -log p(x_0 | x): of the picture in `bins` grey levels, or of the density at x_0 where `bins` is None.
-    estimate: the network's, at x and its level.
+    estimate: the network's, at x and its level. floor: the variance of the step to clean data, see `Chain`.
     """
     x, level = estimate.x, estimate.level
-    model = diffuser.posterior(x, estimate, level, to, floor)
-    kl = diffuser.true_posterior(x, x0, level, to, floor).kl(model)
     clean = torch.as_tensor(to.sigma, device="cpu") == 0.0  # asked where levels are: a GPU is not waited for
+    last = torch.where(clean, floor, 0.0)  # the variances of the others have logarithms, and may be smaller
+    model = diffuser.posterior(x, estimate, level, to, last)
+    kl = diffuser.true_posterior(x, x0, level, to, last).kl(model)
     if not bool(clean.any()):
         return kl
     log = model.log_prob(x0) if bins is None else discretised_log_likelihood(x0, model, bins, cdf)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from unnoise.evaluation.sets import Interval
@@ -25,7 +27,8 @@ class Cell:
     batch; spread: its quartiles over the steps. overhead: seconds a step without the network. error, similarity:
     relative error and SSIM to the converged solution of the same noise; None where fresh noise is drawn, because
     there is no such solution. steadiness: SSIM to the next number of steps. quality: distance of the set. alignment:
-    mean agreement of the pictures with their prompts by an encoder; None where none was given.
+    mean agreement of the pictures with their prompts by an encoder; None where none was given. errors: the relative
+    error of each picture.
     """
 
     scheduler: str
@@ -41,6 +44,7 @@ class Cell:
     quality: Interval
     alignment: float | None = None
     on_front: bool = False
+    errors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,23 +83,52 @@ class Report:
     @property
     def best(self) -> Cell:
         """Of the cells alike to the converged pictures the one of fewest calls, then least error; else the nearest."""
-        solved = [cell for cell in self.cells if cell.similarity is not None and cell.error is not None]
-        if not solved:
+        nearest = self._nearest
+        if not nearest:
             return min(self.cells, key=lambda cell: (cell.quality.value, cell.calls))
+        return min(nearest, key=lambda cell: cell.error or 0.0)
+
+    @property
+    def _nearest(self) -> list[Cell]:
+        """Those alike to the converged pictures for the fewest calls; else all that have such pictures."""
+        solved = [cell for cell in self.cells if cell.similarity is not None]
         alike = [cell for cell in solved if (cell.similarity or 0.0) >= ALIKE]
-        return min(alike or solved, key=lambda cell: (cell.calls if alike else 0, cell.error or 0.0))
+        fewest = min((cell.calls for cell in alike), default=0)
+        return [cell for cell in alike if cell.calls == fewest] or solved
+
+    @property
+    def ties(self) -> tuple[Cell, ...]:
+        """The cells that these pictures do not tell from the best one, which chance may have put before them.
+
+        Those as good as the best in all but the error, where the difference of the errors, picture by picture, is
+        within two standard errors of 0; where all draw noise, those whose interval of quality meets the best one's.
+        """
+        best, nearest = self.best, self._nearest
+        if nearest:
+            return tuple(cell for cell in nearest if cell is not best and _tied(cell, best))
+        high = best.quality.high
+        return tuple(cell for cell in self.cells if cell is not best and cell.quality.low <= high)
 
     @property
     def sentence(self) -> str:
         """What to use, in plain words; where an encoder judged, what shows the prompts best is told beside it."""
-        return f"{self._by_coherence} {self._by_alignment}".rstrip()
+        return " ".join(filter(None, (self._by_coherence, self._by_ties, self._by_alignment)))
+
+    @property
+    def _by_ties(self) -> str:
+        if not self.ties:
+            return ""
+        named = [f"{cell.scheduler} ({counted(cell.steps, 'step')})" for cell in self.ties]
+        named = named if len(named) < 5 else [*named[:3], f"{len(named) - 3} more"]
+        shown = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+        return f"These {len(self.seeds)} pictures do not tell it from {shown}: more of them would."
 
     @property
     def _by_alignment(self) -> str:
         judged = [cell for cell in self.cells if cell.alignment is not None]
         if not judged or self.converged_alignment is None:
             return ""
-        best = max(judged, key=lambda cell: cell.alignment or -1.0)
+        best = max(judged, key=lambda cell: cell.alignment or 0.0)
         return (
             f"What was asked for shows best with {best.scheduler} and {counted(best.steps, 'step')}: agreement "
             f"{best.alignment:.2f}, the converged pictures have {self.converged_alignment:.2f}."
@@ -136,6 +169,11 @@ class Report:
             "converged_alignment": self.converged_alignment,
             "cells": [asdict(cell) for cell in self.cells],
         }
+
+
+def _tied(cell: Cell, best: Cell) -> bool:
+    apart = np.subtract(cell.errors, best.errors)
+    return bool(apart.mean() <= 2.0 * apart.std(ddof=1) / math.sqrt(len(apart)))
 
 
 def _time(seconds: float) -> str:

@@ -208,9 +208,14 @@ def _cells(
                 steadiness=_mean_ssim(run.pictures, after.pictures) if solved and after else None,
                 quality=measure.between(measure.of(run.pictures.clamp(-1.0, 1.0)), goal),
                 alignment=alignment(run.pictures),
+                errors=_errors(run.pictures, converged) if solved else (),
             )
         )
     return cells
+
+
+def _errors(x: Tensor, truth: Tensor) -> tuple[float, ...]:
+    return tuple(relative_error(one, other) for one, other in zip(x, truth, strict=True))
 
 
 def _mean_ssim(x: Tensor, y: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass, field
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from unnoise.evaluation.bound import step_cost
 from unnoise.evaluation.runs import Pipe
+from unnoise.evaluation.subject import Told
 from unnoise.process import Diffuser, Gaussian, Level
 from unnoise.schedulers import Step
 
@@ -64,14 +66,26 @@ class Inspection:
         return f'<iframe srcdoc="{document}" width="100%" height="720" style="border:0"></iframe>'
 
 
-def inspect_run(pipe: Pipe, prompt: str = "", *, seed: int = 0, **options: Any) -> Inspection:  # noqa: ANN401
+def inspect_run(
+    pipe: Pipe,
+    prompt: str = "",
+    *,
+    seed: int = 0,
+    told: Told | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Inspection:
     """Make one picture and keep every step of it.
 
-    options: those of the pipeline's `denoise`, such as steps, guidance and scheduler. Raises as it does.
+    told: hears how many steps are done, of how many. options: those of the pipeline's `denoise`, such as steps,
+    guidance and scheduler. Raises as it does.
     """
     run = pipe.denoise([prompt], seeds=[seed], **options)
+    made: list[Step] = []
     with torch.inference_mode():
-        made: list[Step] = list(run)
+        for step in run:
+            made.append(step)
+            if told is not None:
+                told(len(made), length_hint(run))
         picture = made[-1].x
         diffuser: Diffuser = pipe.model.diffuser
         steps, before = [], None

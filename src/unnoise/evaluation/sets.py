@@ -93,9 +93,11 @@ def distance(
             told(done, resamples)
     values = {name: interval(value, [half[name] for half in halves]) for name, value in whole.items()}
     notes = (
-        () if chosen else (f"no Frechet distance: {min(len(a), len(b))} pictures for {a.shape[1]} features",)
+        [] if chosen else [f"no Frechet distance: {min(len(a), len(b))} pictures for {a.shape[1]} features"]
     )
-    return SetDistance(values, (len(a), len(b)), features, notes)
+    above = " and ".join(name for name in ("frechet", "sliced_wasserstein") if name in values)
+    notes.append(f"above 0 for equal sets too, the more the fewer pictures: {above.replace('_', ' ')}")
+    return SetDistance(values, (len(a), len(b)), features, tuple(notes))
 
 
 def _every(

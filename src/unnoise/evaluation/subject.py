@@ -112,7 +112,7 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
     """
     whole("bins", bins, 2, 2**16, 256)
     check_range(images)
-    limit = 0.05
+    limit, given = 0.05, images
     if images.dtype == torch.uint8:
         # Bytes of a picture with few grey levels are rounded, by half of one at most.
         limit = 0.5 * (bins - 1) / 255.0 + 1e-4 if bins < 256 else limit
@@ -120,7 +120,12 @@ def on_grid(images: Tensor, bins: int) -> Tensor:
     place = (images.double() + 1.0) * (bins - 1) / 2.0
     off = (place - place.round()).abs()
     if float(off.max()) > limit:
-        value = float(images.flatten()[off.argmax()])
+        value = given.flatten()[off.argmax()].item()
+        if given.dtype == torch.uint8:
+            raise InputError(
+                f"the pictures hold the grey {value} of 255, which is none of the {bins} grey levels; ask for 256 "
+                "levels, which hold every one."
+            )
         raise InputError(
             f"images hold {value:.6g}, which is none of the {bins} grey levels -1 + 2 k / {bins - 1}; give uint8 "
             "pictures, or space='numbers' for the density of plain numbers."

@@ -26,8 +26,13 @@ def worth_threads(network: torch.nn.Module, pictures: int) -> bool:
     do in every layer, whatever the batch: on a busy machine of two cores a call of the shipped digits model takes 19 ms
     on one thread and 87 on two, of 64 pictures 131 and 2,510.
     """
-    numbers = sum(tensor.numel() for tensor in network.parameters())
-    return numbers >= _FEW and numbers * pictures >= _LITTLE
+    count = numbers(network)
+    return count >= _FEW and count * pictures >= _LITTLE
+
+
+def numbers(network: torch.nn.Module) -> int:
+    """How many weights and biases it has."""
+    return sum(tensor.numel() for tensor in network.parameters())
 
 
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
@@ -44,6 +49,12 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
+
+
+def suited_dtype(count: int, device: torch.device) -> torch.dtype:
+    """What a network of so many numbers learns in: float32 if it is small and on the CPU, else `fast_dtype`."""
+    small = device.type == "cpu" and count < SMALL
+    return torch.float32 if small else fast_dtype(device)
 
 
 @functools.cache
@@ -87,5 +98,4 @@ def inference(device: torch.device) -> Iterator[None]:
 
 def large_on_cpu(network: torch.nn.Module) -> bool:
     """Whether its feature maps are large, and in the memory of the processor."""
-    weights = list(network.parameters())
-    return weights[0].device.type == "cpu" and sum(tensor.numel() for tensor in weights) >= SMALL
+    return next(network.parameters()).device.type == "cpu" and numbers(network) >= SMALL

@@ -12,6 +12,7 @@ from torch import Tensor
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError
 from unnoise.text import Embedding, Phrase, Prompt, embed, embed_phrase
+from unnoise.text.prompts.pieces import short
 
 Said = tuple[Phrase, ...]
 """What one prompt says at one step: a phrase, or as many as AND joins."""
@@ -90,8 +91,8 @@ def check_loras(prompts: Sequence[Prompt], model: Model) -> None:
     for tag in (tag for prompt in prompts for tag in prompt.loras):
         if tag.name not in known:
             raise InputError(
-                f"the prompt asks for the LoRA '{tag.name}' ('{tag.shown}'), which is not loaded. Load it with "
-                "pipe.with_lora(file, weight), or on the command line with --lora FILE:WEIGHT; or remove the tag."
+                f"the prompt asks for the LoRA '{short(tag.name)}' ('{short(tag.shown)}'), which is not loaded. Load "
+                "it with pipe.with_lora(file, weight), on the command line with --lora FILE:WEIGHT, or remove the tag."
             )
 
 

@@ -15,7 +15,7 @@ from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
 from unnoise.limits import Declared, as_declared, typed
 from unnoise.pipelines.recipe_adapters import hashes_of, tags_of
-from unnoise.pipelines.recipe_variants import from_settings, to_settings
+from unnoise.pipelines.recipe_variants import from_settings, settings_of, to_settings
 from unnoise.schedulers import names
 
 _GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=True)
@@ -160,25 +160,22 @@ class Recipe(Declared):
             "width": found.width,
             "height": found.height,
         }
-        try:
-            variant = from_settings(found.more)
-        except ValueError as error:
-            raise InputError(f"the settings of this text make no sense: {error}.") from error
+        settings = settings_of(found)
         return cls(
             prompt=found.prompt,
             negative=found.negative,
-            prompt_style=found.more.get("Prompt style", "a1111"),
-            scheduler=f"{found.sampler} {found.grid}".strip(),
+            prompt_style=settings.get("Prompt style", "a1111"),
+            scheduler=found.scheduler,
             noise=found.noise,
             model=found.model,
             model_hash=found.model_hash,
             version=found.version,
-            adapters=found.more.get("Adapters", ""),
+            adapters=settings.get("Adapters", ""),
             clip_skip=max(whole(found.more.get("Clip skip")) or 0, 0),
             variation_seed=found.variation[0],
             variation=found.variation[1],
             **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
-            **variant,
+            **from_settings(settings),
         )
 
     @classmethod

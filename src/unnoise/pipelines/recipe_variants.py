@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from unnoise.checkpoints.recipes.found import senseless
+
 if TYPE_CHECKING:
+    from unnoise.checkpoints.recipes import FoundRecipe
     from unnoise.pipelines.recipe import Recipe
 
 _UPSCALERS = {"latents": "Latent", "pixels": "Lanczos"}
@@ -51,6 +54,27 @@ _VARIANTS = (
     ("noise_level", "image to image"),
 )
 NAMES = tuple(name for name, _, _ in _SETTINGS.values())
+_OURS = (
+    *(
+        "Guidance",
+        "Feature cache",
+        "Arithmetic",
+        "Merged tokens",
+        "Noise level",
+        "Outpaint",
+        "Adapters",
+        "Prompt style",
+    ),
+    *("Init image hash", "Mask hash"),
+)
+"""Settings that other programs have too, and mean something else by, or not at all."""
+
+
+def settings_of(found: FoundRecipe) -> Mapping[str, str]:
+    """Its settings as names of ours; of another program without those that are ours alone."""
+    if found.program == "unnoise":
+        return found.more
+    return {name: value for name, value in found.more.items() if name not in _OURS}
 
 
 def to_settings(recipe: Recipe) -> dict[str, str]:
@@ -69,8 +93,13 @@ def to_settings(recipe: Recipe) -> dict[str, str]:
 
 
 def from_settings(found: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a recipe that such settings tell. Raises ValueError for numbers that are none."""
-    told = {field: read(found[name]) for field, (name, _, read) in _SETTINGS.items() if found.get(name)}
+    """The fields of a recipe that such settings tell. Raises InputError for numbers that are none."""
+    told: dict[str, Any] = {}
+    for field, (name, _, read) in _SETTINGS.items():
+        try:
+            told |= {field: read(found[name])} if found.get(name) else {}
+        except ValueError:
+            raise senseless(name, found[name]) from None
     if "hires_scale" in told:
         told.setdefault("hires_in", "latents")
     else:

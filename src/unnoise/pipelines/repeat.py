@@ -115,17 +115,25 @@ class Repeat:
         return pipe.with_loras(self.loras, live=live) if self.loras else pipe
 
     def denoise(
-        self, pipe: TextToImage, init: Image.Image | None = None, mask: Image.Image | None = None
+        self,
+        pipe: TextToImage,
+        init: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        *,
+        live: bool = False,
     ) -> Denoising | TwoPasses:
         """The run that makes it again. pipe: of the model that this was read for.
 
-        init, mask: the pictures that it was begun from. Raises InputError where they are needed.
+        init, mask: the pictures that it was begun from. live: as of `with_loras`.
+        Raises InputError where a picture is needed.
         """
         variant, arguments = self.begun(init is not None, mask is not None)
         options = dict(self.options)
         prompt = options.pop("prompt")
         pictures = {"init": init, "mask": mask} if variant not in ("", SECOND) else {}
-        return begin(self.adapted(pipe), prompt, options, arguments, second=variant == SECOND, **pictures)
+        return begin(
+            self.adapted(pipe, live), prompt, options, arguments, second=variant == SECOND, **pictures
+        )
 
     def begun(self, init: bool, mask: bool) -> tuple[str, dict[str, Any]]:
         """The variant, and its arguments, that can be made with these pictures given.

@@ -16,7 +16,7 @@ from unnoise.errors import InputError
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
-from unnoise.pipelines.recipe_variants import NAMES
+from unnoise.pipelines.recipe_variants import NAMES, settings_of
 from unnoise.pipelines.repeat_own import (
     Read,
     clip_skip_of,
@@ -58,6 +58,7 @@ _SILENT = re.compile(
 
 def read(found: FoundRecipe, model: Model) -> Read:
     """What another program's recipe says. Raises InputError for one that makes no sense."""
+    written, found = found, replace(found, more=settings_of(found))
     options, notes = _options(found, model)
     variant, arguments, passes = _variant(found)
     style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
@@ -73,7 +74,7 @@ def read(found: FoundRecipe, model: Model) -> Read:
         others=others or _words(found, style),
         asked=frozenset(tag.name for tag in tags),
         notes=(*notes, *passes, *said),
-        more=(*skipped, *_unread(found)),
+        more=(*skipped, *_unread(written, found)),
     )
 
 
@@ -104,6 +105,8 @@ def _options(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[st
         "variation": found.variation if found.variation[1] else None,
         **chosen,
     }
+    if found.assumed:
+        notes.append(f"not told, and taken as {found.program} has them: {', '.join(found.assumed)}")
     notes += _model_notes(found, model)
     if found.program == "unnoise":
         notes += other_arithmetic(found.more.get("Arithmetic", ""), model)
@@ -164,11 +167,11 @@ def _sampling(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], list[st
         model.schedule, DiscreteVP
     )  # other programs' values are of models with a table of betas
     compat = _COMPAT.get(found.program) if table else None
-    whole = f"{found.sampler} {found.grid}".strip()
+    whole = found.scheduler
     tries = [(whole, compat, "")]
     if compat is not None:
         tries.append((whole, None, f"{compat} values of {whole} are not known here; the right ones are used"))
-    if found.grid:
+    if found.sampler != whole:
         tries.append(
             (found.sampler, compat, f"grid {found.grid} is not known for {found.sampler}; its own is used")
         )
@@ -264,7 +267,7 @@ def _clip_skip(found: FoundRecipe, model: Model) -> tuple[int, tuple[str, ...]]:
         notes += [] if plain else [f"clip skip {told} is not applied"]
     skip, skipped = clip_skip_of(0 if skip == 1 and not model.clip_skip else skip, model)
     notes += skipped
-    if found.more.get("VAE", "None") not in ("None", "Automatic"):
+    if found.more.get("VAE", "None") not in ("None", "Automatic", "Default (model)"):
         notes.append(f"VAE '{found.more['VAE']}' is not loaded; the model's own decodes")
     return skip, tuple(notes)
 
@@ -276,14 +279,14 @@ _TOLD = (
 )
 
 
-def _unread(found: FoundRecipe) -> Iterator[str]:
-    """One sentence on the settings that nothing here reads."""
+def _unread(written: FoundRecipe, found: FoundRecipe) -> Iterator[str]:
+    """One sentence on the settings that nothing here reads. found: as it was read, of what is written."""
     still = number(found.more.get("Variation seed strength")) == 0.0  # nothing to be honoured
     varied = ("Variation seed",) if still or found.variation[1] else ()
     rest = [
-        f"{name} {value[:40]}"
-        for name, value in found.more.items()
-        if name not in _TOLD
+        f"{name[:40]} {value[:40]}"
+        for name, value in written.more.items()
+        if not (name in _TOLD and name in found.more)
         and not name.startswith(("Hires ", _TEXT_WEIGHT, *varied))
         and not _SILENT.fullmatch(name.lower())
     ]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unnoise import checkpoints
 from unnoise.checkpoints.building import check_dtype
-from unnoise.networks.hardware import SMALL, fast_dtype, usable
+from unnoise.networks.hardware import SMALL, fast_dtype, numbers, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
@@ -127,8 +127,7 @@ def load(
         device, dtype = _suited(blueprint.parameters()["network"], device, dtype)
         return TextToImage(blueprint.load(dtype, device)).with_engine(engine)
     model = checkpoints.load(name_or_path, prediction=prediction)
-    count = sum(tensor.numel() for tensor in model.network.parameters())
-    device, dtype = _suited(count, device, dtype)
+    device, dtype = _suited(numbers(model.network), device, dtype)
     for part in model.parts.values():
         part.to(device=device, dtype=dtype)
     return TextToImage(model).with_engine(engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,10 @@ from unnoise.pipelines.repeat import Repeat
 from unnoise.pipelines.text_to_image import TextToImage
 
 Verdict = Literal["bit-equal", "within 1/255", "different"]
+_ROUNDED = (
+    "sums are rounded otherwise in a batch, by another number of threads, with LoRAs kept live or merged, and on other "
+    "machines; of these a recipe tells nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,21 @@ def verify(
     lora_dir: str | Path | None = None,
     embedding_dir: str | Path | None = None,
     control_dir: str | Path | None = None,
+    live: bool = False,
+    told: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Verification:
     """Make the picture in a file again with `pipe` and compare.
 
     init, mask: the pictures that it was begun from, if any. lora_dir, embedding_dir, control_dir: folders of its
-    LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. A picture that was
-    saved enlarged is compared enlarged. Raises FileError where the file holds no recipe, InputError where
-    the model cannot follow it, or a picture is missing.
+    LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. live: as of
+    `with_loras`, for the LoRAs found there. told: hears how many steps are done, of how many. A picture that was saved
+    enlarged is compared enlarged. Raises FileError where the file holds no recipe, InputError where the model cannot
+    follow it, or a picture is missing.
     """
     repeat = Repeat.of(path, pipe.model, lora_dir, embedding_dir=embedding_dir, control_dir=control_dir)
-    run = repeat.denoise(pipe, init, mask)
+    run = repeat.denoise(pipe, init, mask, live=live)
+    for step in run:
+        told(step.index + 1, len(run))
     made = run.result().images[0]
     notes = (*repeat.notes, *repeat.differences(run.recipes[0]))
     saved = images.open_picture(expanded(path))
@@ -80,7 +89,7 @@ def verify(
         return Verification("bit-equal", 0, 0.0, ())
     reasons = (*notes, *(_own_reasons(path) if repeat.own else ()))
     if largest == 1:
-        return Verification("within 1/255", 1, share, reasons)
+        return Verification("within 1/255", 1, share, reasons or (_ROUNDED,))
     return Verification("different", largest, share, reasons or tuple(_other_reasons(pipe.model)))
 
 

@@ -66,8 +66,13 @@ class Estimate:
     def noise(self) -> Tensor:
         """The noise residual E[eps | x]; 0 where the level has no noise and it is undefined."""
         if self.clip is None:
-            return self.prediction.noise(self.output, self.x, self.level)
+            return self.unclipped_noise
         return _AS_SAMPLE.noise(self.x0, self.x, self.level)
+
+    @property
+    def unclipped_noise(self) -> Tensor:
+        """The noise residual as the network says it, though x0 be clipped: what diffusers' DDIM steps with."""
+        return self.prediction.noise(self.output, self.x, self.level)
 
     @cached_property
     def flow(self) -> Tensor:

@@ -52,7 +52,8 @@ def combine(x: Tensor, of_x: Factor, y: Tensor, of_y: Factor) -> Tensor:
     """of_x * x + of_y * y in as few passes over memory as the kinds of the factors allow."""
     if isinstance(of_x, Tensor) or isinstance(of_y, Tensor):
         return of_x * x + of_y * y
-    y = y.to(torch.promote_types(x.dtype, y.dtype))
+    if x.dtype != y.dtype:
+        y = y.to(torch.promote_types(x.dtype, y.dtype))
     if of_x == 0.0:
         return y if of_y == 1.0 else y * of_y
     return torch.mul(y, of_y).add_(x, alpha=of_x)

@@ -28,16 +28,16 @@ class Move:
     """x <- of_x * anchor + sum_i of_estimates[i] * U_i + sum_j of_draws[j] * z_j + noise * z.
 
     The anchor is x as the last settled move left it, or with `redo` the place where that move began: so a
-    corrector goes the same way again. U_i is the unknown (x0, noise, ..., or `unguided`, the x0 without the prompt)
-    of the i-th latest look, z_j the j-th latest draw, z a new one; draws are standard normal. noise_large: the other
-    end of a learned variance; the standard deviation is then noise^(1 - f) noise_large^f, f from the latest look.
-    settles: whether the anchor becomes the new x. span: the stretch of the Brownian path that z belongs to, on the
-    noise rule's clock.
+    corrector goes the same way again. U_i is the unknown (x0, noise, ...; `unguided`, the x0 without the prompt;
+    `unclipped_noise`) of the i-th latest look, z_j the j-th latest draw, z a new one; draws are standard normal.
+    noise_large: the other end of a learned variance; the standard deviation is then noise^(1 - f) noise_large^f, f
+    from the latest look. settles: whether the anchor becomes the new x. span: the stretch of the Brownian path that z
+    belongs to, on the noise rule's clock.
     """
 
     of_x: float
     of_estimates: tuple[float, ...]
-    unknown: Unknown | Literal["unguided"]
+    unknown: Unknown | Literal["unguided", "unclipped_noise"]
     noise: float = 0.0
     noise_large: float | None = None
     settles: bool = True

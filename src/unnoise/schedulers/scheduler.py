@@ -78,6 +78,7 @@ class Scheduler(Declared):
                 continue
             split = self._split(schedule, now, to, again=len(planned) < index)
             raised = self._raised(schedule, now, steps)
+            past = past if raised is None else _clear_of(past, raised, split.down)
             leg = Leg(raised or now, split, past, schedule, index, levels, before)
             up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
             made = typed(
@@ -153,6 +154,17 @@ class Scheduler(Declared):
 
 def _rises(now: Level, to: Level) -> bool:
     return float(to.ratio) > float(now.ratio)
+
+
+def _clear_of(past: tuple[Level, ...], now: Level, to: Level) -> tuple[Level, ...]:
+    """The looks from before `now` was raised; none where the latest is less than half a step away.
+
+    Noise that goes up by most of a step crowds the looks together, and what a polynomial through them says of the step
+    is magnified: a thousand steps of LMS with churn were wrong by more than can be written.
+    """
+    half = 0.5 * (float(to.log_snr) - float(now.log_snr))
+    near = not past or not float(now.log_snr) - float(past[0].log_snr) >= half
+    return () if near else past
 
 
 def _raise(now: Level, above: Level, rule: NoiseRule | None = None) -> Move:

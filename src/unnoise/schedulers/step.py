@@ -9,7 +9,7 @@ from torch import Tensor
 from unnoise.process import Estimate, Level
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Request:
     """A run asks for the network's view of x at `level`."""
 

@@ -37,7 +37,7 @@ _log = logging.getLogger("unnoise.server")
 _ATTEMPTS = 2
 _READING = 16  # pictures at a time
 _PATIENCE = 60.0  # seconds for what they say
-_GRACE = 120.0  # seconds that a step may take once nobody wants it
+_GRACE = 20.0  # seconds that a layer may take once nobody wants it; another worker is there about as soon
 _LETTERS = string.ascii_letters + string.digits
 
 
@@ -147,7 +147,7 @@ class Desk:
         return self._ledger.latest(limit, before)
 
     def cancel(self, id: str) -> Job:
-        """End a job: where it waits at once, else within a step or a layer of the decoder; one that has ended stays.
+        """End a job: where it waits at once, else within a layer; one that has ended stays.
 
         Raises Unknown.
         """

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -41,7 +42,7 @@ class Keeper:
         self._process = context.Process(
             target=worker.main, args=(theirs, replace(settings, token=""), eager), name="unnoise worker"
         )
-        with _without_interrupts():
+        with _without_interrupts(), _without_names_of_this_folder():
             self._process.start()
         theirs.close()
         # the interpreter waits for its children as it ends, and this one waits for our end of the pipe
@@ -91,6 +92,17 @@ class Keeper:
         with contextlib.suppress(OSError):
             while (message := self._said.get()) is not None:
                 self._ours.send(message)
+
+
+@contextlib.contextmanager
+def _without_names_of_this_folder() -> Iterator[None]:
+    """A process that is begun here looks for its modules where this one does; a random.py of this folder is none."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH") if before is None else os.environ.update(PYTHONSAFEPATH=before)
 
 
 @contextlib.contextmanager

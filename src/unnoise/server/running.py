@@ -24,6 +24,7 @@ from unnoise.server import address
 from unnoise.server.app import application
 from unnoise.server.desk import Desk
 from unnoise.server.settings import Settings
+from unnoise.server.silence import Connection
 
 _log = logging.getLogger("unnoise.server")
 
@@ -97,7 +98,7 @@ class _Running:
         return uvicorn.Config(
             self._guard,
             loop="asyncio",
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

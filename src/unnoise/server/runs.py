@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
 import traceback
@@ -15,7 +16,6 @@ import torch
 from unnoise import images
 from unnoise.checkpoints.adapters.asked import of_tag
 from unnoise.errors import CheckpointError, FileError, InputError, UnnoiseError, out_of_memory
-from unnoise.networks import AutoEncoder
 from unnoise.networks.hardware import worth_threads
 from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.repeat_variant import begin
@@ -33,6 +33,7 @@ from unnoise.server.settings import Settings
 from unnoise.text.prompts import Prompt
 
 if TYPE_CHECKING:
+    from unnoise.checkpoints import Model
     from unnoise.pipelines import Denoising, Result, Step, TextToImage, TwoPasses
 
 _ALL_THREADS = torch.get_num_threads()
@@ -105,7 +106,7 @@ class Bench:
         """The pictures of these requests, one request after the other. tiled: as `Denoising.result`."""
         begun, previews = time.monotonic(), None
         results = []
-        with _before_layers(pipe.model.autoencoder, lambda: self._look(job.id)):
+        with _before_layers(pipe.model, lambda: self._look(job.id)):
             for place, asked in enumerate(parts):
                 run = denoise(pipe, asked, self.settings.limits)
                 steps = len(run) * len(parts)
@@ -134,10 +135,15 @@ class Bench:
 
 
 @contextlib.contextmanager
-def _before_layers(autoencoder: AutoEncoder | None, look: Callable[[], None]) -> Iterator[None]:
-    """Has `look` called before each layer of the autoencoder: a large picture is longer in there than in a step."""
+def _before_layers(model: Model, look: Callable[[], None]) -> Iterator[None]:
+    """Has `look` called before each layer of the autoencoder, and each block of the network.
+
+    A large picture is longer in a step, and longer still in the decoder, than who cancels it likes to wait.
+    """
+    decoding = () if model.autoencoder is None else model.autoencoder.modules()
+    blocks = (block for block in model.network.modules() if next(block.children(), None) is not None)
     with contextlib.ExitStack() as hooks:
-        for layer in () if autoencoder is None else autoencoder.modules():
+        for layer in itertools.chain(blocks, decoding):
             hooks.enter_context(layer.register_forward_pre_hook(lambda *_: look()))
         yield
 

@@ -93,6 +93,8 @@ class WordTokenizer(OwnVocabulary):
 
 def _plain(text: str) -> str:
     """Lower case without accents."""
+    if text.isascii():  # most words of a list of thousands, read as a model is loaded
+        return text.lower()
     parts = unicodedata.normalize("NFKD", text)
     # Lower case last: some letters, such as mathematical ones, have it only once they are decomposed.
     return "".join(part for part in parts if not unicodedata.combining(part)).lower()

@@ -183,12 +183,13 @@ class RunConfig:
     batch: samples that one optimizer step averages over; accumulate: parts it is computed in (the draws and
     the gradient stay the same). workers: threads that read pictures ahead; 0 reads them in the loop.
     precision: "float32", "bfloat16" or "float16" (autocast; float16 with a loss scale), or "auto": bfloat16
-    where the GPU has it. recompute: activation checkpointing, less memory for a third more time. shard: of processes
-    that torchrun starts, each keeps a share of weights, moments and averages (FSDP2). device: "auto", "cpu" or
-    "cuda". keep: checkpoints kept, 0 for all. log_every, checkpoint_every, sample_every,
-    validate_every: in steps, 0 for never (validation needs held-out pictures: data.held_out). sample_prompts:
-    pictures of the sample grid; empty: captions of the data. patience: non-finite steps in a row before the
-    run stops. tensorboard: write events for TensorBoard as well (the extra `unnoise[tensorboard]`).
+    where the device has it, on a processor for networks of 20 million numbers or more. recompute: activation
+    checkpointing, less memory for a third more time. shard: of processes that torchrun starts, each keeps a share of
+    weights, moments and averages (FSDP2). device: "auto", "cpu" or "cuda". keep: checkpoints kept, 0 for all.
+    log_every, checkpoint_every, sample_every, validate_every: in steps, 0 for never (validation needs held-out
+    pictures: data.held_out). sample_prompts: pictures of the sample grid; empty: captions of the data. patience:
+    non-finite steps in a row before the run stops. tensorboard: write events for TensorBoard as well (the extra
+    `unnoise[tensorboard]`).
     """
 
     steps: Count = 10_000

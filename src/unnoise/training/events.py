@@ -16,7 +16,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Started:
-    """Before the first step. `step` steps are done already; notes are sentences for the person who waits."""
+    """Before the first step. `step` steps are done already; notes are sentences for the person who waits.
+
+    precision: what the networks compute in, such as "bfloat16".
+    """
 
     step: int
     steps: int
@@ -24,6 +27,7 @@ class Started:
     captioned: bool
     parameters: int
     device: str
+    precision: str
     notes: tuple[str, ...]
 
 

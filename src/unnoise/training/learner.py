@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from unnoise import randomness
 from unnoise.checkpoints import Model
-from unnoise.networks import fast_dtype, heap
-from unnoise.networks.hardware import large_on_cpu
+from unnoise.networks import heap
+from unnoise.networks.hardware import large_on_cpu, numbers
 from unnoise.training import optimizers
 from unnoise.training.batches import Batch
 from unnoise.training.config import OptimizerConfig, TrainConfig
 from unnoise.training.ema import MovingAverage, PowerAverage
 from unnoise.training.objective import Objective
-from unnoise.training.precision import LossScale
+from unnoise.training.precision import LossScale, compute_dtype
 from unnoise.training.recompute import forget_inside
 from unnoise.training.times import SecondMoments
 from unnoise.training.tuning import Tuning
@@ -70,7 +70,7 @@ class Learner:
         self.device = device
         self.world = world or World()
         self.parts = math.lcm(config.run.accumulate, self.world.size)
-        dtype = compute_dtype(config.run.precision, device)
+        dtype = compute_dtype(config.run.precision, device, numbers(model.network))
         self.sharded = config.run.shard and self.world.size > 1
         self.objective = Objective(config.loss, model, dtype).train()
         if config.run.recompute:
@@ -87,6 +87,11 @@ class Learner:
         self.profiles = [PowerAverage(self.tensors, deviation) for deviation in deviations]
         self.moments = SecondMoments() if config.loss.times == "importance" else None
         self.scale = LossScale() if dtype == torch.float16 else None
+
+    @property
+    def precision(self) -> str:
+        """What the networks compute in, as run.precision calls it."""
+        return str(self.objective.dtype).removeprefix("torch.")
 
     @property
     def average(self) -> MovingAverage:
@@ -196,10 +201,3 @@ class Learner:
         if alone and isinstance(self.shared, nn.parallel.DistributedDataParallel):
             return self.shared.no_sync()
         return contextlib.nullcontext()
-
-
-def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What the networks compute in; "auto" is bfloat16 on a GPU that has it natively, else float32."""
-    if precision == "auto":
-        return fast_dtype(device) if device.type == "cuda" else torch.float32
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)

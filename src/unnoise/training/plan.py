@@ -31,6 +31,7 @@ class RunPlan:
     buckets: tuple[tuple[int, int, int], ...]
     parameters: int
     device: str
+    precision: str
     steps: int
     epochs: float
     memory: int
@@ -74,6 +75,7 @@ def plan(
         buckets=tuple((*size, len(indices)) for size, indices in pictures.buckets),
         parameters=sum(weight.numel() for weight in learner.parameters),
         device=str(learner.device),
+        precision=learner.precision,
         steps=run.steps,
         epochs=run.steps * (run.batch // 2 if trainer.config.prior.prompt else run.batch) / len(pictures),
         memory=needed or reckoned,

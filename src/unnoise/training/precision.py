@@ -1,4 +1,4 @@
-"""The scale of the loss in float16, whose small gradients would otherwise round to nothing."""
+"""What networks compute in while they learn, and the scale of the loss in float16, which small gradients need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unnoise.networks.hardware import suited_dtype
+
 _PATIENCE = 2000  # good steps before the scale is doubled
+
+
+def compute_dtype(precision: str, device: torch.device, count: int) -> torch.dtype:
+    """What `run.precision` means. count: numbers in the network that predicts, which "auto" goes by."""
+    if precision == "auto":
+        return suited_dtype(count, device)
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
 
 
 class LossScale:

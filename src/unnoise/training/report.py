@@ -104,5 +104,5 @@ def _numbers(held: Sequence[Entry]) -> str:
     rows = []
     for entry in held[-20:]:
         numbers = (entry["loss"], entry["error"], *entry["bands"])
-        rows.append(("rule", [f"{entry['step']:,}", *(f"{number:.4g}" for number in numbers)]))
+        rows.append(("rule", [f"{entry['step']:,}", *(f"{number:#.4g}" for number in numbers)]))
     return f'<h2>The last measurements</h2><div class="card">{table(head, rows)}</div>'

@@ -8,6 +8,7 @@ from pathlib import Path
 from unnoise import images
 from unnoise.checkpoints import Model
 from unnoise.errors import InputError, UnnoiseError
+from unnoise.evaluation.pictures import spread
 from unnoise.training.config import RunConfig
 from unnoise.training.data import PictureSet
 
@@ -17,11 +18,11 @@ _TOGETHER = 4  # pictures of latents drawn at once: there is little room for the
 
 
 def prompts_for(config: RunConfig, pictures: PictureSet, model: Model) -> list[str]:
-    """The configured prompts, or up to sixteen different first captions, by the alphabet, where words are read."""
+    """The configured prompts, or sixteen of the first captions, evenly over the alphabet, where words are read."""
     if config.sample_prompts:
         return list(config.sample_prompts)
     words = sorted({captions[0] for captions in pictures.captions if captions and model.towers})
-    return words[:: max(1, len(words) // 16)][:16] or [""] * 16
+    return [words[place] for place in spread(len(words), 16)] or [""] * 16
 
 
 def check(model: Model, prompts: Sequence[str]) -> None:

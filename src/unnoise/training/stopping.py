@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that the loop hears between two steps, so that it can save first."""
+"""SIGTERM, Ctrl-C and a closed terminal as a wish that the loop hears between two steps, so that it can save first."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ASKED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+)  # heard though ignored, as a shell has of what it begins in the background
+_SIGNALS = (*_ASKED, signal.SIGHUP) if hasattr(signal, "SIGHUP") else _ASKED
 _wishes: list[threading.Event] = []  # of the runs under way, which may overlap and end in any order
 _before: dict[int, Any] = {}
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGTERM or SIGINT sets; a second SIGINT interrupts at once.
+    """Yield an event that the first of these sets; a second SIGINT interrupts at once.
 
-    Outside the main thread, where signals cannot be taken, the event is only for the caller to set.
+    Where SIGHUP is ignored, as `nohup` has it, it stays so. Outside the main thread, where signals cannot be taken,
+    the event is only for the caller to set.
     """
     asked = threading.Event()
     if not _in_main_thread():
@@ -47,7 +52,8 @@ def _hear(number: int, frame: FrameType | None) -> None:
 def _take() -> None:
     # each by itself: since a run that ended in another thread, somebody else may have taken one
     for number in _SIGNALS:
-        if signal.getsignal(number) is not _hear:
+        held = (_hear,) if number in _ASKED else (_hear, signal.SIG_IGN)
+        if signal.getsignal(number) not in held:
             _before[number] = signal.signal(number, _hear)
 
 

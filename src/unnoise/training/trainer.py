@@ -51,7 +51,7 @@ from unnoise.training.events import (
     Validated,
 )
 from unnoise.training.inversion import captions_with
-from unnoise.training.learner import Learner, StepResult, compute_dtype
+from unnoise.training.learner import Learner, StepResult
 from unnoise.training.objective import Objective
 from unnoise.training.repeats import repeated
 from unnoise.training.stopping import stop_requests
@@ -103,8 +103,7 @@ class Trainer:
         device = pick_device(self.config.run.device, self.world)
         run = self.config.run
         self.positions = self.world.stretch(run.batch)
-        dtype = compute_dtype(run.precision, device)
-        self.base = tuning.open_base(self.config, device, dtype) if self.config.base else None
+        self.base = tuning.open_base(self.config, device) if self.config.base else None
         known = replace(self.config, model=tuning.settled(self.config, self.base))
         self.pictures, self.unseen = open_data(Path(data), known, reading)
         captions = (*self.pictures.captions, *self.unseen.captions)
@@ -301,9 +300,16 @@ class Trainer:
 
     def _started(self) -> Started:
         weights = sum(weight.numel() for weight in self.learner.parameters)
-        words, device = self.pictures.captioned, str(self.learner.device)
-        steps = self.config.run.steps
-        return Started(self.step, steps, len(self.pictures), words, weights, device, tuple(self.notes))
+        return Started(
+            step=self.step,
+            steps=self.config.run.steps,
+            pictures=len(self.pictures),
+            captioned=self.pictures.captioned,
+            parameters=weights,
+            device=str(self.learner.device),
+            precision=self.learner.precision,
+            notes=tuple(self.notes),
+        )
 
     def _progress(self, result: StepResult) -> Progress:
         run, now = self.config.run, time.perf_counter()

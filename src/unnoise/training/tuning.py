@@ -18,6 +18,7 @@ from unnoise.networks.vae import AutoEncoder
 from unnoise.process import schedule_from_config
 from unnoise.training.build import check_multiple
 from unnoise.training.config import ModelConfig, TrainConfig
+from unnoise.training.precision import compute_dtype
 
 
 class Tuning(abc.ABC):
@@ -57,16 +58,16 @@ class Tuning(abc.ABC):
         return sum(tensor.nbytes for place, tensor in held.items() if place not in learned)
 
 
-def open_base(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Model:
+def open_base(config: TrainConfig, device: torch.device) -> Model:
     """The model that a run begins with, at the size that it trains at.
 
-    dtype: what Stable Diffusion's frozen networks are kept in; the autoencoder, whose numbers are made once, stays in
-    float32. Raises InputError, with the reason, for one that cannot be trained here.
+    Stable Diffusion's frozen networks are kept in what the run computes in; the autoencoder, whose numbers are made
+    once, stays in float32. Raises InputError, with the reason, for one that cannot be trained here.
     """
     name = config.base
     blueprint = checkpoints.recognise(name)
     if blueprint is not None:
-        base = _sized(_foreign(blueprint, config, device, dtype), config)
+        base = _sized(_foreign(blueprint, config, device), config)
     else:
         base = checkpoints.load(name, device=device)
     channels, height, width = base.shape
@@ -91,7 +92,8 @@ def _reader(config: TrainConfig) -> str:
     return "word.word" if config.tuned == "word" else f"{config.tuned}.text_encoder"
 
 
-def _foreign(blueprint: Blueprint, config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Model:
+def _foreign(blueprint: Blueprint, config: TrainConfig, device: torch.device) -> Model:
+    dtype = compute_dtype(config.run.precision, device, blueprint.parameters()["network"])
     if config.tuned == "finetune" or dtype == torch.float32:  # what learns is kept in full precision
         return blueprint.load(torch.float32, device)
     model = blueprint.load(dtype, device)

@@ -106,21 +106,30 @@ class World:
 
 def join() -> World:
     """The world that `torchrun` put this process in; a world of one without it."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return World()
-    if "LOCAL_RANK" not in os.environ:
-        raise InputError(
-            f"WORLD_SIZE is {size}, but LOCAL_RANK is not set; start the processes with torchrun, or unset WORLD_SIZE."
-        )
+    _, place, *_ = map(_number, ("WORLD_SIZE", "LOCAL_RANK", "RANK", "MASTER_PORT"))
     if not dist.is_initialized():
-        place = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():
             torch.cuda.set_device(place % torch.cuda.device_count())
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         # Small words between processes go by gloo, tensors on a GPU by nccl.
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         atexit.register(_leave)
-    return World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+    return World(dist.get_rank(), dist.get_world_size(), place)
+
+
+def _number(name: str) -> int:
+    """One of the numbers by which torchrun tells a process its place. Raises InputError."""
+    told = os.environ.get(name)
+    try:
+        return int(told or "")
+    except ValueError as error:
+        fault = "" if name == "WORLD_SIZE" else f", but {name} is {'not set' if told is None else repr(told)}"
+        raise InputError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE'] or 'empty'}{fault}; start the processes with torchrun, or unset "
+            "WORLD_SIZE."
+        ) from error
 
 
 def _leave() -> None:

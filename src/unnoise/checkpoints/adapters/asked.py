@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from unnoise.checkpoints.hashes import WEIGHTS
+from unnoise.checkpoints.locations import find_lora
 from unnoise.errors import FileError, InputError
 from unnoise.files import expanded
 from unnoise.limits import Declared, shown
@@ -30,11 +31,11 @@ Weight = Annotated[float, (-100.0, 100.0)]
 class Lora(Declared):
     """One adapter: its file, its strength, and factors of single parts of the model.
 
-    file: a file, a PEFT folder, or a name in the folder of LoRAs. weight: 0 changes nothing, 1 is what it was trained
-    for. blocks: factors of the weight by the beginning of a layer's name ("text_encoder", "down_blocks.1", "mid_block",
-    "up_blocks", ...; the longest that fits counts), or a list of 17 or 26 (12 or 20 for XL) numbers in the order of
-    Stable Diffusion's blocks, the first for the text encoders. name: what prompts and recipes call it, where that is
-    not the file's own name.
+    file: a file, a folder of PEFT, of diffusers or of a training run, or a name in the folder of LoRAs. weight: 0
+    changes nothing, 1 is what it was trained for. blocks: factors of the weight by the beginning of a layer's name
+    ("text_encoder", "down_blocks.1", "mid_block", "up_blocks", ...; the longest that fits counts), or a list of 17 or
+    26 (12 or 20 for XL) numbers in the order of Stable Diffusion's blocks, the first for the text encoders. name:
+    what prompts and recipes call it, where that is not the file's own name.
     """
 
     file: str | Path
@@ -55,7 +56,8 @@ class Lora(Declared):
         # another folder may have a LoRA's name; pathlib's own question raises for a name that is too long
         if os.path.isfile(path) or os.path.isfile(path / SETTINGS):
             return path
-        return self.within(folder)
+        made = find_lora(path) if os.path.isdir(path) else None
+        return made or self.within(folder)
 
     def within(self, folder: str | Path | None) -> Path:
         """The file of this name in the folder and nowhere else, for names that strangers give. Raises FileError."""

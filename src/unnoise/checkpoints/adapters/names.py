@@ -1,11 +1,12 @@
 """The names of an adapter's tensors: which layer of which network, and what part each tensor plays. Torch-free.
 
-Three programs, three spellings of one thing, a layer's path and a role:
+Four programs, spellings of one thing, a layer's path and a role:
 
     lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight          kohya, LyCORIS
     unet.down_blocks.0.attentions.0.proj_in.lora_A.weight                  PEFT, as diffusers writes it today
     unet.down_blocks.0.attentions.0.proj_in.lora.down.weight               diffusers, before
     down_blocks.0.attentions.0.attn1.processor.to_q_lora.down.weight       diffusers, earlier still
+    diffusion_model.input_blocks.1.1.proj_in.lora_up.weight                ComfyUI
 
 A layer's key is its path with `_` between the parts, in which all of them agree.
 """
@@ -19,10 +20,10 @@ from typing import NamedTuple
 
 _PROCESSOR = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.")
 _ROLES = {
-    "down": re.compile(r"\.(?:lora_down|lora_A(?:\.default)?|lora\.down|lora_linear_layer\.down)\.weight$"),
-    "up": re.compile(r"\.(?:lora_up|lora_B(?:\.default)?|lora\.up|lora_linear_layer\.up)\.weight$"),
+    "down": re.compile(r"\.(?:lora_down|lora_A(?:\.[\w-]+)?|lora\.down|lora_linear_layer\.down)\.weight$"),
+    "up": re.compile(r"\.(?:lora_up|lora_B(?:\.[\w-]+)?|lora\.up|lora_linear_layer\.up)\.weight$"),
     "mid": re.compile(r"\.lora_mid\.weight$"),
-    "magnitude": re.compile(r"\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$"),
+    "magnitude": re.compile(r"\.lora_magnitude_vector(?:\.[\w-]+){0,2}$"),
     "dora": re.compile(r"\.dora_scale$"),
     "alpha": re.compile(r"\.alpha$"),
 }
@@ -34,12 +35,16 @@ _PARTS = {
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
     "lora_te_": "text_encoder",
+    "lycoris_": "network",
     "unet.": "network",
     "network.": "network",
     "diffusion_model.": "network",
     "text_encoder_2.": "text_encoder_2",
     "text_encoder.": "text_encoder",
     "text_model.": "text_encoder",
+    "text_encoders.clip_g.transformer.": "text_encoder_2",
+    "text_encoders.clip_l.transformer.": "text_encoder",
+    "text_encoders.clip_h.transformer.": "text_encoder",
     "lora_transformer_": "transformer",
     "transformer.": "transformer",
 }
@@ -71,12 +76,12 @@ def listing(names: Iterable[str]) -> Listing:
     found = Listing()
     for name in names:
         path, role = _role(name)
-        if not role:
-            found.others.append(name)
-            continue
         layer = _layer(path)
-        found.layers.setdefault(layer, {})[role] = name
-        found.paths[layer] = path
+        # a part that a tensor in another spelling plays already is none
+        if role and found.layers.setdefault(layer, {}).setdefault(role, name) == name:
+            found.paths[layer] = path
+        else:
+            found.others.append(name)
     return found
 
 

@@ -12,26 +12,25 @@ from collections.abc import Mapping
 
 Shape = tuple[int, ...]
 
-KINDS = {"down": "LoRA", "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr"}
+BESIDE = {"alpha", "dora", "magnitude"}
+"""What stands beside the matrices of a layer."""
 
-_NEEDED = {
-    "LoRA": [{"down"}, {"up"}],
-    "LoHa": [{"hada_w1_a"}, {"hada_w1_b"}, {"hada_w2_a"}, {"hada_w2_b"}],
-    "LoKr": [
-        {"lokr_w1", "lokr_w1_a"},
-        {"lokr_w1", "lokr_w1_b"},
-        {"lokr_w2", "lokr_w2_a"},
-        {"lokr_w2", "lokr_w2_b"},
-    ],
+_PAIRS = {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
+_FIRST = ({"lokr_w1"}, {"lokr_w1_a", "lokr_w1_b"})
+_SECOND = ({"lokr_w2"}, {"lokr_w2_a", "lokr_w2_b"}, {"lokr_w2_a", "lokr_w2_b", "lokr_t2"})
+_WHOLE = {
+    "LoRA": [{"down", "up"}, {"down", "up", "mid"}],
+    "LoHa": [_PAIRS, _PAIRS | {"hada_t1", "hada_t2"}],
+    "LoKr": [first | second for first in _FIRST for second in _SECOND],
 }
 
 
 def kind_of(roles: Mapping[str, object]) -> str:
-    """What multiplies the tensors of a layer: "LoRA", "LoHa" or "LoKr"; "" where they are none, or not all there."""
-    for role, kind in KINDS.items():
-        if role in roles:
-            return kind if all(any(one in roles for one in needed) for needed in _NEEDED[kind]) else ""
-    return ""
+    """What multiplies the tensors of a layer: "LoRA", "LoHa" or "LoKr"; "" where they are not just those of one."""
+    matrices = set(roles) - BESIDE
+    if {"dora", "magnitude"} <= set(roles):  # one thing, told twice
+        return ""
+    return next((kind for kind, wholes in _WHOLE.items() if matrices in wholes), "")
 
 
 def rank_of(kind: str, shapes: Mapping[str, Shape]) -> int:

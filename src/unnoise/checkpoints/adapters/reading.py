@@ -20,7 +20,7 @@ from unnoise.checkpoints.adapters.products import consistent, kind_of, rank_of
 from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.header import some
-from unnoise.checkpoints.kinds import other
+from unnoise.checkpoints.kinds import LORA, other
 from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
@@ -32,6 +32,7 @@ _STATED = "lora_adapter_metadata"
 _PLAIN = re.compile(r"[\w.-]+")
 _SLOW = re.compile(r"\)[*+?{]|\\\d|\(\?|(?:[*+{].*){4}")  # repeats of groups, references, many repeats
 _LONGEST = 256
+_PARTS_OF_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ def read(path: str | Path) -> Adapter:
     settings = settings or _stated(weights.metadata)
     facts = survey(weights.shapes, weights.metadata)
     _check(place, weights, facts)
+    _check_start(place, settings)
     found = listing(weights.infos)
     changes = {
         layer: _change(place, weights, roles, _scaling(settings, found.paths[layer]))
@@ -81,13 +83,14 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
             if what is not None
             else f"it has {counted(len(weights.infos), 'tensor')}, none known"
         )
-        if is_adapter(weights.infos):
-            told = f"not one of its layers is whole ({facts.others[0]!r} is of the first)"
+        if is_adapter(weights.infos) or what == LORA:
+            told = f"not one of its layers is whole and of these kinds ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")
     if facts.others:
         raise CheckpointError(
-            f"'{path}' is a {facts.kind} of {facts.layers} layers that also has {some(facts.others)}, which are not "
-            "understood here. Ask for it as a plain LoRA."
+            f"'{path}' is a {facts.kind} of {counted(facts.layers, 'layer')}"
+            f"{' for ' * bool(facts.family)}{facts.family}, with {counted(len(facts.others), 'tensor')} not "
+            f"understood here: {some(facts.others)}. Ask for it as a plain LoRA."
         )
     for name, info in weights.infos.items():
         number = name.endswith(".alpha") and info.count == 1
@@ -96,6 +99,20 @@ def _check(path: Path, weights: Weights, facts: Survey) -> None:
         if name.endswith(".alpha") and not number:
             raise CheckpointError(
                 f"'{path}': {name!r} has the shape {list(info.shape)}; one number was expected."
+            )
+
+
+def _check_start(path: Path, settings: Mapping[str, Any]) -> None:
+    """PiSSA (Meng et al. 2024) and its like take what the matrices begin with out of the base, which is not ours then.
+
+    Raises CheckpointError where PEFT's settings tell of one.
+    """
+    for table in settings.values():
+        start = table.get("init_lora_weights") if isinstance(table, dict) else None
+        if isinstance(start, str) and start.lower().startswith(_PARTS_OF_THE_BASE):
+            raise CheckpointError(
+                f"'{path}' began as {start[:80]!r}, so its matrices fit a base that was changed with them. Ask for it "
+                "as a plain LoRA, as PEFT writes with path_initial_model_for_weight_conversion."
             )
 
 

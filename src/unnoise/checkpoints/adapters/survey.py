@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unnoise.checkpoints.adapters.names import Layer, Listing, form, listing
-from unnoise.checkpoints.adapters.products import Shape, kind_of, rank_of, size_of
+from unnoise.checkpoints.adapters.products import BESIDE, Shape, kind_of, rank_of, size_of
 from unnoise.checkpoints.families import BY_WIDTH
 from unnoise.limits import counted
 
@@ -65,7 +65,7 @@ def survey(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = Non
     width, others = 0, list(found.others)
     for layer, roles in found.layers.items():
         kind, sizes = kind_of(roles), {role: shapes[name] for role, name in roles.items()}
-        matrices = [shape for role, shape in sizes.items() if role not in ("alpha", "dora", "magnitude")]
+        matrices = [shape for role, shape in sizes.items() if role not in BESIDE]
         if not kind or any(len(shape) < 2 for shape in matrices):
             others += roles.values()
             continue

@@ -28,7 +28,7 @@ def read_chunks(chunks: Mapping[str, str]) -> FoundRecipe | None:
         if recipe is not None:
             return recipe
     written = found.get("parameters", "")
-    return a1111.read(written) if written and table(written) is None else None
+    return a1111.read(written) if written.strip("\0 \n") and table(written) is None else None
 
 
 def _named(chunks: Mapping[str, str]) -> dict[str, str]:

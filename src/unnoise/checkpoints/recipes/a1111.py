@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
-from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, whole
+from unnoise.checkpoints.recipes.found import FoundRecipe, Number, number, senseless, whole
 from unnoise.errors import InputError
 
 NEGATIVE = "Negative prompt: "
@@ -29,12 +29,14 @@ def read(text: str, usual: Mapping[str, str] = _DEFAULTS) -> FoundRecipe:
 
     Raises InputError where its settings make no sense.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.rstrip("\0").replace("\r\n", "\n").split("\n")
     at = _settings_line(lines)
     given = settings(lines[at]) if at < len(lines) else {}
     prompt, negative = _prompts(lines[:at])
     program, version = _program(given)
-    found = {**(usual if program in ("A1111", "Forge") else {}), **given}
+    assumed = {name: value for name, value in usual.items() if name not in given}
+    assumed = assumed if program in ("A1111", "Forge") else {}
+    found = assumed | given
     width, height = _size(found)
     return FoundRecipe(
         program=program,
@@ -53,6 +55,7 @@ def read(text: str, usual: Mapping[str, str] = _DEFAULTS) -> FoundRecipe:
         noise=_noise(found, program),
         loras=tuple((name, number(weight) or 0.0) for name, weight in _LORA.findall(prompt)),
         more={name: value for name, value in given.items() if name not in _TAKEN.split(", ")},
+        assumed=tuple(f"{name} {value}" for name, value in assumed.items()),
     )
 
 
@@ -146,19 +149,12 @@ def _size(found: dict[str, str]) -> tuple[int | None, int | None]:
         return None, None
     parts = [whole(part) for part in found["Size"].split("x")]
     if len(parts) != 2 or None in parts:
-        raise _senseless("Size", found["Size"])
+        raise senseless("Size", found["Size"])
     return parts[0], parts[1]
 
 
 def _told(found: dict[str, str], name: str, kind: Callable[[object], Number | None]) -> Number | None:
     value = kind(found.get(name))
     if value is None and name in found:
-        raise _senseless(name, found[name])
+        raise senseless(name, found[name])
     return value
-
-
-def _senseless(name: str, value: str) -> InputError:
-    return InputError(
-        f"the settings of this text make no sense: {name} is {value[:40]!r}. Give a picture whose text is whole, or "
-        "its settings as options."
-    )

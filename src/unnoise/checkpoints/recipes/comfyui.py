@@ -136,11 +136,10 @@ class _Sight:
         waiting: list[object] = [link]
         seen: set[Link] = set()
         while waiting:
-            link = waiting.pop()
+            link = self.graph.link(waiting.pop())
             node = self.graph.source(link)
-            if node is None or link in seen or node.kind == "ConditioningZeroOut":
+            if link is None or node is None or link in seen or node.kind == "ConditioningZeroOut":
                 continue
-            assert isinstance(link, Link)
             seen.add(link)
             words = next((key for key in _TEXTS if key in node.inputs), None)
             if words is not None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
+from unnoise.errors import InputError
+
 Number = TypeVar("Number", int, float)
 
 
@@ -20,7 +22,7 @@ class FoundRecipe:
     own). width, height: of the first pass, in pixels. model, model_hash: the model's name and what is told of its
     hash, in hexadecimal. noise: which generator made the start, "torch" (on the CPU), "cuda", or "" where
     unknown. loras: names and weights. more: every other setting as text, those that several programs have under
-    A1111's names.
+    A1111's names. assumed: settings that are not told, and have what that program has where it tells none.
     """
 
     program: str
@@ -39,6 +41,13 @@ class FoundRecipe:
     noise: str = ""
     loras: tuple[tuple[str, float], ...] = ()
     more: Mapping[str, str] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def scheduler(self) -> str:
+        """Sampler and grid in one name; some samplers' names end in their grid already."""
+        joined = self.sampler.lower().endswith(f" {self.grid.lower()}")
+        return self.sampler if joined else f"{self.sampler} {self.grid}".strip()
 
     @property
     def variation(self) -> tuple[int, float]:
@@ -132,3 +141,11 @@ def plain(values: Mapping[str, object]) -> dict[str, str]:
         for name, value in values.items()
         if value not in (None, "", [], {}, False)
     }
+
+
+def senseless(name: str, value: str) -> InputError:
+    """The error for a setting of a text that is none."""
+    return InputError(
+        f"the settings of this text make no sense: {name} is {value[:40]!r}. Give a picture whose text is whole, or "
+        "its settings as options."
+    )

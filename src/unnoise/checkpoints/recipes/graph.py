@@ -67,8 +67,20 @@ class Graph:
     nodes: dict[str, Node]
 
     def source(self, value: object) -> Node | None:
-        """The node that a link leads to, if it is there."""
-        return self.nodes.get(value.node) if isinstance(value, Link) else None
+        """The node that a link leads to, if it is there, past those that only lead on."""
+        link = self.link(value)
+        return None if link is None else self.nodes.get(link.node)
+
+    def link(self, value: object) -> Link | None:
+        """The link past the nodes that only lead on; None for what is no link, and for a circle."""
+        seen = set()
+        while isinstance(value, Link) and value not in seen:
+            node = self.nodes.get(value.node)
+            if node is None or not node.kind.startswith("Reroute"):
+                return value
+            seen.add(value)
+            value = next(iter(node.links()), None)
+        return None
 
     def above(self, start: Node) -> Iterator[Node]:
         """The nodes that `start` is made from, the nearest first, each once."""

@@ -61,6 +61,8 @@ class Axis:
             step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
             first = math.ceil(self.low / step)
             return [place * step for place in range(first, math.floor(self.high / step) + 1)]
+        if self.high < 10.0 * self.low:  # too few powers of ten to read a value by
+            return Axis(self.name, self.low, self.high, False).ticks()
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         factors = (1, 2, 5) if len(powers) < 5 else (1,)
         found = [factor * 10.0**power for power in powers for factor in factors]
@@ -71,14 +73,17 @@ def axis(name: str, values: Sequence[float], log: bool) -> Axis:
     """An axis with a little room around the values."""
     low, high = min(values), max(values)
     if log:
-        return Axis(name, low / 1.25, high * 1.25, True)
+        factor = (high / low) ** 0.06 if high > low else 1.25
+        return Axis(name, low / factor, high * factor, True)
     room = 0.06 * (high - low) or 0.5
     return Axis(name, low - room, high + room, False)
 
 
 def chart(series: Sequence[Series], across: Axis, up: Axis) -> str:
     """The SVG element."""
-    body = _frame(across, up) + "".join(_drawn(each, across, up) for each in series)
+    body = _frame(across, up)
+    for place, each in enumerate(series):
+        body += _drawn(each, across, up, 3.0 * (place - 0.5 * (len(series) - 1)))
     body += _labels(series, across, up)
     return f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{html.escape(up.name)}">{body}</svg>'
 
@@ -106,7 +111,8 @@ def _frame(across: Axis, up: Axis) -> str:
     return "".join(parts)
 
 
-def _drawn(series: Series, across: Axis, up: Axis) -> str:
+def _drawn(series: Series, across: Axis, up: Axis, aside: float) -> str:
+    """The line and its points; bars are drawn so many pixels aside, for those of several names share a place."""
     places = [_place(across, up, point.x, point.y) for point in series.points]
     dash = ' stroke-dasharray="5 4"' if series.dashed else ""
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -115,8 +121,8 @@ def _drawn(series: Series, across: Axis, up: Axis) -> str:
         if point.low is not None and point.high is not None:
             ends = [_place(across, up, point.x, value)[1] for value in (point.low, point.high)]
             parts.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{series.colour}" '
-                'stroke-opacity=".35" stroke-width="2"/>'
+                f'<line x1="{x + aside:.1f}" x2="{x + aside:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" '
+                f'stroke="{series.colour}" stroke-opacity=".45" stroke-width="2"/>'
             )
         if point.ring:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="none" stroke="{series.colour}"/>')

@@ -59,9 +59,17 @@ def _measure(report: Report) -> str:
 
 
 def _fewest(report: Report) -> str:
-    """For each scheduler the fewest steps that look converged, as a line of chips."""
+    """For each scheduler the fewest steps that look converged, and their calls where they differ, as chips."""
+    calls = {(cell.scheduler, cell.steps): cell.calls for cell in report.cells}
+
+    def told(name: str, steps: int | None) -> str:
+        if steps is None:
+            return "none tried"
+        asked = calls[name, steps]
+        return str(steps) if asked == steps else f"{steps} ({counted(asked, 'call')})"
+
     chips = [
-        f'<span class="chip">{html.escape(name)} <b>{steps or "none tried"}</b></span>'
+        f'<span class="chip">{html.escape(name)} <b>{told(name, steps)}</b></span>'
         for name, steps in report.fewest.items()
     ]
     if not chips:

@@ -82,7 +82,7 @@ def _numbers(step: InspectedStep) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else ("∞" if value > 0 else "−∞")
 
 
 def _ranged(tensor: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ tbody tr:hover td { background:var(--mark); }
  white-space:nowrap; }
 svg { width:100%; min-width:400px; height:auto; display:block; }
 @media (max-width:600px) { main { padding:20px 14px 48px; } h1 { font-size:22px; } }
+@media print { main { max-width:none; padding:0; } .card { overflow:visible; } svg,tr { break-inside:avoid; } }
 svg text { fill:var(--soft); font:12px system-ui,sans-serif; } svg .grid { stroke:var(--line); }
 svg .label { font-weight:600; }
 """

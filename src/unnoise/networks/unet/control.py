@@ -97,7 +97,7 @@ class Steered(Around):
         self.networks = nn.ModuleList(guide.network for guide in guides)
         self.guides = list(guides)
         self._hearing: list[UNet] = [unet, *(g.network for g in guides if isinstance(g.network, ControlNet))]
-        self._known: dict[PictureAdapter, Residuals] = {}
+        self._known: dict[int, Residuals] = {}
 
     def remember(self, text: Tensor, text_mask: Tensor | None = None) -> TextMemory:
         """Keys and values of the UNet's layers, then of each ControlNet's."""
@@ -110,28 +110,28 @@ class Steered(Around):
         heard = dict(zip(self._hearing[1:], shares, strict=True))
         time, residuals = asked.time, asked.residuals
         now = float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
-        for guide in self.guides:
+        for place, guide in enumerate(self.guides):
             if not guide.after < now <= guide.until:
                 continue
             if isinstance(guide.network, ControlNet):
                 text = heard[guide.network]
                 found = guide.network.residuals(asked.x, time, guide.picture, text, asked.pooled)
             else:
-                found = self._maps(guide.network, guide.picture)
+                found = self._maps(place, guide.network, guide.picture)
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
         # as a module, for who watches or compiles the UNet
         out: UNetOutput = self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
         return out
 
-    def _maps(self, adapter: PictureAdapter, picture: Tensor) -> Residuals:
-        """What an adapter adds, the same at every step."""
-        if adapter not in self._known:
+    def _maps(self, place: int, adapter: PictureAdapter, picture: Tensor) -> Residuals:
+        """What the guide at this place adds, the same at every step."""
+        if place not in self._known:
             levels = len(self.config.widths)
             maps = adapter(picture)
             middle = maps[levels] if len(maps) > levels else None
-            self._known[adapter] = Residuals(middle=middle, levels=maps[:levels])
-        return self._known[adapter]
+            self._known[place] = Residuals(middle=middle, levels=maps[:levels])
+        return self._known[place]
 
     def _shares(self, memory: TextMemory | None) -> list[TextMemory | None]:
         """Each network's part of `memory`."""

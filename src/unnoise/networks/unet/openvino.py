@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.errors import FileError, InputError
-from unnoise.files import building_folder
+from unnoise.files import building_folder, expanded
 from unnoise.networks.unet.attention import TextMemory
 from unnoise.networks.unet.int8 import Rounded, Spans, plain, rounded
 from unnoise.networks.unet.phases import summed
@@ -304,9 +304,9 @@ def cache_folder() -> Path:
     """UNNOISE_CACHE, or else a folder of ours in the system's place for caches; in it one of this engine's."""
     root = os.environ.get("UNNOISE_CACHE")
     if root:
-        return Path(root).expanduser() / "openvino"
+        return expanded(root) / "openvino"
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "unnoise" / "openvino"
+    return expanded(base) / "unnoise" / "openvino"
 
 
 def library() -> ModuleType:

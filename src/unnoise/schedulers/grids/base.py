@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.limits import Declared
-from unnoise.process import EDM, Level, NoiseSchedule
+from unnoise.process import EDM, DiscreteVP, Level, NoiseSchedule
 
 LARGEST_RATIO = 80.0  # EDM's sigma_max: a picture in [-1, 1] is lost below it
+LOST_RATIO = 1024.0  # the signal is less than half precision's last bit of the noise
 _RHO = 7.0
 
 
@@ -91,9 +92,14 @@ def check_count(what: str, given: int, count: int) -> None:
 
 
 def ratio_ends(schedule: NoiseSchedule, low: float | None, high: float | None) -> tuple[float, float]:
-    """Smallest and largest ratio: as given, or the schedule's own, the largest at most 80 where that is infinite."""
-    noisiest = float(schedule.noisiest.ratio)
-    own_high = noisiest if math.isfinite(noisiest) else LARGEST_RATIO
+    """Smallest and largest ratio: as given, or the schedule's own, the largest 80 where the signal is lost at its end.
+
+    The last beta of the cosine table, cut to 0.999, leaves a ratio of 20,291 that nobody chose: half of Karras's levels
+    would lie above 80, where all are noise alone (docs/decisions/014). An end that was given as a number stays.
+    """
+    own_high = float(schedule.noisiest.ratio)
+    if own_high == math.inf or (own_high > LOST_RATIO and isinstance(schedule, DiscreteVP)):
+        own_high = LARGEST_RATIO
     low = float(schedule.cleanest.ratio) if low is None else low
     high = own_high if high is None else high
     if not 0.0 < low < high < math.inf:

@@ -18,7 +18,7 @@ class Karras(Grid):
     """Equal steps in ratio^(1 / rho), ratio = sigma / alpha (Karras et al. 2022, eq. 5).
 
     sigma_min, sigma_max: ends of the ratio; by default the schedule's own, and 80 where that begins without
-    signal (an infinite ratio has no power).
+    signal, or a table with less than can be seen.
     """
 
     rho: Positive = 7.0

@@ -84,8 +84,8 @@ def _family(family: str, *rows: tuple[str, str, Grid, Solver, NoiseRule, str]) -
     )
 
 
-# Polynomials of x0 go on _T: the last of _L's even times is a leap in lambda, at whose end three of them are wrong by
-# more than the data's width. tests/oracle/test_names_alone.py
+# Polynomials of x0, and DPM2 that aims below, go on _T: the last of _L's even times is a leap in lambda, at whose end
+# three of them are wrong by more than the data's width. tests/oracle/test_names_alone.py
 _T, _L, _K, _D = Trailing(), Linspace(), Karras(), Distilled()
 _ODE, _A, _RF, _SDE = Deterministic(), Ancestral(), FlowAncestral(), SDE()
 _EULER = Adams(1, "sigma", "noise")
@@ -116,7 +116,7 @@ TABLE = (
         ("Heun churn", "", _K, solvers.Heun(), Churn(), "Heun, with noise before each step (EDM)"),
         ("Restart", "", Restart(_K), solvers.Heun(), _ODE, "Heun, a stretch made again from fresh noise"),
         ("DPM2", "", _L, solvers.Midpoint(), _ODE, "midpoint in lambda"),
-        ("DPM2 a", "", _L, solvers.Midpoint(), _A, "midpoint in lambda with the posterior's noise"),
+        ("DPM2 a", "", _T, solvers.Midpoint(), _A, "midpoint in lambda with the posterior's noise"),
         ("DPM 3S", "dpm_solver_3", _L, solvers.ThreeStage(), _ODE, "three looks a step (DPM-Solver-3)"),
         ("DPM fast", "", BlockLevels(), _BLOCKS, _ODE, "blocks of three looks, and what is left over"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def _dpm(config: Config, final: str | None = None, gentle: bool = False, cosine:
     kind, last = sigmas(config), final or config["final_sigmas_type"]
     if kind == "flow":
         return rungs.DPMFlowRungs(config.get("flow_shift", 1.0), last, gentle)
-    clipped = float(config.get("lambda_min_clipped", "-inf"))
+    clipped = float(config.get("lambda_min_clipped", -math.inf))
     return rungs.DPMRungs(*_spacing(config), kind, last, clipped, cosine)
 
 
@@ -93,8 +94,9 @@ def _table(config: Config) -> Rungs:
     return rungs.TableRungs(*_spacing(config))
 
 
-def _edm(config: Config) -> Rungs:
-    return rungs.EDMRungs(config["sigma_schedule"], config["final_sigmas_type"], config["rho"])
+def _edm(config: Config, least: str = "sigma_min") -> Rungs:
+    final = "zero" if config["final_sigmas_type"] == "zero" else least
+    return rungs.EDMRungs(config["sigma_schedule"], final, config["rho"])
 
 
 def _multistep(config: Config) -> Rule:
@@ -114,7 +116,7 @@ def _singlestep(config: Config) -> Values:
 def _unipc(config: Config) -> Values:
     final = "last" if config["final_sigmas_type"] == "sigma_min" else "zero"
     kind = config["solver_order"], config["solver_type"], config["predict_x0"]
-    rule = dpm_rules.UniPCRule(*kind, config["lower_order_final"], tuple(config["disable_corrector"]))
+    rule = dpm_rules.UniPCRule(*kind, config["lower_order_final"], config["disable_corrector"])
     return _dpm(config, final, gentle=True), rule
 
 
@@ -193,7 +195,7 @@ CLASSES: dict[str, Class] = {
         "LCM", {"num_train_timesteps": 40, **_ENDS, "s_noise": 1.0, "rho": 7.0}, _consistency
     ),
     "IPNDMScheduler": Class("IPNDM", {}, lambda c: (rungs.IPNDMRungs(), pndm_rules.IPNDMRule())),
-    "EDMEulerScheduler": Class("Euler", _EDM, lambda c: (_edm(c), sigma_rules.Euler())),
+    "EDMEulerScheduler": Class("Euler", _EDM, lambda c: (_edm(c, "last"), sigma_rules.Euler())),
     "EDMDPMSolverMultistepScheduler": Class(
         "DPM++ 2M",
         {**_EDM, **_KIND, "solver_order": 2, "lower_order_final": True, "euler_at_final": False},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from unnoise.errors import InputError
-from unnoise.limits import typed
+from unnoise.limits import Positive, Share, Steps, typed
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow, NoiseSchedule, Prediction
 from unnoise.process import prediction as predictions
 from unnoise.schedulers import grids
@@ -74,6 +74,18 @@ _GRIDS: dict[str, grids.Grid] = {
 }
 """The right ones, by what sigmas a configuration asks for."""
 
+_KINDS_OF: dict[str, Any] = {
+    "steps_offset": Annotated[int, (0, 1_000_000)],
+    "trained_betas": tuple[float, ...],
+    "lambda_min_clipped": float,
+    "disable_corrector": tuple[int, ...],
+    "tau_func": Callable,
+    "eta": Share,
+    "rho": Positive,
+    "original_inference_steps": Steps,
+}
+"""Of what kind values are that have no default here, or limits."""
+
 _ON_COSINE = ("IPNDMScheduler", "SCMScheduler")  # their networks predict v, of samples divided by sigma_data
 
 
@@ -104,12 +116,15 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
     compat: whether a preset is to be made of it.
     Raises InputError with the three nearest classes, and where a value is not known or of another kind.
     """
-    name = _class_of(config)
+    name = _class_of(typed("the configuration", config, Mapping))
     defaults = CLASSES[name].defaults
     full = {**defaults, **{key: value for key, value in config.items() if value is not None}}
     for key, default in defaults.items():
         if type(default) in (bool, int, float, str):
             typed(key, full[key], type(default), default)
+    for key, kind in _KINDS_OF.items():
+        if key in full:
+            full[key] = typed(key, full[key], kind)
     flow = _THOUSAND if full.get("use_flow_sigmas") else {}
     _check_known(name, full, {**_EVERYWHERE, **_CHOICES.get(name, {}), **flow})
     if compat:
@@ -168,7 +183,7 @@ def _schedule(name: str, config: Mapping[str, Any]) -> NoiseSchedule:
         return Flow(shift=config.get("flow_shift", 1.0), start=1e-3)
     steps, ends = config["num_train_timesteps"], (config["beta_start"], config["beta_end"])
     if config.get("trained_betas") is not None:
-        table = DiscreteVP.from_betas(tuple(config["trained_betas"]))
+        table = DiscreteVP.from_betas(config["trained_betas"])
     elif config["beta_schedule"] == "squaredcos_cap_v2":
         table = DiscreteVP.cosine(steps)
     elif config["beta_schedule"] in ("linear", "scaled_linear", "sigmoid"):
@@ -209,7 +224,7 @@ def _grid(name: str, config: Mapping[str, Any]) -> grids.Grid | None:
     if name.startswith(("FlowMatch", "SCM")):
         return grids.Trailing()
     spacing = config.get("timestep_spacing")
-    offset = float(config.get("steps_offset", 0))
+    offset = config.get("steps_offset", 0)
     if spacing == "linspace" and ("solver_order" in config or "predictor_order" in config):
         return grids.SGMUniform()
     known: dict[Any, grids.Grid] = {

@@ -15,7 +15,7 @@ from unnoise.schedulers.presets.preset import Noisy, Rule
 
 @dataclass(frozen=True)
 class DDIMRule(Noisy):
-    """x' = sqrt(abar') x0 + sqrt(1 - abar' - fresh^2) eps + fresh z.
+    """x' = sqrt(abar') x0 + sqrt(1 - abar' - fresh^2) eps + fresh z; eps is never that of a clipped x0.
 
     diffusers leads each step to t - steps // count of a table, which is not the next time of its own grid where count
     does not divide the table or the spacing is linspace. one: whether "before the first entry" is clean data
@@ -30,14 +30,14 @@ class DDIMRule(Noisy):
         return below(path.entries, int(number(path.levels[i].time)) - stride, self.one)
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
-        """One look, one move."""
+        """One look; one move for each of x0 and eps."""
         now, to = path.levels[i], self.to(path, i, known)
         a, s, a2, s2 = map(number, (now.alpha, now.sigma, to.alpha, to.sigma))
         fresh = 0.0
         if self.eta > 0.0:
             fresh = self.eta * math.sqrt(max(s2**2 / s**2 * (1.0 - a**2 / a2**2), 0.0))
         of_eps = math.sqrt(max(s2**2 - fresh**2, 0.0))
-        return Look(now), Move(of_eps / s, (a2 - of_eps * a / s,), "x0", fresh)
+        return Look(now), Move(0.0, (of_eps,), "unclipped_noise"), Move(1.0, (a2,), "x0", fresh)
 
 
 def below(levels: tuple[Level, ...], time: int, one: bool) -> Level:

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.process import EDM, Flow, Level, NoiseSchedule
-from unnoise.schedulers.grids import Grid
+from unnoise.schedulers.grids import (
+    BetaSigma,
+    DropPenultimate,
+    Exponential,
+    Grid,
+    Karras,
+    KLOptimal,
+    Polyexponential,
+)
 from unnoise.schedulers.moves import Move, Unknown
 
 Process = Literal["vp", "ve", "flow"]
@@ -114,7 +122,7 @@ class FromGrid(Rungs):
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """The grid's levels and the last."""
         grid = self.on_edm if self.on_edm is not None and isinstance(schedule, EDM) else self.grid
-        inner = grid.levels(schedule, steps)
+        inner = _whole(grid, schedule).levels(schedule, steps)
         end = schedule.cleanest if self.to_first else schedule.level(schedule.clean_time)
         levels = (*inner, Level(end.time, end.alpha, self.rest) if self.rest else end)
 
@@ -126,6 +134,17 @@ class FromGrid(Rungs):
             told, lambda ratio: time_of(schedule.at_ratio(ratio)), torch.float64, process(schedule)
         )
         return replace(path, pure=self.pure)
+
+
+def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
+    """The grid from the schedule's own end, as programs go, also where ours begins at 80 (`grids.base.ratio_ends`)."""
+    if isinstance(grid, DropPenultimate):
+        return replace(grid, grid=_whole(grid.grid, schedule))
+    high = number(schedule.noisiest.ratio)
+    ends_itself = isinstance(grid, (Karras, Exponential, Polyexponential, KLOptimal, BetaSigma))
+    if ends_itself and grid.sigma_max is None and high < math.inf:
+        return replace(grid, sigma_max=high)
+    return grid
 
 
 def of_levels(

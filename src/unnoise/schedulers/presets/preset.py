@@ -93,22 +93,25 @@ class Preset(Scheduler):
         Raises InputError where the program's own formulas give no numbers.
         """
         steps = check_steps(steps, schedule)
-        with torch.device("cpu"):  # whatever torch's default is
-            path = self.rungs.path(schedule, steps)
-            begin = min(self.start, path.steps - 1)
-            try:
-                planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
-            except (torch.linalg.LinAlgError, ZeroDivisionError):  # type: ignore[attr-defined]
-                planned = ()
+        try:
+            with torch.device("cpu"):  # whatever torch's default is
+                plan = self._plan(schedule, steps)
+            numbers = [each for move in plan.moves for each in (move.of_x, *move.of_estimates, move.noise)]
+            if all(map(math.isfinite, numbers)):
+                return plan
+        except (torch.linalg.LinAlgError, ArithmeticError):  # type: ignore[attr-defined]
+            pass
+        raise InputError(
+            f"{self.program}'s formulas give no finite numbers for {steps} steps on this noise schedule (levels "
+            "that repeat, or a start without signal); give fewer steps, or leave compat out."
+        )
+
+    def _plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
+        path = self.rungs.path(schedule, steps)
+        begin = min(self.start, path.steps - 1)
+        planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
-        plan = Plan(told, planned, pure=path.pure and begin == 0)
-        numbers = [each for move in plan.moves for each in (move.of_x, *move.of_estimates, move.noise)]
-        if not numbers or not all(map(math.isfinite, numbers)):
-            raise InputError(
-                f"{self.program}'s formulas give no finite numbers for {steps} steps on this noise schedule (levels "
-                "that repeat, or a start without signal); give fewer steps, or leave compat out."
-            )
-        return plan
+        return Plan(told, planned, pure=path.pure and begin == 0)
 
     def _step(self, path: Path, i: int, known: int) -> PlannedStep:
         rule = self.rule

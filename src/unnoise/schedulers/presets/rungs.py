@@ -162,7 +162,13 @@ class TableRungs(Rungs):
         """As `_of_entries`."""
         known = table(schedule, infinite=True)
         times = spaced(self.spacing, known.steps, steps, 0, extra=False).round()
-        return _of_entries(known, times + (self.offset if self.spacing == "leading" else 0))
+        times += self.offset if self.spacing == "leading" else 0
+        if times[0] >= known.steps:
+            raise InputError(
+                f"steps_offset is {self.offset}, by which {steps} steps begin at time {times[0]:g} of {known.steps}, "
+                "an error in diffusers; give fewer steps, or leave compat out."
+            )
+        return _of_entries(known, times)
 
 
 @dataclass(frozen=True)
@@ -174,9 +180,10 @@ class DistilledRungs(Rungs):
     def path(self, schedule: NoiseSchedule, steps: int) -> Path:
         """As `_of_entries`. Raises InputError for more steps than there are times."""
         known = table(schedule, infinite=True)
-        if steps > self.original:
+        if not steps <= self.original <= known.steps:
             raise InputError(
-                f"steps is {steps}; such a model was distilled at {self.original}, give at most that."
+                f"steps is {steps}; such a model was distilled at {self.original} of {known.steps} times, give at most "
+                "that."
             )
         times = (np.arange(1, self.original + 1) * (known.steps // self.original) - 1)[::-1]
         places = np.floor(np.linspace(0, self.original, num=steps, endpoint=False)).astype(np.int64)
@@ -281,7 +288,10 @@ def _edm_ends(schedule: NoiseSchedule) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class EDMRungs(Rungs):
-    """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule."""
+    """EDMEulerScheduler, EDMDPMSolverMultistepScheduler: karras or exponential between the ends of an EDM schedule.
+
+    final: "zero", "sigma_min", or "last", the grid's own last one again.
+    """
 
     sigmas: Sigmas
     final: str
@@ -295,6 +305,6 @@ class EDMRungs(Rungs):
             sigmas = (top + _ramp(0.0, 1.0, steps) * (bottom - top)) ** self.rho
         else:
             sigmas = _ramp(np.log(low), np.log(high), steps).exp().flip(0)
-        last = low if self.final == "sigma_min" else 0.0
         values = sigmas.double().numpy()
+        last = {"zero": 0.0, "sigma_min": low, "last": float(values[-1])}[self.final]
         return along(np.append(values, last), values, "ve")

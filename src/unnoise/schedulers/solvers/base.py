@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from unnoise.errors import InputError
 from unnoise.limits import Declared, is_whole, shown
 from unnoise.process import Level, NoiseSchedule
+from unnoise.schedulers.grids.base import LOST_RATIO
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Place, Split
 from unnoise.schedulers.quadrature import keep
@@ -75,8 +76,12 @@ class OneLook(Solver):
 
 
 def finite_unknown(unknown: Unknown, now: Level) -> Unknown:
-    """x0 in place of the noise where `now` holds no signal: there the noise is x itself and tells nothing."""
-    return "x0" if unknown == "noise" and now.alpha == 0.0 else unknown
+    """x0 in place of the noise where the signal is lost at `now`: there the noise is x itself and tells nothing.
+
+    From a ratio of thousands one step leads to where the picture stands, and the noise changes by a little on the way:
+    by so little times thousands the sample would be wrong.
+    """
+    return "x0" if unknown == "noise" and float(now.ratio) > LOST_RATIO else unknown
 
 
 def last_move(unknown: Unknown, factors: Sequence[float], now: Level, split: Split) -> Move:

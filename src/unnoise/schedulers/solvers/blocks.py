@@ -8,11 +8,11 @@ from itertools import pairwise
 from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
-from unnoise.schedulers.moves import Look, Move, Moves
+from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, weights
 from unnoise.schedulers.solvers.adams import Adams, spread
-from unnoise.schedulers.solvers.base import Leg, Solver
+from unnoise.schedulers.solvers.base import Leg, Solver, finite_unknown
 
 # Looks of the block through which the line leads to its k-th level after the first, by the block's size.
 _USES = {1: ((0,),), 2: ((0,), (1,)), 3: ((0,), (0, 1), (0, 2))}
@@ -48,12 +48,13 @@ class Blocks(Solver):
         block = leg.levels[leg.index - place : leg.index - place + size + 1]
         if block[0].alpha == 0.0:
             return Adams(1).moves(leg)
-        kept, factors = _from_first(block, place)
+        unknown = finite_unknown("noise", block[0])
+        kept, factors = _from_first(unknown, block, place)
         if place:
-            before, told = _from_first(block, place - 1)
+            before, told = _from_first(unknown, block, place - 1)
             kept /= before
             factors = [factor - kept * had for factor, had in zip(factors, [*told, 0.0], strict=True)]
-        return Look(leg.now), Move(kept, tuple(reversed(factors)), "noise")
+        return Look(leg.now), Move(kept, tuple(reversed(factors)), unknown)
 
 
 def _turns(levels: tuple[Level, ...]) -> bool:
@@ -61,8 +62,8 @@ def _turns(levels: tuple[Level, ...]) -> bool:
     return len({float(one.ratio) > float(other.ratio) for one, other in pairwise(levels)}) > 1
 
 
-def _from_first(block: tuple[Level, ...], place: int) -> tuple[float, list[float]]:
+def _from_first(unknown: Unknown, block: tuple[Level, ...], place: int) -> tuple[float, list[float]]:
     """(factor of the block's first sample, factors of its looks, first look first) of the level after `place`."""
     uses = _USES[len(block) - 1][place]
-    found = weights("noise", "lambda", [block[use] for use in uses], block[0], block[place + 1])
-    return keep("noise", block[0], block[place + 1]), spread(uses, found)
+    found = weights(unknown, "lambda", [block[use] for use in uses], block[0], block[place + 1])
+    return keep(unknown, block[0], block[place + 1]), spread(uses, found)

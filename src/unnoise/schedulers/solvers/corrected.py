@@ -11,7 +11,7 @@ from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joi
 from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
-from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order
+from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order, finite_unknown
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Corrected(Solver):
         if not math.isfinite(coordinate(self.predictor.variable, float(begin.ratio))):
             return None
         unknown: Unknown = self.predictor.unknown
-        if unknown == "noise" and begin.alpha == 0.0:
+        if finite_unknown(unknown, begin) != unknown:  # the prediction followed another
             return None
         held = distinct((leg.now, *leg.past), self.estimates)
         factors = rules[self.quadrature](

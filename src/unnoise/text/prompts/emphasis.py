@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from unnoise.text.prompts.pieces import Piece, Sections, Weighed, check_depth, joined, weight_of
+from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, weight_of
 
 MORE, LESS = 1.1, 1 / 1.1
 _SPECIAL = re.compile(r"[\\()\[\]:]")
@@ -34,12 +34,14 @@ def sections(text: str) -> Sections:
 
 
 @dataclass
-class _Reading(Weighed):
-    """What has been read: where each BREAK stands, and where each bracket that is still open began.
+class _Reading:
+    """Stretches of text and their weights: where each BREAK stands, and where each bracket that is still open began.
 
     Each piece is weighed once for each bracket around it, of which there are at most twice NESTING: linear time.
     """
 
+    texts: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     breaks: list[int] = field(default_factory=list)
     round: list[int] = field(default_factory=list)
     square: list[int] = field(default_factory=list)
@@ -59,7 +61,7 @@ class _Reading(Weighed):
     def _stretch(self, text: str, begin: int, end: int) -> None:
         stretch = text[begin:end]
         stretch = stretch.lstrip() if begin else stretch
-        self.add(stretch.rstrip() if end < len(text) else stretch)
+        self._add(stretch.rstrip() if end < len(text) else stretch)
 
     def mark(self, text: str, place: int) -> int:
         """Read the mark at `place`; returns where to go on."""
@@ -73,24 +75,32 @@ class _Reading(Weighed):
             return self._number(text, place)
         opened, factor = (self.round, MORE) if mark == ")" else (self.square, LESS)
         if opened:
-            self.weigh(opened.pop(), factor)
+            self._weigh(opened.pop(), factor)
         else:
-            self.add(mark)
+            self._add(mark)
         return place + 1
 
     def result(self) -> Sections:
         """All of it; what is still open counts to the end."""
         for opened, factor in ((self.round, MORE), (self.square, LESS)):
             for begin in opened:
-                self.weigh(begin, factor)
+                self._weigh(begin, factor)
         pieces = [Piece(text, weight) for text, weight in zip(self.texts, self.weights, strict=True)]
         ends = zip([0, *self.breaks], [*self.breaks, len(pieces)], strict=True)
         return tuple(joined(pieces[begin:end]) for begin, end in ends)
 
+    def _add(self, text: str) -> None:
+        self.texts.append(text)
+        self.weights.append(1.0)
+
+    def _weigh(self, begin: int, factor: float) -> None:
+        for place in range(begin, len(self.weights)):
+            self.weights[place] *= factor
+
     def _escape(self, text: str, place: int) -> int:
         following = text[place + 1 : place + 2]
         if following and following in _ESCAPABLE:
-            self.add(following)
+            self._add(following)
             return place + 2
         return place + 1
 
@@ -102,9 +112,9 @@ class _Reading(Weighed):
         found = _NUMBER.match(text, place) if self.round else None
         weight = weight_of(found[1], text[max(place - 20, 0) : found.end()]) if found else None
         if found is None or weight is None:
-            self.add(":")
+            self._add(":")
             return place + 1
-        self.weigh(self.round.pop(), weight)
+        self._weigh(self.round.pop(), weight)
         return found.end()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 from unnoise.errors import InputError
@@ -60,7 +60,7 @@ def weight_of(text: str, shown: str) -> float | None:
         return None
     if not math.isfinite(weight) or abs(weight) > HEAVIEST:
         raise InputError(
-            f"the weight in '{_short(shown)}' is {weight:g}; give one from -{HEAVIEST:g} to {HEAVIEST:g}, "
+            f"the weight in '{short(shown)}' is {weight:g}; give one from -{HEAVIEST:g} to {HEAVIEST:g}, "
             "for example 1.2."
         )
     return weight
@@ -82,23 +82,6 @@ def joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     return tuple(Piece("".join(piece.text for piece in run), weight) for weight, run in runs)
 
 
-@dataclass
-class Weighed:
-    """Stretches of text and their weights, while a prompt is read."""
-
-    texts: list[str] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        """One more stretch, plain."""
-        self.texts.append(text)
-        self.weights.append(1.0)
-
-    def weigh(self, begin: int, factor: float) -> None:
-        """All from this stretch on, so many times as much."""
-        for place in range(begin, len(self.weights)):
-            self.weights[place] *= factor
-
-
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """As much of a text as a sentence holds."""
     return text if len(text) <= 40 else f"{text[:40]}..."

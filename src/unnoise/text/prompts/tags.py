@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.text.prompts.pieces import weight_of
+from unnoise.text.prompts.pieces import short, weight_of
 
 _LORA = ("lora", "lyco")
 _REFUSED = "hypernet"
@@ -48,11 +48,12 @@ def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
         place = close + 1
         tag = text[begin:place]
         kind, _, inside = tag[1:-1].partition(":")
+        shown = short(tag)
         if kind in _LORA:
-            loras.append(_lora(inside, tag))
+            loras.append(_lora(inside, shown))
         elif kind == _REFUSED:
             raise InputError(
-                f"the prompt asks for a hypernetwork ('{tag}'), which unnoise has not. Remove the tag."
+                f"the prompt asks for a hypernetwork ('{shown}'), which unnoise has not. Remove the tag."
             )
         else:
             unknown.append(tag)
@@ -87,5 +88,7 @@ def _lora(inside: str, shown: str) -> LoraTag:
 def _weight(text: str, shown: str) -> float:
     weight = weight_of(text, shown)
     if weight is None:
-        raise InputError(f"'{text}' in the tag '{shown}' is no number; write the tag as <lora:name:0.8>.")
+        raise InputError(
+            f"'{short(text)}' in the tag '{shown}' is no number; write the tag as <lora:name:0.8>."
+        )
     return weight

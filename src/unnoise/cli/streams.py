@@ -1,0 +1,57 @@
+"""What a command says, where nobody may listen: a closed stream, a full disk, a reader or a terminal that has gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+
+class Stream:
+    """A standard stream. name: what an error is told of when it cannot be written; "" where no work fails for that.
+
+    A letter that it has no code for is escaped. What is left unsaid goes nowhere, or the interpreter would try once
+    more as it ends, and fail in words of its own.
+    """
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        self._stream, self._name = stream, name
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's own
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Say it. Raises OSError."""
+        with self._left_unsaid():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Have it said. Raises OSError."""
+        with self._left_unsaid():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _left_unsaid(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):  # one that is no file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if self._name:
+                error.filename = self._name
+                raise
+
+
+def take() -> None:
+    """Have this process speak by such streams; a closed one takes what is said."""
+    for place, name in (("stdout", "standard output"), ("stderr", "")):
+        stream = getattr(sys, place)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+        if not isinstance(stream, Stream):
+            setattr(sys, place, Stream(stream, name))
