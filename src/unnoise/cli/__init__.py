@@ -21,7 +21,11 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
-    streams.take()
+    with streams.taken():
+        return _answered(argv)
+
+
+def _answered(argv: Sequence[str] | None) -> int:
     try:
         with ending.put_away(forever=argv is None):
             return _run(sys.argv[1:] if argv is None else argv)

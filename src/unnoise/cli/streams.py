@@ -47,11 +47,17 @@ class Stream:
                 raise
 
 
-def take() -> None:
-    """Have this process speak by such streams; a closed one takes what is said."""
-    for place, name in (("stdout", "standard output"), ("stderr", "")):
-        stream = getattr(sys, place)
-        if stream is None:
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
-        if not isinstance(stream, Stream):
+@contextlib.contextmanager
+def taken() -> Iterator[None]:
+    """Have this process speak by such streams in this block; a closed one takes what is said."""
+    before = sys.stdout, sys.stderr
+    with contextlib.ExitStack() as opened:
+        for place, name in (("stdout", "standard output"), ("stderr", "")):
+            stream = getattr(sys, place)
+            if stream is None:
+                stream = opened.enter_context(open(os.devnull, "w", encoding="utf-8"))
             setattr(sys, place, Stream(stream, name))
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
