@@ -35,7 +35,7 @@ class Recipe(Declared):
     version: of unnoise. guidance_rule: what lies around the plain guidance (`combining.from_text` reads it). cache: of
     deep features (`FeatureCache.from_text` reads it). merge: of tokens (`TokenMerging.from_text` reads it). arithmetic:
     "int8" where the network multiplied in eight bits. variation: how far the start was moved to the noise of
-    variation_seed.
+    variation_seed. batch: how many pictures were made at once, which may round otherwise; 0: this one alone.
 
     variant: "" for text to image, else "image to image", "inpaint", "edit" or "second pass", and then: strength,
     noise_level: where it was entered (0: not said). init_hash, mask_hash: sha256 of the pixels that it began from.
@@ -81,6 +81,7 @@ class Recipe(Declared):
     arithmetic: str = ""
     variation_seed: int = 0
     variation: float = 0.0
+    batch: int = 0
 
     def __post_init__(self) -> None:
         as_declared(self, "the recipe's ")

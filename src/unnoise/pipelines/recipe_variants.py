@@ -42,6 +42,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     "cache": ("Feature cache", str, str),
     "arithmetic": ("Arithmetic", str, str),
     "merge": ("Merged tokens", str, str),
+    "batch": ("Batch size", lambda count: str(count) if count else "", int),
     "init_hash": ("Init image hash", lambda digest: digest[:10], str),
     "mask_hash": ("Mask hash", lambda digest: digest[:10], str),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ class Repeat:
     program: who made it. options: arguments that every pipeline has. notes: what is not honoured, a sentence each.
     own: whether it is a picture of ours, whose recipe lacks nothing. variant: as `Recipe.variant`. arguments: of
     that variant's pipeline alone. init_hash, mask_hash: of the pictures that it began from, where they are known.
-    loras, words, controls: to be loaded first. clip_skip: to be set first; 0 for none.
+    loras, words, controls: to be loaded first. clip_skip: to be set first; 0 for none. batch: of a picture of ours, as
+    `Recipe.batch`.
     """
 
     program: str
@@ -50,6 +51,7 @@ class Repeat:
     words: tuple[tuple[Path, str], ...] = ()
     controls: tuple[Steering, ...] = ()
     clip_skip: int = 0
+    batch: int = 0
 
     @classmethod
     def of(
@@ -102,7 +104,13 @@ class Repeat:
             words=tuple(parts.words),
             controls=tuple(parts.controls),
             clip_skip=read.clip_skip,
+            batch=recipe.batch if recipe is found else 0,
         )
+
+    def in_its_batch(self) -> Repeat:
+        """The picture as many times at once as pictures were when it was made."""
+        several = {"count": self.batch, "seed": None, "seeds": [self.options["seed"]] * self.batch}
+        return replace(self, options={**self.options, **several})
 
     def adapted(self, pipe: TextToImage, live: bool = False) -> TextToImage:
         """The pipeline with what must be loaded or set first. Raises CheckpointError for files of another family."""

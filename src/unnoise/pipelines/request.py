@@ -63,6 +63,7 @@ class Request:
 
     def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
+        pictures = len(self.prompts)
         return tuple(
             Recipe(
                 prompt=prompt,
@@ -88,6 +89,7 @@ class Request:
                 version=version,
                 variation_seed=other,
                 variation=self.variation,
+                batch=pictures if pictures > 1 else 0,
             )
             for prompt, negative, seed, other in zip(
                 self.prompts, self.negatives, self.seeds, self.variations, strict=True

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from unnoise import images
-from unnoise.checkpoints.model import Model
 from unnoise.files import expanded
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.repeat import Repeat
@@ -21,9 +19,10 @@ from unnoise.pipelines.text_to_image import TextToImage
 
 Verdict = Literal["bit-equal", "within 1/255", "different"]
 _ROUNDED = (
-    "sums are rounded otherwise in a batch, by another number of threads, with LoRAs kept live or merged, and on other "
-    "machines; of these a recipe tells nothing"
+    "sums are rounded otherwise by another number of threads, with LoRAs kept live or merged, and on other machines; "
+    "of these a recipe tells nothing"
 )
+_CHANGED = "the pixels were changed after the picture was made, or on another machine made otherwise"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def verify(
     live: bool = False,
     told: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Verification:
-    """Make the picture in a file again with `pipe` and compare.
+    """Make the picture in a file again with `pipe` and compare: alone, and if need be in a batch as its own.
 
     init, mask: the pictures that it was begun from, if any. lora_dir, embedding_dir, control_dir: folders of its
     LoRAs, textual inversions, and ControlNets with their pictures, beside those that `pipe` has. live: as of
@@ -70,33 +69,34 @@ def verify(
     follow it, or a picture is missing.
     """
     repeat = Repeat.of(path, pipe.model, lora_dir, embedding_dir=embedding_dir, control_dir=control_dir)
-    run = repeat.denoise(pipe, init, mask, live=live)
-    for step in run:
-        told(step.index + 1, len(run))
-    made = run.result().images[0]
-    notes = (*repeat.notes, *repeat.differences(run.recipes[0]))
     saved = images.open_picture(expanded(path))
-    factor = max(1, saved.width // made.width)
-    made = images.enlarge(made, factor)
-    if made.size != saved.size:
-        size = (
-            f"the file's picture is {saved.width}x{saved.height}, its recipe makes {made.width}x{made.height}"
-        )
-        return Verification("different", None, 1.0, (size, *notes))
-    apart = np.abs(_numbers(saved) - _numbers(made))
-    largest, share = int(apart.max()), float((apart > 0).mean())
+
+    def made(again: Repeat) -> tuple[list[Image.Image], tuple[str, ...]]:
+        run = again.denoise(pipe, init, mask, live=live)
+        for step in run:
+            told(step.index + 1, len(run))
+        return run.result().images, again.differences(run.recipes[0])
+
+    (alone,), differences = made(repeat)
+    factor = max(1, saved.width // alone.width)
+    if images.enlarge(alone, factor).size != saved.size:
+        size = f"the file's picture is {saved.width}x{saved.height}, its recipe makes {alone.width}x{alone.height}"
+        return Verification("different", None, 1.0, (size, *repeat.notes, *differences))
+    largest, share = _apart(saved, alone, factor)
+    if largest and repeat.batch:
+        several, _ = made(repeat.in_its_batch())
+        largest, share = min(_apart(saved, one, factor) for one in (alone, *several))
     if largest == 0:
         return Verification("bit-equal", 0, 0.0, ())
-    reasons = (*notes, *(_own_reasons(path) if repeat.own else ()))
+    reasons = (*repeat.notes, *differences, *(_own_reasons(path) if repeat.own else ()))
     if largest == 1:
         return Verification("within 1/255", 1, share, reasons or (_ROUNDED,))
-    return Verification("different", largest, share, reasons or tuple(_other_reasons(pipe.model)))
+    return Verification("different", largest, share, reasons or (_CHANGED,))
 
 
-def _other_reasons(model: Model) -> Iterator[str]:
-    yield "the pixels were changed after the picture was made, or on another machine made otherwise"
-    if model.network.dtype != torch.float32:
-        yield "or it was made together with others: fewer digits than float32's round otherwise in a batch"
+def _apart(saved: Image.Image, made: Image.Image, factor: int) -> tuple[int, float]:
+    apart = np.abs(_numbers(saved) - _numbers(images.enlarge(made, factor)))
+    return int(apart.max()), float((apart > 0).mean())
 
 
 def _own_reasons(path: str | Path) -> tuple[str, ...]:
