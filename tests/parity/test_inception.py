@@ -110,7 +110,10 @@ def test_the_command_names_the_network_and_its_rule(files, tmp_path, capsys):
     assert main([*words, "--resamples", "0", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert "299x299 (TensorFlow 1's bilinear, not antialiased), of 3x8x8" in told["features"]
-    assert told["notes"] == ["no Frechet distance: 10 pictures for 2048 features"]
+    assert told["notes"] == [
+        "no Frechet distance: 10 pictures for 2048 features",
+        "above 0 for equal sets too, the more the fewer pictures: sliced wasserstein",
+    ]
     assert told["values"]["precision"]["value"] == 1.0
 
 

@@ -12,8 +12,7 @@ from typing import Any, TextIO
 class Stream:
     """A standard stream. name: what an error is told of when it cannot be written; "" where no work fails for that.
 
-    A letter that it has no code for is escaped. What is left unsaid goes nowhere, or the interpreter would try once
-    more as it ends, and fail in words of its own.
+    A letter that it has no code for is escaped.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:
@@ -26,22 +25,28 @@ class Stream:
 
     def write(self, text: str) -> int:
         """Say it. Raises OSError."""
-        with self._left_unsaid():
+        with self._named():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Have it said. Raises OSError."""
-        with self._left_unsaid():
+        with self._named():
             self._stream.flush()
 
+    def leave(self) -> None:
+        """What is still unsaid goes nowhere, or the interpreter would try as it ends, and fail in words of its own."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # one that is no file, or closed
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
     @contextlib.contextmanager
-    def _left_unsaid(self) -> Iterator[None]:
+    def _named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            with contextlib.suppress(OSError):  # one that is no file
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             if self._name:
                 error.filename = self._name
                 raise
@@ -57,6 +62,7 @@ def taken() -> Iterator[None]:
             if stream is None:
                 stream = opened.enter_context(open(os.devnull, "w", encoding="utf-8"))
             setattr(sys, place, Stream(stream, name))
+            opened.callback(getattr(sys, place).leave)
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.limits import shown, typed
+from unnoise.limits import shown
 from unnoise.schedulers import solvers, tuned
 from unnoise.schedulers.grids import Grid
 from unnoise.schedulers.moves import Unknown
@@ -74,7 +74,7 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
         raise InputError(
             f"compat is {shown(compat)}; a diffusers configuration has the values of diffusers, or none."
         )
-    name, full = completed(typed("config", config, Mapping), compat is not None)
+    name, full = completed(config, compat is not None)
     row = _by_name()[words.plain(CLASSES[name].method)]
     return resolve(name, full, _settings(name, full, row.scheduler), compat is not None)
 

@@ -116,7 +116,7 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
     compat: whether a preset is to be made of it.
     Raises InputError with the three nearest classes, and where a value is not known or of another kind.
     """
-    name = _class_of(typed("the configuration", config, Mapping))
+    name = _class_of(typed("config", config, Mapping))
     defaults = CLASSES[name].defaults
     full = {**defaults, **{key: value for key, value in config.items() if value is not None}}
     for key, default in defaults.items():
