@@ -13,7 +13,7 @@ settings.load_profile("unnoise")
 
 gc.disable()  # until all is imported, which is no garbage
 
-UNTRACED = {"oracle", "parity"}
+UNTRACED = {"end_to_end", "oracle", "parity", "pipelines"}
 """Rooms of long computations: their lines are run by other rooms' tests too, and coverage makes them a fifth longer."""
 
 

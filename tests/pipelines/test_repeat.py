@@ -124,6 +124,11 @@ def test_a_batch_is_told_where_alone_it_would_round_otherwise(pipe, tmp_path, mo
     assert verify(rounded, tmp_path / "a.png").verdict == "bit-equal"
 
 
+def test_how_many_another_program_made_at_once_means_nothing_here(pipe, tmp_path):
+    path = picture(tmp_path, parameters=a1111(", Batch size: 4, Batch pos: 2"))
+    assert (Recipe.from_png(path).batch, Repeat.of(path, pipe.model).batch) == (0, 0)
+
+
 def test_an_enlarged_picture_and_one_of_another_size(pipe, tmp_path):
     result = pipe("a seven", seed=1)
     images.write_png(tmp_path / "a.png", images.enlarge(result.images[0], 4), result.recipes[0].png_text())

@@ -56,17 +56,8 @@ _VARIANTS = (
 )
 NAMES = tuple(name for name, _, _ in _SETTINGS.values())
 _OURS = (
-    *(
-        "Guidance",
-        "Feature cache",
-        "Arithmetic",
-        "Merged tokens",
-        "Noise level",
-        "Outpaint",
-        "Adapters",
-        "Prompt style",
-    ),
-    *("Init image hash", "Mask hash"),
+    *("Guidance", "Feature cache", "Arithmetic", "Merged tokens", "Noise level", "Outpaint", "Adapters"),
+    *("Prompt style", "Init image hash", "Mask hash", "Batch size"),
 )
 """Settings that other programs have too, and mean something else by, or not at all."""
 

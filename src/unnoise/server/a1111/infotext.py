@@ -20,6 +20,8 @@ _MORE: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "Hires steps": ("hr_second_pass_steps", whole),
 }
 """Setting of the text -> their field, and what reads it."""
+_BESIDE = ("Batch size", "Batch pos")
+"""Of what else was made with the picture."""
 
 
 def told(
@@ -51,7 +53,7 @@ def told(
         if (found.model or found.model_hash) and CHECKPOINT not in settings:
             model = f"{found.model[:80] or 'unnamed'} (hash {found.model_hash[:64] or 'none'})"
             notes.append(f"infotext: its model {model} is not served here; another is used")
-    notes += [f"infotext: {name} is not taken over" for name in more]
+    notes += [f"infotext: {name} is not taken over" for name in more if name not in _BESIDE]
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -132,6 +132,7 @@ function facts({ begun, ended }, { recipe, seed, width, height }) {
     ["cache", recipe.cache],
     ["merged tokens", recipe.merge],
     ["arithmetic", recipe.arithmetic],
+    ["made at once", recipe.batch && many(recipe.batch, "picture")],
     ["made", begun && ended && `in ${time(ended - begun)}, ${when}`],
     ["by", recipe.version && `unnoise ${recipe.version}`],
   ].filter(([, value]) => value);
