@@ -226,7 +226,9 @@ def test_a_norm_that_learns_keeps_its_input_and_nothing_else():
     assert [t.data_ptr() for t in maps] == [x.data_ptr()]
 
 
-def test_a_linear_layer_over_tokens_is_a_linear_layer():
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_linear_layer_over_tokens_is_a_linear_layer(monkeypatch, tiles):
+    monkeypatch.setattr("unnoise.networks.unet.layers.multiplies_tiles", lambda: tiles)
     torch.manual_seed(0)
     layer, x = TokenLinear(24, 40), torch.randn(2, 9, 24, requires_grad=True)
     for given in (x, x[:, ::2], x[:, :1]):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unnoise.networks.hardware import multiplies_tiles
 from unnoise.networks.packing import has_kernels
 from unnoise.networks.unet.in_place import plus
 
@@ -24,9 +25,10 @@ class TokenLinear(nn.Linear):
         if fuses(x):
             return product(x, self.weight, self.bias)
         wide = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if not wide or _small(x):
+        if not wide or _small(x) or (not followed() and multiplies_tiles()):
             return F.linear(x, self.weight, self.bias)
-        # On AMD processors the float32 matrix product behind F.linear is two to four times slower than this.
+        # The float32 product behind F.linear is Intel's: on AMD's processors it takes two to four times as long as this,
+        # on those of Intel's with AMX as long or, of few tokens and large weights, half.
         picture = x.transpose(1, 2).unsqueeze(2)
         return convolved(picture, self.weight[:, :, None, None], self.bias).squeeze(2).transpose(1, 2)
 
