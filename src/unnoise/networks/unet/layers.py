@@ -27,8 +27,8 @@ class TokenLinear(nn.Linear):
         wide = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not wide or _small(x) or (not followed() and multiplies_tiles()):
             return F.linear(x, self.weight, self.bias)
-        # The float32 product behind F.linear is Intel's: on AMD's processors it takes two to four times as long as this,
-        # on those of Intel's with AMX as long or, of few tokens and large weights, half.
+        # The float32 product behind F.linear is Intel's: on AMD's processors it takes two to four times as long as
+        # this, on Intel's with AMX as long or, of few tokens and large weights, half.
         picture = x.transpose(1, 2).unsqueeze(2)
         return convolved(picture, self.weight[:, :, None, None], self.bias).squeeze(2).transpose(1, 2)
 
