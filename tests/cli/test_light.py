@@ -110,3 +110,18 @@ def test_the_module_and_the_version(tmp_path):
         env=os.environ,
     )
     assert done.stdout.startswith("unnoise 0.")
+
+
+@pytest.mark.parametrize(
+    ("said", "turns"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
+)
+def test_threads_are_told_to_wait_briefly_unless_somebody_said_how_they_wait(tmp_path, said, turns):
+    words = (
+        "import os, sys\nsys.argv = ['unnoise', 'models', '--json']\nfrom unnoise.cli import main\nmain()\n"
+    )
+    plain = {name: value for name, value in os.environ.items() if "OMP" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{words}sys.stderr.write(repr(os.environ.get('GOMP_SPINCOUNT')))"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True, env=plain | said,
+    )  # fmt: skip
+    assert done.stderr == repr(turns)

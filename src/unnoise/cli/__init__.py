@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from unnoise.cli import ending, streams
+from unnoise.cli import ending, streams, threads
 from unnoise.cli.answering import harmless
 from unnoise.cli.parser import Refused, parse
 from unnoise.errors import FileError, InputError, UnnoiseError, out_of_memory
@@ -21,6 +21,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. argv: the words after `unnoise`; those of this process when None. Returns the exit status."""
+    if argv is None:
+        threads.wait_briefly()
     with streams.taken():
         return _answered(argv)
 
