@@ -16,7 +16,7 @@ def wait_briefly() -> None:
     """Have threads that wait for one another sleep soon; who has said how they wait is left alone.
 
     By itself GNU's OpenMP looks 300,000 times, which on a busy machine is time taken from the thread that is waited
-    for: a picture of `emoji` took 11 to 37 s on two cores beside two or three busy processes, and takes 1 to 4 like
+    for: a picture of `emoji` took 11 to 37 s on two cores beside two or three busy processes, and takes 2 to 4 like
     this; on a quiet one 0.7 either way. Heard when torch is loaded, so it is said before.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
