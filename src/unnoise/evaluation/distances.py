@@ -21,7 +21,7 @@ def rows(name: str, features: Any, fewest: int = 2) -> Features:  # noqa: ANN401
     try:
         plain = features.detach().cpu().double() if hasattr(features, "detach") else features
         found: Features = np.asarray(plain, dtype=np.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError, NotImplementedError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{name} is {shown(features)}; give numbers (pictures, features).") from error
     if found.ndim != 2 or len(found) < fewest or not found.shape[1]:
         raise InputError(

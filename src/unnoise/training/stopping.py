@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-_ASKED = (
-    signal.SIGTERM,
-    signal.SIGINT,
-)  # heard though ignored, as a shell has of what it begins in the background
+_ASKED = (signal.SIGTERM, signal.SIGINT)
+"""Heard though they are ignored, as a shell has it of what it begins in the background."""
 _SIGNALS = (*_ASKED, signal.SIGHUP) if hasattr(signal, "SIGHUP") else _ASKED
 _wishes: list[threading.Event] = []  # of the runs under way, which may overlap and end in any order
 _before: dict[int, Any] = {}
