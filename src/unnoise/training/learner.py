@@ -80,7 +80,7 @@ class Learner:
             heap.keep_freed()  # a step is 8 % shorter when the maps of the last one are still there
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
-        self.optimizer = optimizers.build(optimizer, self.parameters, device)
+        self.optimizer = optimizers.build(optimizer, self.objective, device)
         decays = (optimizer.ema, *optimizer.more_ema)
         self.averages = [MovingAverage(self.tensors, decay, optimizer.ema_warmup) for decay in decays]
         deviations = optimizer.profiles if optimizer.profile_every else ()

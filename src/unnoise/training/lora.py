@@ -141,7 +141,7 @@ def _facts(config: TrainConfig, pictures: int, base: Model) -> dict[str, str]:
         "ss_seed": run.seed,
         "ss_resolution": f"({size}, {size})",
         "ss_enable_bucket": bool(config.data.bucket_step),
-        "ss_optimizer": {"adamw": "AdamW", "adamw8bit": "AdamW8bit"}[optimizer.name],
+        "ss_optimizer": {"adamw": "AdamW", "adamw8bit": "AdamW8bit", "muon": "Muon"}[optimizer.name],
         "ss_learning_rate": optimizer.lr,
         "ss_lr_scheduler": optimizer.decay,
         "ss_lr_warmup_steps": optimizer.warmup,
