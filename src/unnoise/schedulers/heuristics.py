@@ -13,16 +13,9 @@ from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, shown
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
-from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
-from unnoise.schedulers.solvers.base import (
-    OneLook,
-    check_order,
-    finite_unknown,
-    last_move,
-    places,
-)
+from unnoise.schedulers.solvers.base import OneLook, check_order, finite_unknown, last_move, places
 
 EQUAL_STEPS = (
     (1.0,),
@@ -43,17 +36,13 @@ class FixedWeights(OneLook):
 
     table: tuple[tuple[float, ...], ...]
     order: int = 1
+    takes = places("noise")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
             lengths = [len(row) for row in self.table]
             raise InputError(f"table has rows of {lengths} weights; give rows of 1, 2, 3, ... weights.")
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Not an SDE's."""
-        return places("noise")
 
     def move(self, leg: Leg) -> Move:
         """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal."""
@@ -102,11 +91,7 @@ class MeanStep(OneLook):
     """
 
     order = 1
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Nowhere."""
-        return ()
+    takes = ()
 
     def move(self, leg: Leg) -> Move:
         """The step; the first, and where an end is infinite, is first order."""
@@ -128,11 +113,7 @@ class HeunPlusPlus(Solver):
     """
 
     order, calls = 1, 3
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Nowhere."""
-        return ()
+    takes = ()
 
     def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""

@@ -9,14 +9,7 @@ from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
 from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import Quadrature, Variable, rules
-from unnoise.schedulers.solvers.base import (
-    Leg,
-    OneLook,
-    check_order,
-    finite_unknown,
-    last_move,
-    places,
-)
+from unnoise.schedulers.solvers.base import Leg, OneLook, check_order, finite_unknown, last_move, places
 
 
 @dataclass(frozen=True)
