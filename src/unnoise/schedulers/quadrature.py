@@ -78,13 +78,30 @@ def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
 
 
 def weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+    unknown: Unknown,
+    variable: Variable,
+    nodes: Sequence[Level],
+    now: Level,
+    to: Level,
+    eta: float = 0.0,
+    rule: Quadrature = "exact",
 ) -> tuple[float, ...]:
-    """Factors of U at the nodes (levels where it is known) for the step from `now` to `to`; exact quadrature.
+    """Factors of U at the nodes (levels where it is known) for the step from `now` to `to`.
 
     Nodes at which the variable is infinite are not used (factor 0), and where the integral has no finite
     end in this variable only the first node is.
+
+    rule: "midpoint" takes the polynomial at the middle of the step in the variable (DPM-Solver++ 2M). "bh1" and "bh2"
+    are UniPC's B_1(h) = h and B_2(h) = e^h - 1 (Zhao et al. 2023, tab. 1): for two nodes as the midpoint rule, with
+    the slope times the step in lambda, or that rule; from three on, UniPC's equations have the exact quadrature as
+    their only solution.
     """
+    if rule == "midpoint" or (rule == "bh2" and len(nodes) == 2):
+        mass = whole(unknown, now, to, eta)
+        return _middle(variable, nodes, now, to, mass, mass)
+    if rule == "bh1" and len(nodes) == 2 and _ratio(now) not in (0.0, math.inf) and _ratio(to) > 0.0:
+        mass = whole(unknown, now, to, eta)
+        return _middle(variable, nodes, now, to, mass, _of_bh1(unknown, now, to, eta))
     places = [coordinate(variable, _ratio(node)) for node in nodes]
     finite = [place for place in places if math.isfinite(place)]
     ends = (places[0], coordinate(variable, _ratio(to)), _ratio(to))
@@ -99,23 +116,8 @@ def weights(
     return tuple(next(values) if math.isfinite(place) else 0.0 for place in places)
 
 
-def midpoint_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """As `weights`, but the polynomial is taken at the middle of the step in the variable (DPM-Solver++ 2M)."""
-    mass = whole(unknown, now, to, eta)
-    return _middle(variable, nodes, now, to, mass, mass)
-
-
-def bh1_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """UniPC's B_1(h) = h: as the midpoint rule, with the slope times the step in lambda (Zhao et al. 2023, tab. 1).
-
-    For two nodes; from three on, UniPC's equations have the exact quadrature as their only solution.
-    """
-    if len(nodes) != 2 or _ratio(now) in (0.0, math.inf) or _ratio(to) == 0.0:
-        return weights(unknown, variable, nodes, now, to, eta)
+def _of_bh1(unknown: Unknown, now: Level, to: Level, eta: float) -> float:
+    """The step in lambda times N_to dm / dlambda at its end."""
     height = math.log(_ratio(now) / _ratio(to))
     speed = {
         "x0": (1.0 + eta) * _number(to.alpha),
@@ -123,15 +125,7 @@ def bh1_weights(
         "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
         "velocity": -_scale("velocity", to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
     }[unknown]
-    return _middle(variable, nodes, now, to, whole(unknown, now, to, eta), speed * height)
-
-
-def bh2_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """UniPC's B_2(h) = e^h - 1: the midpoint rule for two nodes, exact from three on."""
-    rule = midpoint_weights if len(nodes) == 2 else weights
-    return rule(unknown, variable, nodes, now, to, eta)
+    return speed * height
 
 
 def _middle(
@@ -163,15 +157,6 @@ def lagrange_array(nodes: Sequence[float], at: Numbers) -> list[Numbers]:
                 basis = basis * ((at - other) / (node - other))
         bases.append(basis)
     return bases
-
-
-rules = {
-    "exact": weights,
-    "midpoint": midpoint_weights,
-    "bh1": bh1_weights,
-    "bh2": bh2_weights,
-}
-"""How a polynomial becomes factors, by name."""
 
 
 def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Numbers, Numbers]:

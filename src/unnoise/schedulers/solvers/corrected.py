@@ -9,7 +9,7 @@ from typing import Literal
 from unnoise.limits import choice, typed, whole
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.noise import Place
-from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
+from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, weights
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order, finite_unknown
 
@@ -82,9 +82,8 @@ class Corrected(Solver):
         if finite_unknown(unknown, begin) != unknown:  # the prediction followed another
             return None
         held = distinct((leg.now, *leg.past), self.estimates)
-        factors = rules[self.quadrature](
-            unknown, self.predictor.variable, [level for _, level in held], begin, leg.now, split.eta
-        )
+        nodes, variable = [level for _, level in held], self.predictor.variable
+        factors = weights(unknown, variable, nodes, begin, leg.now, split.eta, self.quadrature)
         return Move(
             keep(unknown, begin, leg.now, split.eta),
             tuple(spread([place for place, _ in held], factors)),
