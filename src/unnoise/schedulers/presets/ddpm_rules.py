@@ -24,14 +24,15 @@ class DDIMRule(Noisy):
 
     one: bool = True
 
-    def to(self, path: Path, i: int, known: int) -> Level:
-        """Where the stride leads."""
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
+        """To where the stride leads."""
+        now = path.levels[i]
         stride = len(path.entries) // path.steps
-        return below(path.entries, int(number(path.levels[i].time)) - stride, self.one)
+        return now, below(path.entries, int(number(now.time)) - stride, self.one)
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look; one move for each of x0 and eps."""
-        now, to = path.levels[i], self.to(path, i, known)
+        now, to = self.ends(path, i, known)
         a, s, a2, s2 = map(number, (now.alpha, now.sigma, to.alpha, to.sigma))
         fresh = 0.0
         if self.eta > 0.0:

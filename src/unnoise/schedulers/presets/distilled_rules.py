@@ -15,19 +15,17 @@ from unnoise.schedulers.presets.preset import Rule
 class LCMRule(Rule):
     """x0 with the boundary scalings of consistency models, noised anew to the next level.
 
-    scaling, data: the scalings' factor of time, and sigma_data.
+    scaling: their factor of time; sigma_data is 1/2.
     """
 
     stochastic = True
     scaling: float = 10.0
-    data: float = 0.5
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise at the end."""
         now, to = path.levels[i], path.levels[i + 1]
         scaled = number(now.time) * self.scaling
-        skip = self.data**2 / (scaled**2 + self.data**2)
-        out = scaled / math.sqrt(scaled**2 + self.data**2)
+        skip, out = 0.25 / (scaled**2 + 0.25), scaled / math.sqrt(scaled**2 + 0.25)
         a, s = number(to.alpha), number(to.sigma)
         return Look(now), Move(a * skip, (a * out,), "x0", s)
 
@@ -43,17 +41,17 @@ class TCDRule(Rule):
         """Where gamma is positive."""
         return self.gamma > 0.0
 
-    def to(self, path: Path, i: int, known: int) -> Level:
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
         """The last step ends at the table's first entry."""
-        return path.entries[0] if i == path.steps - 1 else path.levels[i + 1]
+        return path.levels[i], path.entries[0] if i == path.steps - 1 else path.levels[i + 1]
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
-        now, to, last = path.levels[i], self.to(path, i, known), i == path.steps - 1
+        now, to = self.ends(path, i, known)
         deep = path.entries[int((1.0 - self.gamma) * number(to.time))]
         a, s = number(now.alpha), number(now.sigma)
         up, fresh = 1.0, 0.0
-        if self.gamma > 0.0 and not last:
+        if self.gamma > 0.0 and i < path.steps - 1:
             up = number(to.alpha) / number(deep.alpha)
             fresh = math.sqrt(max(1.0 - up**2, 0.0))
         ad, sd = number(deep.alpha) * up, number(deep.sigma) * up

@@ -88,15 +88,8 @@ class DPMSinglestep(Rule):
 
     def _orders(self, path: Path) -> list[int]:
         """The place of each step in its block."""
-        block, steps = list(range(1, self.order + 1)), path.steps
-        if not (self.lower_order_final or steps % self.order or path.ends_clean):
-            return block * (steps // self.order)
-        rest = steps % self.order
-        if rest == 0:
-            orders = block * (steps // self.order - 1) + ([*block[:-1], 1] if self.order > 1 else [1])
-        else:
-            orders = block * (steps // self.order) + block[:rest]
-        if path.ends_clean:
+        orders = [i % self.order + 1 for i in range(path.steps)]
+        if path.ends_clean or (self.lower_order_final and orders[-1] == self.order):
             orders[-1] = 1
         return orders
 
@@ -119,9 +112,7 @@ class DPMSinglestep(Rule):
         part = Path(
             tuple(path.levels[k] for k in at), path.w[at], path.alpha[at], path.sigma[at], path.time_at
         )
-        kind = "heun" if order == 3 and self.kind == "heun" else self.kind
-        if order > 1 and self.kind == "midpoint":
-            kind = "midpoint" if order == 2 else "heun"  # the third-order midpoint has the heun slope
+        kind = "heun" if order == 3 else self.kind  # the third-order midpoint has the heun slope
         keep, mass, slope, third, _ = terms(self.algorithm, kind, part, 0)
         if order == 1:
             return keep, (mass,)
@@ -158,11 +149,9 @@ class DEISRule(Rule):
         rho = path.sigma / path.alpha
         nodes = [rho[i - k] for k in range(order)]
         integral = _second if order == 2 else _third
-        factors = []
-        for k in range(order):
-            turned = nodes[k:] + nodes[:k]
-            factors.append(path.alpha[i + 1] * (integral(rho[i + 1], *turned) - integral(rho[i], *turned)))
-        return Look(path.levels[i]), linear(keep, tuple(factors), "noise")
+        turned = [nodes[k:] + nodes[:k] for k in range(order)]
+        masses = (integral(rho[i + 1], *each) - integral(rho[i], *each) for each in turned)
+        return Look(path.levels[i]), linear(keep, tuple(path.alpha[i + 1] * mass for mass in masses), "noise")
 
 
 def _second(t: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -33,21 +33,21 @@ class PNDMRule(Rule):
     warm: bool
     velocity: bool
 
-    def begins(self, path: Path, i: int, known: int) -> Level:
-        """Where a picture is entered, the level before; but the second is entered at itself."""
-        return path.levels[i - 1 if i > 1 and known == 0 else i]
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
+        """Down by the stride; warm steps, and the one looked at twice, lead to the next time.
 
-    def to(self, path: Path, i: int, known: int) -> Level:
-        """Down by the stride; warm steps, and the one looked at twice, lead to the next time."""
+        Where a picture is entered, from the level before; but the second is entered at itself.
+        """
+        now = path.levels[i - 1 if i > 1 and known == 0 else i]
         if (self.warm and known < 3) or _twice(path, known):
-            return path.levels[i + 1]
-        return self._down(path, path.levels[i])
+            return now, path.levels[i + 1]
+        return now, self._down(path, now)
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks for the first step or four for the first three, one for each other."""
         if self.warm:
             return self._warm(path, i, known)
-        now = self.begins(path, i, known)
+        now, _ = self.ends(path, i, known)
         to = self._down(path, now)
         if _twice(path, known):
             second = path.levels[max(i, 1)]
