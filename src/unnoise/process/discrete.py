@@ -30,6 +30,7 @@ class DiscreteVP(NoiseSchedule):
     Make one with `linear`, `scaled_linear`, `cosine`, `sigmoid` or `from_betas`.
     """
 
+    kind = "discrete_vp"
     curve: Curve
     steps: Steps
     beta_start: float = 0.0
@@ -162,7 +163,7 @@ class DiscreteVP(NoiseSchedule):
 
     def config(self) -> dict[str, Any]:
         """Kind, curve and its numbers."""
-        plain: dict[str, Any] = {"kind": "discrete_vp", "curve": self.curve, "steps": self.steps}
+        plain: dict[str, Any] = {"kind": self.kind, "curve": self.curve, "steps": self.steps}
         if self.curve == "table":
             plain["table"] = list(self.table)
         elif self.curve != "cosine":
