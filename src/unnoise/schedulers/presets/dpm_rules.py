@@ -22,10 +22,10 @@ Algorithm = Literal["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver+
 Kind = Literal["midpoint", "heun"]
 
 
-def terms(algorithm: str, kind: str, path: Path, i: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(keep, of m, of D1, of D2, of z) of the step from level i."""
+def terms(algorithm: str, kind: str, path: Path, i: int, to: int) -> tuple[Tensor, ...]:
+    """(keep, of m, of D1, of D2, of z) of the step from level i to another."""
     alpha, sigma, lam = path.alpha, path.sigma, path.lam
-    a, s, h = alpha[i + 1], sigma[i + 1], lam[i + 1] - lam[i]
+    a, s, h = alpha[to], sigma[to], lam[to] - lam[i]
     zero = torch.zeros_like(h)
     middle = kind == "midpoint"
     if algorithm == "dpmsolver++":
@@ -71,7 +71,7 @@ class DPMMultistep(Rule):
         elif left == 2 and few:
             order = min(order, 2)
         kind = "heun" if order == 3 else self.kind
-        keep, *parts, fresh = terms(self.algorithm, kind, path, i)
+        keep, *parts, fresh = terms(self.algorithm, kind, path, i, i + 1)
         factors = history(path.lam, i, tuple(parts[:order]))
         unknown: Unknown = "x0" if self.algorithm.endswith("++") else "noise"
         return Look(path.levels[i]), linear(keep, factors, unknown, fresh)
@@ -107,20 +107,16 @@ class DPMSinglestep(Rule):
 
     def _from_block(self, path: Path, i: int, order: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(keep, factors latest first) of the step that ends at level i + 1, from the block's first sample."""
-        at = [i + 1 - order, i + 1]
-        lam = path.lam
-        part = Path(
-            tuple(path.levels[k] for k in at), path.w[at], path.alpha[at], path.sigma[at], path.time_at
-        )
+        lam, begin = path.lam, i + 1 - order
         kind = "heun" if order == 3 else self.kind  # the third-order midpoint has the heun slope
-        keep, mass, slope, third, _ = terms(self.algorithm, kind, part, 0)
+        keep, mass, slope, third, _ = terms(self.algorithm, kind, path, begin, i + 1)
         if order == 1:
             return keep, (mass,)
-        h = lam[i + 1] - lam[at[0]]
-        r0 = (lam[i] - lam[at[0]]) / h
+        h = lam[i + 1] - lam[begin]
+        r0 = (lam[i] - lam[begin]) / h
         if order == 2:
             return keep, (slope / r0, mass - slope / r0)
-        r1 = (lam[i - 1] - lam[at[0]]) / h
+        r1 = (lam[i - 1] - lam[begin]) / h
         if self.kind == "midpoint":
             return keep, (slope / r0, torch.zeros_like(r0), mass - slope / r0)
         # D1 = (r0 d - r1 e) / (r0 - r1), D2 = 2 (e - d) / (r0 - r1), d = (m1 - m2) / r1, e = (m0 - m2) / r0

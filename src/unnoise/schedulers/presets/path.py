@@ -32,17 +32,17 @@ class Path:
     """The levels of a run as a program holds them.
 
     w, alpha, sigma: (steps + 1,) in the program's precision; w is sigma / alpha and the last may be 0. levels: the
-    same as host numbers. time_at: what the program tells the network at a ratio between the levels. entries: the
-    whole table, cleanest first, for programs that step to other entries than the path's; abar: its alpha^2. pure:
-    whether the program begins with noise alone.
+    same as host numbers. time_at: what the program tells the network at a ratio between the levels, where its rules
+    look there. entries: the whole table, cleanest first, for programs that step to other entries than the path's;
+    abar: its alpha^2. pure: whether the program begins with noise alone.
     """
 
     levels: tuple[Level, ...]
     w: Tensor
     alpha: Tensor
     sigma: Tensor
-    time_at: Callable[[float], float]
     kind: Process = "vp"
+    time_at: Callable[[float], float] | None = None
     entries: tuple[Level, ...] = ()
     abar: Tensor | None = None
     pure: bool = False
@@ -66,6 +66,7 @@ class Path:
         """A level between the steps, with the program's time."""
         if not math.isfinite(ratio):
             raise _no_signal()
+        assert self.time_at is not None
         alpha = {"vp": 1.0 / math.hypot(1.0, ratio), "ve": 1.0, "flow": 1.0 / (1.0 + ratio)}[self.kind]
         return Level(self.time_at(ratio), alpha, alpha * ratio)
 
@@ -130,10 +131,8 @@ class FromGrid(Rungs):
             return number(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
 
         told = [replace(level, time=time_of(level)) for level in levels]
-        path = of_levels(
-            told, lambda ratio: time_of(schedule.at_ratio(ratio)), torch.float64, process(schedule)
-        )
-        return replace(path, pure=self.pure)
+        path = of_levels(told, torch.float64, process(schedule))
+        return replace(path, pure=self.pure, time_at=lambda ratio: time_of(schedule.at_ratio(ratio)))
 
 
 def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
@@ -146,13 +145,11 @@ def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
     return grid
 
 
-def of_levels(
-    levels: Sequence[Level], time_at: Callable[[float], float], dtype: torch.dtype, kind: Process
-) -> Path:
+def of_levels(levels: Sequence[Level], dtype: torch.dtype, kind: Process) -> Path:
     """The path along levels that are host numbers already."""
     alpha = torch.tensor([number(level.alpha) for level in levels], dtype=dtype)
     sigma = torch.tensor([number(level.sigma) for level in levels], dtype=dtype)
-    return Path(tuple(levels), sigma / alpha, alpha, sigma, time_at, kind)
+    return Path(tuple(levels), sigma / alpha, alpha, sigma, kind)
 
 
 def process(schedule: NoiseSchedule) -> Process:
