@@ -101,7 +101,7 @@ class Adaptive(Declared):
         if end is None:
             assert step is not None
             jump = _jump(schedule, goal).run(denoise, step.x)
-            yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
+            yield from (replace(last, index=step.index + 1) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
         """The same turned inside out (see `Plan.walk`), from the first mark to the last; at each a step ends."""
@@ -145,14 +145,13 @@ class Adaptive(Declared):
         for move in self.solver.moves(Leg(now, Split(to), (), schedule)):
             if isinstance(move, Look):
                 seen = yield from looked(place, move.level)
-                looks, levels = [seen, *looks], [move.level, *levels]
+                looks, levels = [seen, *looks], [*levels, move.level]
             else:
                 place = move.apply(x, looks, None)
         unknown = self.solver.unknown
-        fewer = list(reversed(levels[1:]))
-        factors = weights(unknown, self.solver.variable, fewer, now, to)
-        order = [len(levels) - 1 - i for i in range(len(fewer))]
-        low = Move(keep(unknown, now, to), tuple(spread(order, factors)), unknown).apply(x, looks, None)
+        factors = weights(unknown, self.solver.variable, levels[:-1], now, to)
+        line = tuple(spread(range(len(factors), 0, -1), factors))
+        low = Move(keep(unknown, now, to), line, unknown).apply(x, looks, None)
         return place, low, looks
 
     def _error(self, x: Tensor, now: Level, high: Tensor, low: Tensor, to: Level) -> float:

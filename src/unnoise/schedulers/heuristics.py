@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, shown
-from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
@@ -119,27 +118,15 @@ class HeunPlusPlus(Solver):
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)
+        mass = whole(unknown, now, to)
         if unknown != "noise" or to.sigma == 0.0:
-            return Look(now), last_move(unknown, (whole(unknown, now, to),), now, leg.split)
-        ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None
-        first = float(leg.levels[0].ratio)
-        reach = [to] if ahead is None or ahead.sigma == 0.0 else [to, ahead]
-        euler = Move(keep("noise", now, to), (whole("noise", now, to),), "noise", settles=False)
-        moves: list[Look | Move] = [Look(now), euler]
+            return Look(now), last_move(unknown, (mass,), now, leg.split)
+        moves: list[Look | Move] = [Look(now), Move(keep("noise", now, to), (mass,), "noise", settles=False)]
+        reach = [to, *(level for level in leg.levels[leg.index + 2 : leg.index + 3] if level.sigma > 0.0)]
         if len(reach) == 2:
-            moves += [Look(to), _onwards(now, to, reach[1])]
+            parts = whole("noise", *reach), keep("noise", *reach) * mass  # of the two noises, latest first
+            moves += [Look(to), Move(keep("noise", now, reach[1]), parts, "noise", settles=False)]
+        first = float(leg.levels[0].ratio)
         shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
-        mass = whole("noise", now, to)
         factors = [mass * share for share in (1.0 - sum(shares), *shares)]
         return (*moves, Look(reach[-1]), last_move("noise", factors[::-1], now, leg.split))
-
-
-def _onwards(now: Level, to: Level, ahead: Level) -> Move:
-    """From `now` through `to` to `ahead` with the noise seen at each; looks latest first."""
-    rest = keep("noise", to, ahead)
-    return Move(
-        keep("noise", now, ahead),
-        (whole("noise", to, ahead), rest * whole("noise", now, to)),
-        "noise",
-        settles=False,
-    )

@@ -101,10 +101,9 @@ class TimeTravel(Travel):
         way = self.grid.levels(schedule, main)
         out: list[Level] = []
         for first in range(0, main, self.jump):
-            part = way[first : first + self.jump]
-            last = first + self.jump
-            repeats = self.times if last < main else 1
-            out += [*part, *([way[last], *part] * (repeats - 1) if last < main else ())]
+            part, last = way[first : first + self.jump], first + self.jump
+            again = [way[last], *part] * (self.times - 1) if last < main else []
+            out += [*part, *again]
         return tuple(out)
 
     def _total(self, main: int) -> int:

@@ -101,14 +101,11 @@ def fit(
     problem = _Problem(schedule, fitted, checked, base, name, steps, looks, reference, told)
     problem.check(start)
     problem.most = whole("rounds", rounds, 1, example=12) * (problem.size + 3) * steps + 2 * reference
-    yield from _descend(problem, problem.first(start), rounds)
-
-
-def _descend(problem: _Problem, place: Tensor, rounds: int) -> Iterator[Round]:
+    place = problem.first(start)
     residual = problem.residual(place)
     if residual is None:
         raise NonFiniteError(
-            f"the run of {problem.steps} steps that the fit begins with left the finite numbers, or its levels do not "
+            f"the run of {steps} steps that the fit begins with left the finite numbers, or its levels do not "
             "fall; begin with another scheduler, or another start."
         )
     best, watched, since, damping = place, problem.watch(place), 0, 1e-2

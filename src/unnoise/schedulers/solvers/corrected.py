@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from unnoise.limits import choice, typed, whole
+from unnoise.limits import choice, typed
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, weights
@@ -27,13 +27,9 @@ class Corrected(Solver):
     """
 
     predictor: Adams
-    estimates: int = 2
+    estimates: Annotated[int, (1, 5)] = 2
     quadrature: Quadrature = "exact"
     again: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("estimates", self.estimates, 1, 5, 2)
 
     @property
     def order(self) -> int:  # type: ignore[override]
