@@ -1,4 +1,4 @@
-"""Steps as long as a tolerance allows: a controller over the Runge-Kutta solvers."""
+"""Steps as long as a tolerance allows: their lengths follow from the errors of Runge-Kutta solvers."""
 
 from __future__ import annotations
 
@@ -25,35 +25,14 @@ from unnoise.schedulers.step import Request, Step
 
 
 @dataclass(frozen=True)
-class Controller(Declared):
-    """How the next step's length follows from the errors of the last (PID; Soederlind 2003).
-
-    factor = limit((1/e_n)^b1 (1/e_n-1)^b2 (1/e_n-2)^b3), limit(f) = 1 + atan(f - 1); a step is accepted where its
-    factor is at least `safety`.
-    """
-
-    proportional: Finite = 0.0
-    integral: Finite = 1.0
-    derivative: Finite = 0.0
-    safety: Finite = 0.81
-
-    def factor(self, errors: tuple[float, ...], order: int) -> float:
-        """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
-        p, i, d = self.proportional, self.integral, self.derivative
-        powers = ((p + i + d) / order, -(p + 2.0 * d) / order, d / order)
-        filled = (*errors, *[errors[-1]] * 2)[:3]
-        raw = math.prod((error + 1e-8) ** -power for error, power in zip(filled, powers, strict=True))
-        return 1.0 + math.atan(raw - 1.0)
-
-
-@dataclass(frozen=True)
 class Adaptive(Declared):
     """The probability-flow ODE to a tolerance, with as many network calls as that takes.
 
     solver: a Runge-Kutta solver of two stages or more. The same step without its last look is of an order less,
     and their difference is the error: root mean square over a sample of |high - low| / max(absolute, relative *
     size), the largest of the batch, in units of u = x / alpha. A sample that must not depend on its batch is run
-    alone. first: length of the first step in the solver's variable, as a share of the way.
+    alone. first: length of the first step in the solver's variable, as a share of the way. safety: the `factor` from
+    which a step is accepted. most: steps that are tried.
 
     With DPM-Solver's stages this is dpm_adaptive of k-diffusion (Lu et al. 2022a, app. C).
     """
@@ -61,7 +40,7 @@ class Adaptive(Declared):
     relative: Amount = 0.05
     absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
-    controller: Controller = field(default_factory=Controller)
+    safety: Finite = 0.81
     first: ShareAbove = 0.01
     most: Count = 1000
 
@@ -109,7 +88,6 @@ class Adaptive(Declared):
         for begin, goal in pairwise(marks):
             self._check_way(begin, goal)
         length, index = (self._place(goals[-1]) - self._place(now)) * self.first, 0
-        errors: tuple[float, ...] = ()
         for _ in range(self.most):
             rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
@@ -117,14 +95,12 @@ class Adaptive(Declared):
             if not last:
                 to = schedule.at_ratio(from_coordinate(self.solver.variable, self._place(now) + length))
             high, low, looks = yield from self._try(schedule, x, now, to)
-            errors = (self._error(x, now, high, low, to), *errors[:2])
-            factor = self.controller.factor(errors, self.solver.order)
-            good = factor >= self.controller.safety
+            factor = self.factor(self._error(x, now, high, low, to))
+            good = factor >= self.safety
             made = (rest if last else length) * factor
             # A step that a mark cut short says nothing against the length that was due.
             length = max(made, length, key=abs) if good and last else made
             if not good:
-                errors = errors[1:]
                 continue
             x = high
             yield Step(index, now, looks[-1], to, x)
@@ -134,6 +110,13 @@ class Adaptive(Declared):
             if not goals:
                 return
         raise InputError(f"{self.most} steps did not reach the end; allow a larger error, or more steps.")
+
+    def factor(self, error: float) -> float:
+        """Of the next step's length: 1 + atan(f - 1), f = (1 / error)^(1 / order); error: in units of the tolerance.
+
+        An integral controller, and its smooth limit (Soederlind 2003).
+        """
+        return 1.0 + math.atan((error + 1e-8) ** (-1.0 / self.solver.order) - 1.0)
 
     def _try(
         self, schedule: NoiseSchedule, x: Tensor, now: Level, to: Level
