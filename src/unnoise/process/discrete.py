@@ -150,7 +150,8 @@ class DiscreteVP(NoiseSchedule):
         smooth = before.isfinite() & after.isfinite()
         alpha, sigma = self._scaled(before + part * torch.where(smooth, after - before, 0.0))
         angle = _angle(before) + part * (_angle(after) - _angle(before))
-        return torch.where(smooth, alpha, _cosine(angle)), torch.where(smooth, sigma, angle.sin())
+        cosine = torch.where(angle >= math.pi / 2, 0.0, angle.cos())  # exactly 0 at a right angle
+        return torch.where(smooth, alpha, cosine), torch.where(smooth, sigma, angle.sin())
 
     def _time(self, log_snr: Tensor) -> Tensor:
         table = self._log_snr_table
@@ -182,8 +183,3 @@ def ending_without_signal(betas: Tensor) -> Tensor:
 def _angle(log_snr: Tensor) -> Tensor:
     """atan(sigma / alpha) in [0, pi / 2]."""
     return torch.atan2(torch.sigmoid(-log_snr).sqrt(), torch.sigmoid(log_snr).sqrt())
-
-
-def _cosine(angle: Tensor) -> Tensor:
-    """cos(angle), exactly 0 at a right angle."""
-    return torch.where(angle >= math.pi / 2, 0.0, angle.cos())

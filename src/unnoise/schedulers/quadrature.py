@@ -36,6 +36,7 @@ Numbers = NDArray[np.float64]
 
 # 64 points: an exponential over twelve units of lambda is integrated to the last bit.
 _POINTS = 64
+_unit_gauss = lru_cache(maxsize=1)(np.polynomial.legendre.leggauss)
 
 
 def coordinate(variable: Variable, ratio: float) -> float:
@@ -198,13 +199,8 @@ def _scale(unknown: Unknown, level: Level) -> float:
 
 def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:
     """Points and weights of Gauss-Legendre quadrature from `start` to `end`, in that direction."""
-    points, masses = _unit_gauss()
+    points, masses = _unit_gauss(_POINTS)
     return start + (end - start) * 0.5 * (points + 1.0), masses * (0.5 * (end - start))
-
-
-@lru_cache(maxsize=1)
-def _unit_gauss() -> tuple[Numbers, Numbers]:
-    return np.polynomial.legendre.leggauss(_POINTS)
 
 
 def _number(value: object) -> float:

@@ -77,7 +77,8 @@ class Scheduler(Declared):
                 rise, past, before = (_raise(now, to),), (), None
                 continue
             split = self._split(schedule, now, to, again=len(planned) < index)
-            raised = self._raised(schedule, now, steps)
+            height = self.noise.raised(now, steps)
+            raised = schedule.at_ratio(height) if height > float(now.ratio) else None
             past = past if raised is None else _clear_of(past, raised, split.down)
             leg = Leg(raised or now, split, past, schedule, index, levels, before)
             up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
@@ -108,12 +109,12 @@ class Scheduler(Declared):
                 f"grid is {shown(self.grid)}, which gave {counted(len(visited), 'level')} for "
                 f"{counted(steps, 'step')}; let levels(schedule, count) give as many as are asked for."
             )
-        clean = visited[-1].sigma == 0.0
-        if clean and self.final.appends_clean:
-            raise InputError("the grid ends at the clean level already; use final=Stop().")
-        levels = (*visited, clean_level(schedule)) if self.final.appends_clean else visited
-        self._check_order(levels)
-        return levels
+        if self.final.appends_clean:
+            if visited[-1].sigma == 0.0:
+                raise InputError("the grid ends at the clean level already; use final=Stop().")
+            visited = (*visited, clean_level(schedule))
+        self._check_order(visited)
+        return visited
 
     def _check_order(self, levels: tuple[Level, ...]) -> None:
         if isinstance(self.grid, Travel):
@@ -146,10 +147,6 @@ class Scheduler(Declared):
         split = self.noise.split(now, to, schedule)
         # A stretch of levels passed twice needs two independent noises, not one path's stretch twice.
         return replace(split, span=None) if again else split
-
-    def _raised(self, schedule: NoiseSchedule, now: Level, steps: int) -> Level | None:
-        raised = self.noise.raised(now, steps)
-        return schedule.at_ratio(raised) if raised > float(now.ratio) else None
 
 
 def _rises(now: Level, to: Level) -> bool:

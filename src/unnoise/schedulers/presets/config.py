@@ -135,18 +135,13 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
                 f"prediction_type is {full['prediction_type']!r} and use_flow_sigmas {flow_sigmas}, which in diffusers "
                 "do not belong together. Leave compat out, or change one."
             )
-        _check_betas(full)
+        betas, steps = full.get("trained_betas"), full.get("num_train_timesteps")
+        if betas is not None and len(betas) != steps:  # by which diffusers lays out times
+            raise InputError(
+                f"trained_betas has {len(betas)} values and num_train_timesteps is {steps}; set it to {len(betas)}, "
+                "or leave compat out."
+            )
     return name, full
-
-
-def _check_betas(full: Mapping[str, Any]) -> None:
-    """Raises InputError unless there are as many as num_train_timesteps, by which diffusers lays out times."""
-    betas, steps = full.get("trained_betas"), full.get("num_train_timesteps")
-    if betas is not None and len(betas) != steps:
-        raise InputError(
-            f"trained_betas has {len(betas)} values and num_train_timesteps is {steps}; set it to {len(betas)}, "
-            "or leave compat out."
-        )
 
 
 def _check_known(name: str, full: dict[str, Any], choices: Choices, way: str = "") -> None:

@@ -110,10 +110,10 @@ class TwoStageRule(Noisy):
 
 
 @dataclass(frozen=True)
-class SDERule(Noisy):
+class SDERule(Rule):
     """DPM-Solver++ (stochastic): two ancestral half steps of one pass (k-diffusion's dpmpp_sde)."""
 
-    eta: float = 1.0
+    stochastic = True
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks, the second with fresh noise; one for the jump to zero."""
@@ -123,9 +123,9 @@ class SDERule(Noisy):
             return Look(now), path.move(now, to, (1.0,), "x0", keep=0.0)
         middle = (0.5 * (w.log() + end.log())).exp()
         between = path.level(number(middle))
-        down, up = ancestral(w, middle, self.eta)
+        down, up = ancestral(w, middle, 1.0)
         first = path.move(now, between, (1.0 - down / w,), "x0", up, settles=False, keep=down / w)
-        down, up = ancestral(w, end, self.eta)
+        down, up = ancestral(w, end, 1.0)
         last = path.move(now, to, (1.0 - down / w, 0.0), "x0", up, keep=down / w)
         return Look(now), first, Look(between), last
 

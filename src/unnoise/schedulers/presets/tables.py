@@ -45,8 +45,6 @@ class Table:
         logs = np.log(self.sigmas)
         log_sigma = np.log(np.maximum(sigma, 1e-10))
         low = int(np.clip((log_sigma >= logs).cumsum().argmax(), 0, self.steps - 2))
-        if log_sigma < logs[0]:
-            low = 0
         weight = np.clip((logs[low] - log_sigma) / (logs[low] - logs[low + 1]), 0, 1)
         return float((1 - weight) * low + weight * (low + 1))
 
