@@ -28,8 +28,7 @@ class Timed(NoiseSchedule):
     @cached_property
     def noisiest(self) -> Level:
         """The level at time `end`."""
-        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
-        return Level(self.end, float(alpha), float(sigma))
+        return Level(self.end, *map(float, self._signal_and_noise(as_tensor(self.end))))
 
     @cached_property
     def cleanest(self) -> Level:

@@ -92,8 +92,6 @@ class LMSRule(Rule):
 class TwoStageRule(Noisy):
     """DPM-Solver++ 2S with ancestral noise, in terms of x0 (k-diffusion's dpmpp_2s_ancestral)."""
 
-    eta: float = 1.0
-
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks; one for the jump to zero."""
         now, to = path.levels[i], path.levels[i + 1]
