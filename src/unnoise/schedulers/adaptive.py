@@ -79,7 +79,9 @@ class Adaptive(Declared):
             yield step
         if end is None:
             assert step is not None
-            jump = _jump(schedule, goal).run(denoise, step.x)
+            clean = clean_level(schedule)
+            moves = Adams(1).moves(Leg(goal, Split(clean), (), schedule))
+            jump = Plan(schedule, (PlannedStep(goal, clean, moves),)).run(denoise, step.x)
             yield from (replace(last, index=step.index + 1) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
@@ -162,13 +164,6 @@ class Adaptive(Declared):
             raise InputError(
                 "give two levels with noise for the start and the end; the last jump is made besides."
             )
-
-
-def _jump(schedule: NoiseSchedule, now: Level) -> Plan:
-    """To the clean sample: the last x0."""
-    clean = clean_level(schedule)
-    moves = Adams(1).moves(Leg(now, Split(clean), (), schedule))
-    return Plan(schedule, (PlannedStep(now, clean, moves),))
 
 
 def check_alone(samples: int) -> None:

@@ -124,8 +124,12 @@ class HeunPlusPlus(Solver):
         moves: list[Look | Move] = [Look(now), Move(keep("noise", now, to), (mass,), "noise", settles=False)]
         reach = [to, *(level for level in leg.levels[leg.index + 2 : leg.index + 3] if level.sigma > 0.0)]
         if len(reach) == 2:
-            parts = whole("noise", *reach), keep("noise", *reach) * mass  # of the two noises, latest first
-            moves += [Look(to), Move(keep("noise", now, reach[1]), parts, "noise", settles=False)]
+            ahead = reach[1]
+            parts = (
+                whole("noise", to, ahead),
+                keep("noise", to, ahead) * mass,
+            )  # of the two noises, latest first
+            moves += [Look(to), Move(keep("noise", now, ahead), parts, "noise", settles=False)]
         first = float(leg.levels[0].ratio)
         shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
         factors = [mass * share for share in (1.0 - sum(shares), *shares)]
