@@ -93,10 +93,8 @@ class DDIMUniform(Grid):
         stride = max(steps // count, 1)
         number = len(range(1, steps, stride)) if self.overflow else count
         first = 1 if 1 + (number - 1) * stride < steps else 0
-        indices = [float(first + k * stride) for k in reversed(range(number))]
+        indices = [first + k * stride for k in reversed(range(number))]
         line = Timeline.of(schedule)
-        if isinstance(schedule, DiscreteVP):
-            return line.levels(indices)
         return line.levels([line.clean + (line.high - line.clean) * (i + 1) / steps for i in indices])
 
 
