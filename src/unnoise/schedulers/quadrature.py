@@ -67,7 +67,7 @@ def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
 
 def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
     """N_to (m_to - m_now): the factor of U where U is constant. Infinite only for the noise, without signal."""
-    alpha, sigma, ratio = _number(to.alpha), _number(to.sigma), _ratio(now)
+    alpha, sigma, ratio = float(to.alpha), float(to.sigma), _ratio(now)
     if unknown == "noise":
         return sigma - alpha * ratio
     if unknown == "flow":
@@ -109,7 +109,7 @@ def weights(
     if len(finite) < 2 or not all(map(math.isfinite, ends)):
         return (whole(unknown, now, to, eta), *[0.0] * (len(nodes) - 1))
     if _ratio(to) == 0.0 and unknown == "x0":
-        values = iter([_number(to.alpha) * part for part in lagrange(finite, coordinate(variable, 0.0))])
+        values = iter([float(to.alpha) * part for part in lagrange(finite, coordinate(variable, 0.0))])
     else:
         ratios, masses = _path(unknown, _ratio(now), to, eta)
         at = np.array([coordinate(variable, ratio) for ratio in ratios.tolist()])
@@ -121,9 +121,9 @@ def _of_bh1(unknown: Unknown, now: Level, to: Level, eta: float) -> float:
     """The step in lambda times N_to dm / dlambda at its end."""
     height = math.log(_ratio(now) / _ratio(to))
     speed = {
-        "x0": (1.0 + eta) * _number(to.alpha),
-        "noise": -_number(to.sigma),
-        "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
+        "x0": (1.0 + eta) * float(to.alpha),
+        "noise": -float(to.sigma),
+        "flow": -float(to.sigma) / (1.0 + _ratio(to)),
         "velocity": -_scale("velocity", to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
     }[unknown]
     return speed * height
@@ -183,17 +183,17 @@ def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Number
 def _speed(unknown: Unknown, ratios: Numbers, to: Level, eta: float) -> Numbers:
     """N_to dm / dw."""
     if unknown == "noise":
-        return np.full_like(ratios, _number(to.alpha))
+        return np.full_like(ratios, float(to.alpha))
     if unknown == "flow":
         return _scale("flow", to) / (1.0 + ratios) ** 2
     if unknown == "velocity":
         return _scale("velocity", to) / (1.0 + ratios**2)
-    return -(1.0 + eta) * _number(to.alpha) * (_ratio(to) / ratios) ** (1.0 + eta) / ratios
+    return -(1.0 + eta) * float(to.alpha) * (_ratio(to) / ratios) ** (1.0 + eta) / ratios
 
 
 def _scale(unknown: Unknown, level: Level) -> float:
     """N; of x0 where there is no SDE noise."""
-    alpha, sigma = _number(level.alpha), _number(level.sigma)
+    alpha, sigma = float(level.alpha), float(level.sigma)
     return {"noise": alpha, "x0": sigma, "flow": alpha + sigma, "velocity": math.hypot(alpha, sigma)}[unknown]
 
 
@@ -203,10 +203,5 @@ def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:
     return start + (end - start) * 0.5 * (points + 1.0), masses * (0.5 * (end - start))
 
 
-def _number(value: object) -> float:
-    assert isinstance(value, float)
-    return value
-
-
 def _ratio(level: Level) -> float:
-    return _number(level.ratio)
+    return float(level.ratio)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.presets.sigma_rules import history
 
@@ -238,5 +238,5 @@ class UniPCRule(Rule):
 
 def linear(keep: Tensor, factors: tuple[Tensor, ...], unknown: Unknown, fresh: Tensor | None = None) -> Move:
     """A move with these numbers; what is not finite at the clean end counts as nothing."""
-    noise = 0.0 if fresh is None else number(fresh)
-    return Move(number(keep), tuple(map(number, factors)), unknown, noise if math.isfinite(noise) else 0.0)
+    noise = 0.0 if fresh is None else float(fresh)
+    return Move(float(keep), tuple(map(float, factors)), unknown, noise if math.isfinite(noise) else 0.0)

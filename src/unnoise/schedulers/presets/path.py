@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process import EDM, Flow, Level, NoiseSchedule
+from unnoise.process import EDM, Flow, Level, NoiseSchedule, Scalar
 from unnoise.schedulers.grids import (
     BetaSigma,
     DropPenultimate,
@@ -74,19 +74,19 @@ class Path:
         self,
         now: Level,
         to: Level,
-        factors: Sequence[object],
+        factors: Sequence[Scalar],
         unknown: Unknown,
-        noise: object = 0.0,
+        noise: Scalar = 0.0,
         settles: bool = True,
-        keep: object = 1.0,
+        keep: Scalar = 1.0,
     ) -> Move:
         """A move whose numbers are those of u = x / alpha, in which k-diffusion and others compute."""
         if float(now.alpha) == 0.0:
             raise _no_signal()
         alpha = float(to.alpha)
-        scaled = tuple(alpha * number(factor) for factor in factors)
+        scaled = tuple(alpha * float(factor) for factor in factors)
         return Move(
-            number(keep) * alpha / float(now.alpha), scaled, unknown, alpha * number(noise), settles=settles
+            float(keep) * alpha / float(now.alpha), scaled, unknown, alpha * float(noise), settles=settles
         )
 
 
@@ -128,7 +128,7 @@ class FromGrid(Rungs):
         levels = (*inner, Level(end.time, end.alpha, self.rest) if self.rest else end)
 
         def time_of(level: Level) -> float:
-            return number(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
+            return float(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
 
         told = [replace(level, time=time_of(level)) for level in levels]
         path = of_levels(told, torch.float64, process(schedule))
@@ -139,7 +139,7 @@ def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
     """The grid from the schedule's own end, as programs go, also where ours begins at 80 (`grids.base.ratio_ends`)."""
     if isinstance(grid, DropPenultimate):
         return replace(grid, grid=_whole(grid.grid, schedule))
-    high = number(schedule.noisiest.ratio)
+    high = float(schedule.noisiest.ratio)
     if isinstance(grid, Karras | Exponential | Polyexponential | KLOptimal | BetaSigma) and high < math.inf:
         return replace(grid, sigma_max=grid.sigma_max or high)
     return grid
@@ -147,8 +147,8 @@ def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
 
 def of_levels(levels: Sequence[Level], dtype: torch.dtype, kind: Process) -> Path:
     """The path along levels that are host numbers already."""
-    alpha = torch.tensor([number(level.alpha) for level in levels], dtype=dtype)
-    sigma = torch.tensor([number(level.sigma) for level in levels], dtype=dtype)
+    alpha = torch.tensor([float(level.alpha) for level in levels], dtype=dtype)
+    sigma = torch.tensor([float(level.sigma) for level in levels], dtype=dtype)
     return Path(tuple(levels), sigma / alpha, alpha, sigma, kind)
 
 
@@ -157,8 +157,3 @@ def process(schedule: NoiseSchedule) -> Process:
     if isinstance(schedule, Flow):
         return "flow"
     return "ve" if isinstance(schedule, EDM) else "vp"
-
-
-def number(value: object) -> float:
-    """A plain float of a float, or of a tensor with one element."""
-    return float(value)  # type: ignore[arg-type]

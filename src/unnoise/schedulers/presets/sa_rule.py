@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.schedulers.moves import Look, Moves, Unknown, difference, joined
 from unnoise.schedulers.presets.dpm_rules import linear
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 
 # Of the antiderivative of u^k e^u, beside e^u.
@@ -94,7 +94,7 @@ class SARule(Rule):
         return a / path.alpha[i], tuple(-kernel * a * each for each in found), fresh
 
     def _tau(self, path: Path, i: int) -> float:
-        time = number(path.levels[i].time)
+        time = float(path.levels[i].time)
         return self.tau(math.trunc(time * 1000 + 0.5) if path.kind == "flow" else time)
 
 
