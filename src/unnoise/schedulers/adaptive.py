@@ -224,14 +224,11 @@ class AdaptivePlan(Plan):
         noisy = [level for level in self.levels if level.sigma > 0.0]
         # from a level without signal the way has no finite length: one step as planned
         first = int(noisy[0].alpha == 0.0)
-        x = yield from self._handed_on(self._planned(0, first).walk(x), 0, x)
+        x = yield from self._handed_on(Plan(self.schedule, self.steps[:first]).walk(x), 0, x)
         if len(noisy) - first > 1:
             x = yield from self._handed_on(self.adaptive.walk(self.schedule, x, noisy[first:]), first, x)
         last = len(noisy) - 1
-        yield from self._handed_on(self._planned(last, len(self.steps)).walk(x), last, x)
-
-    def _planned(self, begin: int, end: int) -> Plan:
-        return Plan(self.schedule, self.steps[begin:end])
+        yield from self._handed_on(Plan(self.schedule, self.steps[last:]).walk(x), last, x)
 
     def _handed_on(
         self, walk: Walk, index: int, x: Tensor

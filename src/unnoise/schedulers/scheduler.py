@@ -82,10 +82,11 @@ class Scheduler(Declared):
             past = past if raised is None else _clear_of(past, raised, split.down)
             leg = Leg(raised or now, split, past, schedule, index, levels, before)
             up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
-            made = typed(
-                "what the solver gives", self._solver(to).moves(leg), tuple[Look | Move, ...], "Look(leg.now)"
-            )
-            moves = (*up, *made)
+            solver = self.solver
+            if to.sigma == 0.0:
+                solver = solver.ending(self.final.jump(solver, self.noise))
+            kinds = tuple[Look | Move, ...]
+            moves = (*up, *typed("what the solver gives", solver.moves(leg), kinds, "Look(leg.now)"))
             start = levels[index - 1] if rise else now
             planned.append(PlannedStep(start, to, moves))
             looked = tuple(move.level for move in reversed(moves) if isinstance(move, Look))
@@ -134,11 +135,6 @@ class Scheduler(Declared):
             )
         if levels[0].sigma == 0.0:
             raise InputError("inversion cannot start at sigma 0, where the noise residual is undefined.")
-
-    def _solver(self, to: Level) -> Solver:
-        if to.sigma > 0.0:
-            return self.solver
-        return self.solver.ending(self.final.jump(self.solver, self.noise))
 
     def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
         """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""

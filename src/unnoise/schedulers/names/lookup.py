@@ -134,7 +134,9 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
         row = _row(stem)
         if row is not None:
             return row, grid
-    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+    shown = [row.name + grid for grid in ("", " Karras", " Exponential") for row in TABLE]
+    close = words.nearest(plain, {words.plain(name): name for name in shown})
+    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(close)}.")
 
 
 def _row(plain: str) -> Named | None:
@@ -157,8 +159,3 @@ def _by_name() -> dict[str, Named]:
             rows.setdefault(words.plain(cls), shown[method])
             rows.setdefault(words.plain(cls.removesuffix("Scheduler")), shown[method])
     return rows
-
-
-def _nearest(plain: str) -> list[str]:
-    shown = [row.name + grid for grid in ("", " Karras", " Exponential") for row in TABLE]
-    return words.nearest(plain, {words.plain(name): name for name in shown})
