@@ -213,13 +213,11 @@ class _Problem:
         return as_tensor(free + [strength] * (self.size - len(free)))
 
     def first(self, start: Tuned | None) -> Tensor:
-        own = [float(level.ratio) for level in self.levels[: self.steps]]
-        ratios = (own if start is None else start.ratios)[1:]
-        changes = [0.0] * sum(self.widths)
-        if start is not None:
-            rows = zip(start.changes, self.widths, strict=True)
-            changes = [row[j] if j < len(row) else 0.0 for row, width in rows for j in range(width)]
-        return as_tensor([*map(math.log, ratios), *changes])
+        own = tuple(float(level.ratio) for level in self.levels[: self.steps])
+        start = start or Tuned(self.name, own, ((),) * self.steps)
+        rows = zip(start.changes, self.widths, strict=True)
+        changes = [row[j] if j < len(row) else 0.0 for row, width in rows for j in range(width)]
+        return as_tensor([*map(math.log, start.ratios[1:]), *changes])
 
     def tuned(self, place: Tensor) -> Tuned:
         numbers = iter(place.tolist())
