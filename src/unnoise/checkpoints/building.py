@@ -72,9 +72,8 @@ def unfilled(network: Network, dtype: torch.dtype, device: torch.device | str) -
 
     def taken(tensor: Tensor) -> Tensor:
         # not Module.to_empty: on the meta device its empty_like imports a computer algebra system, for half a second
-        if tensor.is_floating_point():
-            return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device)
-        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
+        kept = dtype if tensor.is_floating_point() else tensor.dtype
+        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=kept, device=device)
 
     placed: Network = network._apply(taken)  # type: ignore[no-untyped-call]
     return placed
