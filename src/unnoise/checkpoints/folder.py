@@ -12,10 +12,10 @@ from unnoise.checkpoints.eight_bit import layout, pack, unpack
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.locations import find
-from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
+from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, making_sense, read_manifest
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import InputError
 from unnoise.files import check_new, expanded
 from unnoise.limits import shown
 from unnoise.networks.hardware import usable
@@ -80,13 +80,10 @@ def load(
     manifest = read_manifest(folder)
     path = folder / WEIGHTS
     header = read_header(path)
-    try:
+    with making_sense(f"'{folder / FILE}' does not describe a model"):
         model = _build(manifest, _title(name_or_path, folder))
         check_header(path, header, layout(_state(model), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
-    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
-        # InputError is a ValueError
-        raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
     for part in model.parts.values():
         unfilled(part, dtype, device)
     for name, target in _state(model).items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -90,10 +91,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(
             f"'{path}' has format version {version!r}; this unnoise reads version {VERSION}."
         )
-    try:
+    with making_sense(f"'{path}' does not describe a model"):
         return _manifest(table)
-    except (InputError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"'{path}': {error}") from error
+
+
+@contextmanager
+def making_sense(fault: str) -> Iterator[None]:
+    """A block that reads what others wrote; where that makes no sense, CheckpointError, which begins with `fault`."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        mend = "" if isinstance(error, InputError) else "; fetch it again."
+        raise CheckpointError(f"{fault}: {reason}{mend}") from error
 
 
 def read_table(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 
 from unnoise.checkpoints.building import Unfilled, check_dtype
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import WEIGHTS, read_table
+from unnoise.checkpoints.manifest import WEIGHTS, making_sense, read_table
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError
 from unnoise.files import check_new, expanded
@@ -80,15 +80,13 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
             f"name: {known}."
         )
     values = read_table(folder / FILE)
-    try:
+    with making_sense(f"'{folder / FILE}' does not describe an encoder"):
         with Unfilled():
             network = PictureTextEncoder(
                 PictureEncoderConfig.from_dict(values["picture"]), TextEncoderConfig.from_dict(values["text"])
             )
         tokenizer = tokenizer_from_config(values["vocabulary"])
         sha256, card = str(values["sha256"]), dict(values["card"])
-    except (ValueError, LookupError, ArithmeticError, TypeError) as error:  # InputError is a ValueError
-        raise CheckpointError(f"'{folder / FILE}' does not describe an encoder: {error}") from error
     path = folder / WEIGHTS
     check_header(path, read_header(path), network.state_dict(), FILE)
     tensors = read_tensors(path, sha256, FILE)
