@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.manifest import read_table
@@ -195,25 +195,18 @@ def _models(names: set[str]) -> str:
 def _reason(asked: Address, missing: str, error: Exception) -> str:
     from huggingface_hub import errors
 
-    reasons: list[tuple[Any, str]] = [
-        (
-            errors.GatedRepoError,
+    if isinstance(error, errors.GatedRepoError):
+        return (
             f"'{asked.repository}' is gated: accept its terms on its page (https://huggingface.co/{asked.repository}), "
-            "then log in on this machine with `hf auth login`, or set HF_TOKEN.",
-        ),
-        (
-            errors.RevisionNotFoundError,
-            f"'{asked.repository}' has no revision '{asked.revision}'; give a branch, a tag or a commit that it has.",
-        ),
-        (
-            errors.RepositoryNotFoundError,
+            "then log in on this machine with `hf auth login`, or set HF_TOKEN."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"'{asked.repository}' has no revision '{asked.revision}'; give a branch, a tag or a commit that it has."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
             f"'{asked}' is no file or folder here, and the hub has no model of that name that you may see. Correct it, "
-            "or log in with `hf auth login` if it is private.",
-        ),
-    ]
-    for kind, text in reasons:
-        if isinstance(error, kind):
-            return text
+            "or log in with `hf auth login` if it is private."
+        )
     first = str(error).strip().splitlines()
     told = f"{type(error).__name__}{': ' + first[0][:200] if first else ''}"
     return f"{missing}; it could not be fetched ({told}). Try again with a connection to the hub, or give a path."
