@@ -38,8 +38,7 @@ class PictureText:
 
 def shipped_encoders() -> dict[str, Path]:
     """Folder of each encoder that comes with the package, by name."""
-    folders = sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else []
-    return {folder.name: folder for folder in folders if (folder / FILE).is_file()}
+    return {file.parent.name: file.parent for file in sorted(SHIPPED.glob(f"*/{FILE}"))}
 
 
 def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
