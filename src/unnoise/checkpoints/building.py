@@ -39,7 +39,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Unfilled(TorchFunctionMode):
+class _Unfilled(TorchFunctionMode):
     """Leaves out the drawing of starting weights, which a file is about to replace.
 
     Without it, drawing on the meta device imports torch's compiler: 1.3 s before the first picture.
@@ -60,7 +60,7 @@ class Unfilled(TorchFunctionMode):
 
 def outline(build: Callable[[], Network]) -> Network:
     """What `build` makes, ready for inference, on the meta device: names and shapes without memory."""
-    with Unfilled(), torch.device("meta"):
+    with _Unfilled(), torch.device("meta"):
         return build().eval().requires_grad_(False)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,11 +110,11 @@ def located(name: str | Path) -> Path | None:
 
 def _needed(asked: Address, names: set[str], index: Path | None) -> Needed:
     if INDEX in names and index is not None:
-        try:
+        with suppress(CheckpointError):
             return of_model(read_table(index), names, asked.variant)
-        except CheckpointError:
-            return Needed((), (INDEX,))
-    return of_network(names, asked.variant) if "config.json" in names else Needed((), (INDEX,))
+    elif "config.json" in names:
+        return of_network(names, asked.variant)
+    return Needed((), (INDEX,))
 
 
 def _has(needed: Needed, variant: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from unnoise.checkpoints.building import Unfilled, check_dtype
+from unnoise.checkpoints.building import check_dtype, outline, unfilled
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.manifest import WEIGHTS, making_sense, read_table
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
@@ -80,14 +80,13 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
         )
     values = read_table(folder / FILE)
     with making_sense(f"'{folder / FILE}' does not describe an encoder"):
-        with Unfilled():
-            network = PictureTextEncoder(
-                PictureEncoderConfig.from_dict(values["picture"]), TextEncoderConfig.from_dict(values["text"])
-            )
+        picture = PictureEncoderConfig.from_dict(values["picture"])
+        words = TextEncoderConfig.from_dict(values["text"])
+        network = outline(lambda: PictureTextEncoder(picture, words))
         tokenizer = tokenizer_from_config(values["vocabulary"])
         sha256, card = str(values["sha256"]), dict(values["card"])
     path = folder / WEIGHTS
     check_header(path, read_header(path), network.state_dict(), FILE)
     tensors = read_tensors(path, sha256, FILE)
-    network.load_state_dict({name: stored(tensor, torch.float32) for name, tensor in tensors.items()})
-    return PictureText(network.eval().requires_grad_(False), tokenizer, card, folder.resolve().name, sha256)
+    unfilled(network, torch.float32, "cpu").load_state_dict(tensors)
+    return PictureText(network, tokenizer, card, folder.resolve().name, sha256)
