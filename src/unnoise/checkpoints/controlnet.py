@@ -23,12 +23,12 @@ from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.kinds import CONTROL, PICTURE_ADAPTER, other
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.locations import find_control
-from unnoise.checkpoints.manifest import check_numbers, making_sense, read_table
+from unnoise.checkpoints.manifest import check_numbers, making_sense
 from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 from unnoise.limits import Declared, Share
 from unnoise.networks.unet import (
     ControlNet,

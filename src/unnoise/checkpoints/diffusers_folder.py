@@ -15,9 +15,10 @@ from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_co
 from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.header import read_header, some
 from unnoise.checkpoints.layouts import Layout
-from unnoise.checkpoints.manifest import making_sense, read_table
+from unnoise.checkpoints.manifest import making_sense
 from unnoise.checkpoints.needed import INDEX, PARTS, spellings
 from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import read_table
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.process import NoiseSchedule

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.hashes import sha256_of
-from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, Needed, of_model, of_network, suffix
 from unnoise.errors import CheckpointError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import read_table
 from unnoise.limits import Declared, Finite, as_declared, is_whole, typed
 
 FILE = "model.json"
 WEIGHTS = "weights.safetensors"
 FORMAT, VERSION = "unnoise", 1
 
-_SIZE_LIMIT = 4 * 2**20
 # A file, ours or another program's, must not make us build for minutes before its tensors are compared with what it
 # describes.
 _OURS = ("blocks", "attention", "mid_attention", "layers")
@@ -104,21 +104,6 @@ def making_sense(fault: str) -> Iterator[None]:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         mend = "" if isinstance(error, InputError) else "; fetch it again."
         raise CheckpointError(f"{fault}: {reason}{mend}") from error
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """A JSON table of at most 4 MB, with a byte order mark or without. Raises CheckpointError naming the file."""
-    try:
-        if path.stat().st_size > _SIZE_LIMIT:
-            raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a description is small.")
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"'{path}' is not JSON ({error}); fetch the model again.") from error
-    if not isinstance(table, dict):
-        raise CheckpointError(f"'{path}' holds no table; fetch the model again.")
-    return table
 
 
 def _manifest(table: dict[str, Any]) -> Manifest:

@@ -13,10 +13,10 @@ import torch
 
 from unnoise.checkpoints.building import check_dtype, outline, unfilled
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import WEIGHTS, making_sense, read_table
+from unnoise.checkpoints.manifest import WEIGHTS, making_sense
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError
-from unnoise.files import check_new, expanded
+from unnoise.files import check_new, expanded, read_table
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.text import PromptTokenizer, tokenizer_from_config

@@ -21,10 +21,9 @@ from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.header import some
 from unnoise.checkpoints.kinds import LORA, other
-from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 from unnoise.limits import counted, is_whole
 
 _WEIGHTS = "adapter_model.safetensors"
