@@ -129,8 +129,7 @@ def _json(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) < len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            twice = next(name for name in table if counts[name] > 1)
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise CheckpointError(f"'{path}' holds {twice!r} twice; which is meant cannot be known.")
         return table
 
