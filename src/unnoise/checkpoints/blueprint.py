@@ -254,7 +254,8 @@ def _plain(shape: Shape) -> Shape:
 
 
 def _filled(part: Part, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
-    network = unfilled(_SPARE.pop(part.config, None) or _outline(part.config), dtype, device)
+    spare = _SPARE.pop(part.config, None)
+    network = unfilled(spare or _outline(part.config), dtype, device)
     for name, tensor in network.state_dict().items():
         source = part.layout.source(name)
         if not pour(source, tensor, weights.take):
