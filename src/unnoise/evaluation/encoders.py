@@ -19,13 +19,12 @@ from torch import Tensor
 
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import read_table
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
 from unnoise.evaluation import backbones
 from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
 from unnoise.evaluation.preparation import IMAGENET, Square
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 from unnoise.limits import counted
 
 _BATCH = 32

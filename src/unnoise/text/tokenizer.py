@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unnoise.errors import InputError
-from unnoise.files import write_text
+from unnoise.files import read_table, write_text
 from unnoise.limits import is_whole, shown
-from unnoise.text.byte_pairs import END, START, BytePairs, read_json
+from unnoise.text.byte_pairs import END, START, BytePairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -294,6 +294,6 @@ def check_ids(ids: Sequence[int], size: int, name: str) -> None:
 def _padding_in(folder: Path, vocabulary: BytePairs) -> int:
     """The id of the padding token that a folder's settings name; the end token when they name none."""
     path = folder / "tokenizer_config.json"
-    token = read_json(path).get("pad_token") if path.exists() else None
+    token = read_table(path).get("pad_token") if path.exists() else None
     text = token.get("content") if isinstance(token, dict) else token
     return vocabulary.numbers.get(str(text), vocabulary.numbers[END])
