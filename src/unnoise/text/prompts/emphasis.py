@@ -15,7 +15,7 @@ MORE, LESS = 1.1, 1 / 1.1
 _SPECIAL = re.compile(r"[\\()\[\]:]")
 _NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
 _ESCAPABLE = "\\()[]"
-_BREAK = "BREAK"
+_BREAK = re.compile(r"\bBREAK\b")
 
 
 def sections(text: str) -> Sections:
@@ -48,20 +48,12 @@ class _Reading:
 
     def words(self, text: str) -> None:
         """Text without marks, parted at each BREAK; the space around one belongs to it."""
-        begin, found = 0, text.find(_BREAK)
-        while found >= 0:
-            after = found + len(_BREAK)
-            if _alone(text, found, after):
-                self._stretch(text, begin, found)
+        stretches = _BREAK.split(text)
+        for place, stretch in enumerate(stretches, 1):
+            if place > 1:
                 self.breaks.append(len(self.texts))
-                begin = after
-            found = text.find(_BREAK, after)
-        self._stretch(text, begin, len(text))
-
-    def _stretch(self, text: str, begin: int, end: int) -> None:
-        stretch = text[begin:end]
-        stretch = stretch.lstrip() if begin else stretch
-        self._add(stretch.rstrip() if end < len(text) else stretch)
+                stretch = stretch.lstrip()
+            self._add(stretch.rstrip() if place < len(stretches) else stretch)
 
     def mark(self, text: str, place: int) -> int:
         """Read the mark at `place`; returns where to go on."""
@@ -116,9 +108,3 @@ class _Reading:
             return place + 1
         self._weigh(self.round.pop(), weight)
         return found.end()
-
-
-def _alone(text: str, begin: int, end: int) -> bool:
-    """Whether the word stands for itself, no letter beside it."""
-    around = text[max(begin - 1, 0) : begin] + text[end : end + 1]
-    return not any(letter.isalnum() or letter == "_" for letter in around)
