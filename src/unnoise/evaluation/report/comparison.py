@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -77,20 +78,19 @@ def _fewest(report: Report) -> str:
     return f'<div class="chips"><span class="soft">Fewest steps with SSIM ≥ {ALIKE}:</span>{"".join(chips)}</div>'
 
 
-def _names(report: Report) -> list[str]:
-    return list(dict.fromkeys(cell.scheduler for cell in report.cells))
-
-
-def _of(report: Report, name: str) -> list[Cell]:
-    return [cell for cell in report.cells if cell.scheduler == name]
+def _by_name(report: Report) -> dict[str, list[Cell]]:
+    """The cells of each scheduler."""
+    found: dict[str, list[Cell]] = {}
+    for cell in report.cells:
+        found.setdefault(cell.scheduler, []).append(cell)
+    return found
 
 
 def _series(report: Report, keep: Callable[[Cell], bool], point: Callable[[Cell], Point]) -> list[Series]:
     found = []
-    for place, name in enumerate(_names(report)):
-        cells = [cell for cell in _of(report, name) if keep(cell)]
+    for (name, every), colour in zip(_by_name(report).items(), itertools.cycle(COLOURS), strict=False):
+        cells = [cell for cell in every if keep(cell)]
         if cells:
-            colour = COLOURS[place % len(COLOURS)]
             found.append(Series(name, tuple(map(point, cells)), colour, cells[0].stochastic))
     return found
 
@@ -127,8 +127,7 @@ def _pictures(report: Report) -> str:
     head = ["", *(counted(number, "step") for number in numbers), "converged"]
     best, rows = report.best, []
     truth = f'{embedded(strip(report.converged), _STRIP, "converged")}<span class="told">&nbsp;</span>'
-    for name in _names(report):
-        cells = _of(report, name)
+    for name, cells in _by_name(report).items():
         shown = [f"{html.escape(name)}<br>{_FRESH if cells[0].stochastic else ''}"]
         for cell in cells:
             picture = embedded(
