@@ -24,7 +24,8 @@ from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteErro
 from unnoise.evaluation import backbones
 from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
-from unnoise.evaluation.preparation import IMAGENET, Square
+from unnoise.evaluation.preparation import IMAGENET, Square, are_three
+from unnoise.evaluation.subject import Told
 from unnoise.files import expanded
 from unnoise.limits import counted
 
@@ -34,10 +35,6 @@ _PICKLED = (".pth", ".pt", ".ckpt")
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _COUNTER = "num_batches_tracked"
 _UNUSED = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
-
-
-Told = Callable[[int, int], None]
-"""Hears how many pictures are done, of how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,12 +182,8 @@ def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
     given = {n: t for n, t in tensors.items() if not n.startswith(found.beside) and not n.endswith(_COUNTER)}
     wanted = {named(name): tensor for name, tensor in own.items()}
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    odd = [name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape]
-    for what, listed in (
-        ("misses", missing),
-        ("has beside them", extra),
-        ("has in another shape", sorted(odd)),
-    ):
+    odd = sorted(name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape)
+    for what, listed in (("misses", missing), ("has beside them", extra), ("has in another shape", odd)):
         if listed:
             raise CheckpointError(
                 f"'{path}' does not fit its network: it {what} {counted(len(listed), 'tensor')}, such as {listed[0]}. "
@@ -210,10 +203,5 @@ def _shortest(rule: dict[str, Any], size: int) -> int:
 
 
 def _three(rule: dict[str, Any], name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-    told = rule.get(name, default)
-    good = (
-        isinstance(told, list | tuple)
-        and len(told) == 3
-        and all(isinstance(each, int | float) for each in told)
-    )
-    return tuple(map(float, told)) if good else default
+    told = rule.get(name)
+    return tuple(map(float, told)) if are_three(told) else default

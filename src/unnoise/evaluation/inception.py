@@ -6,20 +6,15 @@ share. It differs from torchvision's network of that name in its pools and its w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unnoise.errors import CheckpointError
-
 SIDE = 299
 RULE = "stretched to 299x299 (TensorFlow 1's bilinear, not antialiased)"
 """How pictures come to the size that the network sees, in words."""
-# ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
-_CLASSES = 1008
 
 Layer = tuple[str, int, int | tuple[int, int]]
 """Name, channels and kernel of a convolution."""
@@ -196,19 +191,3 @@ def _weights(side: int) -> Tensor:
     table[every, low] += 1.0 - share
     table[every, (low + 1).clamp(max=side - 1)] += share
     return table
-
-
-def named_alike(tensors: Mapping[str, Tensor], path: Path) -> bool:
-    """Whether a table has this network's tensors.
-
-    Raises CheckpointError for torchvision's Inception, which has the same names but gives no FID.
-    """
-    if not tensors.keys() >= {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.bn.weight"}:
-        return False
-    classes = tensors.get("fc.weight")
-    if (classes is not None and len(classes) != _CLASSES) or "AuxLogits.fc.weight" in tensors:
-        raise CheckpointError(
-            f"'{path}' has the weights of another Inception, such as torchvision's, whose figures are no FID; give "
-            "pt_inception-2015-12-05-6726825d.pth, or its tensors as .safetensors."
-        )
-    return True
