@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import math
 import os
@@ -192,8 +191,8 @@ def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int | Non
     if small.height % 2:
         small = ImageOps.pad(small, (small.width, small.height + 1), centering=(0, 0))
     pixels = np.asarray(small).tolist()
-    code = _direct if colours > 256 else _indexed
-    return "".join(map(_half_blocks, pixels[::2], pixels[1::2], itertools.repeat(code)))
+    code, pairs = _direct if colours > 256 else _indexed, zip(pixels[::2], pixels[1::2], strict=True)
+    return "".join(_half_blocks(above, below, code) for above, below in pairs)
 
 
 def _grey_text(picture: Image.Image) -> str:
