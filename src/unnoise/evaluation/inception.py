@@ -6,8 +6,6 @@ share. It differs from torchvision's network of that name in its pools and its w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +54,6 @@ class Mixed(nn.Module):
         largest: bool = False,
     ) -> None:
         super().__init__()
-        self.halve, self.largest = halve, largest or halve
         self.paths = []
         for path in paths:
             width = before
@@ -66,28 +63,20 @@ class Mixed(nn.Module):
                     self.add_module(f"branch{name}", Convolution(width, after, kernel, stride))
                 width = sum(after for _, after, _ in _layers(step))
             self.paths.append([[f"branch{name}" for name, _, _ in _layers(step)] for step in path])
-        if not halve:
-            self.branch_pool = Convolution(before, pool, 1)
+        self.pool: nn.Module = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+        if halve or largest:
+            self.pool = nn.MaxPool2d(3, 2) if halve else nn.MaxPool2d(3, 1, 1)
+        self.branch_pool = nn.Identity() if halve else Convolution(before, pool, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, before, height, width) -> (batch, all paths' channels, ...)."""
-        return torch.cat([*self._ends(x), self._pooled(x)], 1)
-
-    def _ends(self, x: Tensor) -> Iterator[Tensor]:
+        ends = []
         for path in self.paths:
             y = x
             for names in path:
                 y = torch.cat([self.get_submodule(name)(y) for name in names], 1)
-            yield y
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        if self.halve:
-            return F.max_pool2d(x, 3, 2)
-        pooled = (
-            F.max_pool2d(x, 3, 1, 1) if self.largest else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        )
-        found: Tensor = self.branch_pool(pooled)
-        return found
+            ends.append(y)
+        return torch.cat([*ends, self.branch_pool(self.pool(x))], 1)
 
 
 def _layers(step: Layer | tuple[Layer, Layer]) -> tuple[Layer, ...]:
