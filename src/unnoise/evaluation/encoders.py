@@ -108,7 +108,7 @@ def _configured(tensors: Mapping[str, Tensor], weights: Path) -> Backbone:
             f"'{weights.parent}' is of the kind {kind!r}; give an encoder of the kind {', '.join(_KINDS)}, or a "
             "ResNet or ViT as torchvision or timm writes them."
         )
-    about, network, features, (mean, deviation) = _KINDS[kind](table)
+    about, network, features, (mean, deviation) = _KINDS[kind](table, _transformers())
     size = int(network.config.image_size)
     rule = _table(weights.with_name("preprocessor_config.json"))
     mean, deviation = _three(rule, "image_mean", mean), _three(rule, "image_std", deviation)
@@ -152,25 +152,19 @@ def _transformers() -> Any:  # noqa: ANN401 - a module that may not be there
     return transformers
 
 
-def _clip(table: dict[str, Any]) -> Built:
-    library = _transformers()
+def _clip(table: dict[str, Any], library: Any) -> Built:  # noqa: ANN401
     inner = table.get("vision_config", table)
     settings = {**inner, "projection_dim": table.get("projection_dim", inner.get("projection_dim", 512))}
     network = library.CLIPVisionModelWithProjection(library.CLIPVisionConfig.from_dict(settings)).eval()
     return "CLIP picture tower", network, lambda x: network(pixel_values=x).image_embeds, _CLIP
 
 
-def _dinov2(table: dict[str, Any]) -> Built:
-    library = _transformers()
+def _dinov2(table: dict[str, Any], library: Any) -> Built:  # noqa: ANN401
     network = library.Dinov2Model(library.Dinov2Config.from_dict(table)).eval()
     return "DINOv2", network, lambda x: network(pixel_values=x).pooler_output, IMAGENET
 
 
-_KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {
-    "clip": _clip,
-    "clip_vision_model": _clip,
-    "dinov2": _dinov2,
-}
+_KINDS: dict[str, Callable[..., Built]] = {"clip": _clip, "clip_vision_model": _clip, "dinov2": _dinov2}
 
 
 def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:

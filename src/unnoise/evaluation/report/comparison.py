@@ -38,13 +38,14 @@ def comparison_page(report: Report) -> str:
     """The HTML document."""
     title = f"Schedulers compared on {report.model}"
     told = "the model's own" if report.guidance is None else f"{report.guidance:g}"
+    measure = report.measure[0].upper() + report.measure[1:]
     pictures = f"{len(report.seeds)} pictures a cell, the same noise in each; guidance {told}"
     body = f"""<h1>{html.escape(title)}</h1><p class="soft">{pictures}</p>
 <p class="say">{html.escape(report.sentence)}</p>{_fewest(report)}
 <div class="pair"><div class="card"><h2>Coherence: how far from the converged picture</h2>
 <p class="soft">Lower is nearer. Rings: nothing here is nearer for as few calls.</p>{_error_chart(report)}</div>
 <div class="card"><h2>Quality: how far from what it should look like</h2>
-<p class="soft">{html.escape(_measure(report))} to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals.
+<p class="soft">{html.escape(measure)} to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals.
 Dashed: draws noise.</p>{_quality_chart(report)}</div></div>
 <h2>The pictures</h2><p class="soft">The first four seeds. Every row starts from the same noise. Below each: SSIM to
 the converged picture, which schedulers that draw noise have not, and network calls. Framed: what the sentence
@@ -53,10 +54,6 @@ recommends.</p>
 <h2>The numbers</h2><div class="card">{_table(report)}</div>
 {_notes(report)}"""
     return page(title, body)
-
-
-def _measure(report: Report) -> str:
-    return report.measure[0].upper() + report.measure[1:]
 
 
 def _fewest(report: Report) -> str:
