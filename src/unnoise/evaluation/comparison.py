@@ -86,7 +86,8 @@ def compare(
     def alignment(shown: Tensor) -> float | None:
         return None if judge is None else float(judge.agreement(shown, asked).mean())
 
-    cells, pictures = [], {}
+    cells: list[Cell] = []
+    pictures = {}
     for name in schedulers:
         runs = {}
         for number in wanted:
