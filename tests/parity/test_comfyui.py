@@ -54,7 +54,7 @@ def tokens(tokenizer, prompt):
     (phrase,) = Prompt.read(prompt, "comfyui").at(0, 1)
     rows = []
     for chunk in chunked(tokenizer, phrase.sections, 75, "comfyui"):
-        row = [(tokenizer.start, 1.0), *zip(chunk.ids, chunk.weights, strict=True), (tokenizer.end, 1.0)]
+        row = [(tokenizer.start, 1.0), *((token.id, token.weight) for token in chunk), (tokenizer.end, 1.0)]
         rows += row + [(tokenizer.padding, 1.0)] * (77 - len(row))
     return " ".join(f"{token}:{weight:.12g}" for token, weight in rows)
 

@@ -144,8 +144,7 @@ class BytePairs:
 
 
 def _parse_merges(text: str) -> tuple[tuple[str, str], ...]:
-    lines = [line for line in text.split("\n") if line and not line.startswith("#version")]
-    return _pairs(lines)
+    return _pairs([line for line in text.split("\n") if line and not line.startswith("#version")])
 
 
 def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
