@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
@@ -146,8 +145,7 @@ class Denoising(Iterator[Step]):
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
         """What makes each picture again."""
-        plain = self.request.recipes(self._model, version("unnoise"))
-        return tuple(replace(recipe, **self._given.record) for recipe in plain)
+        return tuple(replace(plain, **self._given.record) for plain in self.request.recipes(self._model))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -21,14 +21,8 @@ from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    requested,
-    resize_notes,
-)
-from unnoise.pipelines.request import GUIDANCE, Request
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, resize_notes
+from unnoise.pipelines.request import GUIDANCE, Request, check
 from unnoise.schedulers import Plan
 
 if TYPE_CHECKING:
@@ -115,27 +109,18 @@ class Edit(Adaptable):
         model = self.model
         check_kind(model, "edit")
         picture_guidance = number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
-        pictures = read_picture(
-            "picture", picture, picture_channels(model), expected_pictures(prompt, options)
-        )
+        pictures = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
         sides = (pictures.shape[2], pictures.shape[3])
-        request = requested(model, prompt, options, sides)
+        request = check(model, prompt, sides, **options)
         plan = request.scheduler.plan(model.schedule, request.steps)
         _check(request, plan)
         size = (request.height, request.width)
         with inference(model.device):
             # this family was trained on the autoencoder's own units, not on those of the diffusion
             beside = encode(model, fitted(pictures, size), scaled=False)
-        record = {
-            "variant": "edit",
-            "image_guidance": picture_guidance,
-            "init_hash": digest(pictures),
-        }
+        record = {"variant": "edit", "image_guidance": picture_guidance, "init_hash": digest(pictures)}
         given = GivenToEdit(
-            beside=beside,
-            record=record,
-            notes=resize_notes(sides, size),
-            picture_guidance=picture_guidance,
+            beside=beside, record=record, notes=resize_notes(sides, size), picture_guidance=picture_guidance
         )
         return Denoising(model, request, plan, given)
 

@@ -16,13 +16,8 @@ from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    requested,
-    resize_notes,
-)
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, resize_notes
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 
 if TYPE_CHECKING:
@@ -73,12 +68,12 @@ class ImageToImage(Adaptable):
         expected = expected_pictures(prompt, options)
         latents = _latents(self.model, picture, expected)
         if latents is None:
-            begun = read_picture("picture", picture, picture_channels(self.model), expected)
+            begun = read_picture(picture, picture_channels(self.model), expected)
             given_size = (begun.shape[2], begun.shape[3])
         else:
             begun = latents / RANGE
             given_size = (latents.shape[2] * self.model.factor, latents.shape[3] * self.model.factor)
-        request = requested(self.model, prompt, options, given_size)
+        request = check(self.model, prompt, given_size, **options)
         plan, record = entered(request, self.model.schedule, strength, noise_level)
         size = (request.height, request.width)
         if latents is not None and size != given_size:

@@ -29,13 +29,8 @@ from unnoise.pipelines.canvas import (
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    kind_of,
-    requested,
-)
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, kind_of
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 
 if TYPE_CHECKING:
@@ -114,11 +109,11 @@ class Inpaint(Adaptable):
         feather = number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
         area, paste = choice("area", area, AREAS), typed("paste", paste, bool)
         padding = whole("padding", padding, 0, PADDING, 32)
-        read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
+        read = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
         added = None if outpaint is None else read_sides(outpaint)
         pictures, fresh = _read(read, mask, added)
         sides = (pictures.shape[2], pictures.shape[3])
-        request = requested(model, prompt, options, None if area == "masked" else sides)
+        request = check(model, prompt, None if area == "masked" else sides, **options)
         plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
         size, everywhere = (request.height, request.width), (0, 0, sides[1], sides[0])
         canvas = Canvas(pictures, feathered(fresh, feather), everywhere, size)

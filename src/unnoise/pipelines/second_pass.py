@@ -18,9 +18,9 @@ from unnoise.pipelines.canvas import resized
 from unnoise.pipelines.denoising import Denoising, Result, Step, finished
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
-from unnoise.pipelines.options import Options, check_kind, near_size, requested
+from unnoise.pipelines.options import Options, check_kind
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import SIDE, STEPS, Request
+from unnoise.pipelines.request import SIDE, STEPS, Request, check, near_size
 from unnoise.pipelines.strength import entered
 from unnoise.schedulers import Plan
 
@@ -113,12 +113,7 @@ class SecondPass(Adaptable):
         `TextToImage`. Raises InputError.
         """
         run = self.denoise(
-            prompt,
-            scale=scale,
-            enlarge=enlarge,
-            strength=strength,
-            second_steps=second_steps,
-            **options,
+            prompt, scale=scale, enlarge=enlarge, strength=strength, second_steps=second_steps, **options
         )
         return finished(run, show_every)
 
@@ -137,7 +132,7 @@ class SecondPass(Adaptable):
         check_kind(model, "text")
         scale = number("scale", scale, 1.0, SCALE, 2.0)
         choice("enlarge", enlarge, WAYS)
-        request = requested(model, prompt, options)
+        request = check(model, prompt, **options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS, 20)
         if (longest := max(request.height, request.width)) * scale > SIDE:
             raise InputError(

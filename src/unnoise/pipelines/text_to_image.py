@@ -17,7 +17,8 @@ from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.denoising import Denoising, Result, finished
 from unnoise.pipelines.merging import TokenMerging
-from unnoise.pipelines.options import Options, check_kind, requested
+from unnoise.pipelines.options import Options, check_kind
+from unnoise.pipelines.request import check
 from unnoise.schedulers import Scheduler
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class TextToImage(Adaptable):
         Arguments as in a call; they are checked here, before the first step is asked for.
         """
         check_kind(self.model, "text")
-        request = requested(self.model, prompt, options)
+        request = check(self.model, prompt, **options)
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
 
 
