@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from unnoise import images
 from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
@@ -187,8 +188,6 @@ def written_in(path: str | Path, content: bytes | None = None) -> Recipe | Found
 
     content: its bytes, where they are known already.
     """
-    from unnoise import images
-
     text = images.read_text(expanded(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])
