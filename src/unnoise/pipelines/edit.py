@@ -17,7 +17,7 @@ from unnoise.networks.unet import UNet
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
-from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.denoising import Denoising, called
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
@@ -69,7 +69,7 @@ class GivenToEdit(Given):
         return True
 
     def network(
-        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool = False
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool
     ) -> Callable[..., Tensor | Halves]:
         """What a Diffuser asks."""
         assert self.beside is not None
@@ -79,24 +79,6 @@ class GivenToEdit(Given):
 class Edit(Adaptable):
     """A model that changes a picture as the prompt says: "make it snow"."""
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str],
-        picture: Picture,
-        *,
-        picture_guidance: float = 1.5,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """The picture, changed.
-
-        picture_guidance: how strongly the result keeps to the picture, 0 to 100. guidance: how strongly the
-        instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
-        Raises InputError.
-        """
-        run = self.denoise(prompt, picture, picture_guidance=picture_guidance, **options)
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str],
@@ -105,7 +87,12 @@ class Edit(Adaptable):
         picture_guidance: float = 1.5,
         **options: Unpack[Options],
     ) -> Denoising:
-        """The same run step by step: an iterator of Step, each with `preview()`."""
+        """A run to the picture, changed: an iterator of Step.
+
+        picture_guidance: how strongly the result keeps to the picture, 0 to 100. guidance: how strongly the
+        instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
+        Raises InputError.
+        """
         model = self.model
         check_kind(model, "edit")
         picture_guidance = number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
@@ -123,6 +110,8 @@ class Edit(Adaptable):
             beside=beside, record=record, notes=resize_notes(sides, size), picture_guidance=picture_guidance
         )
         return Denoising(model, request, plan, given)
+
+    __call__ = called(denoise)
 
 
 def _check(request: Request, plan: Plan) -> None:

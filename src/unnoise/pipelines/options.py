@@ -17,7 +17,7 @@ from unnoise.schedulers import Scheduler
 
 
 class Options(TypedDict, total=False):
-    """Arguments of `TextToImage.__call__` that mean the same in every pipeline."""
+    """Arguments of `TextToImage.denoise` that mean the same in every pipeline."""
 
     negative: str | Sequence[str]
     steps: int | None
@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     clip_skip: int | None
     cache: float | str | FeatureCache | None
     merge: float | str | TokenMerging | None
+    show_every: int | None
 
 
 def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:

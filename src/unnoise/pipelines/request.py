@@ -38,7 +38,8 @@ class Request:
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
     `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
     features; None computes all at every look. merge: of tokens; None merges none. variation: how far the
-    start is moved to the noise of the seeds `variations`.
+    start is moved to the noise of the seeds `variations`. show_every: after how many steps each a look is displayed
+    while the result is made; None displays none.
     """
 
     prompts: tuple[str, ...]
@@ -62,6 +63,7 @@ class Request:
     merge: TokenMerging | None = None
     variations: tuple[int, ...] = ()
     variation: float = 0.0
+    show_every: int | None = None
 
     def recipes(self, model: Model) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
@@ -121,8 +123,9 @@ def check(
     cache: float | str | FeatureCache | None = None,
     merge: float | str | TokenMerging | None = None,
     variation: tuple[int, float] | None = None,
+    show_every: int | None = None,
 ) -> Request:
-    """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
+    """The request that these arguments of `TextToImage.denoise` make; None takes the model's default.
 
     picture: height and width of one, whose nearest size is made where none is asked for.
     Raises InputError, naming the argument, its value and a way to mend it.
@@ -165,6 +168,7 @@ def check(
         merge=TokenMerging.of(merge),
         variations=others,
         variation=share,
+        show_every=None if show_every is None else whole("show_every", show_every, 1, STEPS, 50),
     )
     _check_words(model, request)
     check_loras(request.said, model)

@@ -15,7 +15,7 @@ from unnoise.limits import choice, number, whole
 from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import resized
-from unnoise.pipelines.denoising import Denoising, Result, Step, finished
+from unnoise.pipelines.denoising import Denoising, Result, Step, called, finish
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
 from unnoise.pipelines.options import Options, check_kind
@@ -68,8 +68,7 @@ class TwoPasses(Iterator[Step]):
 
     def result(self, tiled: bool | None = None) -> Result:
         """The pictures, after the steps that are left."""
-        for _ in self:
-            pass
+        finish(self)
         assert self._second is not None
         return replace(self._second.result(tiled), recipes=self.recipes, notes=self.notes)
 
@@ -95,28 +94,6 @@ def enlarged(model: Model, samples: Tensor, size: tuple[int, int], way: str) -> 
 class SecondPass(Adaptable):
     """A model that makes larger pictures than it was trained on, without their usual doubled figures."""
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str] = "",
-        *,
-        scale: float = 2.0,
-        enlarge: str = "latents",
-        strength: float = SECOND_STRENGTH,
-        second_steps: int | None = None,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """Pictures of a prompt, `scale` times as wide and high as width and height say.
-
-        enlarge: "latents", quick, needs a strength above 0.5; or "pixels", by decoding in between. strength: share of
-        the second pass's steps that is made. second_steps: as many as the first's when None. Other arguments as of
-        `TextToImage`. Raises InputError.
-        """
-        run = self.denoise(
-            prompt, scale=scale, enlarge=enlarge, strength=strength, second_steps=second_steps, **options
-        )
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str] = "",
@@ -127,7 +104,12 @@ class SecondPass(Adaptable):
         second_steps: int | None = None,
         **options: Unpack[Options],
     ) -> TwoPasses:
-        """The same run step by step: the steps of the first pass, then of the second."""
+        """A run to pictures `scale` times as wide and high as width and height say: an iterator of both passes' steps.
+
+        enlarge: "latents", quick, needs a strength above 0.5; or "pixels", by decoding in between. strength: share of
+        the second pass's steps that is made. second_steps: as many as the first's when None. Other arguments as of
+        `TextToImage`. Raises InputError.
+        """
         model = self.model
         check_kind(model, "text")
         scale = number("scale", scale, 1.0, SCALE, 2.0)
@@ -152,3 +134,5 @@ class SecondPass(Adaptable):
         }
         larger = replace(request, width=width, height=height, steps=steps, latents=None)
         return TwoPasses(model, first, larger, plan, enlarge, record)
+
+    __call__ = called(denoise)
