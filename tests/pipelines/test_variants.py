@@ -413,3 +413,5 @@ def test_an_option_that_no_pipeline_has_is_refused():
         ImageToImage(model)("a seven", picture(model), seed=7, step=4)
     with pytest.raises(TypeError, match="step"):
         TextToImage(model).denoise("a seven", seed=7, step=4)
+    with pytest.raises(TypeError, match="picture"):
+        SecondPass(model)("a seven", seed=7, picture=(8, 8))

@@ -105,6 +105,7 @@ def check(
     model: Model,
     prompt: str | Sequence[str],
     picture: tuple[int, int] | None = None,
+    /,
     *,
     negative: str | Sequence[str] = "",
     steps: int | None = None,
@@ -289,7 +290,7 @@ def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
             f"the picture is {size[1]}x{size[0]}, and at most {SIDE} pixels a side are made; give width and height "
             "(--size WxH), or a smaller picture."
         )
-    height, width = (max(1, math.floor(side / model.unit + 0.5)) * model.unit for side in size)
+    height, width = (max(1, math.floor(each / model.unit + 0.5)) * model.unit for each in size)
     return height, width
 
 
