@@ -26,7 +26,7 @@ from unnoise.checkpoints.blueprint import shapes_of
 from unnoise.checkpoints.kinds import UNET, VAE
 from unnoise.errors import InputError
 from unnoise.pipelines import load
-from unnoise.pipelines.options import requested
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 from unnoise.process import DiscreteVP, Estimate
 from unnoise.process import prediction as predictions
@@ -243,7 +243,7 @@ def test_samples_are_comfyui_s_from_the_same_noise(sampler):
 def test_a_picture_is_entered_where_comfyui_enters_it(entry):
     sampler, grid, steps, strength = entry
     ask = {"steps": steps, "scheduler": f"{sampler} {grid}", "compat": "comfyui"}
-    request = requested(load("digits").model, "", ask)
+    request = check(load("digits").model, "", **ask)
     plan, _ = entered(request, DiscreteVP.scaled_linear(), strength, None)
     wanted = RECORDED["entered"][" ".join(map(str, entry))]
     assert [float(level.ratio) for level in plan.levels] == pytest.approx(wanted, rel=2e-6)
