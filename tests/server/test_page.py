@@ -299,46 +299,47 @@ def browser(server, tmp_path_factory):
 
 @pytest.fixture
 def page(served, browser):
-    """The page as a person finds it who has never opened it: somebody made one picture, "a seven"."""
+    """The page as a person finds it who has never opened it: somebody made one picture, "a seven", in 20 steps."""
     leave_one_picture(served.ready())
-    browser.send("Emulation.clearDeviceMetricsOverride")
     browser.send("Storage.clearDataForOrigin", origin=served.url, storageTypes="all")
-    yield from opened(browser, served)
+    browser.send("Page.navigate", url=served.url)
+    browser.until(f"{READY} && {pictures(1)}")
+    yield from watched(browser)
 
 
 @pytest.fixture
-def form(served, browser):
+def form(request, served, browser):
     """The page with an empty form, and with a picture or more, as other tests left them."""
-    if browser.run(f"location.origin === '{served.url}' && {READY} && {SOME}"):
+    if browser.run(f"location.origin === '{served.url}' && {READY} && {AS_LOADED}"):
         browser.run(EMPTY)
-        browser.problems.clear()
-        yield browser
-        assert browser.problems == []
+        yield from watched(browser)
     else:
-        leave_one_picture(served.ready())
-        yield from opened(browser, served)
+        yield request.getfixturevalue("page")
 
 
-def opened(browser, served):
+def watched(browser):
+    """No error is met in the test."""
+    browser.send("Emulation.clearDeviceMetricsOverride")
     browser.problems.clear()
-    browser.send("Page.navigate", url=served.url)
-    browser.until(f"{READY} && {pictures(1)}")
     yield browser
     assert browser.problems == []
 
 
-SOME = "document.querySelector('#gallery img')?.naturalWidth === 8"
-EMPTY = """Promise.all(["form", "init"].map((name) => import(`/page/${name}.js`))).then(([{ accept, fill }, { init }]) => {
+READY = "document.getElementById('server')?.dataset.state === 'ready'"
+AS_LOADED = """!window.altered && /native code/.test(fetch) &&
+  document.querySelector("#gallery img")?.naturalWidth === 8"""
+EMPTY = """Promise.all(["form", "init"].map((name) => import(`/page/${name}.js`))).then((parts) => {
+  const [{ accept, fill }, { init }] = parts;
+  sessionStorage.clear();
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
   for (const part of document.querySelectorAll("details")) part.open = false;
   init.set(null);
-  document.getElementById("model").dispatchEvent(new Event("change"));
   fill({ model: "digits" });
   document.getElementById("model").dispatchEvent(new Event("change"));
   accept();
+  document.getElementById("found").hidden = true;
   document.getElementById("told").replaceChildren();
 })"""
-READY = "document.getElementById('server')?.dataset.state === 'ready'"
 
 
 def leave_one_picture(served):
@@ -356,7 +357,7 @@ def leave_one_picture(served):
 @contextmanager
 def at_each_load(page, script):
     """Run a script before those of the page, whenever that is loaded within this block."""
-    begun = page.send("Page.addScriptToEvaluateOnNewDocument", source=script)
+    begun = page.send("Page.addScriptToEvaluateOnNewDocument", source=f"window.altered = true; {script}")
     try:
         yield
     finally:
@@ -405,6 +406,11 @@ def pictures(number, side=8):
     """That so many pictures are in the gallery, and each of them is loaded."""
     loaded = f"images.length === {number} && images.every(image => image.naturalWidth === {side})"
     return f"(images => {loaded})([...document.querySelectorAll('#gallery img')])"
+
+
+def made(page):
+    """How many pictures there are."""
+    return page.run("document.querySelectorAll('#gallery img').length")
 
 
 def watch(page):
@@ -537,16 +543,17 @@ def test_keys_change_the_weight_of_the_words_that_are_selected(form, style, key,
         assert form.run("document.getElementById('prompt').value") == plain
 
 
-def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
-    write(page, "prompt", "an eight, not made yet")
-    open_again(page)
-    assert page.run("document.getElementById('prompt').value") == "an eight, not made yet"
+def test_what_is_typed_and_what_was_made_is_there_after_a_reload(form):
+    write(form, "prompt", "an eight, not made yet")
+    open_again(form)
+    assert form.run("document.getElementById('prompt').value") == "an eight, not made yet"
 
 
 def open_again(page):
     """Load the page once more, until all of it is there."""
+    there = made(page)
     page.reload()
-    page.until(f"{READY} && {pictures(1)}")
+    page.until(f"{READY} && {pictures(there)}")
 
 
 KEPT = """import("/page/init.js").then(({ init }) => new Promise((done) => {
@@ -562,9 +569,9 @@ KEPT = """import("/page/init.js").then(({ init }) => new Promise((done) => {
 """Whether the browser keeps the picture to begin from, and the mask, that the page has."""
 
 
-def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
+def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(form):
     """The server leaves some out of a run as fast as this one, never the first; here all that are asked for count."""
-    asked = page.run("""import("/page/api.js").then(async () => {
+    asked = form.run("""import("/page/api.js").then(async () => {
       const [plain, asked] = [window.fetch, []];
       window.fetch = async (path, options) => {
         if (options?.method !== "POST") return plain(path, options);
@@ -582,77 +589,78 @@ def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
     looks = [steps / every for steps, every in zip((1, 60, 61, 119, 150, 1000), asked, strict=True)]
     assert looks[0] == 1
     assert all(40 <= look <= 90 for look in looks[1:]), looks
-    choose(page, "steps", "100")
-    press(page, "#make")
-    page.until(f"{text('where')} === 'Step 100 of 100' && {pictures(2)}")
-    assert walk(page, 1) == 1
+    before = made(form)
+    choose(form, "steps", "100")
+    press(form, "#make")
+    form.until(f"{text('where')} === 'Step 100 of 100' && {pictures(before + 1)}")
+    assert walk(form, 1) == 1
 
 
-def test_what_is_typed_while_the_model_is_loaded_stays(page):
+def test_what_is_typed_while_the_model_is_loaded_stays(form):
     """The rest is what was kept from before."""
-    choose(page, "negative", "a two")
+    choose(form, "negative", "a two")
     held = """window.plain = window.fetch;
       window.fetch = async (path, options) => {
         while (path === "/api/models" && !window.loaded) await new Promise((done) => setTimeout(done, 20));
         return plain(path, options);
       }"""
-    with at_each_load(page, held):
-        page.reload()
-    write(page, "prompt", "typed early")
-    page.run("window.loaded = true")
-    page.until(READY)
-    filled = page.run("['prompt', 'negative'].map(field => document.getElementById(field).value)")
+    with at_each_load(form, held):
+        form.reload()
+    write(form, "prompt", "typed early")
+    form.run("window.loaded = true")
+    form.until(READY)
+    filled = form.run("['prompt', 'negative'].map(field => document.getElementById(field).value)")
     assert filled == ["typed early", "a two"]
 
 
-def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(page):
+def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(form):
     """Where site data are blocked, asking for them is an error already."""
     blocked = """for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
       Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
     }"""
-    with at_each_load(page, blocked):
-        open_again(page)
-    write(page, "prompt", "a three")
-    begin_from_a_picture(page)
-    page.until(f"{text('told')} !== ''")
-    assert "cannot keep the picture to begin from" in page.run(text("told"))
+    with at_each_load(form, blocked):
+        open_again(form)
+    write(form, "prompt", "a three")
+    begin_from_a_picture(form)
+    form.until(f"{text('told')} !== ''")
+    assert "cannot keep the picture to begin from" in form.run(text("told"))
 
 
 BEGUN = f"""import("/page/init.js").then(({{ init }}) => [init.picture?.width ?? null, init.mask !== null,
   {text("strength-told")}, document.getElementById("feather").value])"""
 
 
-def test_the_picture_to_begin_from_and_its_mask_are_there_after_a_reload(page):
+def test_the_picture_to_begin_from_and_its_mask_are_there_after_a_reload(form):
     """With what is typed beside them; once it is removed, it does not come back."""
-    begin_from_a_picture(page)
-    paint(page)
-    page.press(" ")
-    press(page, "#painted")
-    choose(page, "feather", "3")
-    before = page.run(BEGUN)
+    begin_from_a_picture(form)
+    paint(form)
+    form.press(" ")
+    press(form, "#painted")
+    choose(form, "feather", "3")
+    before = form.run(BEGUN)
     assert before == [8, True, "1.00", "3"]
-    page.until(KEPT)
-    open_again(page)
-    assert page.run(BEGUN) == before
-    paint(page)
-    assert painted(page) == [4 * 8 + 4]
-    press(page, "#init-remove")
-    page.until(KEPT)
-    open_again(page)
-    assert page.run(BEGUN)[:2] == [None, False]
+    form.until(KEPT)
+    open_again(form)
+    assert form.run(BEGUN) == before
+    paint(form)
+    assert painted(form) == [4 * 8 + 4]
+    press(form, "#init-remove")
+    form.until(KEPT)
+    open_again(form)
+    assert form.run(BEGUN)[:2] == [None, False]
 
 
-def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(page):
+def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(form):
     """Nor does the one before it come back in its place."""
-    begin_from_a_picture(page)
-    page.run(
+    begin_from_a_picture(form)
+    form.run(
         "IDBObjectStore.prototype.put = function () { this.transaction.abort(); }"
     )  # as for want of room
-    page.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
-    page.until(f"{text('told')} !== ''")
-    assert "after a reload, add it again" in page.run(text("told"))
-    open_again(page)
-    assert page.run(BEGUN)[0] is None
+    form.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
+    form.until(f"{text('told')} !== ''")
+    assert "after a reload, add it again" in form.run(text("told"))
+    open_again(form)
+    assert form.run(BEGUN)[0] is None
 
 
 def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
@@ -782,24 +790,25 @@ def test_a_picture_that_is_dropped_gives_its_settings_back(page):
     assert found == ["a seven", "7", "20"]
 
 
-def test_where_no_mask_is_painted_every_pixel_is_kept_and_its_settings_bring_back_the_mask(page):
+def test_where_no_mask_is_painted_every_pixel_is_kept_and_its_settings_bring_back_the_mask(form):
     """With the keyboard: one dab at the middle, so one pixel of the 64 is made anew. The server keeps no mask."""
-    begin_from_a_picture(page)
-    paint(page)
-    page.press(" ")
-    press(page, "#painted")
-    page.until("!document.getElementById('mask-shown').hidden")
-    write(page, "prompt", "a one")
-    page.press("Enter", control=True)
-    page.until(pictures(2))
-    made, before = (np.array(grey) for grey in page.run(PIXELS.replace(".panel img", "#gallery img")))
-    changed = np.flatnonzero(made != before)
+    begin_from_a_picture(form)
+    paint(form)
+    form.press(" ")
+    press(form, "#painted")
+    form.until("!document.getElementById('mask-shown').hidden")
+    write(form, "prompt", "a one")
+    there = made(form)
+    form.press("Enter", control=True)
+    form.until(pictures(there + 1))
+    new, old = map(np.array, form.run(PIXELS.replace(".panel img", "#gallery img"))[:2])
+    changed = np.flatnonzero(new != old)
     assert set(changed) <= {4 * 8 + 4}
-    press(page, "#init-remove")
-    press(page, "#gallery button")
-    press(page, "#viewer-use")
-    assert page.run(BEGUN)[:3] == [8, True, "1.00"]
-    assert page.run("document.activeElement.id") == "prompt"
+    press(form, "#init-remove")
+    press(form, "#gallery button")
+    press(form, "#viewer-use")
+    assert form.run(BEGUN)[:3] == [8, True, "1.00"]
+    assert form.run("document.activeElement.id") == "prompt"
 
 
 MASK = "import('/page/init.js').then(({ init }) => init.mask)"
@@ -887,74 +896,80 @@ def test_a_stroke_that_is_taken_back_while_it_is_drawn_does_not_go_on(form):
         paint(form)
 
 
-def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(page):
+def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(form):
     """The one at work on the stage, the one behind it in the queue, whose button keeps the focus at each step."""
-    choose(page, "steps", "1000")
-    choose(page, "count", "16")
-    press(page, "#make")
-    page.until("!document.getElementById('cancel').hidden")
-    page.until("!document.getElementById('make').disabled")
-    press(page, "#make")
-    page.until("document.querySelector('#queue .quiet') !== null")
-    page.run("document.querySelector('#queue .quiet').focus()")
-    step = page.run(text("where"))
-    page.until(f"{text('where')} !== {step!r}")
-    assert page.run("document.activeElement.textContent") == "Cancel"
-    page.press("Enter")
-    page.until("document.getElementById('queue-part').hidden")
-    assert page.run("document.activeElement.id") == "stage"
-    page.run("document.getElementById('cancel').focus()")
-    page.press("Enter")
-    page.until("document.getElementById('cancel').hidden")
-    assert page.run("document.activeElement.id") == "stage"
-    assert page.run(text("hero-told")).startswith("Cancelled")
-    assert page.run(pictures(1))
+    before = made(form)
+    choose(form, "steps", "1000")
+    choose(form, "count", "16")
+    press(form, "#make")
+    form.until("!document.getElementById('cancel').hidden")
+    form.until("!document.getElementById('make').disabled")
+    press(form, "#make")
+    form.until("document.querySelector('#queue .quiet') !== null")
+    form.run("document.querySelector('#queue .quiet').focus()")
+    step = form.run(text("where"))
+    form.until(f"{text('where')} !== {step!r}")
+    assert form.run("document.activeElement.textContent") == "Cancel"
+    form.press("Enter")
+    form.until("document.getElementById('queue-part').hidden")
+    assert form.run("document.activeElement.id") == "stage"
+    form.run("document.getElementById('cancel').focus()")
+    form.press("Enter")
+    form.until("document.getElementById('cancel').hidden")
+    assert form.run("document.activeElement.id") == "stage"
+    assert form.run(text("hero-told")).startswith("Cancelled")
+    assert form.run(pictures(before))
 
 
-def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(page):
+def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(form):
     """As programs ask for jobs: `show_every` 0. The chart and its steps are there, panels are empty."""
-    page.run("""window.plain = window.fetch;
+    form.run("""window.plain = window.fetch;
       window.fetch = (path, options) => plain(path, options?.body ?
         { ...options, body: options.body.replace(/"show_every":\\d+/, '"show_every":0') } : options)""")
-    press(page, "#make")
-    page.until(pictures(2))
-    steps = page.run("Number(document.getElementById('step').max)")
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    form.run("window.fetch = window.plain")
+    steps = form.run("Number(document.getElementById('step').max)")
     assert steps > 1
-    assert walk(page, 1) < walk(page, steps) == 20
-    assert page.run("document.querySelectorAll('.panel.blank').length") == 3
-    page.run("document.getElementById('chart').scrollIntoView({ block: 'center' })")
-    left, middle = page.run(
+    assert walk(form, 1) < walk(form, steps) == 20
+    assert form.run("document.querySelectorAll('.panel.blank').length") == 3
+    form.run("document.getElementById('chart').scrollIntoView({ block: 'center' })")
+    left, middle = form.run(
         "(box => [box.left + 26, box.top + 60])(document.getElementById('chart').getBoundingClientRect())"
     )
-    mouse(page, "mousePressed", (left, middle))
-    mouse(page, "mouseReleased", (left, middle))
-    assert int(page.run("document.getElementById('step').value")) == 1
+    mouse(form, "mousePressed", (left, middle))
+    mouse(form, "mouseReleased", (left, middle))
+    assert int(form.run("document.getElementById('step').value")) == 1
 
 
-def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(page):
+def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(form):
     """Only the residual is asked for, where a page shows the predicted picture."""
-    page.run("""window.plain = window.fetch;
+    form.run("""window.plain = window.fetch;
       window.fetch = (path, options) => plain(path, options?.body ?
         { ...options, body: options.body.replace(/"show":\\[[^\\]]*\\]/, '"show":["noise"]') } : options)""")
-    press(page, "#make")
-    page.until(pictures(2))
-    walk(page, 1)
-    shown = page.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    form.run("window.fetch = window.plain")
+    walk(form, 1)
+    shown = form.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
     assert shown == [False, "The noise residual"]
-    assert page.run("document.querySelectorAll('.panel.blank').length") == 2
+    assert form.run("document.querySelectorAll('.panel.blank').length") == 2
 
 
-def test_what_was_not_understood_stands_beside_the_picture(page):
-    write(page, "prompt", "a zebra")
-    press(page, "#make")
-    page.until(pictures(2))
-    assert "zebra" in page.run(text("hero-notes"))
-    press(page, "#gallery button")
-    assert page.run(text("viewer-notes")) == page.run(text("hero-notes"))
-    press(page, "#viewer-forget")
-    press(page, "#viewer-forget")
-    page.until(pictures(1))
-    assert page.run(text("hero-notes")) == ""
+def test_what_was_not_understood_stands_beside_the_picture(form):
+    before = made(form)
+    write(form, "prompt", "a zebra")
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    assert "zebra" in form.run(text("hero-notes"))
+    press(form, "#gallery button")
+    assert form.run(text("viewer-notes")) == form.run(text("hero-notes"))
+    press(form, "#viewer-forget")
+    press(form, "#viewer-forget")
+    form.until(pictures(before))
+    assert form.run(text("hero-notes")) == ""
 
 
 @pytest.mark.parametrize("token", ["", "a word"])
@@ -991,56 +1006,58 @@ def test_what_a_page_keeps_of_jobs_has_a_bound(form):
     assert kept == [[0, 0], [1, 30_000_000], [0, 0], 0]  # of another attempt there are no steps yet
 
 
-def test_a_token_is_asked_for_until_one_is_given(page):
-    page.run(
+def test_a_token_is_asked_for_until_one_is_given(form):
+    form.run(
         "import('/page/gate.js').then(({ askForToken }) => { askForToken().then(() => (window.opened = true)) })"
     )
-    page.until("document.getElementById('gate').open")
+    form.until("document.getElementById('gate').open")
     for _ in range(2):
-        page.press("Escape")
-    assert page.run("document.getElementById('gate').open && !window.opened")
-    write(page, "token", "a word")
-    page.press("Enter")
-    page.until("window.opened")
-    assert page.run("sessionStorage.getItem('unnoise-token')") == "a word"
+        form.press("Escape")
+    assert form.run("document.getElementById('gate').open && !window.opened")
+    write(form, "token", "a word")
+    form.press("Enter")
+    form.until("window.opened")
+    assert form.run("sessionStorage.getItem('unnoise-token')") == "a word"
 
 
-def test_who_forgets_a_picture_sees_the_next(page):
-    next_one = page.run("document.querySelector('#gallery img').dataset.url")
-    press(page, "#make")
-    page.until(pictures(2))
-    press(page, "#gallery button")
-    assert page.run("document.getElementById('viewer-picture').dataset.url") != next_one
-    page.run("document.getElementById('viewer-forget').focus()")
-    page.press("Enter")
-    page.press("Enter")
-    page.until(pictures(1))
-    assert page.run("document.getElementById('viewer-picture').dataset.url") == next_one
-    assert page.run("document.activeElement.id") == "viewer-forget"
+def test_who_forgets_a_picture_sees_the_next(form):
+    before = made(form)
+    next_one = form.run("document.querySelector('#gallery img').dataset.url")
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    press(form, "#gallery button")
+    assert form.run("document.getElementById('viewer-picture').dataset.url") != next_one
+    form.run("document.getElementById('viewer-forget').focus()")
+    form.press("Enter")
+    form.press("Enter")
+    form.until(pictures(before))
+    assert form.run("document.getElementById('viewer-picture').dataset.url") == next_one
+    assert form.run("document.activeElement.id") == "viewer-forget"
 
 
-def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page):
+def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(form):
     """Of the second of two, whose other seed is the next; to the last digit."""
-    begin_from_a_picture(page)
+    begin_from_a_picture(form)
     seed = 2**53 + 1
     given = {"noise-level": "2.5", "variation-seed": str(seed), "variation-share": "0.25", "count": "2"}
     for field, value in given.items():
-        choose(page, field, value)
-    press(page, "#make")
-    page.until(pictures(3))
-    press(page, "#init-remove")
-    press(page, "#defaults")
-    assert page.run("document.getElementById('variation-seed').value") == ""
-    press(page, "#gallery li:nth-child(2) button")
-    told = page.run(
+        choose(form, field, value)
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 2))
+    press(form, "#init-remove")
+    press(form, "#defaults")
+    assert form.run("document.getElementById('variation-seed').value") == ""
+    press(form, "#gallery li:nth-child(2) button")
+    told = form.run(
         "[...document.querySelectorAll('#recipe dt')].map(name => [name.textContent, name.nextSibling.textContent])"
     )
     assert dict(told)["near seed"] == f"{seed + 1}, by 0.25"
     assert dict(told)["noise level"] == "2.5"
-    press(page, "#viewer-use")
-    brought = page.run(f"{list(given)}.map(field => document.getElementById(field).value)")
+    press(form, "#viewer-use")
+    brought = form.run(f"{list(given)}.map(field => document.getElementById(field).value)")
     assert brought == ["2.5", str(seed + 1), "0.25", "1"]
-    assert page.run("document.getElementById('strength').disabled")
+    assert form.run("document.getElementById('strength').disabled")
 
 
 def test_what_another_page_removed_is_no_longer_shown_the_oldest_too(page):
@@ -1103,18 +1120,18 @@ FOCUS = """(element => {
 })(document.activeElement)"""
 
 
-def test_a_prompt_of_any_length_pushes_nothing_aside(page):
+def test_a_prompt_of_any_length_pushes_nothing_aside(form):
     """10,000 letters without a space, on a telephone: nothing is wider than the window, buttons stay near."""
-    page.resize(360, 740)
-    write(page, "prompt", "W" * 10_000)
-    press(page, "#make")
-    page.until("document.querySelector('#gallery img')?.alt.startsWith('WWW')")
-    page.until(f"{text('hero-told')}.includes('seed')")
+    form.resize(360, 740)
+    write(form, "prompt", "W" * 10_000)
+    press(form, "#make")
+    form.until("document.querySelector('#gallery img')?.alt.startsWith('WWW')")
+    form.until(f"{text('hero-told')}.includes('seed')")
     wide = "[document.documentElement, viewer, hero].map(part => part.scrollWidth - part.clientWidth)"
     find = "const [viewer, hero] = ['viewer', 'hero'].map(id => document.getElementById(id));"
-    press(page, "#gallery button")
-    assert page.run(f"(() => {{ {find} return {wide}; }})()") == [0, 0, 0]
-    far = page.run(
+    press(form, "#gallery button")
+    assert form.run(f"(() => {{ {find} return {wide}; }})()") == [0, 0, 0]
+    far = form.run(
         """['hero-told', 'recipe'].map(id => document.getElementById(id).getBoundingClientRect().height)"""
     )
     assert max(far) < 740
