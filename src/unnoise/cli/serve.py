@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,26 +36,14 @@ _OPTIONS = {
     "--log-prompts": "write prompts to the log",
     "--open": "open the page in the browser",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "serve",
-        help="make pictures on a page, or by an HTTP API",
-        description=__doc__,
-        epilog=parser.examples("serve --open", "serve -m digits -m run/ --lora-dir loras/ --port 8000"),
-    )
-    parser.options(command, _OPTIONS)
-    approximate.add_engine(command)
-    for target, flags in {
-        "host": ("--listen-ip",),
-        "port": ("--listen-port",),
-        "out": ("--outdir",),
-        "lora_dir": ("--loras", "--lora-model-dir"),
-    }.items():
-        parser.hidden(command, target, *flags)
-    parser.finish(command, "serve", run)
+_MORE_SPELLINGS = {
+    "host": ("--listen-ip",),
+    "port": ("--listen-port",),
+    "out": ("--outdir",),
+    "lora_dir": ("--loras", "--lora-model-dir"),
+}
+EXAMPLES = ("serve --open", "serve -m digits -m run/ --lora-dir loras/ --port 8000")
+PARTS = (_OPTIONS, approximate.ENGINE, partial(parser.spellings, table=_MORE_SPELLINGS))
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
