@@ -33,7 +33,7 @@ from unnoise.server import (
     Unknown,
 )
 from unnoise.server import desk as desks
-from unnoise.server.messages import Begun, Ended, Known, Saw
+from unnoise.server.messages import Begun, Ended, Known
 from unnoise.server.store import Store
 
 SEVEN = Asked(prompt="a seven", model="digits", seed=7, steps=4)
@@ -469,8 +469,8 @@ def test_a_job_that_begins_anew_for_want_of_memory_is_told_as_another_run(tmp_pa
             for steps in (3, 4):
                 self.loop.call_soon(self.heard, Begun(steps, ()))
                 for index in range(1, steps + 1):
-                    self.loop.call_soon(self.heard, Saw(Seen(index, steps, 1.0, 1.0, 0.0, 0.1)))
-            self.loop.call_soon(self.heard, Ended(message.job.id, problem=Problem("out_of_memory", "")))
+                    self.loop.call_soon(self.heard, Seen(index, steps, 1.0, 1.0, 0.0, 0.1))
+            self.loop.call_soon(self.heard, Ended(message.id, problem=Problem("out_of_memory", "")))
 
         async def stop(self):
             pass

@@ -21,9 +21,9 @@ from unnoise.server.album import Album
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
-from unnoise.server.job import Event, Job, Problem
+from unnoise.server.job import Event, Job, Problem, Seen
 from unnoise.server.ledger import Ledger
-from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
+from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Shape, Texts
 from unnoise.server.past import Past
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
@@ -270,7 +270,7 @@ class Desk:
             self._running = job.id
             self._quiet.clear()
             self._ledger.put(job)
-            self._workshop.send(Run(whole))
+            self._workshop.send(whole)
             self._tell(Event("running", job))
             self._tell_places()
 
@@ -286,8 +286,8 @@ class Desk:
                 begun = time.time() if job.step else job.begun
                 self._ledger.update(replace(job, begun=begun, step=0, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
-            case Saw(seen) if job is not None:
-                step = Event("step", replace(job, step=seen.index), seen)
+            case Seen(index) if job is not None:
+                step = Event("step", replace(job, step=index), message)
                 self._ledger.update(step.job)
                 self._past.keep(step)
                 self._tell(step)
@@ -323,10 +323,8 @@ class Desk:
             self._ledger.put(replace(job, state="queued", begun=None, step=0))
             self._tell_places()
         else:
-            times = f"{_ATTEMPTS} times"
-            text = (
-                f"the worker ended in the middle of this job {times}; ask for less, or see the server's log."
-            )
+            times = f"in the middle of this job {_ATTEMPTS} times"
+            text = f"the worker ended {times}; ask for less, or see the server's log."
             self._end(replace(job, state="failed", problem=Problem("crashed", text)))
 
     def _insist(self, id: str) -> None:
@@ -347,9 +345,8 @@ class Desk:
 
     def _end(self, job: Job) -> None:
         job = replace(job, place=None, ended=time.time())
-        self._trim(
-            self.settings.keep - 1
-        )  # before this one counts: it does not go as it ends, whatever its age
+        # before this one counts: it does not go as it ends, whatever its age
+        self._trim(self.settings.keep - 1)
         self._ledger.put(job)
         if job.begun is not None and job.state == "done":
             self._usual += 0.3 * (time.time() - job.begun - self._usual)
