@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from unnoise.server.job import Event, Job, Seen
+from unnoise.server.pictures import data_address
 
 
 def answer(table: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -73,8 +73,5 @@ def _seen(seen: Seen) -> dict[str, Any]:
         # the ratio of a clean picture has no number in JSON
         **{name: value if math.isfinite(value) else None for name, value in levels.items()},
         "seconds": seen.seconds,
-        "previews": {
-            what: "data:image/png;base64," + base64.b64encode(png).decode()
-            for what, png in seen.previews.items()
-        },
+        "previews": {what: data_address(png) for what, png in seen.previews.items()},
     }

@@ -166,9 +166,8 @@ def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]
 def _key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise FieldError(
-            "Idempotency-Key", f"give an Idempotency-Key of 1 to {_KEY_LENGTH} plain characters."
-        )
+        text = f"give an Idempotency-Key of 1 to {_KEY_LENGTH} plain characters."
+        raise FieldError("Idempotency-Key", text)
     return key
 
 

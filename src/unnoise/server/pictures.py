@@ -44,3 +44,8 @@ def size_of(png: bytes) -> tuple[int, int]:
 def base64_of(content: bytes) -> str:
     """As JSON carries them."""
     return base64.b64encode(content).decode("ascii")
+
+
+def data_address(png: bytes) -> str:
+    """As pages show them."""
+    return f"data:image/png;base64,{base64_of(png)}"

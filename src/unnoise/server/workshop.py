@@ -102,9 +102,7 @@ class Workshop:
     def _hear(self, message: object) -> None:
         match message:
             case Known(cards, schedulers, grids):
-                told = {
-                    card.name: card.hash for card in self.cards
-                }  # a hash that an earlier worker told stays known
+                told = {card.name: card.hash for card in self.cards}  # by an earlier worker
                 self.cards = tuple(replace(card, hash=card.hash or told.get(card.name, "")) for card in cards)
                 self.schedulers, self.grids = schedulers, grids
                 self.open = True

@@ -50,8 +50,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
     gets: dict[str, Handler] = {f"{_ROOT}/progress": api.progress, f"{_ROOT}/options": api.options}
     gets |= {f"{_ROOT}/{name}": api.listing(made) for name, made in lists.LISTS.items()}
     return [
-        *(Route(path, _guarded(handler), methods=["POST"]) for path, handler in posts.items()),
-        *(Route(path, _guarded(handler), methods=["GET"]) for path, handler in gets.items()),
+        Route(path, _guarded(handler), methods=[method])
+        for method, handlers in (("POST", posts), ("GET", gets))
+        for path, handler in handlers.items()
     ]
 
 
@@ -122,11 +123,8 @@ class Api:
         """How far the job is that the client calls id_task (its force_task_id)."""
         given = await bodies.fields(request)
         id, last = given.get("id_task"), given.get("id_live_preview", -1)
-        return answer(
-            tasks.of_task(
-                self._tasks.named(id if isinstance(id, str) else ""), last if isinstance(last, int) else -1
-            )
-        )
+        task = self._tasks.named(id) if isinstance(id, str) else None
+        return answer(tasks.of_task(task, last if isinstance(last, int) else -1))
 
     async def interrupt(self, request: Request) -> Response:
         """End this client's job, or the one that id_task names; no other's."""
