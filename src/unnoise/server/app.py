@@ -83,7 +83,7 @@ class Api:
         """The latest jobs, newest first."""
         limit, before = request.query_params.get("limit", "50"), request.query_params.get("before")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST_JOBS):
-            raise FieldError("limit", f"limit is {limit[:40]!r}; give a whole number from 1 to {_MOST_JOBS}.")
+            raise fields.refusal("limit", limit, f"a whole number from 1 to {_MOST_JOBS}")
         return answer({"jobs": [of_job(job) for job in self._desk.jobs(int(limit), before)]})
 
     async def job(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class Api:
     async def read(self, request: Request) -> Response:
         """What a picture says of how it was made, as fields of a request."""
         given = await bodies.fields(request)
-        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits.body_with_pictures)
         asked, notes = await self._desk.read(content)
         return answer({"asked": dict(asked), "notes": list(notes)})
 

@@ -137,7 +137,7 @@ class Api:
     async def png_info(self, request: Request) -> Response:
         """What a picture says of how it was made."""
         given = await bodies.fields(request)
-        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits.body_with_pictures)
         return answer(await asyncio.to_thread(png_info.told, await self._desk.texts(content)))
 
     async def options(self, request: Request) -> Response:
