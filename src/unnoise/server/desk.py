@@ -47,6 +47,7 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._album = Album(settings.folder / "images")
+        self._store: Store
         self._ledger: Ledger
         self._workshop = Workshop(settings, self._heard, self._lost)
         self._entrance = Entrance(settings, self._workshop)
@@ -67,7 +68,8 @@ class Desk:
         for source in self.settings.models:
             if not is_foreign(source):
                 find(source)
-        self._ledger = Ledger(Store(self.settings.folder / "jobs.sqlite"))
+        self._store = Store(self.settings.folder / "jobs.sqlite")
+        self._ledger = Ledger(self._store)
         self._album.sweep()
         for job in self._ledger.take_up():
             self._again(job)
@@ -92,7 +94,7 @@ class Desk:
             self._ledger.put(replace(job, state="queued", attempt=job.attempt - 1, begun=None, step=0))
         self._hush(list(self._readers))  # while the store is open: whoever waits for a job may cancel it now
         await self._workshop.stop()
-        self._ledger.close()
+        self._store.close()
 
     def _hush(self, ids: list[str]) -> None:
         """End what those who follow these jobs hear."""
@@ -263,7 +265,7 @@ class Desk:
             job = self.job(line.pop(0))
             job = replace(job, state="running", begun=time.time(), attempt=job.attempt + 1, step=0)
             try:
-                whole = self._ledger.whole(job)
+                whole = self._store.whole(job)
             except FileError as error:
                 self._end(replace(job, state="failed", problem=Problem("failed", str(error))))
                 continue
@@ -376,7 +378,7 @@ class Desk:
     def _trim(self, keep: int) -> None:
         """Let go of the oldest that have ended, where they are more than that."""
         try:
-            gone = self._ledger.trim(keep)
+            gone = self._store.trim(keep)
         except FileError as error:
             _log.error("%s", error)
             return
