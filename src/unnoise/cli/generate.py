@@ -137,8 +137,7 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
         for step in denoising:
             progress.reach(step.index + 1)
             watch.see(step, progress)
-    result = denoising.result(asked.variant.tiled)
-    return result, watch
+    return denoising.result(asked.variant.tiled), watch
 
 
 def _repeat(asked: Request, pipe: TextToImage) -> Repeat | None:

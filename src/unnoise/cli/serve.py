@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import approximate, outputs, parser
+from unnoise.cli.answering import note
 from unnoise.cli.values import MODEL, folder, maybe, number, path, whole, word
 from unnoise.errors import InputError
 
@@ -58,9 +59,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         loras=maybe(folder, "--lora-dir", arguments.lora_dir),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
-        limits=Limits(
-            queue=queue, each_client=_each(arguments, queue, alone=not token and not arguments.allow_host)
-        ),
+        limits=Limits(queue=queue, each_client=_each(arguments, queue, bool(token or arguments.allow_host))),
         host=word("--host", arguments.host).strip("[]"),
         port=whole("--port", arguments.port, 0, 65_535, 7860),
         token=token,
@@ -86,9 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             "serve needs packages that are not installed; pip install 'unnoise[serve]'."
         ) from None
     if asked.hosts and not asked.token:
-        sys.stderr.write(
-            f"unnoise: note: whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out.\n"
-        )
+        note([f"whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out."])
     names = ", ".join(map(called, asked.models))
 
     def told(url: str) -> None:
@@ -116,10 +113,10 @@ def _folder(text: str) -> Path:
     return folder
 
 
-def _each(arguments: argparse.Namespace, queue: int, alone: bool) -> int:
-    """alone: whether nobody else can ask: then all of the queue is theirs."""
+def _each(arguments: argparse.Namespace, queue: int, others: bool) -> int:
+    """others: whether others can ask; who is alone has all of the queue."""
     given = maybe(whole, "--per-client", arguments.per_client, 1, 10_000, 8)
-    return given or (queue if alone else min(8, queue))
+    return given or (min(8, queue) if others else queue)
 
 
 def _token(typed: str | None) -> str:
