@@ -43,11 +43,6 @@ class Workshop:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Answer]] = {}
 
-    @property
-    def pid(self) -> int | None:
-        """Of the worker's process."""
-        return None if self._keeper is None else self._keeper.pid
-
     def start(self) -> None:
         """Begin a worker."""
         if self._closed:
