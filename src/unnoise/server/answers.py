@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
+from unnoise.errors import UnnoiseError
 from unnoise.server.job import Event, Job, Seen
 from unnoise.server.pictures import data_address
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(handler: Handler, refused: Callable[[UnnoiseError], Response]) -> Handler:
+    """The same, with refusals in the form that another program's clients know."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except UnnoiseError as error:
+            return refused(error)
+
+    return answered
 
 
 def answer(table: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from unnoise.errors import FileError, InputError
 from unnoise.server import a1111, bodies, events, fields, openai
+from unnoise.server.address import Rules
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
-from unnoise.server.guard import Guard, Rules
+from unnoise.server.guard import Guard
 from unnoise.server.refusals import FieldError, Loading, NotNow, Unknown
 from unnoise.server.waiting import client_of
 

@@ -36,9 +36,9 @@ def recoded(content: bytes, kind: str, quality: int = 100) -> bytes:
     return made.getvalue()
 
 
-def size_of(png: bytes) -> tuple[int, int]:
-    """Width and height, which a PNG of ours begins with."""
-    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+def size_of(png: bytes) -> str:
+    """Width and height, which a PNG of ours begins with, as `Made.size` has them."""
+    return f"{int.from_bytes(png[16:20], 'big')}x{int.from_bytes(png[20:24], 'big')}"
 
 
 def base64_of(content: bytes) -> str:
