@@ -152,7 +152,7 @@ def _indices(draws: Draws, batch: int, pictures: PictureSet) -> list[int]:
     """The pictures at these positions: of all in one order, or of one bucket."""
     found = pictures.buckets
     if len(found) == 1:
-        return order.batch_at(draws.seed, draws.step, batch, len(pictures), draws.positions)
+        return order.pictures_at(draws.seed, draws.samples(batch), len(pictures))
     counts = [len(indices) for _, indices in found]
     bucket, places = buckets.batch_at(draws.seed, draws.step, batch, counts, draws.positions)
     return [found[bucket][1][place] for place in places]

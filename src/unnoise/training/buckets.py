@@ -15,7 +15,7 @@ import torch
 
 from unnoise import randomness
 from unnoise.errors import DataError, InputError
-from unnoise.training.order import picture_at
+from unnoise.training.order import pictures_at
 from unnoise.training.pictures import upright_size
 
 Size = tuple[int, int]
@@ -61,8 +61,8 @@ def batch_at(
     order = _order(seed, epoch, batch, counts)
     bucket = order[place]
     number = _given(epoch, counts[bucket], batch) + order[:place].count(bucket)
-    first, count = number * batch, counts[bucket]
-    return bucket, [picture_at(seed, first + position, count, bucket) for position in positions]
+    samples = (number * batch + position for position in positions)
+    return bucket, pictures_at(seed, samples, counts[bucket], bucket)
 
 
 def _given(epochs: int, count: int, batch: int) -> int:
