@@ -20,7 +20,7 @@ from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
-from unnoise.training.pictures import looks_like_picture, read_picture, told_sizes, upright_size
+from unnoise.training.pictures import looks_like_picture, read_picture
 
 if TYPE_CHECKING:
     from unnoise.training.frozen import Frozen
@@ -108,13 +108,6 @@ class PictureSet:
             sizes=tuple(self.sizes[i] for i in indices) if self.sizes else (),
             rows=places if self.rows is None else self.rows[places],
         )
-
-    def told_sizes(self, index: int, shown: Size) -> tuple[int, ...]:
-        """What is told of a picture's size and cut, see `pictures.told_sizes`; shown: height and width."""
-        try:
-            return told_sizes(upright_size(self.paths[index]), shown)
-        except DataError:  # decoded before, and gone since
-            return told_sizes(shown, shown)
 
     def _decode(self, index: int) -> tuple[Tensor, int]:
         error: DataError | None = None

@@ -45,12 +45,16 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (width, height) if lying else (height, width)
 
 
-def told_sizes(original: tuple[int, int], shown: tuple[int, int]) -> tuple[int, int, int, int, int, int]:
+def told_sizes(path: Path, shown: tuple[int, int]) -> tuple[int, ...]:
     """What Stable Diffusion XL is told of a picture (Podell et al. 2023, sec. 2.2).
 
     Its height and width before all; top and left of the cut, after the resize that makes it cover the shown size; the
     shown height and width. The cut is from the centre, as `read_picture` makes it.
     """
+    try:
+        original = upright_size(path)
+    except DataError:  # decoded before, and gone since
+        original = shown
     scale = max(shown[0] / original[0], shown[1] / original[1])
     top, left = (
         max(0, round((scale * whole - part) / 2)) for whole, part in zip(original, shown, strict=True)
