@@ -59,8 +59,7 @@ class PowerAverage(MovingAverage):
 
     def next_decay(self) -> float:
         """(1 - 1/n)^(gamma + 1)."""
-        decay: float = (1.0 - 1.0 / self.updates) ** (self.power + 1.0)
-        return decay
+        return float((1.0 - 1.0 / self.updates) ** (self.power + 1.0))
 
 
 def power_of(deviation: float) -> float:
@@ -82,9 +81,7 @@ def power_of(deviation: float) -> float:
 
 def deviation_of(power: float) -> float:
     """Standard deviation of the density (gamma + 1) t^gamma on (0, 1)."""
-    variance = (power + 1.0) / ((power + 2.0) ** 2 * (power + 3.0))
-    deviation: float = variance**0.5
-    return deviation
+    return float(((power + 1.0) / ((power + 2.0) ** 2 * (power + 3.0))) ** 0.5)
 
 
 def _wide(tensor: Tensor) -> Tensor:

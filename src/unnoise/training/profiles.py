@@ -112,8 +112,7 @@ def combination(have: Sequence[tuple[int, float]], want: tuple[int, float]) -> T
 def _overlap(one: tuple[int, float], other: tuple[int, float]) -> float:
     """Integral of the product of two profiles; powers of the ratio of the ends, which is at most 1."""
     (short, p), (long, q) = sorted((one, other))
-    value: float = (p + 1.0) * (q + 1.0) / ((p + q + 1.0) * long) * (short / long) ** q
-    return value
+    return float((p + 1.0) * (q + 1.0) / ((p + q + 1.0) * long) * (short / long) ** q)
 
 
 def _sum(used: Sequence[Snapshot], shares: Tensor) -> dict[str, Tensor]:

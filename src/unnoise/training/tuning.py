@@ -80,16 +80,13 @@ def open_base(config: TrainConfig, device: torch.device) -> Model:
     elif base.autoencoder is None and (channels not in (1, 3) or height != width):
         fault = f"makes samples of {channels} channels, {width}x{height}, which no picture here is"
     elif reads and base.text_encoder is None:
-        fault = f"reads no text, so {_reader(config)} has nothing to change"
+        reader = "word.word" if config.tuned == "word" else f"{config.tuned}.text_encoder"
+        fault = f"reads no text, so {reader} has nothing to change"
     if fault:
         raise InputError(
             f"{config.tuned}.model is '{name}', which {fault}. Give another of unnoise's own, or Stable Diffusion."
         )
     return base
-
-
-def _reader(config: TrainConfig) -> str:
-    return "word.word" if config.tuned == "word" else f"{config.tuned}.text_encoder"
 
 
 def _foreign(blueprint: Blueprint, config: TrainConfig, device: torch.device) -> Model:
