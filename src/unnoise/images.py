@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo, iTXt
 from PIL.WebPImagePlugin import WebPImageFile
@@ -338,6 +338,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels as stored, before any turn that EXIF asks for, from the header. Raises FileError."""
     with _opened(path) as picture:
         return picture.size
+
+
+def upright_size(path: str | Path, content: bytes | None = None) -> tuple[int, int]:
+    """Width and height in pixels of what `open_picture` gives, from the header. Raises FileError."""
+    with _opened(path, content) as picture:
+        width, height = picture.size
+        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (height, width) if lying else (width, height)
 
 
 def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from unnoise import randomness
-from unnoise.errors import DataError, InputError
+from unnoise.errors import InputError
 from unnoise.training.order import pictures_at
 from unnoise.training.pictures import upright_size
 
@@ -44,10 +44,8 @@ def nearest(sizes: Sequence[Size], height: int, width: int) -> Size:
 
 def size_for(path: Path, sizes: Sequence[Size], default: Size) -> Size:
     """The bucket of a picture by its header; `default` where it cannot be read (decoding will say why)."""
-    try:
-        return nearest(sizes, *upright_size(path))
-    except (DataError, ZeroDivisionError, ValueError):
-        return default
+    size = upright_size(path)
+    return nearest(sizes, *size) if size and all(size) else default
 
 
 def batch_at(

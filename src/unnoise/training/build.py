@@ -139,16 +139,6 @@ def _text(
 
 @_setting("model.network", "a UNet", "UNetConfig")
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
-    found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
-    if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
-        raise InputError(
-            "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
-            "data.captions=none."
-        )
-    return found
-
-
-def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> dict[str, Any]:
     channels = config.shape[0]
     learned = 2 if config.variance == "learned_range" else 1
     widths = tuple(config.network.get("widths", _DEFAULT_WIDTHS))
@@ -165,7 +155,13 @@ def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: in
     }
     if values.get("pooled_width"):
         values["pooled_width"] = text_width
-    return values
+    found = UNetConfig.from_dict(values)
+    if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
+        raise InputError(
+            "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
+            "data.captions=none."
+        )
+    return found
 
 
 def _time_scale(schedule: NoiseSchedule) -> float:

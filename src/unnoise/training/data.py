@@ -156,13 +156,12 @@ def open_pictures(
         raise DataError(
             f"'{data}' holds {counted(len(corrupt), 'picture')}, and none can be read; the first: {corrupt[0]}"
         )
-    captions: tuple[tuple[str, ...], ...]
-    if config.caption:
-        captions = ((config.caption,),) * len(found)
-    else:
-        captions = tuple(captions_of(found, data, config.captions, config.repeats))
+    same = [(config.caption,)] * len(found)
+    captions = same if config.caption else captions_of(found, data, config.captions, config.repeats)
     kept = tuple(sizes) if config.bucket_step else ()
-    return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache, kept)
+    return PictureSet(
+        tuple(found), tuple(captions), shape, tuple(corrupt), ignored, config.strict, cache, kept
+    )
 
 
 def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Size]:
