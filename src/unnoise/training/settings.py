@@ -53,14 +53,6 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
 
 
-def plain(config: TrainConfig) -> TrainConfig:
-    """The same configuration in TOML's own kinds of values, where Python's had NumPy's numbers, lists or paths.
-
-    Raises InputError, naming the setting, for a value of another type.
-    """
-    return from_dict(to_dict(config))
-
-
 def read(path: str | Path) -> TrainConfig:
     """The configuration in a TOML file. Raises FileError or InputError with the file's name."""
     try:

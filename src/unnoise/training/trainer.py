@@ -234,8 +234,8 @@ class Trainer:
         if found is None:
             return None
         saved = state.read(self.learner, found.folder)
-        self.step, self.skipped, self.bad = found.step, saved["skipped"], saved.get("bad", 0)
-        self.curve = held_out.Curve(**saved.get("held_out", {}))
+        self.step, self.skipped, self.bad = found.step, saved["skipped"], saved["bad"]
+        self.curve = held_out.Curve(**saved["held_out"])
         self.world.led(lambda: profiles.sweep(self.out, self.step))
         if saved["data"] != self.pictures.digest():
             self.notes.append("the pictures or captions are not those that the run began with.")
