@@ -41,7 +41,7 @@ class Frozen:
         self._fits = not (config.shift or config.scale)  # else no picture comes twice
         folder = expanded(config.encoded_folder) if config.encoded_folder else None
         self._store = Store(int(config.encoded_mb) << 20, folder, int(config.encoded_folder_mb) << 20)
-        on = f"{self._device.type} {torch.__version__}"  # which the last digits depend on
+        on = f"{base.device.type} {torch.__version__}"  # which the last digits depend on
         self._keys = ("", "")
         if folder is not None:
             networks = [self._autoencoder, *(tower.encoder for tower in base.towers if text)]
@@ -50,10 +50,6 @@ class Frozen:
             self._keys = (f"{on} {numbers}", f"{on} {encoders} {how}")
         self._key_of = functools.lru_cache(2**16)(self._key)  # the same captions come again and again
         self._lock = threading.RLock()
-
-    @property
-    def _device(self) -> torch.device:
-        return self._autoencoder.encoder.conv_in.weight.device
 
     def read(
         self,
@@ -95,7 +91,7 @@ class Frozen:
         """Mean and log-variance: (latent channels, h, w) each, of one picture (C, H, W)."""
 
         def made() -> Tensors:
-            found = self._autoencoder.encode(picture[None].to(self._device))
+            found = self._autoencoder.encode(picture[None].to(self._base.device))
             return {"mean": found.mean[0], "log_variance": found.log_variance[0]}
 
         key = content_hash([("picture", picture)], self._keys[0]) if self._fits else ""

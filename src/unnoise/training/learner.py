@@ -143,7 +143,9 @@ class Learner:
         if applied:
             if 0.0 < self.config.optimizer.clip < norm_value:
                 nn.utils.clip_grads_with_norm_(self.parameters, self.config.optimizer.clip, norm)
-            self._apply(lr)
+            self.optimizer.step(lr)
+            for average in (*self.averages, *self.profiles):
+                average.update(self.tensors)
             self._remember(batch, losses)
         for weight in self.parameters:
             weight.grad = None
@@ -171,11 +173,6 @@ class Learner:
                 (losses.sum() * factor).backward()
             found.append(losses.detach())
         return torch.cat(found)
-
-    def _apply(self, lr: float) -> None:
-        self.optimizer.step(lr)
-        for average in (*self.averages, *self.profiles):
-            average.update(self.tensors)
 
     def _remember(self, batch: Batch, losses: Tensor) -> None:
         if self.moments is None or batch.weight is None:

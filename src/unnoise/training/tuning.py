@@ -166,7 +166,7 @@ def begin(config: TrainConfig, base: Model) -> Tuning:
     if config.tuned == "word":
         return inversion.begin(config.word, base)
     if config.tuned == "finetune":
-        return whole.begin(config.finetune, base)
+        return whole.WholeTuning(base, config.base, config.finetune.text_encoder)
     return whole.WholeTuning(base)
 
 
