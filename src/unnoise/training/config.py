@@ -11,7 +11,7 @@ from math import inf
 from typing import Annotated, Any, Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import Amount, BelowOne, Bound, Count, Share, as_declared
+from unnoise.limits import Amount, BelowOne, Bound, Count, Share, as_declared, choice
 from unnoise.training.tuning_config import FinetuneConfig, LoraConfig, PriorConfig, WordConfig
 
 Factor = Annotated[float, (1e-6, inf)]
@@ -33,7 +33,7 @@ class ModelConfig:
     size: Annotated[int, (4, 4096)] = 32
     colour: Literal["rgb", "grey"] = "rgb"
     prediction: str = "velocity"
-    variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_small"
+    variance: str = "fixed_small"
     clip: Amount = 1.0
     network: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         as_declared(self, "model.")
+        choice("model.variance", self.variance, ("fixed_small", "fixed_large", "learned_range"))
 
     @property
     def shape(self) -> tuple[int, int, int]:
