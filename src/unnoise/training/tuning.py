@@ -139,19 +139,16 @@ def settled(config: TrainConfig, base: Model | None) -> ModelConfig:
     return own
 
 
-def idle(base: Model) -> list[tuple[str, str]]:
-    """What no loss depends on: (part, beginning of a tensor's name).
+def idle(base: Model) -> tuple[str, ...]:
+    """How the names of those tensors of the first text encoder begin that no loss depends on.
 
-    Of two text encoders the first gives no pooled vector, so the layers after its hidden states do nothing.
+    Of two encoders the first gives no pooled vector, so the layers after its hidden states do nothing.
     """
     if len(base.towers) < 2 or not base.towers[0].skip:
-        return []
-    first = base.towers[0]
-    config, last = first.encoder.config, first.encoder.config.layers
-    unused = [f"blocks.{layer}." for layer in range(last - first.skip, last)]
-    return [
-        ("text_encoder", name) for name in (*unused, *([] if config.normalize_skipped else ["final_norm."]))
-    ]
+        return ()
+    config, skip = base.towers[0].encoder.config, base.towers[0].skip
+    layers = (f"blocks.{layer}." for layer in range(config.layers - skip, config.layers))
+    return (*layers,) if config.normalize_skipped else (*layers, "final_norm.")
 
 
 def begin(config: TrainConfig, base: Model) -> Tuning:

@@ -34,9 +34,9 @@ class WholeTuning(Tuning):
         for part in base.parts.values():
             part.requires_grad_(False)
         self.learned: nn.Module = nn.ModuleDict(self.parts).requires_grad_(True)
-        for which, beginning in idle(base) if reads else ():
-            for name, weight in self.parts[which].named_parameters():
-                if name.startswith(beginning):
+        if reads and base.text_encoder is not None:
+            for name, weight in base.text_encoder.named_parameters():
+                if name.startswith(idle(base)):
                     weight.requires_grad_(False)
 
     @property
