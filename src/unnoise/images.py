@@ -333,6 +333,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
         return picture.size
 
 
+def upright_size(path: str | Path, content: bytes | None = None) -> tuple[int, int]:
+    """Width and height in pixels of what `open_picture` gives, from the header. Raises FileError."""
+    with _opened(path, content) as picture:
+        width, height = picture.size
+        lying = picture.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)
+    return (height, width) if lying else (width, height)
+
+
 def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:
     """What the "unnoise" text chunk of a picture says; None when there is none or it is no JSON object."""
     try:

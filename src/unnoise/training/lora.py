@@ -112,7 +112,7 @@ def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
         place
         for place in names_for(parts_of(base))
         if (config.text_encoder or place.part == "network")
-        and not any(place.part == part and place.name.startswith(name) for part, name in unused)
+        and not (place.part == "text_encoder" and place.name.startswith(unused))
     ]
     sorts = [sort_of(place.name.removesuffix(".weight").replace(".", "_")) for place in places]
     chosen = tuple(place for place, sort in zip(places, sorts, strict=True) if sort in targets)
