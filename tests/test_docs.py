@@ -11,10 +11,11 @@ import runpy
 import shlex
 from pathlib import Path
 
-import miniature_sd
 import numpy as np
 import pytest
 from PIL import Image
+
+import miniature_sd
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
