@@ -25,7 +25,7 @@ html_css_files = ["page.css"]
 smartquotes = False
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "special-members": "__call__"}
 python_use_unqualified_type_names = True
 default_role = "code"
 

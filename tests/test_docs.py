@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import miniature_sd
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -85,6 +87,18 @@ def test_the_notebook_is_the_page_of_the_flow():
     assert ["".join(cell["source"]) for cell in code] == [
         text.rstrip() for language, _, text, _ in blocks(made["PAGE"]) if language == "python"
     ]
+
+
+@pytest.mark.no_cover
+def test_the_walk_of_the_flow_ends_in_the_pipeline_s_picture_for_sdxl_too(tmp_path, monkeypatch):
+    """As the page says: with another checkpoint's name everything below stays as it is."""
+    folder = miniature_sd.save(miniature_sd.pipeline("sdxl", tmp_path / "tokens"), tmp_path / "sdxl")
+    monkeypatch.chdir(tmp_path)
+    python = [text for language, _, text, _ in blocks(ROOT / "docs/words/flow.md") if language == "python"]
+    named = next(place for place, text in enumerate(python) if text.startswith("checkpoint, size = "))
+    namespace = {"__name__": "page"}
+    for text in (python[0], *python[named:]):
+        exec(text.replace("miniature.safetensors", folder.name), namespace)
 
 
 @pytest.mark.no_cover

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import torch
@@ -52,6 +53,13 @@ def test_inspect_tells_the_recipe_of_a_picture(run, tiny, tmp_path):
     assert "prompt style a1111" in out  # twelve letters, as wide as the column
     assert "Steps:" not in out
     assert json.loads(run("inspect", "x.png", "--json")[1])["details"]["recipe"]["seed"] == 7
+
+
+def test_inspect_tells_a_seed_and_a_guidance_of_0(run, tiny):
+    assert run("generate", "a seven", "-m", tiny, "--seed", "0", "--guidance", "0", "--out", "x.png")[0] == 0
+    out = run("inspect", "x.png")[1]
+    assert re.search(r"^seed +0$", out, re.MULTILINE)
+    assert re.search(r"^guidance +0", out, re.MULTILINE)
 
 
 def test_inspect_tells_the_text_of_another_tools_picture(run, tmp_path):

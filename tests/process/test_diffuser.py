@@ -327,7 +327,7 @@ SEEN = Estimate.from_x0(PAIR, NOISY, PAIR)
             lambda: LINEAR.remove_noise(PAIR, SEEN, NOISY, CLEAN, PAIR[..., :1]),
             r"eps is of shape \[2, 3, 2, 1\]",
         ),
-        (lambda: LINEAR.true_posterior(PAIR, PAIR[0], NOISY, CLEAN), r"output is of shape \[3, 2, 2\]; give"),
+        (lambda: LINEAR.true_posterior(PAIR, PAIR[0], NOISY, CLEAN), r"^x0 is of shape \[3, 2, 2\]; give"),
         (lambda: Estimate.from_noise(PAIR, NOISY, None), "output is None; give a Tensor of shape"),
         (lambda: Estimate.from_x0(PAIR, 500, PAIR), r"level is 500; give .*schedule\.level"),
         (lambda: Estimate(PAIR, NOISY, PAIR, "noise"), "prediction is 'noise'; give a Prediction"),

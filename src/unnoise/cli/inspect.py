@@ -75,6 +75,9 @@ def _checkpoint(summary: Summary) -> Rows:
     yield from _short(facts)
 
 
+_EVEN_AT_0 = ("seed", "guidance")
+
+
 def _picture(summary: Summary) -> Rows:
     facts = dict(summary.details)
     yield "file", f"{summary.path}, {facts.pop('width')}x{facts.pop('height')}, {summary.size / 1e3:,.1f} kB"
@@ -82,7 +85,8 @@ def _picture(summary: Summary) -> Rows:
     if "problem" in facts:
         yield "problem", facts.pop("problem")
     if recipe is not None:  # it tells what the texts hold
-        told = {name: value for name, value in recipe.items() if value not in ("", False) and name != "more"}
+        rest = {name: value for name, value in recipe.items() if name != "more"}
+        told = {name: value for name, value in rest.items() if name in _EVEN_AT_0 or value not in ("", False)}
         yield from ((name.replace("_", " "), _plain(value)) for name, value in told.items())
         yield from (("", f"{name} {text}") for name, text in _short(recipe.get("more", {})))
     else:

@@ -53,22 +53,22 @@ class TextToImage(Adaptable):
     ) -> Denoising:
         """A run to pictures of a prompt, or of each prompt of a list: an iterator of Step, each with `preview()`.
 
-        negative: what the picture should not be; one, or one for each prompt. guidance: how strongly to follow
-        the prompt, 0 to 100; 1 asks the network once, other values twice; or a `Guidance`. seed: picture i of the call
-        has seed + i, and is the same picture when asked for alone; random when None. seeds: one for each instead.
-        width, height: in pixels. cache: reuses deep features between looks, faster and approximate: radians, such as
-        0.15, or a `FeatureCache`. merge: attends over fewer tokens, faster for large pictures and approximate: the
-        share that is merged, such as 0.5, or a `TokenMerging`. count: pictures of each prompt. scheduler: a name
-        (`unnoise schedulers`) or a Scheduler. compat: "diffusers", "k-diffusion", "a1111" or "comfyui" for that
-        program's values of a name.
-        noise: "torch" or "cuda" for the start that other programs draw of a seed; see `start_noise`. variation:
-        another seed, and how far the start is moved to its noise, 0 to 1: pictures alike. All have `seed` then, and
-        the other counts on. latents: unit
-        noise to start from instead of the seed's, (pictures, channels, height, width); with an autoencoder, of its
+        negative: what the picture should not be; one, or one for each prompt. steps: from noise to picture, 1 to 1,000.
+        guidance: how strongly to follow the prompt, 0 to 100; 1 asks the network once, other values twice; or a
+        `Guidance`. seed: picture i of the call has seed + i, and is the same picture when asked for alone; random when
+        None. seeds: one for each instead. width, height: in pixels. cache: reuses deep features between looks, faster
+        and approximate: radians, such as 0.15, or a `FeatureCache`. merge: attends over fewer tokens, faster for large
+        pictures and approximate: the share that is merged, such as 0.5, or a `TokenMerging`. count: pictures of each
+        prompt, 1 to 256. scheduler: a name (`unnoise schedulers`) or a Scheduler. compat: "diffusers", "k-diffusion",
+        "a1111" or "comfyui" for that program's values of a name. noise: "torch" or "cuda" for the start that other
+        programs draw of a seed; see `start_noise`. variation: another seed, and how far the start is moved to its
+        noise, 0 (not at all) to 1: pictures alike. Where it is moved all have `seed`, and the other counts on. latents:
+        unit noise to start from instead of the seed's, (pictures, channels, height, width); with an autoencoder, of its
         latents. prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of
         the text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
         that clip_skip=1); the model's own when None. show_every: display the predicted picture after every so many
         steps and the last while the result is made, in the notebook or the terminal.
+
         Raises InputError for an argument that makes no sense, here and before the first step is asked for,
         NonFiniteError when the network leaves the finite numbers.
         """

@@ -134,6 +134,8 @@ class Diffuser:
 
     def true_posterior(self, x: Tensor, x0: Tensor, level: Level, to: Level, floor: Scalar = 0.0) -> Gaussian:
         """q(x_to | x, x_0): the same step as it is when the clean sample is known; raises likewise."""
+        floats("x", x)
+        floats("x0", x0, x.shape)
         numbers = transition(level, to)
         known = Estimate.from_x0(x, level, x0)
         mean = combine(x, expand(numbers.of_x, x), x0, expand(numbers.of_x0, x))

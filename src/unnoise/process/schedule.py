@@ -74,7 +74,8 @@ class NoiseSchedule(Declared, abc.ABC):
         """The level with exactly this log(alpha^2 / sigma^2), -inf and inf included.
 
         Its time is the time of the schedule with that ratio, or the nearest end where the schedule does not
-        reach it: alpha and sigma are then still as asked.
+        reach it: alpha and sigma are then still as asked. Raises InputError for nan, and for -inf where there is
+        always signal (`EDM`).
         """
         values = as_tensor(log_snr)
         if bool(values.isnan().any()):
@@ -83,7 +84,7 @@ class NoiseSchedule(Declared, abc.ABC):
         return Level(like(self._time(values), log_snr), like(alpha, log_snr), like(sigma, log_snr))
 
     def at_ratio(self, ratio: Scalar) -> Level:
-        """The level with sigma / alpha = `ratio`, from 0 to inf; as `at_log_snr`."""
+        """The level with sigma / alpha = `ratio`, from 0 to inf; as `at_log_snr`, and raises likewise."""
         values = as_tensor(ratio)
         if not bool((values >= 0.0).all()):
             raise InputError(f"the noise-to-signal ratio is {shown(ratio)}; give a number from 0 to inf.")

@@ -169,6 +169,9 @@ class Plan:
         """An object for loops written as `scheduler.step(residual, t, sample).prev_sample`; make one for each run.
 
         prediction: what the network's output means. noise: as in `run`.
+
+        Raises InputError where such a loop cannot give what is asked for: noise before the first look (churn), or the
+        answer without the prompt (CFG++).
         """
         return Stepper(self, get_prediction(prediction), noise)
 

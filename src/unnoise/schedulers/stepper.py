@@ -29,8 +29,9 @@ class StepperOutput(NamedTuple):
 class Stepper:
     """One run of a plan for a loop that calls the network itself.
 
-    timesteps: what to tell the network, one for each call (a solver of several calls a step lists them all),
-    whole numbers where the schedule is a table. init_noise_sigma: factor of unit noise at the start.
+    timesteps: what to tell the network, one for each call (a solver of several calls a step lists them all): int64
+    where all are whole, as those of a table often are, else float32. init_noise_sigma: factor of unit noise at the
+    start.
     """
 
     def __init__(self, plan: Plan, prediction: Prediction, noise: NoiseSource | None = None) -> None:
