@@ -90,3 +90,20 @@ def test_a_name_too_long_is_not_there_and_cannot_be_written(tmp_path):
 def test_a_folder_is_no_name_for_a_file():
     with pytest.raises(FileError, match=r"'\.' names a folder that is there; give a name"):
         files.write_text(Path(), "x")
+
+
+def test_what_lies_in_a_closed_folder_is_no_run_and_a_link_into_it_leads_to_nothing(tmp_path, monkeypatch):
+    """The system then says nothing of it; the link is told as a picture that cannot be read."""
+    really, closed, data = os.stat, tmp_path / "closed", tmp_path / "data"
+    closed.mkdir()
+    data.mkdir()
+    (data / "a.png").symlink_to(closed / "a.png")
+
+    def asked(path, *rest, follow_symlinks=True, **options):
+        if Path(path).parent == closed or (Path(path) == data / "a.png" and follow_symlinks):
+            raise PermissionError(errno.EACCES, "closed", str(path))
+        return really(path, *rest, follow_symlinks=follow_symlinks, **options)
+
+    monkeypatch.setattr(os, "stat", asked)
+    assert list(files.files_below(data)) == [data / "a.png"]
+    assert not files.is_run(closed)
