@@ -112,3 +112,20 @@ def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path, content, says)
 def test_a_table_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "a.json").write_bytes('\ufeff{"a": 1}'.encode())
     assert files.read_table(tmp_path / "a.json") == {"a": 1}
+
+
+def test_what_lies_in_a_closed_folder_is_no_run_and_a_link_into_it_leads_to_nothing(tmp_path, monkeypatch):
+    """The system then says nothing of it; the link is told as a picture that cannot be read."""
+    really, closed, data = os.stat, tmp_path / "closed", tmp_path / "data"
+    closed.mkdir()
+    data.mkdir()
+    (data / "a.png").symlink_to(closed / "a.png")
+
+    def asked(path, *rest, follow_symlinks=True, **options):
+        if Path(path).parent == closed or (Path(path) == data / "a.png" and follow_symlinks):
+            raise PermissionError(errno.EACCES, "closed", str(path))
+        return really(path, *rest, follow_symlinks=follow_symlinks, **options)
+
+    monkeypatch.setattr(os, "stat", asked)
+    assert list(files.files_below(data)) == [data / "a.png"]
+    assert not files.is_run(closed)

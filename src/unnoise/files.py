@@ -80,15 +80,16 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_file() or (entry.is_symlink() and not entry.exists()):
+        # os.path's: pathlib's raise where a link leads into a folder that is closed
+        if os.path.isfile(entry) or (entry.is_symlink() and not os.path.exists(entry)):
             yield entry
-        elif entry.is_dir() and not is_run(entry) and entry.resolve() not in above:
+        elif os.path.isdir(entry) and not is_run(entry) and entry.resolve() not in above:
             yield from files_below(entry, above)
 
 
 def is_run(folder: Path) -> bool:
     """Whether a training run is kept in this folder."""
-    return all((folder / name).is_file() for name in RUN_MARKS)
+    return all(os.path.isfile(folder / name) for name in RUN_MARKS)
 
 
 def check_new(path: Path, what: str) -> None:

@@ -128,7 +128,7 @@ def test_a_lora_is_learned_and_used(run, pictures, tmp_path):
     )
     status, out, err = run(*words, "--out", "my run")
     assert status == 0
-    assert "the base model never saw" in err
+    assert "the model never saw" in err
     assert "done: the LoRA is in my run/lora.safetensors" in out
     assert out.endswith("try it: unnoise generate PROMPT -m base --lora 'my run/lora.safetensors'\n")
     assert run("generate", "a seven", "-m", "base", "--lora", "my run/lora.safetensors", "--steps", 2)[0] == 0
@@ -153,3 +153,12 @@ def test_words_that_a_lora_cannot_have_are_refused(run, pictures, words, said):
     status, _, err = run("train", "pictures", "--out", "run", *words)
     assert status == 2
     assert said in err
+
+
+def test_a_plan_and_a_run_that_goes_on_are_not_asked_for_together(run, pictures):
+    """The plan would say that the run is there and that --resume goes on with it, which stood beside it."""
+    words = ("train", "pictures", "--out", "run", *SMALL, "--steps", 1, "--sample-every", 0)
+    assert run(*words)[0] == 0
+    status, _, err = run(*words, "--resume", "--plan")
+    assert status == 2
+    assert "leave one of them out" in err

@@ -215,7 +215,7 @@ def test_a_model_with_a_learned_variance_and_no_words_learns_too(place, tmp_path
     wanted = config(place, f"lora.model={tmp_path / 'base'}", *more)
     events = list(training.train(place / "data", tmp_path / "run", wanted))
     assert any(isinstance(event, training.Sampled) for event in events)
-    assert "the base model reads no words; the captions are not used." in events[0].notes
+    assert "the model reads no words; the captions are not used." in events[0].notes
     values = list(losses(events).values())
     assert sum(values[-5:]) < sum(values[:5])
     unnoise.load(tmp_path / "base").with_lora(tmp_path / "run" / "lora.safetensors")
@@ -248,7 +248,7 @@ def test_words_that_the_base_never_saw_are_told(place, tmp_path):
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a zebra")
     trainer = Trainer(tmp_path, tmp_path / "run", config(place, "run.batch=1"))
-    assert trainer.notes == ["the base model never saw zebra; all such words are one word to it."]
+    assert trainer.notes == ["the model never saw zebra; all such words are one word to it."]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Muon: every direction of a matrix is learned alike, the rest is AdamW's; a run is cut and continued to the bit."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from unnoise import training
+from unnoise.checkpoints.adapters.word import TaughtEmbedding
 from unnoise.errors import InputError
+from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig
 from unnoise.training import Saved, memory, optimizers, settings
 from unnoise.training.config import OptimizerConfig
 from unnoise.training.trainer import Trainer
@@ -126,6 +129,16 @@ def test_what_is_no_matrix_is_adamws_to_the_bit():
         if torch.equal(one, other)
     }
     assert {name for name, _ in ours.named_parameters()} - same == {"matrix.weight"}
+
+
+def test_tables_of_words_and_places_are_no_matrices():
+    """However many rows: each is moved by the tokens that have it, and would be made as long as the rest."""
+    encoder = TextEncoder(replace(TextEncoderConfig.small(64, 3, width=32, layers=1), positions=32))
+    encoder.token_embedding = TaughtEmbedding(encoder.token_embedding, nn.Parameter(torch.zeros(20, 32)))
+    matrices = optimizers.build(OptimizerConfig(name="muon"), encoder, CPU).matrices
+    names = {weight: name for name, weight in encoder.named_parameters()}
+    assert matrices
+    assert all(names[weight].startswith("blocks.") for weight in matrices)
 
 
 def test_an_uneven_problem_is_solved_in_fewer_steps():

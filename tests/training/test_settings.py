@@ -53,6 +53,17 @@ def test_a_file_may_begin_with_the_mark_that_editors_put_first(tmp_path):
     assert settings.read(path).run.steps == 5
 
 
+@pytest.mark.parametrize(("text", "number"), [(".5", 0.5), ("1.", 1.0), ("-.5e-1", -0.05), ("5", 5.0)])
+def test_numbers_are_read_as_people_write_them(text, number):
+    """TOML knows `0.5` and `1.0` only."""
+    config = settings.override(
+        TrainConfig(), [f"loss.mean={text}", f"model.network.time_scale={text}", "optimizer.betas=.5,.25"]
+    )
+    assert config.loss.mean == number
+    assert config.model.network["time_scale"] == number
+    assert config.optimizer.betas == (0.5, 0.25)
+
+
 @pytest.mark.parametrize("steps", [1.5, "10", True, None])
 def test_what_python_gives_is_checked_as_what_a_file_says(steps):
     with pytest.raises(InputError, match=r"^run\.steps is .*; give a"):

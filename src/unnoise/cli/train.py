@@ -151,6 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
     asked = config(arguments)
     check_folder(data)
     outputs.check_output("--out", out, ())
+    if arguments.plan and arguments.resume:
+        raise InputError("--plan tells of a new run, and --resume goes on with one; leave one of them out.")
     from unnoise.training import train
 
     first = os.environ.get("RANK", "0") == "0"  # of processes that train as one, the one that tells

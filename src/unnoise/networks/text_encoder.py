@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ class TextEncoderConfig(Settings):
     """The shape of a text encoder. The defaults are CLIP ViT-L/14's (Stable Diffusion 1).
 
     vocabulary: number of token ids. width: of the hidden states. layers, heads: of the transformer.
-    positions: the longest sequence. expansion: width of the feed-forward layers over `width`.
+    positions: the longest sequence, start and end included. expansion: width of the feed-forward layers over `width`.
     activation: "quick_gelu" (x sigmoid(1.702 x), OpenAI's CLIP) or "gelu" (OpenCLIP).
     causal: each token sees only itself and those before it.
     pooling: "end" (the state at the first end token) or "mean" (over the tokens that the mask keeps).
@@ -39,7 +40,7 @@ class TextEncoderConfig(Settings):
     width: Count = 768
     layers: Count = 12
     heads: Count = 12
-    positions: Count = 77
+    positions: Annotated[int, (2, math.inf)] = 77
     expansion: Count = 4
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     causal: bool = True

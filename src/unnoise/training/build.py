@@ -34,7 +34,9 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     if config.network.get("classes"):
         raise InputError("model.network.classes asks for labels, which a folder has none of; leave it out.")
     words = sorted(set(captions))
-    schedule, defaults = schedule_from_config(config.schedule), _defaults(config)
+    defaults = _defaults(config)
+    with _setting("model.schedule", "a noise schedule", "process.schedule_from_config"):
+        schedule = schedule_from_config(config.schedule)
     with randomness.torchs_own(seed, "weights"), torch.device("cpu"), _default_type(torch.float32):
         tokenizer, encoder = _text(config, words)
         network = UNet(_network_config(config, schedule, encoder.config.width if encoder else 0))
@@ -42,19 +44,20 @@ def build_model(config: ModelConfig, captions: Iterable[str], seed: int) -> Mode
     check_multiple("model.size", config.size, network.config.factor)
     if config.variance == "learned_range":
         chain_length(schedule)
-    model = Model(
-        network=network,
-        text_encoder=encoder,
-        tokenizer=tokenizer,
-        schedule=schedule,
-        prediction=config.prediction,
-        variance=config.variance,
-        clip=config.clip or None,
-        shape=config.shape,
-        defaults=defaults,
-        card=dict(config.card),
-    )
-    model.diffuser  # noqa: B018 - refuses a prediction that the schedule cannot serve
+    with _setting("model.prediction", "a prediction", "process.Prediction"):
+        model = Model(
+            network=network,
+            text_encoder=encoder,
+            tokenizer=tokenizer,
+            schedule=schedule,
+            prediction=config.prediction,
+            variance=config.variance,
+            clip=config.clip or None,
+            shape=config.shape,
+            defaults=defaults,
+            card=dict(config.card),
+        )
+        model.diffuser  # noqa: B018 - refuses a prediction that the schedule cannot serve
     if config.start:
         begin_with(model, config.start)
     return model

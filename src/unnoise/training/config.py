@@ -181,8 +181,8 @@ class OptimizerConfig:
 class RunConfig:
     """Length, batch, seed, machine, and what is written when.
 
-    batch: samples that one optimizer step averages over; accumulate: parts it is computed in (the draws and
-    the gradient stay the same). workers: threads that read pictures ahead; 0 reads them in the loop.
+    batch: samples that one optimizer step averages over; accumulate: parts it is computed in (the gradient stays
+    the same, and the draws but for dropout's). workers: threads that read pictures ahead; 0 reads in the loop.
     precision: "float32", "bfloat16" or "float16" (autocast; float16 with a loss scale), or "auto": bfloat16
     where the device has it, on a processor for networks of 20 million numbers or more. recompute: activation
     checkpointing, less memory for a third more time. shard: of processes that torchrun starts, each keeps a share of

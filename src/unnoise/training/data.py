@@ -122,12 +122,20 @@ class PictureSet:
                 error = error or caught
         raise DataError(f"a hundred pictures in a row cannot be read; the first: {error}")
 
+    @functools.cached_property
     def digest(self) -> str:
-        """Fingerprint of names and captions: tells a resumed run whether the folder is still the same."""
-        text = "\n".join(
-            f"{path.name}\t{captions}" for path, captions in zip(self.paths, self.captions, strict=True)
-        )
+        """Of names, lengths of files and captions: tells a resumed run whether the folder is still the same."""
+        each = zip(self.paths, self.captions, strict=True)
+        text = "\n".join(f"{path.name}\t{_length(path)}\t{captions}" for path, captions in each)
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _length(path: Path) -> int:
+    """Bytes of the file, or of the archive that a picture lies in; -1 where it is gone since it was read."""
+    try:
+        return (archives.archive_of(path) or path).stat().st_size
+    except OSError:
+        return -1
 
 
 def open_pictures(

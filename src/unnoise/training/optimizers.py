@@ -18,14 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from unnoise.checkpoints.adapters.word import TaughtEmbedding
 from unnoise.errors import InputError
 from unnoise.networks.hardware import fast_dtype
+from unnoise.networks.text_encoder import TextEncoder
 from unnoise.training.config import OptimizerConfig
 
 _BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmers et al. 2022, section 2.1)
 _SMALL = 4096  # numbers of a weight below which its moments stay in float32
 _THIN = 16  # rows or columns below which a matrix has hardly any directions to be made alike
 _MOMENTUM = 0.95  # of Muon (Jordan et al. 2024)
+# Modules that look rows up, and what they keep them in: of a step's words or places, each has a gradient of its own.
+_TABLES = {nn.Embedding: "weight", TextEncoder: "position_embedding", TaughtEmbedding: "new"}
 
 
 def build(config: OptimizerConfig, learned: nn.Module, device: torch.device) -> AdamW | AdamW8bit | Muon:
@@ -34,8 +38,8 @@ def build(config: OptimizerConfig, learned: nn.Module, device: torch.device) -> 
     if config.name == "adamw8bit":
         return AdamW8bit(config, weights)
     if config.name == "muon":
-        tables = {module.weight for module in learned.modules() if isinstance(module, nn.Embedding)}
-        return Muon(config, weights, tables, device)
+        found = ((module, _TABLES[type(module)]) for module in learned.modules() if type(module) in _TABLES)
+        return Muon(config, weights, {getattr(module, name) for module, name in found}, device)
     return AdamW(config, weights, device)
 
 
@@ -171,8 +175,8 @@ class Muon:
     The mean of a matrix's gradients is replaced by the nearest matrix with orthonormal rows or columns (`polar`), so
     that directions which the gradient hardly shows are learned as fast as the strongest; lengthened by
     0.2 sqrt(longer side), numbers move as far as AdamW moves them, and its rates and weight decay serve. A
-    convolution's matrix has a row for each channel that it gives. Tables of words and classes, vectors, and matrices
-    with a side below 16 (a LoRA's of small rank) are AdamW's. One moment a number instead of two.
+    convolution's matrix has a row for each channel that it gives. Tables of words, places and classes, vectors, and
+    matrices with a side below 16 (a LoRA's of small rank) are AdamW's. One moment a number instead of two.
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the length from Liu et al.
     2025, "Muon is scalable for LLM training", section 2.2.
     """

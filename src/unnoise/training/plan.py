@@ -50,7 +50,9 @@ def plan(
     Raises as `train` before its first step. What is sharded is told as if one process had it all.
     """
     if config is not None:
-        config = replace(config, run=replace(config.run, shard=False))
+        # what is encoded is read where it is kept, and nothing is kept
+        data_config = replace(config.data, encoded_folder_mb=0)
+        config = replace(config, data=data_config, run=replace(config.run, shard=False))
     trainer = Trainer(data, out, config, reading=reading)
     learner, pictures, run = trainer.learner, trainer.pictures, trainer.config.run
     begun = memory.resident()

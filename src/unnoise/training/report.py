@@ -25,7 +25,7 @@ def write(run: Path) -> Path:
     entries = run_folder.logged(run)
     steps = [entry for entry in entries if "images_per_second" in entry]
     held = [entry for entry in entries if entry.get("event") == "held out"]
-    last = steps[-1] if steps else {"step": 0, "steps": 0}
+    last = next((entry for entry in reversed(entries) if "steps" in entry), {"step": 0, "steps": 0})
     name = run.resolve().name  # of "." too
     body = f"""<h1>{html.escape(name)}</h1>
 <p class="soft">Step {last["step"]:,} of {last["steps"]:,}.</p>

@@ -111,11 +111,12 @@ def _refuse_existing(run: Path) -> None:
 class Log:
     """`log.jsonl`: one JSON object a line. Lines of steps that a resumed run will do again are dropped.
 
-    writes: whether this process is the one that writes; the others' lines go nowhere.
+    steps: of the whole run, which stands in every line. writes: whether this process is the one that writes; the
+    others' lines go nowhere.
     """
 
-    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
-        self._path = run / LOG
+    def __init__(self, run: Path, step: int, steps: int, writes: bool = True) -> None:
+        self._path, self._steps = run / LOG, steps
         self._writes = writes
         if writes and self._path.is_file():
             kept = [entry for entry in logged(run) if entry["step"] <= step]
@@ -127,7 +128,7 @@ class Log:
             return
         try:
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
+                stream.write(json.dumps({**entry, "steps": self._steps}) + "\n")
         except OSError as error:
             raise FileError(
                 f"cannot write '{self._path}': {error.strerror}. Free some space, then --resume."

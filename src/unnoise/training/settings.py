@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import sys
@@ -171,12 +172,11 @@ def _parse(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401
     if typing.get_origin(kind) is tuple and not text.startswith("["):
         item = typing.get_args(kind)[0]
         return [_parse(name, part.strip(), item) for part in text.split(",") if part.strip()]
-    if kind is float and text.lower() in ("nan", "inf", "-inf"):
-        return float(text)
-    try:
+    with contextlib.suppress(ValueError):  # no TOML, or a number of more digits than Python reads
         return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # no TOML, or a number of more digits than Python reads
-        pass
+    if kind in (float, object):
+        with contextlib.suppress(ValueError):  # `.5` and `1.`, which TOML does not know
+            return float(text)
     if "," in text and kind is object:
         return [_parse(name, part.strip(), object) for part in text.split(",") if part.strip()]
     return text

@@ -85,9 +85,7 @@ def read(learner: Learner, folder: Path) -> dict[str, Any]:
         if learner.scale is not None:
             learner.scale.value, learner.scale.good = state["loss_scale"]
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"'{folder}' does not fit this run's config.toml, or the captions that it began with: {error}"
-        ) from error
+        raise CheckpointError(f"'{folder}' does not fit this run's config.toml: {error}") from error
     return state
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise import checkpoints as models
 from unnoise.checkpoints import Model
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.files import expanded
@@ -34,9 +35,11 @@ from unnoise.training import (
     state,
     tensorboard,
     tuning,
+    unread,
+    whole,
 )
 from unnoise.training.build import build_model, check_multiple
-from unnoise.training.config import ModelConfig, TrainConfig
+from unnoise.training.config import TrainConfig
 from unnoise.training.data import PictureSet, Tell, open_pictures
 from unnoise.training.events import (
     Drawn,
@@ -56,6 +59,8 @@ from unnoise.training.objective import Objective
 from unnoise.training.repeats import repeated
 from unnoise.training.stopping import stop_requests
 from unnoise.training.world import World, join
+
+_UNSEEN = "the held-out pictures"
 
 
 def train(
@@ -104,11 +109,11 @@ class Trainer:
         run = self.config.run
         self.positions = self.world.stretch(run.batch)
         self.base = tuning.open_base(self.config, device) if self.config.base else None
-        known = replace(self.config, model=tuning.settled(self.config, self.base))
-        self.pictures, self.unseen = open_data(Path(data), known, reading)
+        self.known = replace(self.config, model=tuning.settled(self.config, self.base))
+        self.pictures, self.unseen = open_data(Path(data), self.known, reading)
         captions = (*self.pictures.captions, *self.unseen.captions)
         words = {caption for each in captions for caption in each}
-        begun = self.base or build_model(self._first_model(), words, run.seed)
+        begun = self.base or self._begun_with(words)
         self.tuning = tuning.begin(self.config, begun)
         self.model = self.tuning.model
         self._freeze()
@@ -148,7 +153,7 @@ class Trainer:
             self.world.led(lambda: run_folder.create(self.out, self.config, self.resume))
             yield from self._make_prior(asked.is_set)
             saved = self._take_up()
-            self.log = run_folder.Log(self.out, self.step, writes=self.world.leads)
+            self.log = run_folder.Log(self.out, self.step, self.config.run.steps, writes=self.world.leads)
             yield self._started()
             run, schedule = self.config.run, self.model.schedule
             draw = functools.partial(
@@ -169,6 +174,7 @@ class Trainer:
                     saved = self._save()
                     yield Saved(self.step, saved)
                 if stopping and self.step < run.steps and saved is not None:
+                    self.log.write({"event": "stopped", "step": self.step})
                     yield Stopped(self.step, saved)
                     return
             if saved is None or saved.name != f"step-{self.step:06d}":
@@ -211,7 +217,9 @@ class Trainer:
 
     def _notes(self, words: Iterable[str]) -> list[str]:
         """What a person should know of this run beside its pictures."""
-        notes = [] if self.base is None else tuning.notes(self.base, words)
+        notes = tuning.notes(self.tuning.base, words)
+        latents = self.model.autoencoder is not None
+        notes += unread.notes(self.known, self.pictures.captioned, latents, len(self.unseen) > 0)
         if self.unmade:
             made, folder = counted(len(self.unmade), "picture"), self.out / prior.FOLDER
             notes.append(
@@ -221,11 +229,15 @@ class Trainer:
             notes.append("one process trains alone, so that run.shard divides nothing; start with torchrun.")
         return notes
 
-    def _first_model(self) -> ModelConfig:
-        """What to build: a run with a checkpoint goes on from there, and needs `model.start` no more."""
-        model = self.config.model
-        begun = model.start and self.resume and checkpoints.newest(self.out)[0] is not None
-        return replace(model, start="") if begun else model
+    def _begun_with(self, words: Iterable[str]) -> Model:
+        """A new model; of a run that goes on its checkpoint's, whose vocabulary holds whatever the captions now are.
+
+        `model.start` and `model.words` then are needed no more.
+        """
+        found = checkpoints.newest(self.out)[0] if self.resume else None
+        if found is None:
+            return build_model(self.config.model, words, self.config.run.seed)
+        return models.load(found.folder / whole.FILE)
 
     def _take_up(self) -> Path | None:
         """Go to the newest complete checkpoint of the run, when there is one."""
@@ -235,10 +247,12 @@ class Trainer:
             return None
         saved = state.read(self.learner, found.folder)
         self.step, self.skipped, self.bad = found.step, saved["skipped"], saved["bad"]
-        self.curve = held_out.Curve(**saved["held_out"])
         self.world.led(lambda: profiles.sweep(self.out, self.step))
-        if saved["data"] != self.pictures.digest():
-            self.notes.append("the pictures or captions are not those that the run began with.")
+        seen = self._digests()
+        changed = [name for name, digest in saved["folders"].items() if digest != seen.get(name)]
+        self.notes += [f"{name} or their captions are not those that the run began with." for name in changed]
+        if _UNSEEN not in changed:
+            self.curve = held_out.Curve(**saved["held_out"])
         if saved["machine"] != state.machine(self.learner):
             self.notes.append(
                 "the run began on another machine or library version: the last digits may differ."
@@ -250,12 +264,19 @@ class Trainer:
             "step": self.step,
             "skipped": self.skipped,
             "bad": self.bad,
-            "data": self.pictures.digest(),
+            "folders": self._digests(),
             "pictures": len(self.pictures),
             "base": "" if self.base is None else self.base.fingerprint(),
             "held_out": asdict(self.curve),
         }
         return state.save(self.learner, self.out, self.step, facts, self.config.run.keep)
+
+    def _digests(self) -> dict[str, str]:
+        """What a resumed run is compared by."""
+        sets = {"the pictures": self.pictures, _UNSEEN: self.unseen}
+        if self.pictures.prior is not None:
+            sets["the pictures of the class"] = self.pictures.prior.pictures
+        return {name: pictures.digest for name, pictures in sets.items()}
 
     def _looked_at(self) -> Iterator[Event]:
         """What is seen of the averaged model after this step: a snapshot, the held-out loss, the sample sheet."""

@@ -177,13 +177,13 @@ def check_base(sha256: str, base: Model) -> None:
 
 
 def notes(base: Model, captions: Iterable[str]) -> list[str]:
-    """What a person should know of these captions: words that the base never saw, or that it reads none."""
+    """What a person should know of these captions: words that the model never saw, or that it reads none."""
     words = sorted(set(captions))
     if base.tokenizer is None:
-        return ["the base model reads no words; the captions are not used."] if words else []
+        return ["the model reads no words; the captions are not used."] if words else []
     pieces = [piece for caption in words for piece in base.tokenizer(caption, None).unknown[0]]
     unknown = list(dict.fromkeys(pieces))
     if not unknown:
         return []
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-    return [f"the base model never saw {', '.join(unknown[:8])}{more}; all such words are one word to it."]
+    return [f"the model never saw {', '.join(unknown[:8])}{more}; all such words are one word to it."]

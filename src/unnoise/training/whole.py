@@ -17,6 +17,8 @@ from unnoise.training.config import TrainConfig
 from unnoise.training.profiles import average_of
 from unnoise.training.tuning import Tuning, idle
 
+FILE = "model"
+
 
 class WholeTuning(Tuning):
     """The base's own networks learn: all of a new model, or without `reads` all but the text encoders of one.
@@ -24,7 +26,7 @@ class WholeTuning(Tuning):
     source: where the base was read; what it was stands in its files, from which an export takes all that did not learn.
     """
 
-    file = "model"
+    file = FILE
 
     def __init__(self, base: Model, source: str = "", reads: bool = True) -> None:
         self.base = self.model = base
