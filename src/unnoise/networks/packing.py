@@ -72,9 +72,10 @@ class PackedConvolution(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h', w')."""
-        return torch.ops.mkldnn._convolution_pointwise(
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, *self.geometry, "none", [], ""
         )
+        return out
 
 
 class PackedLinear(Packed):
@@ -88,4 +89,5 @@ class PackedLinear(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns (..., out)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return out

@@ -35,4 +35,5 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width). Returns (batch, out)."""
-        return self.linear2(F.silu(self.linear1(x)))
+        out: Tensor = self.linear2(F.silu(self.linear1(x)))
+        return out

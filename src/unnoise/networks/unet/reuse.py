@@ -55,7 +55,9 @@ class Reusing(Around):
         if kept is None:
             self.forget()
             x, time, text, *more = asked
-            return self.network(x, time, text, None, *more)  # as a module, for who watches or compiles it
+            # as a module, for who watches or compiles it
+            out: UNetOutput = self.network(x, time, text, None, *more)
+            return out
         return self._quick(kept, asked)
 
     def _kept(self, asked: Question) -> Tensor | None:
@@ -109,7 +111,8 @@ class Watched(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """As the block's."""
         self.seen[:] = [x]
-        return self.block(x, emb)
+        out: Tensor = self.block(x, emb)
+        return out
 
 
 def _last(unet: UNet) -> UpBlock:
