@@ -125,7 +125,8 @@ class SelfAttention(nn.Module):
         """x: (batch, length, width); allowed: bool, broadcastable to (batch, heads, queries, keys)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal and allowed is None)
-        return self.out(y.transpose(1, 2).flatten(2))
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
 
 
 class WordEmbedding(nn.Module):
@@ -154,7 +155,8 @@ class WordEmbedding(nn.Module):
         if self.training and self.dropout:
             seen = seen & (torch.rand(tokens.shape, device=tokens.device) >= self.dropout)
         meaning = F.normalize(self.vectors[tokens].to(self.project.weight.dtype), dim=-1)
-        return self.learned(torch.where(seen, tokens, self.UNKNOWN)) + self.project(meaning)
+        out: Tensor = self.learned(torch.where(seen, tokens, self.UNKNOWN)) + self.project(meaning)
+        return out
 
 
 class Block(nn.Module):
@@ -187,7 +189,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
         """x: (batch, length, width), likewise the answer."""
         x = x + self.attention(self.norm1(x), allowed, causal)
-        return x + self.down(self.activation(self.up(self.norm2(x))))
+        out: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
+        return out
 
 
 class TextEncoder(nn.Module):

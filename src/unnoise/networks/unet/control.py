@@ -121,7 +121,8 @@ class Steered(Around):
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
         # as a module, for who watches or compiles the UNet
-        return self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
+        out: UNetOutput = self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
+        return out
 
     def _maps(self, place: int, adapter: PictureAdapter, picture: Tensor) -> Residuals:
         """What the guide at this place adds, the same at every step."""
