@@ -108,12 +108,16 @@ class Chromium:
         latest = time.monotonic() + patience
         while not self.run(expression):
             assert time.monotonic() < latest, f"never: {expression}; {self.problems}"
-            time.sleep(0.05)
+            time.sleep(0.02)
 
-    def look(self, width, height, dark=False):
-        """A PNG of what is seen in a window of this size; a narrow one is a telephone's."""
+    def resize(self, width, height):
+        """A window of this size; a narrow one is a telephone's."""
         window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **window)
+
+    def look(self, width, height, dark=False):
+        """A PNG of what is seen in a window of this size."""
+        self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         self.run("new Promise(done => setTimeout(done, 400))")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise import files
-from unnoise.errors import DataError, FileError, InputError
+from unnoise.errors import CheckpointError, DataError, FileError, InputError
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL])
@@ -90,3 +90,25 @@ def test_a_name_too_long_is_not_there_and_cannot_be_written(tmp_path):
 def test_a_folder_is_no_name_for_a_file():
     with pytest.raises(FileError, match=r"'\.' names a folder that is there; give a name"):
         files.write_text(Path(), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b" " * (files.TABLE_LIMIT + 1), "over 16,777,216 bytes"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[1]", "holds no table"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"a\.json.*{says}|{says}.*a\.json"):
+        files.read_table(tmp_path / "a.json")
+
+
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes('\ufeff{"a": 1}'.encode())
+    assert files.read_table(tmp_path / "a.json") == {"a": 1}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from unnoise.errors import DataError, FileError, InputError
+from unnoise.errors import CheckpointError, DataError, FileError, InputError
 from unnoise.limits import shown
 
 RUN_MARKS = ("config.toml", ".lock")
 """Files that are in the folder of every training run: its settings, and what one process holds."""
+TABLE_LIMIT = 16 * 2**20
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _CANNOT_SYNC = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
@@ -38,6 +41,21 @@ def expanded(path: str | Path) -> Path:
         raise InputError(
             f"'{path}' begins with '{Path(path).parts[0]}', and there is no such user here; give the whole path."
         ) from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON table of at most 16 MB, with a byte order mark or without. Raises CheckpointError naming the file."""
+    try:
+        if path.stat().st_size > TABLE_LIMIT:
+            raise CheckpointError(f"'{path}' has over {TABLE_LIMIT:,} bytes; a table of settings is small.")
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"'{path}' is not JSON ({error}); fetch it again.") from error
+    if not isinstance(table, dict):
+        raise CheckpointError(f"'{path}' holds no table (a JSON object); fetch it again.")
+    return table
 
 
 def check_folder(path: Path) -> None:

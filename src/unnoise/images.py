@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps
+from PIL.ExifTags import IFD, Base
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo, iTXt
 from PIL.WebPImagePlugin import WebPImageFile
@@ -45,13 +45,7 @@ TEXT_LIMIT = 8 * 2**20
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _EIGHT_BITS = ("1", "L", "P", "LA", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV")
-_EXIF_FIELDS = {
-    0x010E: "ImageDescription",
-    0x010F: "Make",
-    0x0110: "Model",
-    0x927C: "MakerNote",
-    0x9286: "UserComment",
-}
+_EXIF_FIELDS = (Base.ImageDescription, Base.Make, Base.Model, Base.MakerNote, Base.UserComment)
 _EXIF_CODES = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "utf-8", bytes(8): "utf-8"}
 
 
@@ -192,8 +186,8 @@ def terminal_text(picture: Image.Image, colours: int = 2**24, columns: int | Non
     if small.height % 2:
         small = ImageOps.pad(small, (small.width, small.height + 1), centering=(0, 0))
     pixels = np.asarray(small).tolist()
-    code = _direct if colours > 256 else _indexed
-    return "".join(map(_half_blocks, pixels[::2], pixels[1::2], itertools.repeat(code)))
+    code, pairs = _direct if colours > 256 else _indexed, zip(pixels[::2], pixels[1::2], strict=True)
+    return "".join(_half_blocks(above, below, code) for above, below in pairs)
 
 
 def _grey_text(picture: Image.Image) -> str:
@@ -255,7 +249,6 @@ def write_animation(path: str | Path, frames: Sequence[Image.Image]) -> None:
     shown = [enlarge(frame.convert("RGB").resize(size), factor) for frame in frames]
     each = max(20, round(3000 / len(shown)))  # browsers slow anything under 20 ms down to 100
     durations = [each] * (len(shown) - 1) + [each + 1500]
-    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     with replacing(path) as temporary:
         shown[0].save(
             temporary,
@@ -264,7 +257,7 @@ def write_animation(path: str | Path, frames: Sequence[Image.Image]) -> None:
             append_images=shown[1:],
             duration=durations,
             loop=0,
-            **options,
+            lossless=True,  # of WebP; a GIF always is
         )
 
 
@@ -317,8 +310,8 @@ def _unicode(value: str) -> str:
 
 def _exif_text(picture: ImageFile.ImageFile) -> dict[str, str]:
     exif = picture.getexif()
-    fields = {**exif, **exif.get_ifd(0x8769)}
-    told = {name: _exif_value(fields[code]) for code, name in _EXIF_FIELDS.items() if code in fields}
+    fields = {**exif, **exif.get_ifd(IFD.Exif)}
+    told = {field.name: _exif_value(fields[field]) for field in _EXIF_FIELDS if field in fields}
     return {name: value for name, value in told.items() if value}
 
 
@@ -338,6 +331,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels as stored, before any turn that EXIF asks for, from the header. Raises FileError."""
     with _opened(path) as picture:
         return picture.size
+
+
+def upright_size(path: str | Path, content: bytes | None = None) -> tuple[int, int]:
+    """Width and height in pixels of what `open_picture` gives, from the header. Raises FileError."""
+    with _opened(path, content) as picture:
+        width, height = picture.size
+        lying = picture.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)
+    return (height, width) if lying else (width, height)
 
 
 def recipe_json(text: Mapping[str, str]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from tiny_model import save_tiny
 from unnoise.pipelines import Recipe
@@ -32,11 +33,14 @@ def test_a_model_s_steps_are_tuned_and_then_used_by_name(run, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("words", [
-    ("compare", "--schedulers", "Euler", "--steps", 2, "--count", 4),
+    ("compare", "--schedulers", "Euler", "--steps", 2, "--count", 4, "--data", "real"),
     ("tune", "--steps", 2, "--count", 8, "--rounds", 1),
 ], ids=["compare", "tune"])  # fmt: skip
 def test_a_prompt_for_a_model_without_words_is_refused_as_by_generate(run, tmp_path, words):
     folder = save_tiny(tmp_path / "wordless", text=False)
+    (tmp_path / "real").mkdir()
+    for grey in range(8):
+        Image.new("L", (8, 8), 30 * grey).save(tmp_path / "real" / f"{grey}.png")
     status, _, err = run(words[0], folder, *words[1:], "--prompt", "a cat")
     assert (status, "this model heeds no prompt" in err) == (2, True)
     assert run(words[0], folder, *words[1:])[0] == 0

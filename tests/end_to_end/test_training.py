@@ -333,7 +333,8 @@ def test_blocks_that_compute_twice_have_the_same_gradient_with_dropout(folder, t
         trainer, batch = stirred(folder, tmp_path / again, f"run.recompute={again}")
         size = kept_for_the_gradient(lambda t=trainer, b=batch: t.learner.gradients(3, b))
         found.append(([weight.grad for weight in trainer.learner.parameters], size))
-        trainer.learner.averaged().network(torch.zeros(1, 1, 8, 8), 0.5, torch.zeros(1, 3, 8))
+        averaged = trainer.tuning.averaged(trainer.learner.average.average)
+        averaged.network(torch.zeros(1, 1, 8, 8), 0.5, torch.zeros(1, 3, 8))
     assert all(torch.equal(one, other) for one, other in zip(found[0][0], found[1][0], strict=True))
     assert found[1][1] < 0.6 * found[0][1]
 

@@ -12,7 +12,7 @@ from unnoise.errors import InputError
 from unnoise.process import EDM, DiscreteVP, Estimate, Flow
 from unnoise.randomness import NoiseSource
 from unnoise.schedulers import Scheduler, Step, finals, grids, noise
-from unnoise.schedulers.quadrature import bh1_weights, bh2_weights, coordinate, whole
+from unnoise.schedulers.quadrature import coordinate, weights, whole
 from unnoise.schedulers.solvers import Adams, Corrected, Leg, adams_moulton, sa_solver, unipc
 
 ENDS = {"sigma_min": 0.03, "sigma_max": 14.0}
@@ -105,22 +105,22 @@ def test_unipc_s_linear_system_is_our_quadrature(order, unknown, kind, corrector
     ratios = [0.55, 0.9, 1.4, 2.9, 3.3]
     schedule = EDM()
     end, now, *earlier = (schedule.at_ratio(w) for w in ratios[: order + 1])
-    rule = {"bh1": bh1_weights, "bh2": bh2_weights}[kind]
     want = unipc_by_the_paper(order, unknown == "x0", kind, ratios, corrector)
     if corrector:
-        got = rule(unknown, "lambda", (end, now, *earlier), now, end)
+        got = weights(unknown, "lambda", (end, now, *earlier), now, end, rule=kind)
         got = [got[1], *got[2:], got[0]]
     else:
-        got = rule(unknown, "lambda", (now, *earlier), now, end)
+        got = weights(unknown, "lambda", (now, *earlier), now, end, rule=kind)
     assert got == pytest.approx(want, rel=1e-10, abs=1e-12)
 
 
 def test_unipc_of_first_order_corrects_by_the_trapezium_of_its_kind():
     schedule = EDM()
     end, now = schedule.at_ratio(0.55), schedule.at_ratio(0.9)
-    for kind, rule in (("bh1", bh1_weights), ("bh2", bh2_weights)):
+    for kind in ("bh1", "bh2"):
         want = unipc_by_the_paper(1, True, kind, [0.55, 0.9], True)
-        assert rule("x0", "lambda", (end, now), now, end) == pytest.approx([want[1], want[0]], rel=1e-12)
+        got = weights("x0", "lambda", (end, now), now, end, rule=kind)
+        assert got == pytest.approx([want[1], want[0]], rel=1e-12)
 
 
 @pytest.mark.parametrize(

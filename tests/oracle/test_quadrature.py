@@ -7,7 +7,7 @@ import mpmath
 import pytest
 
 from unnoise.process import EDM, Cosine, DiscreteVP, Flow
-from unnoise.schedulers.quadrature import coordinate, keep, midpoint_weights, weights, whole
+from unnoise.schedulers.quadrature import coordinate, keep, weights, whole
 
 VARIABLES = ("sigma", "lambda", "flow", "angle")
 UNKNOWNS = ("x0", "noise", "flow", "velocity")
@@ -174,5 +174,5 @@ def test_the_midpoint_rule_is_that_of_dpm_solver_pp_2m():
     h_last, h = (0.5 * (float(b.log_snr) - float(a.log_snr)) for a, b in ((before, now), (now, to)))
     r = h_last / h
     mass = to.alpha * -math.expm1(-h)
-    got = midpoint_weights("x0", "lambda", (now, before), now, to)
+    got = weights("x0", "lambda", (now, before), now, to, rule="midpoint")
     assert got == pytest.approx((mass * (1 + 1 / (2 * r)), -mass / (2 * r)), rel=1e-12)

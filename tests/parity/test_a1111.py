@@ -98,8 +98,12 @@ def trimmed(sections):
 @pytest.mark.parametrize("prompt", THEIRS["chunks"])
 def test_chunks_of_tokens_and_the_weight_of_each(prompt):
     found = chunked(Tokenizer(), emphasis.sections(prompt), 75, "a1111")
-    assert [chunk.ids for chunk in found] == [spread(ids) for ids, _ in THEIRS["chunks"][prompt]]
-    assert [chunk.weights for chunk in found] == [spread(weights) for _, weights in THEIRS["chunks"][prompt]]
+    assert [[token.id for token in chunk] for chunk in found] == [
+        spread(ids) for ids, _ in THEIRS["chunks"][prompt]
+    ]
+    assert [[token.weight for token in chunk] for chunk in found] == [
+        spread(weights) for _, weights in THEIRS["chunks"][prompt]
+    ]
 
 
 def spread(runs):
@@ -112,7 +116,9 @@ def test_hidden_states_with_weights_keep_their_mean(case):
     """Both in float32, recorded to seven digits."""
     hidden, weights = torch.tensor([case["z"]]), torch.tensor([case["weights"]], dtype=torch.float32)
     nothing = torch.zeros(1, 6, dtype=torch.int64)
-    found = weighed("a1111", Encoded(hidden, weights, None, nothing, nothing, [], lambda ids, seen: hidden))
+    found = weighed(
+        "a1111", Encoded(hidden, weights, None, nothing, (nothing, None), [], lambda ids, seen: hidden)
+    )
     torch.testing.assert_close(found, torch.tensor([case["out"]]), rtol=0, atol=1e-6)
 
 

@@ -26,7 +26,7 @@ from unnoise.checkpoints.blueprint import shapes_of
 from unnoise.checkpoints.kinds import UNET, VAE
 from unnoise.errors import InputError
 from unnoise.pipelines import load
-from unnoise.pipelines.options import requested
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 from unnoise.process import DiscreteVP, Estimate
 from unnoise.process import prediction as predictions
@@ -54,7 +54,7 @@ def tokens(tokenizer, prompt):
     (phrase,) = Prompt.read(prompt, "comfyui").at(0, 1)
     rows = []
     for chunk in chunked(tokenizer, phrase.sections, 75, "comfyui"):
-        row = [(tokenizer.start, 1.0), *zip(chunk.ids, chunk.weights, strict=True), (tokenizer.end, 1.0)]
+        row = [(tokenizer.start, 1.0), *((token.id, token.weight) for token in chunk), (tokenizer.end, 1.0)]
         rows += row + [(tokenizer.padding, 1.0)] * (77 - len(row))
     return " ".join(f"{token}:{weight:.12g}" for token, weight in rows)
 
@@ -243,7 +243,7 @@ def test_samples_are_comfyui_s_from_the_same_noise(sampler):
 def test_a_picture_is_entered_where_comfyui_enters_it(entry):
     sampler, grid, steps, strength = entry
     ask = {"steps": steps, "scheduler": f"{sampler} {grid}", "compat": "comfyui"}
-    request = requested(load("digits").model, "", ask)
+    request = check(load("digits").model, "", **ask)
     plan, _ = entered(request, DiscreteVP.scaled_linear(), strength, None)
     wanted = RECORDED["entered"][" ".join(map(str, entry))]
     assert [float(level.ratio) for level in plan.levels] == pytest.approx(wanted, rel=2e-6)

@@ -1,4 +1,5 @@
 import gc
+import inspect
 import itertools
 import math
 import threading
@@ -519,6 +520,27 @@ def test_show_every_prints_in_a_terminal(pipe, capsys):
     pipe("a seven", steps=5, show_every=2)
     heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
     assert heads == ["step 2 of 5", "step 4 of 5", "step 5 of 5"]
+
+
+def test_a_result_shows_the_steps_that_it_makes_and_not_those_that_were_looked_at(pipe, capsys):
+    run = pipe.denoise("a seven", steps=5, show_every=2)
+    for _ in range(3):
+        next(run)
+    assert capsys.readouterr().out == ""
+    run.result()
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
+    assert heads == ["step 4 of 5", "step 5 of 5"]
+
+
+def test_a_call_takes_what_the_run_takes_of_a_class_of_ones_own_too(pipe):
+    assert inspect.signature(pipe).parameters == inspect.signature(pipe.denoise).parameters
+
+    class Louder(TextToImage):
+        def denoise(self, prompt, **options):
+            return super().denoise(f"({prompt}:1.2)", **options)
+
+    made = Louder(pipe.model)("a seven", steps=2, seed=1)
+    assert made.recipes[0].prompt == "(a seven:1.2)"
 
 
 def test_show_every_displays_inline_in_a_notebook(pipe, monkeypatch):

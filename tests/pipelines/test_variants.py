@@ -17,7 +17,7 @@ from unnoise.pipelines import Edit, ImageToImage, Inpaint, SecondPass, TextToIma
 from unnoise.pipelines import latents as halves
 from unnoise.pipelines.canvas import Canvas, feathered, outpainted, read_mask
 from unnoise.pipelines.latents import decode, needs_strips
-from unnoise.pipelines.options import requested
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 from unnoise.process import DiscreteVP
 from unnoise.schedulers import names
@@ -194,7 +194,7 @@ def test_strength_is_a_share_of_the_steps(pipe, steps, strength, kept):
 @pytest.mark.parametrize("program", ["diffusers", "k-diffusion", "a1111", "comfyui"])
 def test_other_programs_values_are_entered_midway_too(pipe, program):
     ask = {"steps": 10, "scheduler": "Euler", "compat": program}
-    request, schedule = requested(pipe.model, "a seven", ask), DiscreteVP.scaled_linear()
+    request, schedule = check(pipe.model, "a seven", **ask), DiscreteVP.scaled_linear()
     plan, _ = entered(request, schedule, 0.6, None)
     # A1111 makes one more, ComfyUI as many as are asked for
     whole, kept = {"a1111": (10, 7), "comfyui": (16, 10)}.get(program, (10, 6))
@@ -215,7 +215,7 @@ def test_a_noise_level_is_where_all_steps_begin(pipe, ratio, steps):
 def test_a_noise_level_where_the_run_begins_anyway_is_the_whole_grid(pipe):
     scheduler, schedule = names.get("DPM++ 2M"), DiscreteVP.scaled_linear()
     whole = scheduler.plan(schedule, 6)
-    request = requested(pipe.model, "", {"steps": 6, "scheduler": scheduler})
+    request = check(pipe.model, "", steps=6, scheduler=scheduler)
     plan, _ = entered(request, schedule, None, float(whole.levels[0].ratio))
     assert [float(a.sigma) for a in plan.levels] == pytest.approx([float(a.sigma) for a in whole.levels])
 
@@ -413,3 +413,5 @@ def test_an_option_that_no_pipeline_has_is_refused():
         ImageToImage(model)("a seven", picture(model), seed=7, step=4)
     with pytest.raises(TypeError, match="step"):
         TextToImage(model).denoise("a seven", seed=7, step=4)
+    with pytest.raises(TypeError, match="picture"):
+        SecondPass(model)("a seven", seed=7, picture=(8, 8))

@@ -9,7 +9,7 @@ from closed_forms import GAUSSIAN, MIXTURE
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.process import EDM, DiscreteVP, Flow
 from unnoise.schedulers import grids, names, noise
-from unnoise.schedulers.adaptive import Adaptive, Controller
+from unnoise.schedulers.adaptive import Adaptive
 from unnoise.schedulers.restart import Restart
 from unnoise.schedulers.solvers import Adams, Heun, Midpoint, RungeKutta, Stage, ThreeStage, TwoStage
 
@@ -98,12 +98,10 @@ def test_on_a_circle_it_begins_without_signal_only_where_the_variable_is_finite(
 
 
 def test_the_controller_shortens_after_a_large_error_and_lengthens_after_a_small_one():
-    controller = Controller()
-    assert controller.factor((1.0,), 3) == pytest.approx(1.0)
-    assert controller.factor((8.0,), 3) == pytest.approx(1.0 + math.atan(0.5 - 1.0))
-    assert 1.0 < controller.factor((1e-9,), 3) < 1.0 + math.pi / 2
-    # Proportional and derivative parts look at the trend.
-    assert Controller(0.3, 0.4, 0.0).factor((1.0, 8.0), 3) > 1.0
+    third = Adaptive()
+    assert third.factor(1.0) == pytest.approx(1.0)
+    assert third.factor(8.0) == pytest.approx(1.0 + math.atan(0.5 - 1.0))
+    assert 1.0 < third.factor(1e-9) < 1.0 + math.pi / 2
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,7 @@ def _parts():
         for each in vars(room).values()
         if isinstance(each, type) and issubclass(each, grids.Grid | solvers.Solver | noise.NoiseRule)
         and not inspect.isabstract(each) and dataclasses.is_dataclass(each)
-    } | {adaptive.Adaptive, adaptive.Controller}:  # fmt: skip
+    } | {adaptive.Adaptive}:  # fmt: skip
         told = dataclasses.fields(kind)
         given = {each.name: needed[each.name] for each in told if each.name in needed}
         for each in told:
@@ -368,7 +368,16 @@ def _parts():
                 yield kind, given, each.name, "None" in str(each.type), each.default
 
 
-NUMBERS = ("Positive", "Finite", "Amount", "Share", "Between", "Count")
+NUMBERS = (
+    "Positive",
+    "Finite",
+    "Amount",
+    "Share",
+    "ShareAbove",
+    "Between",
+    "Count",
+    "Annotated[int, (1, 5)]",
+)
 PARTS = sorted(_parts(), key=lambda part: (part[0].__name__, part[2]))
 
 

@@ -33,7 +33,7 @@ from unnoise.server import (
     Unknown,
 )
 from unnoise.server import desk as desks
-from unnoise.server.messages import Begun, Ended, Known, Saw
+from unnoise.server.messages import Begun, Ended, Known
 from unnoise.server.store import Store
 
 SEVEN = Asked(prompt="a seven", model="digits", seed=7, steps=4)
@@ -195,7 +195,7 @@ def test_with_a_full_disk_no_job_is_taken_and_the_one_that_runs_is_told_of(runni
 def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ever(running, pipe):
     job, following = running.submit(replace(LONG, count=2)), running.submit(SEVEN)
     running.first_step(job.id)
-    worker = running.desk._workshop.pid
+    worker = running.desk._workshop._keeper.process.pid
     os.kill(worker, signal.SIGINT)  # as Ctrl-C in a terminal, which is for the front to hear
     cancelled = running.cancel(job.id)
     assert (cancelled.state, cancelled.images) == ("cancelled", ())
@@ -205,7 +205,7 @@ def test_a_job_that_runs_is_left_at_once_without_a_picture_and_the_next_is_as_ev
     done = running.ended(following.id)
     assert shown(running, done) == [pipe("a seven", seed=7, steps=4).images[0].tobytes()]
     assert not list((running.desk.settings.folder / "images").glob(f"{job.id}*"))
-    assert running.desk._workshop.pid == worker
+    assert running.desk._workshop._keeper.process.pid == worker
     assert running.cancel(following.id) == done  # what has ended stays as it is
 
 
@@ -327,7 +327,7 @@ def test_a_reader_that_is_slow_misses_steps_and_never_the_end(running):
 
 def kill_at_first_step(running, id):
     running.first_step(id)
-    pid = running.desk._workshop.pid
+    pid = running.desk._workshop._keeper.process.pid
     os.kill(pid, signal.SIGKILL)
     return pid
 
@@ -363,7 +363,7 @@ def test_a_worker_that_does_not_leave_a_cancelled_job_is_replaced(running, monke
     monkeypatch.setattr(desks, "_GRACE", 0.01)
     stuck, following = running.submit(LONG), running.submit(SEVEN)
     running.first_step(stuck.id)
-    os.kill(running.desk._workshop.pid, signal.SIGSTOP)
+    os.kill(running.desk._workshop._keeper.process.pid, signal.SIGSTOP)
     assert running.cancel(stuck.id).state == "cancelled"
     assert running.ended(following.id).state == "done"
 
@@ -469,8 +469,8 @@ def test_a_job_that_begins_anew_for_want_of_memory_is_told_as_another_run(tmp_pa
             for steps in (3, 4):
                 self.loop.call_soon(self.heard, Begun(steps, ()))
                 for index in range(1, steps + 1):
-                    self.loop.call_soon(self.heard, Saw(Seen(index, steps, 1.0, 1.0, 0.0, 0.1)))
-            self.loop.call_soon(self.heard, Ended(message.job.id, problem=Problem("out_of_memory", "")))
+                    self.loop.call_soon(self.heard, Seen(index, steps, 1.0, 1.0, 0.0, 0.1))
+            self.loop.call_soon(self.heard, Ended(message.id, problem=Problem("out_of_memory", "")))
 
         async def stop(self):
             pass
@@ -519,7 +519,7 @@ from unnoise.server import Desk, Settings
 async def go():
     desk = Desk(Settings(models=("digits",), folder=Path(sys.argv[1])))
     await desk.start()
-    print(desk._workshop.pid, "torch" in sys.modules, flush=True)
+    print(desk._workshop._keeper.process.pid, "torch" in sys.modules, flush=True)
     time.sleep(100)
 
 if __name__ == "__main__":

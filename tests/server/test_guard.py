@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from unnoise.server import guard
-from unnoise.server.guard import Guard, Rules
+from unnoise.server.address import Rules
+from unnoise.server.guard import Guard
 
 TOKEN = "pine-needle-7"
 JSON = {"content-type": "application/json"}

@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from importlib import resources
@@ -132,9 +133,9 @@ def test_nothing_is_there_that_nobody_uses():
     for one in IDS:
         assert one in named | words or f'"{one}"' in scripts or re.search(rf"#{one}\b", sheets), one
     written = scripts + FILES["index.html"]
-    for selector in re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL)):
-        for one in re.findall(r"\.([a-z][\w-]*)", selector):
-            assert re.search(rf"(?<![\w-]){one}(?![\w-])", written), selector
+    selectors = re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
+    for one in {name for each in selectors for name in re.findall(r"\.([a-z][\w-]*)", each)}:
+        assert re.search(rf"(?<![\w-]){one}(?![\w-])", written), one
 
 
 def test_no_rule_of_a_sheet_is_written_twice():
@@ -262,16 +263,105 @@ def luminance(colour):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The page of a real server in a real browser."""
-    folder = tmp_path_factory.mktemp("page")
-    editor = str(folder / "editor.safetensors")
-    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=8)), editor)
-    with Chromium(folder / "profile") as browser, Served(folder / "served", "-m", editor) as served:
-        browser.open(served.url)
-        browser.until("document.getElementById('server').dataset.state === 'ready'")
+def editor(tmp_path_factory):
+    """A model that edits pictures."""
+    file = str(tmp_path_factory.mktemp("editor") / "editor.safetensors")
+    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=8)), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, editor):
+    """The server that tests share, begun once more where one of them has ended it."""
+    begun = []
+
+    def running():
+        if not begun or begun[-1].process.poll() is not None:
+            begun.append(Served(tmp_path_factory.mktemp("page") / "served", "-m", editor))
+        return begun[-1]
+
+    yield running
+    for each in begun:
+        each.kill()
+
+
+@pytest.fixture
+def served(server):
+    return server()
+
+
+@pytest.fixture(scope="module")
+def browser(server, tmp_path_factory):
+    server()  # which has its models to read meanwhile
+    with Chromium(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
-        assert browser.problems == []
+
+
+@pytest.fixture
+def page(served, browser):
+    """The page as a person finds it who has never opened it: somebody made one picture, "a seven", in 20 steps."""
+    leave_one_picture(served.ready())
+    browser.send("Storage.clearDataForOrigin", origin=served.url, storageTypes="all")
+    browser.send("Page.navigate", url=served.url)
+    browser.until(f"{READY} && {pictures(1)}")
+    yield from watched(browser)
+
+
+@pytest.fixture
+def form(request, served, browser):
+    """The page with an empty form, and with a picture or more, as other tests left them."""
+    if browser.run(f"location.origin === '{served.url}' && {READY} && {AS_LOADED}"):
+        browser.run(EMPTY)
+        yield from watched(browser)
+    else:
+        yield request.getfixturevalue("page")
+
+
+def watched(browser):
+    """No error is met in the test."""
+    browser.send("Emulation.clearDeviceMetricsOverride")
+    browser.problems.clear()
+    yield browser
+    assert browser.problems == []
+
+
+READY = "document.getElementById('server')?.dataset.state === 'ready'"
+AS_LOADED = """!window.altered && /native code/.test(fetch) &&
+  document.querySelector("#gallery img")?.naturalWidth === 8"""
+EMPTY = """Promise.all(["form", "init"].map((name) => import(`/page/${name}.js`))).then((parts) => {
+  const [{ accept, fill }, { init }] = parts;
+  sessionStorage.clear();
+  for (const open of document.querySelectorAll("dialog[open]")) open.close();
+  for (const part of document.querySelectorAll("details")) part.open = false;
+  init.set(null);
+  fill({ model: "digits" });
+  document.getElementById("model").dispatchEvent(new Event("change"));
+  accept();
+  document.getElementById("found").hidden = true;
+  document.getElementById("told").replaceChildren();
+})"""
+
+
+def leave_one_picture(served):
+    """Of what other tests made nothing stays but the first picture, made anew where that is gone."""
+    jobs = served.ask("GET", "/api/jobs")[2]["jobs"]
+    kept = [job["id"] for job in jobs if (job["state"], job["asked"]["prompt"]) == ("done", "a seven")][-1:]
+    for job in jobs:
+        while job["id"] not in kept and served.ask("DELETE", f"/api/jobs/{job['id']}")[0] == 200:
+            pass  # the first time cancels one that has not ended
+    if not kept:
+        show = {"show": ["x0", "sample", "noise"]}
+        served.ended(served.submit(prompt="a seven", seed=7, **show)["id"])
+
+
+@contextmanager
+def at_each_load(page, script):
+    """Run a script before those of the page, whenever that is loaded within this block."""
+    begun = page.send("Page.addScriptToEvaluateOnNewDocument", source=f"window.altered = true; {script}")
+    try:
+        yield
+    finally:
+        page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=begun["identifier"])
 
 
 PIXELS = """
@@ -296,11 +386,10 @@ def write(page, field, value):
 
 def choose(page, field, value):
     """Give a field a value as a person does, with what is told of it."""
-    page.run(f"document.getElementById('{field}').value = {value!r}")
-    for told in ("input", "change"):
-        page.run(
-            f"document.getElementById('{field}').dispatchEvent(new Event('{told}', {{ bubbles: true }}))"
-        )
+    page.run(f"""(field => {{
+      field.value = {value!r};
+      for (const told of ["input", "change"]) field.dispatchEvent(new Event(told, {{ bubbles: true }}));
+    }})(document.getElementById('{field}'))""")
 
 
 def press(page, button):
@@ -313,10 +402,22 @@ def mouse(page, kind, place):
     )
 
 
-def pictures(number):
+def pictures(number, side=8):
     """That so many pictures are in the gallery, and each of them is loaded."""
-    loaded = f"images.length === {number} && images.every(image => image.naturalWidth === 8)"
+    loaded = f"images.length === {number} && images.every(image => image.naturalWidth === {side})"
     return f"(images => {loaded})([...document.querySelectorAll('#gallery img')])"
+
+
+def made(page):
+    """How many pictures there are."""
+    return page.run("document.querySelectorAll('#gallery img').length")
+
+
+def watch(page):
+    """Have the newest picture on the stage, at its first step of 20."""
+    press(page, "#gallery button")
+    press(page, "#viewer-watch")
+    page.until(f"{text('where')} === 'Step 1 of 20'")
 
 
 def walk(page, look):
@@ -326,11 +427,11 @@ def walk(page, look):
 
 
 def test_a_prompt_is_typed_and_its_picture_appears_with_the_loop_that_made_it(page):
-    write(page, "prompt", "a seven")
-    write(page, "seed", "7")
+    write(page, "prompt", "a four")
+    write(page, "seed", "4")
     page.press("Enter", control=True)
-    page.until(pictures(1))
-    page.until(f"{text('hero-told')}.startsWith('a seven · seed 7')")
+    page.until(pictures(2))
+    page.until(f"{text('hero-told')}.startsWith('a four · seed 4')")
     assert page.run(text("where")) == "Step 20 of 20"
     looked = [
         walk(page, look) for look in range(1, page.run("Number(document.getElementById('step').max)") + 1)
@@ -347,6 +448,7 @@ def test_what_is_shown_of_a_step_is_the_equation_that_it_is_shown_as(page):
 
     Within 0.02 of a range of 2: the factors are read as they stand there, in two digits, and pixels have 255 values.
     """
+    watch(page)
     looks = page.run("Number(document.getElementById('step').max)")
     for look in {1, (looks + 1) // 2}:
         walk(page, look)
@@ -357,54 +459,52 @@ def test_what_is_shown_of_a_step_is_the_equation_that_it_is_shown_as(page):
         assert np.abs(sample - alpha * predicted - sigma * residual)[inside].max() < 0.02
 
 
-def test_a_refusal_stands_at_its_field_until_something_else_is_typed(page):
-    write(page, "steps", "0")
-    page.press("Enter", control=True)
-    page.until("document.querySelector('#error') !== null")
-    field = page.run("document.querySelector('#error').parentElement.querySelector('input').name")
+def test_a_refusal_stands_at_its_field_until_something_else_is_typed(form):
+    write(form, "steps", "0")
+    form.press("Enter", control=True)
+    form.until("document.querySelector('#error') !== null")
+    field = form.run("document.querySelector('#error').parentElement.querySelector('input').name")
     assert field == "steps"
-    assert page.run("document.activeElement.name") == "steps"
-    assert page.run("document.activeElement.getAttribute('aria-invalid')") == "true"
-    write(page, "steps", "5")
-    assert page.run("document.querySelector('#error, [aria-invalid]') === null")
-    choose(page, "steps", "")
+    assert form.run("document.activeElement.name") == "steps"
+    assert form.run("document.activeElement.getAttribute('aria-invalid')") == "true"
+    write(form, "steps", "5")
+    assert form.run("document.querySelector('#error, [aria-invalid]') === null")
 
 
-def test_a_model_that_edits_has_the_fields_of_an_edit(page):
+def test_a_model_that_edits_has_the_fields_of_an_edit(form):
     def fields(model):
-        choose(page, "model", model)
+        choose(form, "model", model)
         return {
-            name: not page.run(f"document.querySelector('[name={name}]').closest('[hidden]') !== null")
+            name: not form.run(f"document.querySelector('[name={name}]').closest('[hidden]') !== null")
             for name in ("guidance_rescale", "guidance_interval", "strength")
         }
 
     assert set(fields("editor").values()) == {False}
-    assert page.run("document.getElementById('model-summary').textContent").endswith(
+    assert form.run("document.getElementById('model-summary').textContent").endswith(
         "edits a picture by instruction"
     )
     assert fields("digits")["guidance_rescale"]
 
 
-def test_a_scheduler_is_found_by_what_it_does(page):
-    page.run("document.getElementById('scheduler').focus()")
-    page.write("draws noise")
-    found = page.run(
+def test_a_scheduler_is_found_by_what_it_does(form):
+    form.run("document.getElementById('scheduler').focus()")
+    form.write("draws noise")
+    found = form.run(
         "[...document.querySelectorAll('#schedulers [role=option]')].map(row => row.textContent)"
     )
     assert len(found) > 5
     assert all("draws noise" in row for row in found)
-    page.press("ArrowDown")
-    active = page.run("document.getElementById('scheduler').getAttribute('aria-activedescendant')")
-    assert page.run(f"document.getElementById({active!r}).getAttribute('aria-selected')") == "true"
-    page.press("Enter")
-    chosen = page.run("document.getElementById('scheduler').value")
+    form.press("ArrowDown")
+    active = form.run("document.getElementById('scheduler').getAttribute('aria-activedescendant')")
+    assert form.run(f"document.getElementById({active!r}).getAttribute('aria-selected')") == "true"
+    form.press("Enter")
+    chosen = form.run("document.getElementById('scheduler').value")
     assert found[0].startswith(chosen)
-    assert page.run("document.getElementById('scheduler').getAttribute('aria-expanded')") == "false"
-    choose(page, "scheduler", "")
+    assert form.run("document.getElementById('scheduler').getAttribute('aria-expanded')") == "false"
 
 
-def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(page):
-    told = page.run(
+def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(form):
+    told = form.run(
         """import("/page/exact.js").then(({ parse, write }) => [write({ seed: "9007199254740993", steps: 2 }),
         parse('{"seed": 9007199254740993}').seed, parse('{"seed": 7}').seed, write({ seed: "007" }),
         write(parse('{"variation":[9007199254740993,0.5]}'))])"""
@@ -427,41 +527,33 @@ def test_seeds_beyond_what_a_double_holds_are_kept_to_the_last_digit(page):
         ("plain", "ArrowUp", "a |red| apple", "a |red| apple"),
     ],
 )
-def test_keys_change_the_weight_of_the_words_that_are_selected(page, style, key, before, after):
+def test_keys_change_the_weight_of_the_words_that_are_selected(form, style, key, before, after):
     first, second = (before.index("|"), before.rindex("|"))
     plain, marks = before.replace("|", ""), (first, second - 1 if second > first else first)
-    page.run(f"document.getElementById('prompt-style').value = '{style}'")
-    write(page, "prompt", plain)
-    page.run(f"document.getElementById('prompt').setSelectionRange({marks[0]}, {marks[1]})")
-    page.press(key, control=True)
-    value, start, end = page.run(
+    form.run(f"document.getElementById('prompt-style').value = '{style}'")
+    write(form, "prompt", plain)
+    form.run(f"document.getElementById('prompt').setSelectionRange({marks[0]}, {marks[1]})")
+    form.press(key, control=True)
+    value, start, end = form.run(
         "(area => [area.value, area.selectionStart, area.selectionEnd])(document.getElementById('prompt'))"
     )
     assert f"{value[:start]}|{value[start:end]}|{value[end:]}" == after
     if value != plain:
-        page.run("document.execCommand('undo')")
-        assert page.run("document.getElementById('prompt').value") == plain
+        form.run("document.execCommand('undo')")
+        assert form.run("document.getElementById('prompt').value") == plain
 
 
-def test_what_is_typed_and_what_was_made_is_there_after_a_reload(page):
-    write(page, "prompt", "an eight, not made yet")
-    page.reload()
-    page.until("document.getElementById('server')?.dataset.state === 'ready'")
-    page.until(pictures(1))
-    assert page.run("document.getElementById('prompt').value") == "an eight, not made yet"
-
-
-def begin_anew(page):
-    """Open the page once more, until all of it is there, as soon as it has kept the picture to begin from."""
-    page.until(KEPT)
-    open_again(page)
+def test_what_is_typed_and_what_was_made_is_there_after_a_reload(form):
+    write(form, "prompt", "an eight, not made yet")
+    open_again(form)
+    assert form.run("document.getElementById('prompt').value") == "an eight, not made yet"
 
 
 def open_again(page):
-    """At once."""
+    """Load the page once more, until all of it is there."""
+    there = made(page)
     page.reload()
-    page.until("document.getElementById('server')?.dataset.state === 'ready'")
-    page.until(pictures(1))
+    page.until(f"{READY} && {pictures(there)}")
 
 
 KEPT = """import("/page/init.js").then(({ init }) => new Promise((done) => {
@@ -473,13 +565,13 @@ KEPT = """import("/page/init.js").then(({ init }) => new Promise((done) => {
       done((picture?.width ?? null) === (init.picture?.width ?? null) && (mask ?? null) === (init.mask ?? null));
     };
   };
-})).catch(() => true)"""
-"""Whether the browser keeps what the page has, where it keeps anything."""
+}))"""
+"""Whether the browser keeps the picture to begin from, and the mask, that the page has."""
 
 
-def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
+def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(form):
     """The server leaves some out of a run as fast as this one, never the first; here all that are asked for count."""
-    asked = page.run("""import("/page/api.js").then(async () => {
+    asked = form.run("""import("/page/api.js").then(async () => {
       const [plain, asked] = [window.fetch, []];
       window.fetch = async (path, options) => {
         if (options?.method !== "POST") return plain(path, options);
@@ -497,91 +589,78 @@ def test_of_a_long_run_the_first_step_is_seen_and_then_about_sixty(page):
     looks = [steps / every for steps, every in zip((1, 60, 61, 119, 150, 1000), asked, strict=True)]
     assert looks[0] == 1
     assert all(40 <= look <= 90 for look in looks[1:]), looks
-    choose(page, "steps", "200")
-    press(page, "#make")
-    page.until(
-        f"{text('where')} === 'Step 200 of 200' && document.querySelectorAll('#gallery img').length === 2"
-    )
-    assert walk(page, 1) == 1
-    choose(page, "steps", "")
-    forget_latest(page, 1)
+    before = made(form)
+    choose(form, "steps", "100")
+    press(form, "#make")
+    form.until(f"{text('where')} === 'Step 100 of 100' && {pictures(before + 1)}")
+    assert walk(form, 1) == 1
 
 
-def test_what_is_typed_while_the_model_is_loaded_stays(page):
+def test_what_is_typed_while_the_model_is_loaded_stays(form):
     """The rest is what was kept from before."""
-    choose(page, "negative", "a two")
-    held = page.send(
-        "Page.addScriptToEvaluateOnNewDocument",
-        source="""window.plain = window.fetch;
-          window.fetch = async (path, options) => {
-            while (path === "/api/models" && !window.loaded) await new Promise((done) => setTimeout(done, 20));
-            return plain(path, options);
-          }""",
-    )
-    page.reload()
-    write(page, "prompt", "typed early")
-    page.run("window.loaded = true")
-    page.until("document.getElementById('server').dataset.state === 'ready'")
-    filled = page.run("['prompt', 'negative'].map(field => document.getElementById(field).value)")
+    choose(form, "negative", "a two")
+    held = """window.plain = window.fetch;
+      window.fetch = async (path, options) => {
+        while (path === "/api/models" && !window.loaded) await new Promise((done) => setTimeout(done, 20));
+        return plain(path, options);
+      }"""
+    with at_each_load(form, held):
+        form.reload()
+    write(form, "prompt", "typed early")
+    form.run("window.loaded = true")
+    form.until(READY)
+    filled = form.run("['prompt', 'negative'].map(field => document.getElementById(field).value)")
     assert filled == ["typed early", "a two"]
-    page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=held["identifier"])
-    choose(page, "negative", "")
-    begin_anew(page)
 
 
-def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(page):
+def test_a_browser_that_keeps_nothing_has_a_page_all_the_same(form):
     """Where site data are blocked, asking for them is an error already."""
-    blocked = page.send(
-        "Page.addScriptToEvaluateOnNewDocument",
-        source="""for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
-          Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
-        }""",
-    )
-    begin_anew(page)
-    write(page, "prompt", "a three")
-    begin_from_a_picture(page)
-    page.until(f"{text('told')} !== ''")
-    assert "cannot keep the picture to begin from" in page.run(text("told"))
-    page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=blocked["identifier"])
-    begin_anew(page)
+    blocked = """for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
+      Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
+    }"""
+    with at_each_load(form, blocked):
+        open_again(form)
+    write(form, "prompt", "a three")
+    begin_from_a_picture(form)
+    form.until(f"{text('told')} !== ''")
+    assert "cannot keep the picture to begin from" in form.run(text("told"))
 
 
 BEGUN = f"""import("/page/init.js").then(({{ init }}) => [init.picture?.width ?? null, init.mask !== null,
   {text("strength-told")}, document.getElementById("feather").value])"""
 
 
-def test_the_picture_to_begin_from_and_its_mask_are_there_after_a_reload(page):
+def test_the_picture_to_begin_from_and_its_mask_are_there_after_a_reload(form):
     """With what is typed beside them; once it is removed, it does not come back."""
-    begin_from_a_picture(page)
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    page.press(" ")
-    press(page, "#painted")
-    choose(page, "feather", "3")
-    before = page.run(BEGUN)
+    begin_from_a_picture(form)
+    paint(form)
+    form.press(" ")
+    press(form, "#painted")
+    choose(form, "feather", "3")
+    before = form.run(BEGUN)
     assert before == [8, True, "1.00", "3"]
-    begin_anew(page)
-    assert page.run(BEGUN) == before
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    assert painted(page) == [4 * 8 + 4]
-    choose(page, "feather", "")
-    press(page, "#init-remove")
-    begin_anew(page)
-    assert page.run(BEGUN)[:2] == [None, False]
+    form.until(KEPT)
+    open_again(form)
+    assert form.run(BEGUN) == before
+    paint(form)
+    assert painted(form) == [4 * 8 + 4]
+    press(form, "#init-remove")
+    form.until(KEPT)
+    open_again(form)
+    assert form.run(BEGUN)[:2] == [None, False]
 
 
-def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(page):
+def test_a_picture_for_which_there_is_no_room_is_said_not_to_be_kept(form):
     """Nor does the one before it come back in its place."""
-    begin_from_a_picture(page)
-    page.run(
+    begin_from_a_picture(form)
+    form.run(
         "IDBObjectStore.prototype.put = function () { this.transaction.abort(); }"
     )  # as for want of room
-    page.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
-    page.until(f"{text('told')} !== ''")
-    assert "after a reload, add it again" in page.run(text("told"))
-    open_again(page)
-    assert page.run(BEGUN)[0] is None
+    form.run("import('/page/init.js').then(({ init }) => init.set({ ...init.picture, width: 9 }))")
+    form.until(f"{text('told')} !== ''")
+    assert "after a reload, add it again" in form.run(text("told"))
+    open_again(form)
+    assert form.run(BEGUN)[0] is None
 
 
 def test_a_stream_that_was_cut_goes_on_after_the_step_that_was_heard_last(page):
@@ -621,11 +700,10 @@ def test_older_jobs_are_had_also_where_the_oldest_that_is_known_is_no_longer_kep
     assert (then, complete) == (["a seven"], True)
 
 
-def test_a_job_is_of_the_browser_that_asked_for_it_in_whichever_tab(page):
-    owned = page.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
+def test_a_job_is_of_the_browser_that_asked_for_it_in_whichever_tab(form):
+    owned = form.run("""import("/page/jobs.js").then(async ({ Jobs }) => {
       const tabs = [new Jobs(), new Jobs()];
       const plain = window.fetch;
-      const mine = localStorage.getItem("unnoise-mine");
       const ask = (tab, id) => {
         const job = { id, state: "done", created: 1, images: [] };
         window.fetch = async () => new Response(JSON.stringify(job));
@@ -635,9 +713,7 @@ def test_a_job_is_of_the_browser_that_asked_for_it_in_whichever_tab(page):
       await ask(tabs[1], "two");
       window.fetch = plain;
       dispatchEvent(new StorageEvent("storage")); // as the browser tells other tabs
-      const owned = [...tabs, new Jobs()].map((tab) => ["one", "two"].map((id) => tab.owns(id)));
-      localStorage.setItem("unnoise-mine", mine);
-      return owned;
+      return [...tabs, new Jobs()].map((tab) => ["one", "two"].map((id) => tab.owns(id)));
     })""")
     assert owned == [[True, True]] * 3
 
@@ -654,9 +730,7 @@ def test_how_a_picture_was_made_is_shown_after_a_reload_as_long_as_the_server_kn
     page.until(f"{text('told')} !== ''")
     assert "no longer kept" in page.run(text("told"))
     page.run("window.fetch = window.plain")
-    press(page, "#gallery button")
-    press(page, "#viewer-watch")
-    page.until(f"{text('where')} === 'Step 1 of 20'")
+    watch(page)
     assert page.run("document.querySelectorAll('.panel.blank').length") == 0
     assert walk(page, page.run("Number(document.getElementById('step').max)")) == 20
 
@@ -671,7 +745,7 @@ def drop(page, picture):
     page.until("!document.getElementById('found').hidden")
 
 
-def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
+def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(form):
     """Of a dropped picture: 512 x 512 and a second pass of twice that, of a model that makes 8 x 8; 128^2 times."""
     words = PngImagePlugin.PngInfo()
     passes = "Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent"
@@ -679,34 +753,32 @@ def test_a_size_far_above_the_models_own_is_told_before_it_is_asked_for(page):
     words.add_text("parameters", f"a cat\n{settings}")
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "png", pnginfo=words)
-    assert page.run(text("large")) == ""
-    drop(page, f"Promise.resolve(new Blob([new Uint8Array({list(file.getvalue())})]))")
-    press(page, "#found-use")
+    assert form.run(text("large")) == ""
+    drop(form, f"Promise.resolve(new Blob([new Uint8Array({list(file.getvalue())})]))")
+    press(form, "#found-use")
     assert (
-        page.run(text("large"))
+        form.run(text("large"))
         == "digits makes 8 × 8; 1024 × 1024 has about 16,000 times as many pixels, and takes longer."
     )
-    press(page, "#defaults")
-    assert page.run(text("large")) == ""
-    choose(page, "width", "16")
-    choose(page, "height", "16")
-    assert page.run(text("large")) == ""
-    press(page, "#defaults")
+    press(form, "#defaults")
+    assert form.run(text("large")) == ""
+    choose(form, "width", "16")
+    choose(form, "height", "16")
+    assert form.run(text("large")) == ""
 
 
-def test_settings_of_a_model_that_is_not_served_leave_the_model_and_that_is_said_beside_it(page):
+def test_settings_of_a_model_that_is_not_served_leave_the_model_and_that_is_said_beside_it(form):
     """Of a job of an earlier start, and of a picture that another program made; until a model is chosen."""
-    choose(page, "model", "editor")
+    choose(form, "model", "editor")
     for asked, said in (
         ("{ model: 'gone', steps: 4 }", "“gone” is not served here; editor is chosen instead."),
         ("{ steps: 4 }", "The model of these settings is not known here; editor is chosen instead."),
     ):
-        page.run(f"import('/page/form.js').then(({{ fill }}) => fill({asked}))")
-        assert page.run("document.getElementById('model').value") == "editor"
-        assert page.run(text("model-lacking")) == said
-    choose(page, "model", "digits")
-    assert page.run(text("model-lacking")) == ""
-    press(page, "#defaults")
+        form.run(f"import('/page/form.js').then(({{ fill }}) => fill({asked}))")
+        assert form.run("document.getElementById('model').value") == "editor"
+        assert form.run(text("model-lacking")) == said
+    choose(form, "model", "digits")
+    assert form.run(text("model-lacking")) == ""
 
 
 def test_a_picture_that_is_dropped_gives_its_settings_back(page):
@@ -718,23 +790,25 @@ def test_a_picture_that_is_dropped_gives_its_settings_back(page):
     assert found == ["a seven", "7", "20"]
 
 
-def test_where_no_mask_is_painted_every_pixel_is_kept(page):
-    """With the keyboard: one dab at the middle, so one pixel of the 64 is made anew."""
-    page.run(
-        "document.querySelector('#gallery button').click(), document.getElementById('viewer-start').click()"
-    )
-    page.until("!document.getElementById('init').hidden")
-    page.run("document.getElementById('paint').click()")
-    page.press(" ")
-    page.run("document.getElementById('painted').click()")
-    page.until("!document.getElementById('mask-shown').hidden")
-    write(page, "prompt", "a one")
-    page.press("Enter", control=True)
-    page.until(pictures(2))
-    made, before = (np.array(grey) for grey in page.run(PIXELS.replace(".panel img", "#gallery img")))
-    changed = np.flatnonzero(made != before)
+def test_where_no_mask_is_painted_every_pixel_is_kept_and_its_settings_bring_back_the_mask(form):
+    """With the keyboard: one dab at the middle, so one pixel of the 64 is made anew. The server keeps no mask."""
+    begin_from_a_picture(form)
+    paint(form)
+    form.press(" ")
+    press(form, "#painted")
+    form.until("!document.getElementById('mask-shown').hidden")
+    write(form, "prompt", "a one")
+    there = made(form)
+    form.press("Enter", control=True)
+    form.until(pictures(there + 1))
+    new, old = map(np.array, form.run(PIXELS.replace(".panel img", "#gallery img"))[:2])
+    changed = np.flatnonzero(new != old)
     assert set(changed) <= {4 * 8 + 4}
-    page.run("document.getElementById('init-remove').click()")
+    press(form, "#init-remove")
+    press(form, "#gallery button")
+    press(form, "#viewer-use")
+    assert form.run(BEGUN)[:3] == [8, True, "1.00"]
+    assert form.run("document.activeElement.id") == "prompt"
 
 
 MASK = "import('/page/init.js').then(({ init }) => init.mask)"
@@ -757,6 +831,12 @@ def painted(page):
     }})""")
 
 
+def paint(page):
+    """Open the painter."""
+    press(page, "#paint")
+    page.until("document.getElementById('painter').open")
+
+
 def begin_from_a_picture(page):
     press(page, "#gallery button")
     press(page, "#viewer-start")
@@ -764,10 +844,10 @@ def begin_from_a_picture(page):
     assert page.run("document.activeElement.parentElement.id") == "from"
 
 
-def test_a_mask_that_came_with_a_picture_is_there_to_be_changed(page):
+def test_a_mask_that_came_with_a_picture_is_there_to_be_changed(form):
     """Settings of an inpainted picture bring its mask back; nothing of it goes when another place is painted."""
-    begin_from_a_picture(page)
-    page.run("""import("/page/init.js").then(({ init }) => {
+    begin_from_a_picture(form)
+    form.run("""import("/page/init.js").then(({ init }) => {
       const sheet = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
       const pen = sheet.getContext("2d");
       pen.fillRect(0, 0, 8, 8);
@@ -775,171 +855,144 @@ def test_a_mask_that_came_with_a_picture_is_there_to_be_changed(page):
       pen.fillRect(0, 0, 2, 1);
       init.set(init.picture, sheet.toDataURL());
     })""")
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    page.press(" ")
-    assert painted(page) == [0, 1, 4 * 8 + 4]
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    press(page, "#undo")
-    assert painted(page) == [0, 1]
+    paint(form)
+    form.press(" ")
+    assert painted(form) == [0, 1, 4 * 8 + 4]
+    paint(form)
+    press(form, "#undo")
+    assert painted(form) == [0, 1]
 
 
-def test_settings_of_a_picture_bring_back_what_it_began_from(page):
-    """Of the picture made before, from another with a mask: the server keeps neither, the page does."""
-    press(page, "#init-remove")
-    press(page, "#gallery button")
-    press(page, "#viewer-use")
-    began = page.run("import('/page/init.js').then(({ init }) => [init.picture?.width, init.mask !== null])")
-    assert began == [8, True]
-    assert page.run(text("strength-told")) == "1.00"
-    assert page.run("document.activeElement.id") == "prompt"
+def test_only_a_press_on_the_picture_paints(form):
+    begin_from_a_picture(form)
+    paint(form)
+    near, far = form.run(EASEL)
+    mouse(form, "mousePressed", (2, 2))
+    mouse(form, "mouseMoved", near)
+    mouse(form, "mouseMoved", far)
+    mouse(form, "mouseReleased", far)
+    assert painted(form) == []
+    paint(form)
+    mouse(form, "mousePressed", near)
+    mouse(form, "mouseMoved", far)
+    mouse(form, "mouseReleased", far)
+    assert {1 * 8 + 1, 4 * 8 + 4, 6 * 8 + 6} <= set(painted(form))
 
 
-def test_only_a_press_on_the_picture_paints(page):
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    press(page, "#clear")
-    near, far = page.run(EASEL)
-    mouse(page, "mousePressed", (2, 2))
-    mouse(page, "mouseMoved", near)
-    mouse(page, "mouseMoved", far)
-    mouse(page, "mouseReleased", far)
-    assert painted(page) == []
-    press(page, "#paint")
-    mouse(page, "mousePressed", near)
-    mouse(page, "mouseMoved", far)
-    mouse(page, "mouseReleased", far)
-    assert {1 * 8 + 1, 4 * 8 + 4, 6 * 8 + 6} <= set(painted(page))
-    press(page, "#init-remove")
-
-
-def test_a_stroke_that_is_taken_back_while_it_is_drawn_does_not_go_on(page):
+def test_a_stroke_that_is_taken_back_while_it_is_drawn_does_not_go_on(form):
     """Nor does the stroke before it, a dab at the middle."""
-    begin_from_a_picture(page)
-    press(page, "#paint")
-    page.until("document.getElementById('painter').open")
-    page.press(" ")
-    near, far = page.run(EASEL)
+    begin_from_a_picture(form)
+    paint(form)
+    form.press(" ")
+    near, far = form.run(EASEL)
     for back in (1, 2):
-        mouse(page, "mousePressed", near)
+        mouse(form, "mousePressed", near)
         for _ in range(back):
-            page.press("z", control=True)
-        mouse(page, "mouseMoved", far)
-        mouse(page, "mouseReleased", far)
-        assert painted(page) == [4 * 8 + 4][: 2 - back]
-        assert page.problems == []
-        press(page, "#paint")
-        page.until("document.getElementById('painter').open")
-    press(page, "#painted")
-    press(page, "#init-remove")
+            form.press("z", control=True)
+        mouse(form, "mouseMoved", far)
+        mouse(form, "mouseReleased", far)
+        assert painted(form) == [4 * 8 + 4][: 2 - back]
+        assert form.problems == []
+        paint(form)
 
 
-def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(page):
+def test_jobs_are_cancelled_where_they_are_seen_and_leave_no_picture(form):
     """The one at work on the stage, the one behind it in the queue, whose button keeps the focus at each step."""
-    choose(page, "steps", "1000")
-    choose(page, "count", "16")
-    press(page, "#make")
-    page.until("!document.getElementById('cancel').hidden")
-    page.until("!document.getElementById('make').disabled")
-    press(page, "#make")
-    page.until("document.querySelector('#queue .quiet') !== null")
-    page.run("document.querySelector('#queue .quiet').focus()")
-    step = page.run(text("where"))
-    page.until(f"{text('where')} !== {step!r}")
-    assert page.run("document.activeElement.textContent") == "Cancel"
-    page.press("Enter")
-    page.until("document.getElementById('queue-part').hidden")
-    assert page.run("document.activeElement.id") == "stage"
-    page.run("document.getElementById('cancel').focus()")
-    page.press("Enter")
-    page.until("document.getElementById('cancel').hidden")
-    assert page.run("document.activeElement.id") == "stage"
-    assert page.run(text("hero-told")).startswith("Cancelled")
-    choose(page, "count", "1")
-    assert page.run(pictures(2))
+    before = made(form)
+    choose(form, "steps", "1000")
+    choose(form, "count", "16")
+    press(form, "#make")
+    form.until("!document.getElementById('cancel').hidden")
+    form.until("!document.getElementById('make').disabled")
+    press(form, "#make")
+    form.until("document.querySelector('#queue .quiet') !== null")
+    form.run("document.querySelector('#queue .quiet').focus()")
+    step = form.run(text("where"))
+    form.until(f"{text('where')} !== {step!r}")
+    assert form.run("document.activeElement.textContent") == "Cancel"
+    form.press("Enter")
+    form.until("document.getElementById('queue-part').hidden")
+    assert form.run("document.activeElement.id") == "stage"
+    form.run("document.getElementById('cancel').focus()")
+    form.press("Enter")
+    form.until("document.getElementById('cancel').hidden")
+    assert form.run("document.activeElement.id") == "stage"
+    assert form.run(text("hero-told")).startswith("Cancelled")
+    assert form.run(pictures(before))
 
 
-def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(page):
+def test_a_job_without_pictures_of_its_steps_is_walked_through_all_the_same(form):
     """As programs ask for jobs: `show_every` 0. The chart and its steps are there, panels are empty."""
-    page.run("""window.plain = window.fetch;
+    form.run("""window.plain = window.fetch;
       window.fetch = (path, options) => plain(path, options?.body ?
         { ...options, body: options.body.replace(/"show_every":\\d+/, '"show_every":0') } : options)""")
-    choose(page, "steps", "20")
-    press(page, "#make")
-    page.until(pictures(3))
-    page.run("window.fetch = window.plain")
-    steps = page.run("Number(document.getElementById('step').max)")
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    form.run("window.fetch = window.plain")
+    steps = form.run("Number(document.getElementById('step').max)")
     assert steps > 1
-    assert walk(page, 1) < walk(page, steps) == 20
-    assert page.run("document.querySelectorAll('.panel.blank').length") == 3
-    page.run("document.getElementById('chart').scrollIntoView({ block: 'center' })")
-    left, middle = page.run(
+    assert walk(form, 1) < walk(form, steps) == 20
+    assert form.run("document.querySelectorAll('.panel.blank').length") == 3
+    form.run("document.getElementById('chart').scrollIntoView({ block: 'center' })")
+    left, middle = form.run(
         "(box => [box.left + 26, box.top + 60])(document.getElementById('chart').getBoundingClientRect())"
     )
-    mouse(page, "mousePressed", (left, middle))
-    mouse(page, "mouseReleased", (left, middle))
-    assert int(page.run("document.getElementById('step').value")) == 1
+    mouse(form, "mousePressed", (left, middle))
+    mouse(form, "mouseReleased", (left, middle))
+    assert int(form.run("document.getElementById('step').value")) == 1
 
 
-def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(page):
+def test_a_job_whose_program_looks_at_other_things_is_shown_by_what_there_is(form):
     """Only the residual is asked for, where a page shows the predicted picture."""
-    page.run("""window.plain = window.fetch;
+    form.run("""window.plain = window.fetch;
       window.fetch = (path, options) => plain(path, options?.body ?
         { ...options, body: options.body.replace(/"show":\\[[^\\]]*\\]/, '"show":["noise"]') } : options)""")
-    press(page, "#make")
-    page.until(pictures(4))
-    page.run("window.fetch = window.plain")
-    walk(page, 1)
-    shown = page.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    form.run("window.fetch = window.plain")
+    walk(form, 1)
+    shown = form.run("(image => [image.hidden, image.alt])(document.querySelector('#pictures img'))")
     assert shown == [False, "The noise residual"]
-    assert page.run("document.querySelectorAll('.panel.blank').length") == 2
-    forget_latest(page, 3)
+    assert form.run("document.querySelectorAll('.panel.blank').length") == 2
 
 
-def forget_latest(page, left):
-    press(page, "#gallery button")
-    press(page, "#viewer-forget")
-    press(page, "#viewer-forget")
-    page.until(pictures(left))
-    page.press("Escape")
-    page.until("!document.getElementById('viewer').open")
-
-
-def test_what_was_not_understood_stands_beside_the_picture(page):
-    write(page, "prompt", "a zebra")
-    press(page, "#make")
-    page.until(pictures(4))
-    assert "zebra" in page.run(text("hero-notes"))
-    press(page, "#gallery button")
-    assert page.run(text("viewer-notes")) == page.run(text("hero-notes"))
-    page.press("Escape")
-    forget_latest(page, 3)
-    assert page.run(text("hero-notes")) == ""
+def test_what_was_not_understood_stands_beside_the_picture(form):
+    before = made(form)
+    write(form, "prompt", "a zebra")
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    assert "zebra" in form.run(text("hero-notes"))
+    press(form, "#gallery button")
+    assert form.run(text("viewer-notes")) == form.run(text("hero-notes"))
+    press(form, "#viewer-forget")
+    press(form, "#viewer-forget")
+    form.until(pictures(before))
+    assert form.run(text("hero-notes")) == ""
 
 
 @pytest.mark.parametrize("token", ["", "a word"])
-def test_a_picture_that_did_not_come_is_asked_for_again(page, token):
+def test_a_picture_that_did_not_come_is_asked_for_again(form, token):
     """Plain addresses, and those that are fetched since a token has to go with them."""
-    page.run(f"sessionStorage.setItem('unnoise-token', {token!r})")
-    page.send("Network.enable")
-    page.send("Network.setBlockedURLs", urls=["*/api/images/*"])
-    page.run("""import("/page/pictures.js").then(({ show }) => {
+    form.run(f"sessionStorage.setItem('unnoise-token', {token!r})")
+    form.send("Network.enable")
+    form.send("Network.setBlockedURLs", urls=["*/api/images/*"])
+    form.run("""import("/page/pictures.js").then(({ show }) => {
       const url = `${document.querySelector("#gallery img").dataset.url}?${Math.random()}`;
       window.late = document.body.appendChild(document.createElement("img"));
       late.addEventListener("error", () => (window.failed = true));
       show(late, { url, width: 8, height: 8 });
     })""")
     if not token:
-        page.until("window.failed")
-    page.send("Network.setBlockedURLs", urls=[])
-    page.until("late.naturalWidth === 8")
-    page.run("late.remove(), sessionStorage.clear()")
+        form.until("window.failed")
+    form.send("Network.setBlockedURLs", urls=[])
+    form.until("late.naturalWidth === 8")
 
 
-def test_what_a_page_keeps_of_jobs_has_a_bound(page):
+def test_what_a_page_keeps_of_jobs_has_a_bound(form):
     """64 MB; the oldest go first, what a job began from and its steps together."""
-    kept = page.run("""import("/page/kept.js").then(({ Kept }) => {
+    kept = form.run("""import("/page/kept.js").then(({ Kept }) => {
       const kept = new Kept();
       const step = { index: 1, previews: { x0: "x".repeat(10) } };
       for (const id of ["a", "b", "c"]) {
@@ -953,101 +1006,100 @@ def test_what_a_page_keeps_of_jobs_has_a_bound(page):
     assert kept == [[0, 0], [1, 30_000_000], [0, 0], 0]  # of another attempt there are no steps yet
 
 
-def test_a_token_is_asked_for_until_one_is_given(page):
-    page.run(
+def test_a_token_is_asked_for_until_one_is_given(form):
+    form.run(
         "import('/page/gate.js').then(({ askForToken }) => { askForToken().then(() => (window.opened = true)) })"
     )
-    page.until("document.getElementById('gate').open")
+    form.until("document.getElementById('gate').open")
     for _ in range(2):
-        page.press("Escape")
-    assert page.run("document.getElementById('gate').open && !window.opened")
-    write(page, "token", "a word")
-    page.press("Enter")
-    page.until("window.opened")
-    assert page.run("sessionStorage.getItem('unnoise-token')") == "a word"
-    page.run("sessionStorage.clear()")
+        form.press("Escape")
+    assert form.run("document.getElementById('gate').open && !window.opened")
+    write(form, "token", "a word")
+    form.press("Enter")
+    form.until("window.opened")
+    assert form.run("sessionStorage.getItem('unnoise-token')") == "a word"
 
 
-def test_who_forgets_a_picture_sees_the_next(page):
-    press(page, "#gallery button")
-    first = page.run("document.getElementById('viewer-picture').dataset.url")
-    page.run("document.getElementById('viewer-forget').focus()")
-    page.press("Enter")
-    page.press("Enter")
-    page.until(pictures(2))
-    assert page.run("document.getElementById('viewer-picture').dataset.url") != first
-    assert page.run("document.activeElement.id") == "viewer-forget"
-    page.press("Escape")
-    page.until("!document.getElementById('viewer').open")
+def test_who_forgets_a_picture_sees_the_next(form):
+    before = made(form)
+    next_one = form.run("document.querySelector('#gallery img').dataset.url")
+    press(form, "#make")
+    form.until(pictures(before + 1))
+    press(form, "#gallery button")
+    assert form.run("document.getElementById('viewer-picture').dataset.url") != next_one
+    form.run("document.getElementById('viewer-forget').focus()")
+    form.press("Enter")
+    form.press("Enter")
+    form.until(pictures(before))
+    assert form.run("document.getElementById('viewer-picture').dataset.url") == next_one
+    assert form.run("document.activeElement.id") == "viewer-forget"
 
 
-def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(page):
+def test_settings_of_a_picture_bring_back_its_variation_and_its_noise_level(form):
     """Of the second of two, whose other seed is the next; to the last digit."""
-    begin_from_a_picture(page)
+    begin_from_a_picture(form)
     seed = 2**53 + 1
     given = {"noise-level": "2.5", "variation-seed": str(seed), "variation-share": "0.25", "count": "2"}
     for field, value in given.items():
-        choose(page, field, value)
-    press(page, "#make")
-    page.until(pictures(4))
-    assert page.problems == []  # also where what the stage showed before was forgotten
-    press(page, "#init-remove")
-    press(page, "#defaults")
-    assert page.run("document.getElementById('variation-seed').value") == ""
-    press(page, "#gallery li:nth-child(2) button")
-    told = page.run(
+        choose(form, field, value)
+    before = made(form)
+    press(form, "#make")
+    form.until(pictures(before + 2))
+    press(form, "#init-remove")
+    press(form, "#defaults")
+    assert form.run("document.getElementById('variation-seed').value") == ""
+    press(form, "#gallery li:nth-child(2) button")
+    told = form.run(
         "[...document.querySelectorAll('#recipe dt')].map(name => [name.textContent, name.nextSibling.textContent])"
     )
     assert dict(told)["near seed"] == f"{seed + 1}, by 0.25"
     assert dict(told)["noise level"] == "2.5"
-    press(page, "#viewer-use")
-    brought = page.run(f"{list(given)}.map(field => document.getElementById(field).value)")
+    press(form, "#viewer-use")
+    brought = form.run(f"{list(given)}.map(field => document.getElementById(field).value)")
     assert brought == ["2.5", str(seed + 1), "0.25", "1"]
-    assert page.run("document.getElementById('strength').disabled")
-    press(page, "#init-remove")
-    press(page, "#defaults")
+    assert form.run("document.getElementById('strength').disabled")
 
 
 def test_what_another_page_removed_is_no_longer_shown_the_oldest_too(page):
+    """Nor is it on the stage, whose page meets no error for that."""
+    watch(page)
     oldest = page.run("""(async ({ dataset: { name } }) => {
       await fetch(`/api/jobs/${name.split("-")[0]}`, { method: "DELETE" });
       return name;
     })(document.querySelector("#gallery li:last-child"))""")
     press(page, "#make")
     page.until(f"document.querySelector('[data-name=\"{oldest}\"]') === null")
+    page.until(pictures(1))
 
 
-def test_a_picture_that_was_wanted_is_no_longer_refused_once_it_is_there(page):
-    choose(page, "model", "editor")
-    press(page, "#make")
-    page.until("document.querySelector('#error') !== null")
-    assert page.run(
+def test_a_picture_that_was_wanted_is_no_longer_refused_once_it_is_there(form):
+    choose(form, "model", "editor")
+    press(form, "#make")
+    form.until("document.querySelector('#error') !== null")
+    assert form.run(
         "document.querySelector('#error').parentElement.contains(document.getElementById('choose'))"
     )
-    begin_from_a_picture(page)
-    assert page.run("document.querySelector('#error') === null")
-    press(page, "#init-remove")
-    choose(page, "model", "digits")
+    begin_from_a_picture(form)
+    assert form.run("document.querySelector('#error') === null")
 
 
-def test_settings_whose_picture_is_added_later_keep_their_strength(page):
-    page.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
-    begin_from_a_picture(page)
-    assert page.run(text("strength-told")) == "0.40"
-    press(page, "#init-remove")
-    press(page, "#defaults")
-    begin_from_a_picture(page)
-    assert page.run(text("strength-told")) == "0.75"
-    press(page, "#init-remove")
+def test_settings_whose_picture_is_added_later_keep_their_strength(form):
+    form.run("import('/page/form.js').then(({ fill }) => fill({ prompt: 'a two', strength: 0.4 }))")
+    begin_from_a_picture(form)
+    assert form.run(text("strength-told")) == "0.40"
+    press(form, "#init-remove")
+    press(form, "#defaults")
+    begin_from_a_picture(form)
+    assert form.run(text("strength-told")) == "0.75"
 
 
-def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):
+def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(form):
     """By the browser's own tree for such readers, with every part opened and an error at a field."""
-    page.run("for (const part of document.querySelectorAll('details')) part.open = true")
-    choose(page, "steps", "0")
-    press(page, "#make")
-    page.until("document.querySelector('#error') !== null")
-    nodes = page.send("Accessibility.getFullAXTree")["nodes"]
+    form.run("for (const part of document.querySelectorAll('details')) part.open = true")
+    choose(form, "steps", "0")
+    press(form, "#make")
+    form.until("document.querySelector('#error') !== null")
+    nodes = form.send("Accessibility.getFullAXTree")["nodes"]
     named, told = {}, {}
     for node in nodes:
         properties = {one["name"]: one["value"] for one in node.get("properties", ())}
@@ -1058,8 +1110,7 @@ def test_everything_that_takes_the_focus_is_named_to_a_screen_reader(page):
     assert len(named) > 40
     assert [node for node in named.values() if not isinstance(node, str)] == []
     assert told["Steps"]["invalid"]["value"] == "true"
-    assert page.run("document.getElementById('steps').getAttribute('aria-errormessage')") == "error"
-    choose(page, "steps", "")
+    assert form.run("document.getElementById('steps').getAttribute('aria-errormessage')") == "error"
 
 
 FOCUS = """(element => {
@@ -1069,30 +1120,30 @@ FOCUS = """(element => {
 })(document.activeElement)"""
 
 
-def test_a_prompt_of_any_length_pushes_nothing_aside(page):
+def test_a_prompt_of_any_length_pushes_nothing_aside(form):
     """10,000 letters without a space, on a telephone: nothing is wider than the window, buttons stay near."""
-    page.look(360, 740)
-    write(page, "prompt", "W" * 10_000)
-    press(page, "#make")
-    page.until("document.querySelector('#gallery img')?.alt.startsWith('WWW')")
-    page.until(f"{text('hero-told')}.includes('seed')")
+    form.resize(360, 740)
+    write(form, "prompt", "W" * 10_000)
+    press(form, "#make")
+    form.until("document.querySelector('#gallery img')?.alt.startsWith('WWW')")
+    form.until(f"{text('hero-told')}.includes('seed')")
     wide = "[document.documentElement, viewer, hero].map(part => part.scrollWidth - part.clientWidth)"
     find = "const [viewer, hero] = ['viewer', 'hero'].map(id => document.getElementById(id));"
-    press(page, "#gallery button")
-    assert page.run(f"(() => {{ {find} return {wide}; }})()") == [0, 0, 0]
-    far = page.run(
+    press(form, "#gallery button")
+    assert form.run(f"(() => {{ {find} return {wide}; }})()") == [0, 0, 0]
+    far = form.run(
         """['hero-told', 'recipe'].map(id => document.getElementById(id).getBoundingClientRect().height)"""
     )
     assert max(far) < 740
-    page.press("Escape")
-    forget_latest(page, 4)
-    choose(page, "prompt", "")
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
 def test_the_tab_key_comes_to_everything_and_nothing_hides_what_has_the_focus(page, size):
     """WCAG 2.2, 2.4.11; neither the button that stays below a narrow form nor an explanation lies above."""
-    page.look(*size)
+    page.resize(*size)
+    for part in ("from", "more"):
+        page.run(f"document.getElementById('{part}').open = true")
+    watch(page)
     page.run("document.querySelector('.skip').focus()")
     hidden, came = [], Counter()
     while True:
@@ -1108,24 +1159,18 @@ def test_the_tab_key_comes_to_everything_and_nothing_hides_what_has_the_focus(pa
     assert page.run("document.documentElement.scrollWidth") <= size[0]
 
 
-def test_a_page_that_stays_open_meets_the_models_of_a_server_that_is_started_again(page, tmp_path):
+def test_a_page_that_stays_open_meets_the_models_of_a_server_that_is_started_again(page, served, tmp_path):
     """What is typed stays; a model that is gone is said to be, and another chosen."""
-    with Served(tmp_path / "first", "-m", "emoji") as served:
-        page.open(served.url)
-        page.until("document.getElementById('server').dataset.state === 'ready'")
-        choose(page, "model", "emoji")
-        for field, value in (("prompt", "a rocket"), ("steps", "7"), ("width", "32"), ("grid", "Karras")):
-            choose(page, field, value)
-        served.end()
-    editor = str(tmp_path / "editor.safetensors")
-    save_file(miniature_file.tensors(replace(miniature_file.UNET, in_channels=8)), editor)
-    with Served(tmp_path / "second", "-m", editor, "--port", served.url.rpartition(":")[2]):
-        page.until(f"{text('model')} === 'digitseditor'")
-        page.until("document.getElementById('server').dataset.state === 'ready'")
-        assert page.run(text("model-lacking")) == "“emoji” is not served here; digits is chosen instead."
+    choose(page, "model", "editor")
+    for field, value in (("prompt", "a rocket"), ("steps", "7"), ("width", "32"), ("grid", "Karras")):
+        choose(page, field, value)
+    served.end()
+    with Served(tmp_path / "second", "-m", "emoji", "--port", served.url.rpartition(":")[2]):
+        page.until(f"{text('model')} === 'digitsemoji' && {READY}")
+        assert page.run(text("model-lacking")) == "“editor” is not served here; digits is chosen instead."
         fields = page.run("['prompt', 'steps', 'width', 'grid'].map(id => document.getElementById(id).value)")
         assert fields == ["a rocket", "7", "32", "Karras"]
         assert page.run("document.getElementById('steps').placeholder") == "20"
         page.run("document.getElementById('grid').value = ''")
         press(page, "#make")
-        page.until("document.querySelectorAll('#gallery img').length === 1")
+        page.until(pictures(1, side=32))

@@ -38,7 +38,8 @@ from unnoise.server import Asked, Job, Limits, Settings
 from unnoise.server.card import called
 from unnoise.server.fields import FIELDS, NOISE_LEVEL, PROGRAMS, STARTS, WAYS
 from unnoise.server.held import Held
-from unnoise.server.messages import Begun, Saw
+from unnoise.server.job import Seen
+from unnoise.server.messages import Begun
 from unnoise.server.problems import problem_of
 from unnoise.server.reading import read
 from unnoise.server.runs import Bench
@@ -110,9 +111,9 @@ def test_a_job_makes_the_pictures_that_the_package_makes_with_their_recipes(made
     assert made.files == [f"{ID}-0.png", f"{ID}-1.png"]
     begun, *saws = made.told
     assert begun == Begun(4, ())
-    assert [saw.seen.index for saw in saws] == [1, 2, 3, 4]
+    assert [saw.index for saw in saws] == [1, 2, 3, 4]
     run = pipe.denoise("a seven", steps=4, scheduler="euler")
-    assert [saw.seen.sigma for saw in saws] == [step.start.sigma for step in run]
+    assert [saw.sigma for saw in saws] == [step.start.sigma for step in run]
 
 
 def test_a_model_has_one_name_before_it_is_read_and_after(tmp_path, monkeypatch):
@@ -153,13 +154,13 @@ def test_a_second_pass_is_made_and_its_steps_count_on(made, pipe):
     wanted = SecondPass(pipe.model)(**OPTIONS, scale=2.0, strength=0.5, second_steps=6, enlarge="pixels")
     asked = {"hires_scale": 2.0, "hires_strength": 0.5, "hires_steps": 6, "hires_in": "pixels"}
     assert made.pictures(**asked) == pixels(wanted.images)
-    indices = [told.seen.index for told in made.told if isinstance(told, Saw)]
+    indices = [told.index for told in made.told if isinstance(told, Seen)]
     assert indices == list(range(1, made.told[0].steps + 1))
 
 
 def test_previews_show_what_was_asked_and_never_miss_the_first_and_the_last(made, pipe):
     made(show_every=3, show=("x0", "noise"), steps=20)
-    seen = {told.seen.index: told.seen.previews for told in made.told if isinstance(told, Saw)}
+    seen = {told.index: told.previews for told in made.told if isinstance(told, Seen)}
     looked = [index for index, previews in seen.items() if previews]
     assert (looked[0], looked[-1]) == (1, 20)
     assert all(index % 3 == 0 for index in looked[1:-1])
@@ -169,13 +170,13 @@ def test_previews_show_what_was_asked_and_never_miss_the_first_and_the_last(made
         assert pixels([shown]) == pixels([first.preview(what)])
     made.told.clear()
     made(show_every=0)
-    assert not any(told.seen.previews for told in made.told if isinstance(told, Saw))
+    assert not any(told.previews for told in made.told if isinstance(told, Seen))
 
 
 def test_large_previews_are_made_small(made):
     made(width=320, height=10, steps=1)
-    (saw,) = [told for told in made.told if isinstance(told, Saw)]
-    assert images.open_picture(Path("a preview"), saw.seen.previews["x0"]).size == (256, 8)
+    (saw,) = [told for told in made.told if isinstance(told, Seen)]
+    assert images.open_picture(Path("a preview"), saw.previews["x0"]).size == (256, 8)
 
 
 def test_a_job_that_is_left_makes_no_picture(tmp_path, held):
@@ -242,7 +243,7 @@ def test_without_memory_for_all_at_once_each_picture_is_made_alone(made, held, p
     begun = [told for told in made.told if isinstance(told, Begun)][-1]
     assert begun.steps == 12
     assert "memory did not suffice" in begun.notes[0]
-    assert made.told[-1].seen.index == 12
+    assert made.told[-1].index == 12
 
 
 def test_without_memory_at_all_the_job_fails_and_frees_what_it_had(made, held):
@@ -502,7 +503,7 @@ def test_every_kind_of_stable_diffusion_is_served(tmp_path, channels):
         wanted = Inpaint(model)("a seven", picture, mask, feather=4.0, **told)
     assert (card.name, card.kind) == ("ünï file", kind)
     assert made.pictures(model=card.name, show=("x0", "sample"), **asked, **init) == pixels(wanted.images)
-    assert {"x0", "sample"} == made.told[-1].seen.previews.keys()
+    assert {"x0", "sample"} == made.told[-1].previews.keys()
     assert made.ended.images[0].recipe == wanted.recipes[0].to_dict()
 
 

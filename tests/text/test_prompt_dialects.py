@@ -109,7 +109,7 @@ def test_comfyui_keeps_a_stretch_of_fewer_than_eight_tokens_whole():
 def test_comfyui_tells_brackets_of_weight_one_from_what_stands_around_them():
     (phrase,) = Prompt.read("re(d:1.0)st", "comfyui").at(0, 1)
     (chunk,) = chunked(clip, phrase.sections, 75, "comfyui")
-    assert [clip.decode([token]) for token in chunk.ids] == ["re", "d", "st"]
+    assert [clip.decode([token.id]) for token in chunk] == ["re", "d", "st"]
 
 
 TAUGHT = TaughtTokenizer.with_word(TaughtTokenizer.with_word(clip, "ink", 2), "wash", 9)
@@ -126,7 +126,7 @@ EMBEDDINGS = {
 def test_comfyui_names_textual_inversions(text):
     (phrase,) = Prompt.read(text, "comfyui").at(0, 1)
     (chunk,) = chunked(TAUGHT, phrase.sections, 75, "comfyui")
-    assert TAUGHT.decode(chunk.ids) == " ".join(EMBEDDINGS[text])
+    assert TAUGHT.decode([token.id for token in chunk]) == " ".join(EMBEDDINGS[text])
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
@@ -146,7 +146,7 @@ def test_a_name_that_the_model_was_not_taught_is_told_and_says_nothing():
     (phrase,) = Prompt.read("red, embedding:ink, apple", "comfyui").at(0, 1)
     assert embed_phrase(encoder, clip, phrase, "comfyui").unknown == (("embedding:ink",),)
     (chunk,) = chunked(clip, phrase.sections, 75, "comfyui")
-    assert clip.decode(chunk.ids) == "red , , apple"
+    assert clip.decode([token.id for token in chunk]) == "red , , apple"
 
 
 def test_compel_goes_back_to_a_full_stop_then_to_any_mark_then_cuts():

@@ -19,7 +19,7 @@ def chunks(text, style="a1111"):
     """The words and weights of each chunk."""
     (phrase,) = Prompt.read(text, style).at(0, 1)
     return [
-        [(clip.decode([token]), weight) for token, weight in zip(chunk.ids, chunk.weights, strict=True)]
+        [(clip.decode([token.id]), token.weight) for token in chunk]
         for chunk in chunked(clip, phrase.sections, 75, style)
     ]
 

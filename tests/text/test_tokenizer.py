@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unnoise.errors import FileError, InputError
 from unnoise.text import BytePairs, Tokenizer
 from unnoise.text.byte_pairs import byte_symbols
-from unnoise.text.tokenizer import InPieces
+from unnoise.text.tokenizer import PromptTokenizer
 
 clip = Tokenizer()
 # Text that names the special tokens spells them: not the subject of the properties below.
@@ -281,4 +281,4 @@ def test_counting_tokens_needs_no_torch():
 
 def test_a_tokenizer_that_finds_no_pieces_cannot_be_made():
     with pytest.raises(TypeError, match=r"abstract method '?pieces"):
-        type("Unfinished", (InPieces,), {})()
+        type("Unfinished", (PromptTokenizer,), {})()

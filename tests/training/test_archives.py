@@ -125,6 +125,22 @@ def test_a_tar_is_the_same_by_whatever_names_its_members_are_packed(tmp_path):
     assert found.corrupt == ()
 
 
+def test_a_caption_ends_in_a_tar_where_it_ends_in_a_file(tmp_path):
+    """At the end of a line alone: a text copied from a page may hold other marks that Python parts at."""
+    words = "a cat\u2028on a mat\x85asleep\r\nthe cat\rit sleeps".encode()
+    for name in ("plain", "tar"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "plain" / "a.png").write_bytes(encoded(0))
+    (tmp_path / "plain" / "a.txt").write_bytes(words)
+    with tarfile.open(tmp_path / "tar" / "a.tar", "w") as tar:
+        put(tar, "a.png", encoded(0))
+        put(tar, "a.txt", words)
+    (files,), (packed,) = (
+        open_pictures(tmp_path / name, SHAPE, DataConfig()).captions for name in ("plain", "tar")
+    )
+    assert packed == files == ("a cat\u2028on a mat\x85asleep", "the cat", "it sleeps")
+
+
 def test_what_is_damaged_is_named(tars, tables):
     first = tars / "0.tar"
     whole = first.read_bytes()

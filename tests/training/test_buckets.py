@@ -1,5 +1,7 @@
 """Aspect-ratio buckets: their shapes, and a plan of batches that is a function of (seed, step) and fair."""
 
+import struct
+import zlib
 from collections import Counter
 
 import pytest
@@ -38,6 +40,15 @@ def test_a_picture_goes_to_the_nearest_ratio_as_its_camera_held_it(tmp_path):
     assert buckets.size_for(tmp_path / "a.jpg", sizes, (8, 8)) == (16, 4)
     (tmp_path / "b.png").write_bytes(b"\x89PNG")
     assert buckets.size_for(tmp_path / "b.png", sizes, (8, 8)) == (8, 8)
+
+
+def test_a_picture_larger_than_any_that_is_read_goes_to_the_square_without_a_warning(tmp_path):
+    head = b"IHDR" + struct.pack(">II5B", 9000, 12000, 8, 2, 0, 0, 0)
+    chunks = (
+        struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + bytes([0, 0, 9, 9]) + b"IDAT"
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert buckets.size_for(tmp_path / "a.png", [(16, 4), (8, 8)], (8, 8)) == (8, 8)
 
 
 @pytest.mark.parametrize(("counts", "batch"), [((13, 5, 30), 4), ((1, 50), 8), ((3, 3, 2), 16), ((7,), 4)])

@@ -12,7 +12,7 @@ from unnoise.training.draws import Draws
 
 @pytest.mark.parametrize("count", [1, 7, 64])
 def test_every_epoch_shows_every_picture_once(count):
-    shown = [order.picture_at(3, sample, count) for sample in range(3 * count)]
+    shown = order.pictures_at(3, range(3 * count), count)
     for epoch in range(3):
         assert sorted(shown[epoch * count : (epoch + 1) * count]) == list(range(count))
 
@@ -24,10 +24,10 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 def test_a_batch_is_a_stretch_of_the_same_sequence_whatever_its_size():
-    stream = [order.picture_at(5, sample, 10) for sample in range(24)]
+    stream = order.pictures_at(5, range(24), 10)
     for size in (8, 2):
-        batches = [order.batch_at(5, step, size, 10) for step in range(24 // size)]
-        assert [index for batch in batches for index in batch] == stream
+        steps = [Draws(5, step, range(size)) for step in range(24 // size)]
+        assert [i for draws in steps for i in order.pictures_at(5, draws.samples(size), 10)] == stream
 
 
 @pytest.mark.parametrize("stratified", [False, True])

@@ -6,7 +6,7 @@ from safetensors import safe_open
 
 from unnoise.errors import CheckpointError, InputError
 from unnoise.training import profiles
-from unnoise.training.ema import MovingAverage, PowerAverage, decay_at, deviation_of, power_of
+from unnoise.training.ema import MovingAverage, PowerAverage, deviation_of, power_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -21,12 +21,13 @@ def test_average_of_a_jump_follows_its_closed_form_in_every_dtype(dtype, decay, 
 
 
 def test_warm_up_is_the_documented_rule():
-    assert decay_at(1, 0.999, warmup=True) == 2 / 11
-    assert decay_at(10**6, 0.999, warmup=True) == 0.999
-    assert decay_at(1, 0.999, warmup=False) == 0.999
-    average = MovingAverage({"w": torch.zeros(1)}, 0.999, warmup=True)
-    average.update({"w": torch.ones(1)})
+    average, cold = (MovingAverage({"w": torch.zeros(1)}, 0.999, warmup) for warmup in (True, False))
+    for each in (average, cold):
+        each.update({"w": torch.ones(1)})
     assert average.average["w"].item() == pytest.approx(9 / 11, abs=1e-6)
+    assert (average.next_decay(), cold.next_decay()) == (2 / 11, 0.999)
+    average.updates = 10**6
+    assert average.next_decay() == 0.999
 
 
 def test_whole_numbers_are_copied_and_the_start_is_not_shared():

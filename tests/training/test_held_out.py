@@ -1,5 +1,8 @@
 """The held-out curve: what is split off, what is measured, and when it has turned."""
 
+import dataclasses
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -179,13 +182,12 @@ def test_a_validation_that_is_not_finite_is_no_point_of_the_curve():
     curve = held_out.Curve().then(1, torch.full((9,), torch.inf))
     assert curve == held_out.Curve()
     curve = curve.then(2, torch.ones(9)).then(3, torch.full((9,), torch.nan))
-    assert (curve.step, curve.best) == (2, (1.0,) * 9)
+    assert (curve.step, curve.best) == (2, [1.0] * 9)
 
 
 def test_a_curve_is_plain_values_in_a_checkpoint():
     curve = held_out.Curve().then(5, torch.tensor([1.0, 2.0]))
-    assert held_out.Curve.from_dict(curve.to_dict()) == curve
-    assert held_out.Curve.from_dict({}) == held_out.Curve()
+    assert held_out.Curve(**json.loads(json.dumps(dataclasses.asdict(curve)))) == curve
 
 
 def verdicts(tmp_path, pictures, steps):

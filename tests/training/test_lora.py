@@ -132,7 +132,7 @@ def test_every_key_of_the_file_finds_its_place_and_holds_the_average(place, lear
     trainer = Trainer(place / "data", run, resume=True)
     list(trainer.run())
     x, text = (randomness.normal(1, "test", shape=shape) for shape in ((2, 1, 8, 8), (2, 3, 16)))
-    live = trainer.learner.averaged().network(x, 500.0, text).sample
+    live = trainer.tuning.averaged(trainer.learner.average.average).network(x, 500.0, text).sample
     read = adapters.adapt(base, [(path, 1.0)], live=True).network(x, 500.0, text).sample
     assert torch.equal(live, read)
     assert not torch.allclose(read, base.network(x, 500.0, text).sample, atol=1e-3)

@@ -32,7 +32,7 @@ def weights():
 def steps(name, count, transposed=False):
     """The weights after some steps with the same gradients, and their optimizer."""
     moved = weights()
-    optimizer = optimizers.build(OptimizerConfig(name=name, weight_decay=0.1), moved, CPU)
+    optimizer = optimizers.build(OptimizerConfig(name=name, weight_decay=0.1), nn.ParameterList(moved), CPU)
     source = torch.Generator().manual_seed(4)
     for _ in range(count):
         for weight in moved[:3]:
@@ -47,7 +47,9 @@ def test_moments_in_float32_are_torchs_own_to_the_bit():
     theirs = weights()
     adam = torch.optim.AdamW(theirs, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
     ours = weights()
-    optimizer = optimizers.build(OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.1), ours, CPU)
+    optimizer = optimizers.build(
+        OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.1), nn.ParameterList(ours), CPU
+    )
     source = torch.Generator().manual_seed(5)
     for step in range(4):
         for one, other in zip(ours[step == 0 :], theirs[step == 0 :], strict=True):
@@ -78,7 +80,7 @@ def test_weights_stay_where_and_as_they_are_in_memory():
     """The averages hold this memory; gradients that autograd laid out otherwise come to the same."""
     before = weights()
     places = [(weight.data_ptr(), weight.stride()) for weight in before]
-    optimizer = optimizers.build(OptimizerConfig(name="adamw8bit"), before, CPU)
+    optimizer = optimizers.build(OptimizerConfig(name="adamw8bit"), nn.ParameterList(before), CPU)
     for weight in before:
         weight.grad = torch.ones_like(weight)
     optimizer.step(1e-3)
@@ -91,7 +93,7 @@ def test_weights_stay_where_and_as_they_are_in_memory():
 def test_the_moments_take_what_was_told(name, part):
     """Beside a large weight: twice its bytes, or half of them and a factor a block. Counts of steps are not counted."""
     weight = nn.Parameter(torch.zeros(512, 512))
-    optimizer = optimizers.build(OptimizerConfig(name=name), [weight], CPU)
+    optimizer = optimizers.build(OptimizerConfig(name=name), nn.ParameterList([weight]), CPU)
     told = optimizer.bytes()
     optimizer.begin(1)
     kept = sum(one.nbytes for key, one in optimizer.tensors().items() if not key.endswith("step"))
@@ -171,7 +173,7 @@ def test_a_run_of_one_optimizer_is_not_taken_up_by_the_other(folder, tmp_path):
     ("change", "told"),
     [
         ("optimizer.name=adam8", "optimizer.name is 'adam8'"),
-        ("run.shard=true", "bitsandbytes cannot work on shares"),
+        ("run.shard=true", "cannot work on shares of a weight"),
         ("run.seed=1", "pip install 'unnoise[bitsandbytes]'"),
     ],
 )

@@ -94,7 +94,7 @@ def test_latents_are_a_draw_from_the_autoencoder_in_the_units_of_the_diffusion(d
     batch = drawn(trainer)
     assert batch.x0.shape == (2, 4, 16, 16)
     model = checkpoints.load(folder)
-    index = order.batch_at(0, 0, 2, 6)[1]
+    index = order.pictures_at(0, [1], 6)[0]
     picture = trainer.pictures.read([index]).float() / 127.5 - 1
     found = model.autoencoder.encode(picture)
     eps = randomness.normal(0, "latent", 0, 1, shape=(4, 16, 16))

@@ -39,7 +39,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Unfilled(TorchFunctionMode):
+class _Unfilled(TorchFunctionMode):
     """Leaves out the drawing of starting weights, which a file is about to replace.
 
     Without it, drawing on the meta device imports torch's compiler: 1.3 s before the first picture.
@@ -60,7 +60,7 @@ class Unfilled(TorchFunctionMode):
 
 def outline(build: Callable[[], Network]) -> Network:
     """What `build` makes, ready for inference, on the meta device: names and shapes without memory."""
-    with Unfilled(), torch.device("meta"):
+    with _Unfilled(), torch.device("meta"):
         return build().eval().requires_grad_(False)
 
 
@@ -72,9 +72,8 @@ def unfilled(network: Network, dtype: torch.dtype, device: torch.device | str) -
 
     def taken(tensor: Tensor) -> Tensor:
         # not Module.to_empty: on the meta device its empty_like imports a computer algebra system, for half a second
-        if tensor.is_floating_point():
-            return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device)
-        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
+        kept = dtype if tensor.is_floating_point() else tensor.dtype
+        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=kept, device=device)
 
     placed: Network = network._apply(taken)  # type: ignore[no-untyped-call]
     return placed

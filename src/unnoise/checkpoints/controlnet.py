@@ -23,12 +23,12 @@ from unnoise.checkpoints.hashes import DIGITS, picture_sha256, sha256_of
 from unnoise.checkpoints.kinds import CONTROL, PICTURE_ADAPTER, other
 from unnoise.checkpoints.layouts import Shape
 from unnoise.checkpoints.locations import find_control
-from unnoise.checkpoints.manifest import check_numbers, read_table
+from unnoise.checkpoints.manifest import check_numbers, making_sense
 from unnoise.checkpoints.needed import ALONE
 from unnoise.checkpoints.shapes import Shapes, inside, listed
 from unnoise.checkpoints.weights import open_weights
 from unnoise.errors import CheckpointError, InputError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 from unnoise.limits import Declared, Share
 from unnoise.networks.unet import (
     ControlNet,
@@ -140,14 +140,10 @@ def _described(folder: Path, table: Mapping[str, Any]) -> Part:
             f"'{folder}' holds a {str(table.get('_class_name'))[:80]!r}; a {_CLASS} or {picture_adapter.CLASS} was "
             "expected."
         )
-    try:
+    with making_sense(f"'{folder / 'config.json'}' does not describe a ControlNet"):
         check_numbers(table)
         unet, linear = unet_config(_as_unet(table))
         config = ControlNetConfig(unet, (3, *map(int, table.get(_HINTS, (16, 32, 96, 256)))))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
-        raise CheckpointError(
-            f"'{folder / 'config.json'}' does not describe a ControlNet: {error}"
-        ) from error
     layout = layouts.control.diffusers(linear, 2 * len(config.hints) - 2)
     return Part(config, layout, (), folder)
 
@@ -165,14 +161,12 @@ def _file(path: Path, unet: UNetConfig | None) -> Part:
     shapes = open_weights([path]).shapes
     if (what := other(shapes)) not in (None, CONTROL, PICTURE_ADAPTER):
         raise CheckpointError(f"'{path}' is {what}; give a file of a ControlNet or T2I-Adapter.")
-    if picture_adapter.is_adapter(shapes):
+    if what == PICTURE_ADAPTER:
         return picture_adapter.of_file(path, shapes)
-    try:
+    with making_sense(f"'{path}' is no ControlNet that can be built"):
         if f"{_COND}.conv_in.weight" in shapes:
             return _in_diffusers_names(path, shapes, unet)
         return _in_original_names(path, shapes)
-    except (InputError, IndexError) as error:
-        raise CheckpointError(f"'{path}' is no ControlNet that can be built: {error}") from error
 
 
 def _in_original_names(path: Path, shapes: Shapes) -> Part:

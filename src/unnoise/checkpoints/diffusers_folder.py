@@ -15,9 +15,10 @@ from unnoise.checkpoints.configs import autoencoder_config, text_config, unet_co
 from unnoise.checkpoints.families import REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.header import read_header, some
 from unnoise.checkpoints.layouts import Layout
-from unnoise.checkpoints.manifest import read_table
+from unnoise.checkpoints.manifest import making_sense
 from unnoise.checkpoints.needed import INDEX, PARTS, spellings
 from unnoise.errors import CheckpointError, FileError, InputError
+from unnoise.files import read_table
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.networks.unet import UNetConfig
 from unnoise.process import NoiseSchedule
@@ -110,15 +111,9 @@ def _family(folder: Path, config: UNetConfig) -> Family:
 
 
 def _understood(part: Path, read_config: Callable[[dict[str, Any]], Value]) -> Value:
-    table = read_table(part / "config.json")
-    try:
-        return read_config(table)
-    except InputError as error:
-        raise CheckpointError(f"'{part / 'config.json'}': {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"'{part / 'config.json'}' does not describe a network ({type(error).__name__}: {error}); fetch it again."
-        ) from error
+    path = part / "config.json"
+    with making_sense(f"'{path}' does not describe a network"):
+        return read_config(read_table(path))
 
 
 def _part(folder: Path, name: str, config: Any, layout: Layout, variant: str) -> Part:  # noqa: ANN401 - any of the three
@@ -162,10 +157,8 @@ def _tokenizer(folder: Path, encoder: Encoder) -> Tokenizer:
 def _schedule(folder: Path) -> tuple[NoiseSchedule, str]:
     path = folder / "scheduler" / "scheduler_config.json"
     table = read_table(path)
-    try:
+    with making_sense(f"'{path}' does not describe a scheduler"):
         found = schedulers.from_config(table)
-    except (InputError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"'{path}': {error}") from error
     if found.prediction.name not in ("noise", "sample", "velocity"):
         raise CheckpointError(f"'{path}': {found.prediction.name} prediction is not read for this family.")
     return found.schedule, found.prediction.name

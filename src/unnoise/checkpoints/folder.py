@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unnoise.checkpoints.building import COMPUTED, Unfilled, check_dtype
+from unnoise.checkpoints.building import COMPUTED, check_dtype, outline, unfilled
 from unnoise.checkpoints.eight_bit import layout, pack, unpack
 from unnoise.checkpoints.foreign import recognise
 from unnoise.checkpoints.header import read_header
 from unnoise.checkpoints.locations import find
-from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, read_manifest
+from unnoise.checkpoints.manifest import FILE, WEIGHTS, Manifest, making_sense, read_manifest
 from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import InputError
 from unnoise.files import check_new, expanded
 from unnoise.limits import shown
 from unnoise.networks.hardware import usable
@@ -80,14 +80,12 @@ def load(
     manifest = read_manifest(folder)
     path = folder / WEIGHTS
     header = read_header(path)
-    try:
-        # Without memory for the weights first: nothing is taken before the file has been compared with it.
-        check_header(path, header, layout(_state(_build(manifest, "meta")), header.tensors), FILE)
+    with making_sense(f"'{folder / FILE}' does not describe a model"):
+        model = _build(manifest, _title(name_or_path, folder))
+        check_header(path, header, layout(_state(model), header.tensors), FILE)
         tensors = unpack(read_tensors(path, manifest.sha256, FILE))
-    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
-        # InputError is a ValueError
-        raise CheckpointError(f"'{folder / FILE}' does not describe a model: {error}") from error
-    model = _build(manifest, device, dtype, _title(name_or_path, folder))
+    for part in model.parts.values():
+        unfilled(part, dtype, device)
     for name, target in _state(model).items():
         target.copy_(tensors[name])
     return model
@@ -119,18 +117,13 @@ def _describe(model: Model, sha256: str) -> Manifest:
     )
 
 
-def _build(
-    manifest: Manifest, device: torch.device | str, dtype: torch.dtype = torch.float32, name: str = ""
-) -> Model:
-    """The model that the manifest describes, its weights not filled in."""
-    encoder = None
-    with Unfilled(), torch.device(device):
-        network = UNet(UNetConfig.from_dict(manifest.network))
-        if manifest.text_encoder is not None:
-            encoder = TextEncoder(TextEncoderConfig.from_dict(manifest.text_encoder)).eval().to(dtype)
-            encoder.requires_grad_(False)
+def _build(manifest: Manifest, name: str) -> Model:
+    """The model that the manifest describes, without memory: none is taken before the file is compared with it."""
+    network = outline(lambda: UNet(UNetConfig.from_dict(manifest.network)))
+    words = manifest.text_encoder
+    encoder = None if words is None else outline(lambda: TextEncoder(TextEncoderConfig.from_dict(words)))
     model = Model(
-        network=network.eval().to(dtype).requires_grad_(False),
+        network=network,
         schedule=schedule_from_config(manifest.schedule),
         shape=manifest.size,
         prediction=manifest.prediction,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from unnoise.checkpoints import hub
+from unnoise.checkpoints import diffusers_folder, hub, single_file
 from unnoise.checkpoints.blueprint import Blueprint
 from unnoise.checkpoints.locations import find_foreign
 from unnoise.limits import choice, typed
@@ -27,11 +27,7 @@ def recognise(name: str | Path, prediction: str | None = None) -> Blueprint | No
     if path is None:
         return None
     if path.is_dir():
-        from unnoise.checkpoints.diffusers_folder import read
-
-        found = read(path, prediction, "" if asked is None else asked.variant)
+        found = diffusers_folder.read(path, prediction, "" if asked is None else asked.variant)
     else:
-        from unnoise.checkpoints.single_file import read as read_single
-
-        found = read_single(path, prediction)
+        found = single_file.read(path, prediction)
     return found if asked is None else replace(found, name=asked.pinned(path))

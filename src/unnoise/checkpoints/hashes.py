@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.header import HEADER_LIMIT, PICKLED
 from unnoise.errors import FileError
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 WEIGHTS = (".safetensors", *PICKLED)
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DIGITS = 12
 """Digits that recipes keep of a hash, as A1111 does for LoRAs and embeddings."""
 
 
 def sha256_of(*files: Path) -> str:
     """The sha256 of the file, or of several one after the other, in hexadecimal. Read once while it is unchanged."""
-    return _whole(tuple(map(_state, files)))
+    return _hashed(tuple(map(_state, files)))
 
 
 def numbers_sha256(file: Path) -> str:
     """The sha256 of what follows a safetensors file's header; of all of it for a file of another kind."""
-    return _numbers(_state(file))
+    return _hashed((_state(file),), _header_end(file))
 
 
 def picture_sha256(picture: Image.Image) -> str:
@@ -45,8 +44,7 @@ def picture_sha256(picture: Image.Image) -> str:
 
 def fits(file: Path, digest: str) -> bool:
     """Whether a file, or its numbers, have a hash that begins so. An empty one says nothing and fits."""
-    state = _state(file)
-    return _whole((state,)).startswith(digest) or _numbers(state).startswith(digest)
+    return sha256_of(file).startswith(digest) or numbers_sha256(file).startswith(digest)
 
 
 def weights_in(folder: Path, digest: str) -> Path | None:
@@ -61,7 +59,7 @@ def picture_in(folder: Path, digest: str) -> Path | None:
     def same(file: Path) -> bool:
         return picture_sha256(images.open_picture(file)).startswith(digest)
 
-    return _first(folder, PICTURES, same) if digest else None
+    return _first(folder, images.ENDINGS, same) if digest else None
 
 
 def _first(folder: Path, endings: Sequence[str], wanted: Callable[[Path], bool]) -> Path | None:
@@ -79,27 +77,22 @@ def _state(file: Path) -> tuple[Path, int, int]:
     return file, stat.st_size, stat.st_mtime_ns
 
 
+def _header_end(file: Path) -> int:
+    """Where a safetensors file's numbers begin; 0 for a file of another kind."""
+    if file.suffix.lower() != ".safetensors":
+        return 0
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    return 8 + length if 2 <= length <= min(HEADER_LIMIT, file.stat().st_size - 8) else 0
+
+
 @lru_cache(maxsize=4096)
-def _whole(states: tuple[tuple[Path, int, int], ...]) -> str:
+def _hashed(states: tuple[tuple[Path, int, int], ...], begin: int = 0) -> str:
+    """Of the files from this byte on."""
     digest = hashlib.sha256()
     for path, _, _ in states:
         with path.open("rb") as file:
-            _add_rest(file, digest)
+            file.seek(begin)
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _numbers(state: tuple[Path, int, int]) -> str:
-    path, size, _ = state
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        headed = 2 <= length <= min(HEADER_LIMIT, size - 8) and path.suffix.lower() == ".safetensors"
-        file.seek(8 + length if headed else 0)
-        _add_rest(file, digest)
-    return digest.hexdigest()
-
-
-def _add_rest(file: BinaryIO, digest: hashlib._Hash) -> None:
-    while block := file.read(1 << 20):
-        digest.update(block)

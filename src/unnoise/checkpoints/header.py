@@ -102,10 +102,11 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
             f"the header of '{path}' has {length:,} bytes; at most {HEADER_LIMIT:,} are read."
         )
     text = begins + file.read(length - 1)
-    _check_count(path, text.count(b'"data_offsets"'))  # before a second is spent on parsing them
+    listed = text.count(b'"data_offsets"')
+    if listed > TENSOR_LIMIT:  # before a second is spent on parsing them
+        raise CheckpointError(f"'{path}' lists {listed:,} tensors; at most {TENSOR_LIMIT:,} are read.")
     entries = _json(path, text)
     metadata = entries.pop("__metadata__", {})
-    _check_count(path, len(entries))
     tensors = {name: _tensor(path, name, entry) for name, entry in entries.items()}
     _check_places(path, tensors, size - 8 - length)
     if not isinstance(metadata, dict):
@@ -124,17 +125,11 @@ def _instead(start: bytes) -> str:
     return "; fetch it again"
 
 
-def _check_count(path: Path, tensors: int) -> None:
-    if tensors > TENSOR_LIMIT:
-        raise CheckpointError(f"'{path}' lists {tensors:,} tensors; at most {TENSOR_LIMIT:,} are read.")
-
-
 def _json(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) < len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            twice = next(name for name in table if counts[name] > 1)
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise CheckpointError(f"'{path}' holds {twice!r} twice; which is meant cannot be known.")
         return table
 

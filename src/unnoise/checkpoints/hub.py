@@ -8,15 +8,15 @@ from __future__ import annotations
 import glob
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unnoise.checkpoints.hashes import sha256_of
-from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.needed import INDEX, Needed, of_model, of_network, suffix
 from unnoise.errors import CheckpointError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -109,11 +109,11 @@ def located(name: str | Path) -> Path | None:
 
 def _needed(asked: Address, names: set[str], index: Path | None) -> Needed:
     if INDEX in names and index is not None:
-        try:
+        with suppress(CheckpointError):
             return of_model(read_table(index), names, asked.variant)
-        except CheckpointError:
-            return Needed((), (INDEX,))
-    return of_network(names, asked.variant) if "config.json" in names else Needed((), (INDEX,))
+    elif "config.json" in names:
+        return of_network(names, asked.variant)
+    return Needed((), (INDEX,))
 
 
 def _has(needed: Needed, variant: str) -> bool:
@@ -195,25 +195,18 @@ def _models(names: set[str]) -> str:
 def _reason(asked: Address, missing: str, error: Exception) -> str:
     from huggingface_hub import errors
 
-    reasons: list[tuple[Any, str]] = [
-        (
-            errors.GatedRepoError,
+    if isinstance(error, errors.GatedRepoError):
+        return (
             f"'{asked.repository}' is gated: accept its terms on its page (https://huggingface.co/{asked.repository}), "
-            "then log in on this machine with `hf auth login`, or set HF_TOKEN.",
-        ),
-        (
-            errors.RevisionNotFoundError,
-            f"'{asked.repository}' has no revision '{asked.revision}'; give a branch, a tag or a commit that it has.",
-        ),
-        (
-            errors.RepositoryNotFoundError,
+            "then log in on this machine with `hf auth login`, or set HF_TOKEN."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"'{asked.repository}' has no revision '{asked.revision}'; give a branch, a tag or a commit that it has."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
             f"'{asked}' is no file or folder here, and the hub has no model of that name that you may see. Correct it, "
-            "or log in with `hf auth login` if it is private.",
-        ),
-    ]
-    for kind, text in reasons:
-        if isinstance(error, kind):
-            return text
+            "or log in with `hf auth login` if it is private."
+        )
     first = str(error).strip().splitlines()
     told = f"{type(error).__name__}{': ' + first[0][:200] if first else ''}"
     return f"{missing}; it could not be fetched ({told}). Try again with a connection to the hub, or give a path."

@@ -27,9 +27,7 @@ _STEP = re.compile(r"step-(\d+)")
 
 def shipped() -> dict[str, Path]:
     """Folder of each model that comes with the package, by name."""
-    if not SHIPPED.is_dir():
-        return {}
-    return {folder.name: folder for folder in sorted(SHIPPED.iterdir()) if (folder / FILE).is_file()}
+    return {file.parent.name: file.parent for file in sorted(SHIPPED.glob(f"*/{FILE}"))}
 
 
 def find_foreign(name: str | Path) -> Path | None:

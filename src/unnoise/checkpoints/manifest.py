@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from unnoise.errors import CheckpointError, InputError
+from unnoise.files import read_table
 from unnoise.limits import Declared, Finite, as_declared, is_whole, typed
 
 FILE = "model.json"
 WEIGHTS = "weights.safetensors"
 FORMAT, VERSION = "unnoise", 1
 
-_SIZE_LIMIT = 4 * 2**20
 # A file, ours or another program's, must not make us build for minutes before its tensors are compared with what it
 # describes.
 _OURS = ("blocks", "attention", "mid_attention", "layers")
@@ -90,25 +91,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(
             f"'{path}' has format version {version!r}; this unnoise reads version {VERSION}."
         )
-    try:
+    with making_sense(f"'{path}' does not describe a model"):
         return _manifest(table)
-    except (InputError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"'{path}': {error}") from error
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A JSON table of at most 4 MB, with a byte order mark or without. Raises CheckpointError naming the file."""
+@contextmanager
+def making_sense(fault: str) -> Iterator[None]:
+    """A block that reads what others wrote; where that makes no sense, CheckpointError, which begins with `fault`."""
     try:
-        if path.stat().st_size > _SIZE_LIMIT:
-            raise CheckpointError(f"'{path}' has over {_SIZE_LIMIT:,} bytes; a description is small.")
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"'{path}' is not JSON ({error}); fetch the model again.") from error
-    if not isinstance(table, dict):
-        raise CheckpointError(f"'{path}' holds no table; fetch the model again.")
-    return table
+        yield
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        mend = "" if isinstance(error, InputError) else "; fetch it again."
+        raise CheckpointError(f"{fault}: {reason}{mend}") from error
 
 
 def _manifest(table: dict[str, Any]) -> Manifest:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unnoise.checkpoints import layouts
 from unnoise.checkpoints.blueprint import Part
-from unnoise.checkpoints.manifest import check_numbers
+from unnoise.checkpoints.manifest import check_numbers, making_sense
 from unnoise.checkpoints.shapes import Shapes, inside, listed
-from unnoise.errors import CheckpointError, InputError
+from unnoise.errors import InputError
 from unnoise.networks.unet import PictureAdapterConfig, UNetConfig
 
 CLASS = "T2IAdapter"
 _DIFFUSERS = "adapter."
-_MARK = re.compile(r"(adapter\.)?body\.0\.(block1|(body|resnets)\.0\.block1)\.weight")
 _XL_FOLD, _BLOCKS = 16, 2
-
-
-def is_adapter(shapes: Shapes) -> bool:
-    """Whether the tensors are those of a T2I-Adapter."""
-    return any(_MARK.fullmatch(name) for name in shapes)
 
 
 def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
@@ -31,7 +24,7 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
     Raises CheckpointError for a kind or size that is not known.
     """
     kind, widths = table.get("adapter_type", "full_adapter"), table.get("channels", [320, 640, 1280, 1280])
-    try:
+    with making_sense(f"'{folder / 'config.json'}' does not describe a T2I-Adapter"):
         check_numbers(table)
         if kind not in ("full_adapter", "full_adapter_xl", "light_adapter"):
             raise InputError(f"adapter_type is {kind!r}; a full, XL or light one is read.")
@@ -45,10 +38,6 @@ def of_folder(folder: Path, table: Mapping[str, Any]) -> Part:
             blocks=int(table.get("num_res_blocks", 2)),
             light=light,
         )
-    except (TypeError, ValueError, IndexError) as error:  # InputError is a ValueError
-        raise CheckpointError(
-            f"'{folder / 'config.json'}' does not describe a T2I-Adapter: {error}"
-        ) from error
     return Part(config, layouts.picture_adapter.diffusers(), (), folder)
 
 
@@ -59,14 +48,11 @@ def of_file(path: Path, shapes: Shapes) -> Part:
     light = "conv_in.weight" not in own
     inner = "resnets" if theirs else "body"
     blocks = len(listed(own, f"body.0.{inner}.{{}}.block1.weight")) if light or theirs else _BLOCKS
-    try:
+    with making_sense(f"'{path}' is no T2I-Adapter that can be built"):
         entry = own["body.0.in_conv.weight" if light else "conv_in.weight"][1]
         last = "out_conv" if light else "resnets.0.block1" if theirs else "block1"
         every = 1 if light or theirs else _BLOCKS
         widths = [own[name][0] for name in listed(own, f"body.{{}}.{last}.weight", every)]
-    except (KeyError, IndexError) as error:
-        told = f"it lacks {error}" if isinstance(error, KeyError) else "a tensor has another shape"
-        raise CheckpointError(f"'{path}' is no T2I-Adapter that can be built: {told}.") from error
     # nothing but the number of channels tells XL's adapters, which fold larger squares, from the others
     fold = _XL_FOLD if entry % _XL_FOLD**2 == 0 else 8
     config = PictureAdapterConfig(

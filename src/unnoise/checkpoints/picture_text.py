@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from unnoise.checkpoints.building import Unfilled, check_dtype
+from unnoise.checkpoints.building import check_dtype, outline, unfilled
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import WEIGHTS, read_table
+from unnoise.checkpoints.manifest import WEIGHTS, making_sense
 from unnoise.checkpoints.verified import check_finite, check_header, read_tensors, stored, write_folder
 from unnoise.errors import CheckpointError
-from unnoise.files import check_new, expanded
+from unnoise.files import check_new, expanded, read_table
 from unnoise.networks.picture_encoder import PictureEncoderConfig, PictureTextEncoder
 from unnoise.networks.text_encoder import TextEncoderConfig
 from unnoise.text import PromptTokenizer, tokenizer_from_config
@@ -38,8 +38,7 @@ class PictureText:
 
 def shipped_encoders() -> dict[str, Path]:
     """Folder of each encoder that comes with the package, by name."""
-    folders = sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else []
-    return {folder.name: folder for folder in folders if (folder / FILE).is_file()}
+    return {file.parent.name: file.parent for file in sorted(SHIPPED.glob(f"*/{FILE}"))}
 
 
 def save_picture_text(encoder: PictureText, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -80,17 +79,14 @@ def load_picture_text(name_or_path: str | Path) -> PictureText:
             f"name: {known}."
         )
     values = read_table(folder / FILE)
-    try:
-        with Unfilled():
-            network = PictureTextEncoder(
-                PictureEncoderConfig.from_dict(values["picture"]), TextEncoderConfig.from_dict(values["text"])
-            )
+    with making_sense(f"'{folder / FILE}' does not describe an encoder"):
+        picture = PictureEncoderConfig.from_dict(values["picture"])
+        words = TextEncoderConfig.from_dict(values["text"])
+        network = outline(lambda: PictureTextEncoder(picture, words))
         tokenizer = tokenizer_from_config(values["vocabulary"])
         sha256, card = str(values["sha256"]), dict(values["card"])
-    except (ValueError, LookupError, ArithmeticError, TypeError) as error:  # InputError is a ValueError
-        raise CheckpointError(f"'{folder / FILE}' does not describe an encoder: {error}") from error
     path = folder / WEIGHTS
     check_header(path, read_header(path), network.state_dict(), FILE)
     tensors = read_tensors(path, sha256, FILE)
-    network.load_state_dict({name: stored(tensor, torch.float32) for name, tensor in tensors.items()})
-    return PictureText(network.eval().requires_grad_(False), tokenizer, card, folder.resolve().name, sha256)
+    unfilled(network, torch.float32, "cpu").load_state_dict(tensors)
+    return PictureText(network, tokenizer, card, folder.resolve().name, sha256)

@@ -72,9 +72,6 @@ def _apart(model: Model, other: Model) -> str:
         return "one of them sees more than the noisy sample (inpainting, editing)"
     if not isinstance(model.schedule, DiscreteVP) or model.schedule != other.schedule:
         return "their noise schedules differ"
-    latents = [(one.shape[0], one.factor, _scale(one)) for one in (model, other)]
-    return "" if latents[0] == latents[1] else "their latents differ"
-
-
-def _scale(model: Model) -> float:
-    return 1.0 if model.autoencoder is None else model.autoencoder.config.scale
+    scales = [one.autoencoder and one.autoencoder.config.scale for one in (model, other)]
+    alike = (model.shape[0], model.factor) == (other.shape[0], other.factor) and scales[0] == scales[1]
+    return "" if alike else "their latents differ"

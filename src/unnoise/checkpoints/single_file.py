@@ -12,6 +12,7 @@ from unnoise.checkpoints.blueprint import Blueprint, Config, Part, check_channel
 from unnoise.checkpoints.building import uncollected
 from unnoise.checkpoints.families import FAMILIES, REFINER, SD1, SD2, SDXL, Encoder, Family
 from unnoise.checkpoints.kinds import OPEN_CLIP_H, UNET, VAE, is_original, other
+from unnoise.checkpoints.manifest import making_sense
 from unnoise.checkpoints.shapes import Shapes, inside
 from unnoise.checkpoints.weights import Weights, open_weights
 from unnoise.errors import CheckpointError
@@ -75,13 +76,10 @@ def _family(path: Path, shapes: Shapes) -> Family:
 def parts_of(path: Path, shapes: Shapes, family: Family) -> dict[str, Part]:
     """What a file of these names and shapes is read as. Raises CheckpointError where they make no model."""
     unet = inside(shapes, UNET)
-    try:
+    with making_sense(f"'{path}' is no model that can be built"):
         vae = told.autoencoder_config(inside(shapes, VAE), family.scale)
         encoders = {each.name: _text(path, shapes, family, each) for each in family.encoders}
         config = told.unet_config(unet)
-    except (IndexError, ValueError, ZeroDivisionError) as error:
-        # InputError is a ValueError; the others are of shapes that no weight has
-        raise CheckpointError(f"'{path}' is no model that can be built: {error}") from error
     check_channels(path, config)
     parts = {
         "network": Part(config, layouts.unet.original(config, told.linear_projection(unet)), (path,), path),

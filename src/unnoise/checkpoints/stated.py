@@ -130,9 +130,5 @@ def model_index(family: Family, config: UNetConfig) -> dict[str, Any]:
     }
     if not family.sizes:
         return index | {"safety_checker": [None, None], "requires_safety_checker": False}
-    told = {"force_zeros_for_empty_prompt": family is SDXL}
-    return (
-        index
-        | {"image_encoder": [None, None], **told}
-        | ({"requires_aesthetics_score": True} if family is REFINER else {})
-    )
+    index |= {"image_encoder": [None, None], "force_zeros_for_empty_prompt": family is SDXL}
+    return index | ({"requires_aesthetics_score": True} if family is REFINER else {})

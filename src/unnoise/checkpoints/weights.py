@@ -6,6 +6,7 @@ import json
 import mmap
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,22 +153,12 @@ def unpickled(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}.") from error
     except Exception as error:
-        if _is_safetensors(path):
-            raise CheckpointError(
-                f"'{path}' is a safetensors file under another name; let it end in .safetensors."
-            ) from error
-        raise CheckpointError(
-            f"'{path}' is a pickle that holds more than tensors, or is damaged; nothing in it was run. Ask for it as "
-            ".safetensors."
-        ) from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    try:
-        read_header(path)
-    except CheckpointError:
-        return False
-    return True
+        fault = "is a pickle that holds more than tensors, or is damaged; nothing in it was run. "
+        fault += "Ask for it as .safetensors."
+        with suppress(CheckpointError):
+            read_header(path)
+            fault = "is a safetensors file under another name; let it end in .safetensors."
+        raise CheckpointError(f"'{path}' {fault}") from error
 
 
 def tensors_in(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:

@@ -9,10 +9,11 @@ from unnoise.cli import parser
 from unnoise.cli.values import choice, maybe, number, whole
 from unnoise.errors import InputError
 
-_ENGINE = {
+ENGINE = {
     "--engine NAME": "what computes the network: torch, or where unnoise[openvino] is installed openvino, or "
     "openvino-int8, which is approximate (default torch)",
 }
+"""The option of engines."""
 _FASTER = {
     "--cache TURN": "reuse deep features until the noise level has turned by so many radians, such as 0.15",
     "--cache-every N": "or for N - 1 of N network calls (DeepCache)",
@@ -22,14 +23,9 @@ _FASTER = {
 }
 
 
-def add_engine(command: argparse.ArgumentParser) -> None:
-    """The option of engines."""
-    parser.options(command, _ENGINE)
-
-
 def add(command: argparse.ArgumentParser) -> None:
     """The options of engines, of feature caching and of token merging."""
-    parser.options(command.add_argument_group("faster, in part approximate"), _ENGINE | _FASTER)
+    parser.options(command.add_argument_group("faster, in part approximate"), ENGINE | _FASTER)
 
 
 def engine(arguments: argparse.Namespace, arithmetic: str = "") -> str:

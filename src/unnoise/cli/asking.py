@@ -82,6 +82,20 @@ _ALIKE = {
 }
 
 
+_MORE_SPELLINGS = {
+    "out": ("--outdir",),
+    "negative": ("--negative-prompt", "--negative_prompt"),
+    "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
+    "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
+    "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
+    "clip_skip": ("--clip_skip",),
+    "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
+    "width": ("--W", "--image_width"),
+    "height": ("--H", "--image_height"),
+    "show_every": ("--show_every", "--preview-interval"),
+}
+
+
 def add(command: parser.Parser) -> None:
     """Add the options; more spellings that people type are taken but not listed."""
     command.add_argument("words", nargs="?", metavar="PROMPT", help='what to make, in quotes: "a red apple"')
@@ -92,23 +106,7 @@ def add(command: parser.Parser) -> None:
     adapting.add(command)
     parser.options(command.add_argument_group("as before, or as another program"), _ALIKE)
     approximate.add(command)
-    _more_spellings(command)
-
-
-def _more_spellings(command: parser.Parser) -> None:
-    for target, flags in {
-        "out": ("--outdir",),
-        "negative": ("--negative-prompt", "--negative_prompt"),
-        "steps": ("--num_inference_steps", "--num-inference-steps", "--ddim_steps"),
-        "guidance": ("--cfg-scale", "--cfg_scale", "--scale", "--guidance_scale", "--guidance-scale"),
-        "scheduler": ("--sampler", "--sampling-method", "--sampling_method"),
-        "clip_skip": ("--clip_skip",),
-        "count": ("--batch-count", "--n_iter", "--batch_size", "--batch-size"),
-        "width": ("--W", "--image_width"),
-        "height": ("--H", "--image_height"),
-        "show_every": ("--show_every", "--preview-interval"),
-    }.items():
-        parser.hidden(command, target, *flags)
+    parser.spellings(command, _MORE_SPELLINGS)
 
 
 def request(arguments: argparse.Namespace) -> Request:

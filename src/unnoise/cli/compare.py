@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from unnoise.cli import card, features, outputs, parser, values
+from unnoise.cli import card, features, outputs, values
 from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
@@ -29,20 +29,8 @@ _OPTIONS = {
     "-o, --out FOLDER = comparison": "folder of report.html; runs already there are kept",
     "--json": "print one JSON object, and no progress",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "compare",
-        help="compare schedulers on a model",
-        description=__doc__,
-        epilog=parser.examples(
-            "compare digits", 'compare run/ --schedulers "DDIM,Euler a" --steps 10,20 --count 4'
-        ),
-    )
-    parser.options(command, _OPTIONS)
-    parser.finish(command, "compare", run)
+EXAMPLES = ("compare digits", 'compare run/ --schedulers "DDIM,Euler a" --steps 10,20 --count 4')
+PARTS = (_OPTIONS,)
 
 
 def run(arguments: argparse.Namespace) -> int:

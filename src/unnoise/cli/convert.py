@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from unnoise.cli import adapting, parser
+from unnoise.cli import adapting
 from unnoise.cli.answering import answer
 from unnoise.cli.values import number, path, word
 from unnoise.errors import InputError
@@ -19,24 +19,12 @@ _OPTIONS = {
     "--prediction KIND": "noise or velocity, where the file does not tell it rightly",
     "--profile X": "of a training run: its model with the average whose profile has this deviation, such as 0.08",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "convert",
-        help="turn one file into a diffusers folder, or back, without loss",
-        description=__doc__,
-        epilog=parser.examples(
-            "convert model.safetensors model/",
-            "convert model/ merged.safetensors --lora ink.safetensors:0.8",
-            "convert run/ model-0.08/ --profile 0.08",
-        ),
-    )
-    parser.options(command, _OPTIONS)
-    adapting.add_lora(command)
-    parser.options(command, {"--json": "print one JSON object"})
-    parser.finish(command, "convert", run)
+EXAMPLES = (
+    "convert model.safetensors model/",
+    "convert model/ merged.safetensors --lora ink.safetensors:0.8",
+    "convert run/ model-0.08/ --profile 0.08",
+)
+PARTS = (_OPTIONS, adapting.add_lora, {"--json": "print one JSON object"})
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,7 @@ _LIKELIHOOD = {
     "--no-captions": "do not tell the model the pictures' captions",
     "--train FOLDER": "training pictures: two simple models are fitted to them, to read beside",
 }
+_JSON = {"--json": "print one JSON object, and no progress"}
 _DISTANCE = {
     "REAL": "folder of pictures, or .npy/.npz of features",
     "MADE": "the same, of generated pictures",
@@ -55,7 +56,7 @@ _DISTANCE = {
     "--force": "give the Frechet distance of too few pictures too",
     "--resamples N = 40": "half samples behind the intervals, 0 for none",
     "-s, --seed N = 0": "of the half samples",
-    "--json": "print one JSON object, and no progress",
+    **_JSON,
 }
 # Option -> the methods that heed it.
 _ONLY = {
@@ -68,11 +69,8 @@ _ONLY = {
 _count = partial(values.whole, low=1, high=1_000_000, example=100)
 
 
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command, its two parts and their options."""
-    command = commands.add_parser(
-        "evaluate", help="measure a model or a set of pictures", description=__doc__
-    )
+def _add(command: parser.Parser) -> None:
+    """Two parts and their options."""
     parts = command.add_subparsers(metavar="WHAT", title="what to measure", required=True)
     _add_likelihood(parts)
     _add_distance(parts)
@@ -94,10 +92,8 @@ def _add_likelihood(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         metavar="N",
         help="fit the steps' variance to N of the training pictures (vlb; 256 if N is left out)",
     )
-    parser.options(
-        part, {"-s, --seed N = 0": "of every random draw", "--json": "print one JSON object, and no progress"}
-    )
-    parser.finish(part, "evaluate likelihood", run_likelihood)
+    parser.options(part, {"-s, --seed N = 0": "of every random draw", **_JSON})
+    parser.finish(part, run_likelihood)
 
 
 def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
@@ -109,7 +105,10 @@ def _add_distance(parts: argparse._SubParsersAction[parser.Parser]) -> None:
         epilog=parser.examples("evaluate distance pictures/ made/ --features emoji --nearest"),
     )
     parser.options(part, _DISTANCE)
-    parser.finish(part, "evaluate distance", run_distance)
+    parser.finish(part, run_distance)
+
+
+EXAMPLES, PARTS = (), (_add,)
 
 
 def run_likelihood(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import again, asking, cluster, many, outputs, parser, variants
+from unnoise.cli import again, asking, cluster, many, outputs, variants
 from unnoise.cli.answering import answer, note
 from unnoise.cli.asking import Request, request
 from unnoise.cli.progress import Progress
@@ -21,22 +21,12 @@ from unnoise.limits import counted
 
 if TYPE_CHECKING:
     from unnoise.pipelines import Denoising, Repeat, Result, TextToImage, TwoPasses
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "generate",
-        help="make pictures from a prompt",
-        description=__doc__,
-        epilog=parser.examples(
-            'generate "a red apple, 3d" --count 4 --show-every 10',
-            'generate "a seven" -m digits --seed 7 --out seven.png --enlarge 16',
-            'generate "a house in snow" -m sd15.safetensors --init photo.png',
-        ),
-    )
-    asking.add(command)
-    parser.finish(command, "generate", run)
+EXAMPLES = (
+    'generate "a red apple, 3d" --count 4 --show-every 10',
+    'generate "a seven" -m digits --seed 7 --out seven.png --enlarge 16',
+    'generate "a house in snow" -m sd15.safetensors --init photo.png',
+)
+PARTS = (asking.add,)
 
 
 def _check_known(asked: Request) -> None:
@@ -147,8 +137,7 @@ def _watched(asked: Request, denoising: Denoising | TwoPasses) -> tuple[Result, 
         for step in denoising:
             progress.reach(step.index + 1)
             watch.see(step, progress)
-    result = denoising.result(asked.variant.tiled)
-    return result, watch
+    return denoising.result(asked.variant.tiled), watch
 
 
 def _repeat(asked: Request, pipe: TextToImage) -> Repeat | None:

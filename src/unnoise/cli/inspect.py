@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from unnoise.cli import parser, values
+from unnoise.cli import values
 from unnoise.cli.answering import answer
 from unnoise.limits import counted
 
@@ -17,18 +17,8 @@ _OPTIONS = {
     "FILE": "PNG picture, LoRA, file of weights, or a model: " + values.MODEL,
     "--json": "print one JSON object",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "inspect",
-        help="show what a model or a picture says of itself",
-        description=__doc__,
-        epilog=parser.examples("inspect emoji", "inspect outputs/00001-7.png"),
-    )
-    parser.options(command, _OPTIONS)
-    parser.finish(command, "inspect", run)
+EXAMPLES = ("inspect emoji", "inspect outputs/00001-7.png")
+PARTS = (_OPTIONS,)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,19 +17,14 @@ _OPTIONS = {
     "-s, --seed N = 0": "of the picture",
     "--json": "print one JSON object, and no progress",
 }
+EXAMPLES = ('inspect-run "a seven" -m digits --scheduler DDPM --out run.html',)
 
 
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "inspect-run",
-        help="show every step of one picture on a page",
-        description=__doc__,
-        epilog=parser.examples('inspect-run "a seven" -m digits --scheduler DDPM --out run.html'),
-    )
+def _add_prompt(command: parser.Parser) -> None:
     command.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="what to make, in quotes")
-    parser.options(command, _OPTIONS)
-    parser.finish(command, "inspect-run", run)
+
+
+PARTS = (_add_prompt, _OPTIONS)
 
 
 def run(arguments: argparse.Namespace) -> int:

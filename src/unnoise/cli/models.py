@@ -5,17 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from unnoise.cli import parser
 from unnoise.cli.answering import answer
 
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "models", help="list the models that come with unnoise", description=__doc__
-    )
-    parser.options(command, {"--json": "print one JSON object"})
-    parser.finish(command, "models", run)
+EXAMPLES = ()
+PARTS = ({"--json": "print one JSON object"},)
 
 
 def run(arguments: argparse.Namespace) -> int:

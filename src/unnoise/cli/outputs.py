@@ -75,22 +75,16 @@ def save_new(names: Iterator[Path], write: Callable[[Path], None]) -> Path:
     # of its own name nothing: a system takes 255 bytes, and the writer adds to it
     hidden = first.with_name(f".unnoise-{os.getpid()}-{id(names):x}{first.suffix}")
     try:
-        _written(hidden, first, write)
+        write(hidden)
         for name in itertools.chain([first], names):
             if _take(hidden, name):
                 return name
+    except FileError as error:  # told of the name that was asked for
+        raise FileError(str(error).replace(str(hidden), str(first))) from error
     finally:
         with contextlib.suppress(OSError):
             hidden.unlink(missing_ok=True)
     raise AssertionError("names never end")
-
-
-def _written(hidden: Path, name: Path, write: Callable[[Path], None]) -> None:
-    """Write under the hidden name; what cannot be is told of the name that was asked for. Raises FileError."""
-    try:
-        write(hidden)
-    except FileError as error:
-        raise FileError(str(error).replace(str(hidden), str(name))) from error
 
 
 def new_folder(path: Path) -> Path:

@@ -105,7 +105,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def build() -> Parser:
-    """The whole grammar. Each command's file adds its own part; none imports its room for that."""
+    """The whole grammar. Each command's file has examples, options and `run`; none imports its room for that."""
     from unnoise.cli import (
         compare,
         convert,
@@ -124,10 +124,26 @@ def build() -> Parser:
     parser = Parser(prog="unnoise", description=ABOUT, epilog=f"{RULE}\n\n{examples(*EXAMPLES)}")
     parser.add_argument("-V", "--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    measuring = (evaluate, compare, tune)
-    looking = (inspect_run, inspect, verify)
-    for command in (generate, train, serve, *measuring, *looking, convert, models, schedulers):
-        command.add(commands)
+    for module, summary in {
+        generate: "make pictures from a prompt",
+        train: "learn from a folder of pictures",
+        serve: "make pictures on a page, or by an HTTP API",
+        evaluate: "measure a model or a set of pictures",
+        compare: "compare schedulers on a model",
+        tune: "fit a scheduler's steps to a model",
+        inspect_run: "show every step of one picture on a page",
+        inspect: "show what a model or a picture says of itself",
+        verify: "make a picture again and say whether it is the same",
+        convert: "turn one file into a diffusers folder, or back, without loss",
+        models: "list the models that come with unnoise",
+        schedulers: "list the schedulers",
+    }.items():
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        epilog = examples(*module.EXAMPLES) if module.EXAMPLES else None
+        command = commands.add_parser(name, help=summary, description=module.__doc__, epilog=epilog)
+        add(command, *module.PARTS)
+        if module is not evaluate:  # whose parts are commands
+            finish(command, module.run)
     return parser
 
 
@@ -152,6 +168,12 @@ def near(word: str, known: Sequence[str]) -> str:
 def examples(*words: str) -> str:
     """What the help shows last: commands that run as they are printed."""
     return "\n".join(["examples:", *(f"  unnoise {line}" for line in words)])
+
+
+def add(command: Parser, *parts: Mapping[str, str] | Callable[[Parser], None]) -> None:
+    """Add tables of options, and what these functions add."""
+    for part in parts:
+        part(command) if callable(part) else options(command, part)
 
 
 def options(command: argparse._ActionsContainer, table: Mapping[str, str]) -> None:
@@ -181,7 +203,13 @@ def hidden(parser: argparse.ArgumentParser, target: str, *flags: str, action: st
     parser.add_argument(*flags, dest=target, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) -> None:
+def spellings(parser: argparse.ArgumentParser, table: Mapping[str, Sequence[str]]) -> None:
+    """More spellings of options with one value, left out of the help."""
+    for target, flags in table.items():
+        hidden(parser, target, *flags)
+
+
+def finish(parser: Parser, run: Callable[[argparse.Namespace], int]) -> None:
     """Say which function runs the command, and keep its options for hints on misspelt ones."""
     shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
     listed = [action.option_strings for action in shown]
@@ -196,6 +224,7 @@ def finish(parser: Parser, name: str, run: Callable[[argparse.Namespace], int]) 
         f"{one.option_strings[0]} {one.metavar}" for one in shown if one.option_strings and one.required
     ]
     parser.usage = " ".join(["%(prog)s", *places, *needed, "[OPTION ...]"])
+    name = parser.prog.removeprefix("unnoise ")
     parser.set_defaults(run=run, command=name, options=[flag for flags in listed for flag in flags])
 
 

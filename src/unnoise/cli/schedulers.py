@@ -6,20 +6,14 @@ import argparse
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from unnoise.cli import parser
 from unnoise.cli.answering import answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unnoise.schedulers.names import Named
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser("schedulers", help="list the schedulers", description=__doc__)
-    parser.options(command, {"--json": "print one JSON object"})
-    parser.finish(command, "schedulers", run)
+EXAMPLES = ()
+PARTS = ({"--json": "print one JSON object"},)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,10 +6,12 @@ import argparse
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unnoise.cli import approximate, outputs, parser
+from unnoise.cli.answering import note
 from unnoise.cli.values import MODEL, folder, maybe, number, path, whole, word
 from unnoise.errors import InputError
 
@@ -35,26 +37,14 @@ _OPTIONS = {
     "--log-prompts": "write prompts to the log",
     "--open": "open the page in the browser",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "serve",
-        help="make pictures on a page, or by an HTTP API",
-        description=__doc__,
-        epilog=parser.examples("serve --open", "serve -m digits -m run/ --lora-dir loras/ --port 8000"),
-    )
-    parser.options(command, _OPTIONS)
-    approximate.add_engine(command)
-    for target, flags in {
-        "host": ("--listen-ip",),
-        "port": ("--listen-port",),
-        "out": ("--outdir",),
-        "lora_dir": ("--loras", "--lora-model-dir"),
-    }.items():
-        parser.hidden(command, target, *flags)
-    parser.finish(command, "serve", run)
+_MORE_SPELLINGS = {
+    "host": ("--listen-ip",),
+    "port": ("--listen-port",),
+    "out": ("--outdir",),
+    "lora_dir": ("--loras", "--lora-model-dir"),
+}
+EXAMPLES = ("serve --open", "serve -m digits -m run/ --lora-dir loras/ --port 8000")
+PARTS = (_OPTIONS, approximate.ENGINE, partial(parser.spellings, table=_MORE_SPELLINGS))
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
@@ -69,9 +59,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         loras=maybe(folder, "--lora-dir", arguments.lora_dir),
         threads=maybe(whole, "--threads", arguments.threads, 1, 1024, 2),
         engine=approximate.engine(arguments),
-        limits=Limits(
-            queue=queue, each_client=_each(arguments, queue, alone=not token and not arguments.allow_host)
-        ),
+        limits=Limits(queue=queue, each_client=_each(arguments, queue, bool(token or arguments.allow_host))),
         host=word("--host", arguments.host).strip("[]"),
         port=whole("--port", arguments.port, 0, 65_535, 7860),
         token=token,
@@ -97,9 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             "serve needs packages that are not installed; pip install 'unnoise[serve]'."
         ) from None
     if asked.hosts and not asked.token:
-        sys.stderr.write(
-            f"unnoise: note: whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out.\n"
-        )
+        note([f"whoever reaches {', '.join(asked.hosts)} can use this; a --token keeps others out."])
     names = ", ".join(map(called, asked.models))
 
     def told(url: str) -> None:
@@ -127,10 +113,10 @@ def _folder(text: str) -> Path:
     return folder
 
 
-def _each(arguments: argparse.Namespace, queue: int, alone: bool) -> int:
-    """alone: whether nobody else can ask: then all of the queue is theirs."""
+def _each(arguments: argparse.Namespace, queue: int, others: bool) -> int:
+    """others: whether others can ask; who is alone has all of the queue."""
     given = maybe(whole, "--per-client", arguments.per_client, 1, 10_000, 8)
-    return given or (queue if alone else min(8, queue))
+    return given or (min(8, queue) if others else queue)
 
 
 def _token(typed: str | None) -> str:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "--workers N": ("run.workers", "threads that read ahead", whole, 0, 256, 0),
 }
 
-_DATA = (
-    "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl or .csv, or the folders' names"
-)
+_DATA = {
+    "DATA": "folder of PNG, JPEG or WebP; captions: a.txt beside a.png, metadata.jsonl or .csv, or the folders' names"
+}
 _OPTIONS = {
     "--config FILE": "settings in TOML; options below change single ones",
     **{
@@ -65,39 +66,31 @@ _OPTIONS = {
     "--plan": "tell pictures, steps, memory and time, and train nothing",
     "--json": "print each event as a line of JSON, and no progress",
 }
+_MORE_SPELLINGS = {
+    "out": ("--output_dir", "--output-dir"),
+    "steps": ("--max_train_steps", "--max-train-steps"),
+    "batch": ("--train_batch_size", "--batch-size", "--batch_size"),
+    "size": ("--resolution",),
+    "lr": ("--learning_rate", "--learning-rate"),
+    "checkpoint_every": ("--checkpointing_steps",),
+    "caption": ("--instance_prompt",),
+    "prior": ("--class_prompt",),
+    "word": ("--placeholder_token",),
+    "like": ("--initializer_token",),
+}
+EXAMPLES = (
+    "train pictures/ --out run/ --steps 2000",
+    "train pictures/ --out run/ --resume",
+    "train pictures/ --out ink/ --lora model.safetensors --rank 8",
+)
 
 
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options; more spellings that people type are taken but not listed."""
-    command = commands.add_parser(
-        "train",
-        help="learn from a folder of pictures",
-        description=__doc__,
-        epilog=parser.examples(
-            "train pictures/ --out run/ --steps 2000",
-            "train pictures/ --out run/ --resume",
-            "train pictures/ --out ink/ --lora model.safetensors --rank 8",
-        ),
-    )
-    parser.options(command, {"DATA": _DATA})
-    command.add_argument(
-        "-o", "--out", required=True, metavar="RUN", help="folder of the run, new unless it is resumed"
-    )
-    parser.options(command, _OPTIONS)
-    for target, flags in {
-        "out": ("--output_dir", "--output-dir"),
-        "steps": ("--max_train_steps", "--max-train-steps"),
-        "batch": ("--train_batch_size", "--batch-size", "--batch_size"),
-        "size": ("--resolution",),
-        "lr": ("--learning_rate", "--learning-rate"),
-        "checkpoint_every": ("--checkpointing_steps",),
-        "caption": ("--instance_prompt",),
-        "prior": ("--class_prompt",),
-        "word": ("--placeholder_token",),
-        "like": ("--initializer_token",),
-    }.items():
-        parser.hidden(command, target, *flags)
-    parser.finish(command, "train", run)
+def _add_out(command: parser.Parser) -> None:
+    about = "folder of the run, new unless it is resumed"
+    command.add_argument("-o", "--out", required=True, metavar="RUN", help=about)
+
+
+PARTS = (_DATA, _add_out, _OPTIONS, partial(parser.spellings, table=_MORE_SPELLINGS))
 
 
 def config(arguments: argparse.Namespace) -> TrainConfig | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unnoise.cli import card, outputs, parser, values
+from unnoise.cli import card, outputs, values
 from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
@@ -30,21 +30,11 @@ _OPTIONS = {
     "--resume": "go on from the file's levels and factors",
     "--json": "print one JSON object, and no progress",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "tune",
-        help="fit a scheduler's steps to a model",
-        description=__doc__,
-        epilog=parser.examples(
-            "tune digits --steps 8 --out digits-8.json",
-            'generate "a seven" -m digits --scheduler tuned:digits-8.json',
-        ),
-    )
-    parser.options(command, _OPTIONS)
-    parser.finish(command, "tune", run)
+EXAMPLES = (
+    "tune digits --steps 8 --out digits-8.json",
+    'generate "a seven" -m digits --scheduler tuned:digits-8.json',
+)
+PARTS = (_OPTIONS,)
 
 
 def run(arguments: argparse.Namespace) -> int:

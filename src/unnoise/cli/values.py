@@ -28,9 +28,7 @@ def whole(flag: str, text: str, low: int, high: int, example: int) -> int:
     except ValueError:
         value = low - 1
     if not low <= value <= high:
-        raise InputError(
-            f"{flag} is {_shown(text)}; give a whole number from {low} to {high:,}, for example {example}."
-        )
+        raise _refusal(flag, text, f"a whole number from {low} to {high:,}, for example {example}")
     return value
 
 
@@ -41,9 +39,7 @@ def number(flag: str, text: str, low: float, high: float, example: float) -> flo
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or not low <= value <= high:
-        raise InputError(
-            f"{flag} is {_shown(text)}; give a number from {low:g} to {high:g}, for example {example:g}."
-        )
+        raise _refusal(flag, text, f"a number from {low:g} to {high:g}, for example {example:g}")
     return value
 
 
@@ -51,7 +47,7 @@ def size(flag: str, text: str) -> tuple[int, int]:
     """Width and height, written WxH."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 2:
-        raise InputError(f"{flag} is {_shown(text)}; give width x height in pixels, for example 32x32.")
+        raise _refusal(flag, text, "width x height in pixels, for example 32x32")
     width, height = (whole(flag, part, 1, 4096, 32) for part in parts)
     return width, height
 
@@ -59,7 +55,7 @@ def size(flag: str, text: str) -> tuple[int, int]:
 def choice(flag: str, text: str, known: Collection[str]) -> str:
     """One of these words."""
     if text not in known:
-        raise InputError(f"{flag} is {_shown(text)}; give one of {', '.join(known)}.")
+        raise _refusal(flag, text, f"one of {', '.join(known)}")
     return text
 
 
@@ -96,5 +92,6 @@ def widths(flag: str, text: str) -> tuple[int, ...]:
     return tuple(whole(flag, part.strip(), 1, 65_536, 64) for part in text.split(","))
 
 
-def _shown(text: str) -> str:
-    return text if text.strip() and len(text) <= 40 else repr(text[:40])
+def _refusal(flag: str, text: str, wanted: str) -> InputError:
+    shown = text if text.strip() and len(text) <= 40 else repr(text[:40])
+    return InputError(f"{flag} is {shown}; give {wanted}.")

@@ -63,6 +63,17 @@ _HIRES = {
 }
 
 
+_MORE_SPELLINGS = {
+    "init": ("--init-img", "--init_img", "--image"),
+    "mask": ("--mask-image", "--mask_image"),
+    "feather": ("--mask-blur", "--mask_blur"),
+    "strength": ("--denoising-strength", "--denoising_strength"),
+    "image_guidance": ("--img-cfg-scale", "--image_guidance_scale"),
+    "guidance_rescale": ("--guidance_rescale",),
+    "hires_strength": ("--hires-denoising-strength",),
+}
+
+
 def add(command: parser.Parser) -> None:
     """Add the options to `generate`."""
     for title, table in {
@@ -71,16 +82,7 @@ def add(command: parser.Parser) -> None:
         "a second, larger pass": _HIRES,
     }.items():
         parser.options(command.add_argument_group(title), table)
-    for target, flags in {
-        "init": ("--init-img", "--init_img", "--image"),
-        "mask": ("--mask-image", "--mask_image"),
-        "feather": ("--mask-blur", "--mask_blur"),
-        "strength": ("--denoising-strength", "--denoising_strength"),
-        "image_guidance": ("--img-cfg-scale", "--image_guidance_scale"),
-        "guidance_rescale": ("--guidance_rescale",),
-        "hires_strength": ("--hires-denoising-strength",),
-    }.items():
-        parser.hidden(command, target, *flags)
+    parser.spellings(command, _MORE_SPELLINGS)
 
 
 def read(arguments: argparse.Namespace) -> Asked:

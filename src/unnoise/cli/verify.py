@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from unnoise.cli import adapting, again, approximate, parser, values, variants
+from unnoise.cli import adapting, again, approximate, values, variants
 from unnoise.cli.answering import answer
 from unnoise.cli.progress import Progress
 from unnoise.cli.threads import fit_threads
@@ -16,23 +16,9 @@ _OPTIONS = {
     "-i, --init FILE": "picture that it was begun from",
     "--mask FILE": "mask that it was painted within",
 }
-
-
-def add(commands: argparse._SubParsersAction[parser.Parser]) -> None:
-    """Add the command and its options."""
-    command = commands.add_parser(
-        "verify",
-        help="make a picture again and say whether it is the same",
-        description=__doc__,
-        epilog=parser.examples(
-            "verify outputs/00001-7.png", "verify painted.png --init photo.png --mask mask.png"
-        ),
-    )
-    parser.options(command, _OPTIONS)
-    adapting.add(command)
-    approximate.add_engine(command)
-    parser.options(command, {"--json": "print one JSON object, and no progress"})
-    parser.finish(command, "verify", run)
+_JSON = {"--json": "print one JSON object, and no progress"}
+EXAMPLES = ("verify outputs/00001-7.png", "verify painted.png --init photo.png --mask mask.png")
+PARTS = (_OPTIONS, adapting.add, approximate.ENGINE, _JSON)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -89,16 +89,13 @@ class Drawn:
 
     def __call__(self, purpose: str, *position: int, like: Tensor) -> Tensor:
         """Standard normal numbers shaped as `like`."""
-        if isinstance(self.generator, Sequence):
-            if len(self.generator) == 1:
-                return _normal(like, self.generator[0])
-            if len(self.generator) != len(like):
-                raise InputError(
-                    f"{len(self.generator)} generators are given for {len(like)} samples; give one, or one for each."
-                )
-            parts = [_normal(like[i : i + 1], one) for i, one in enumerate(self.generator)]
-            return torch.cat(parts)
-        return _normal(like, self.generator)
+        each = self.generator if isinstance(self.generator, Sequence) else [self.generator]
+        if len(each) not in (1, len(like)):
+            raise InputError(
+                f"{len(each)} generators are given for {len(like)} samples; give one, or one for each."
+            )
+        parts = zip(like.chunk(len(each)), each, strict=True)
+        return torch.cat([_normal(part, one) for part, one in parts])
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -18,6 +18,8 @@ from unnoise.evaluation.vit import ViT
 
 CLASSIFIER = ("fc.", "head.", "heads.", "pre_logits.")
 """Beginnings of names of tensors that come after the features."""
+# the FID's: ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
+_CLASSES = 1008
 _TORCHVISION = Square(224, 256, *IMAGENET, "bilinear", round, ", as torchvision evaluates")
 # Names of ours, or parts of them, and what stands for them in a file; that of "patch" tells the layout.
 _LAYOUTS = {
@@ -46,9 +48,18 @@ class Backbone(NamedTuple):
 
 
 def of_the_fid(tensors: Mapping[str, Tensor], path: Path) -> Backbone | None:
-    """The FID's Inception, where these are its tensors. Raises CheckpointError for torchvision's."""
-    if not inception.named_alike(tensors, path):
+    """The FID's Inception, where these are its tensors.
+
+    Raises CheckpointError for torchvision's, which has the same names but gives no FID.
+    """
+    if not tensors.keys() >= {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.bn.weight"}:
         return None
+    classes = tensors.get("fc.weight")
+    if (classes is not None and len(classes) != _CLASSES) or "AuxLogits.fc.weight" in tensors:
+        raise CheckpointError(
+            f"'{path}' has the weights of another Inception, such as torchvision's, whose figures are no FID; give "
+            "pt_inception-2015-12-05-6726825d.pth, or its tensors as .safetensors."
+        )
     return Backbone("Inception-v3 of the FID", inception.Inception(), inception.seen, inception.RULE)
 
 

@@ -17,8 +17,7 @@ def independent_pixels(train: Tensor, test: Tensor, bins: int = 256, prior: floa
 
     train, test: pictures as `bits_per_dim` takes them. Raises InputError where their shapes differ.
     """
-    seen, unseen = _levels(train, bins), _levels(test, bins)
-    _check(seen, unseen)
+    seen, unseen = _levels(train, test, bins)
     table = torch.zeros(seen.shape[1], bins, dtype=torch.float64, device="cpu")
     table.scatter_add_(1, seen.T, torch.ones_like(seen.T, dtype=torch.float64))
     log = ((table + prior) / (len(seen) + bins * prior)).log()
@@ -33,8 +32,7 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     The covariance is shrunk towards its diagonal by the share that the data ask for (Schaefer & Strimmer 2005),
     and holds the variance of a uniform bin. Raises InputError where the shapes differ.
     """
-    seen, unseen = (_levels(images, bins).double() for images in (train, test))
-    _check(seen, unseen)
+    seen, unseen = (levels.double() for levels in _levels(train, test, bins))
     source = torch.Generator().manual_seed(seed)
     places = unseen + torch.rand(unseen.shape, generator=source, dtype=torch.float64, device="cpu")
     mean = seen.mean(0) + 0.5
@@ -51,17 +49,16 @@ def gaussian(train: Tensor, test: Tensor, bins: int = 256, seed: int = 0) -> Lik
     return summarise({"density": each}, calls=0, estimator="Gaussian with full covariance", conventions=told)
 
 
-def _levels(images: Tensor, bins: int) -> Tensor:
-    """Grey levels 0 .. bins - 1 as whole numbers, (pictures, numbers)."""
-    return ((on_grid(images, bins).double() + 1.0) * (bins - 1) / 2.0).round().long().flatten(1)
-
-
-def _check(seen: Tensor, unseen: Tensor) -> None:
+def _levels(train: Tensor, test: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Grey levels 0 .. bins - 1 of both as whole numbers, (pictures, numbers)."""
+    places = ((on_grid(images, bins).double() + 1.0) * (bins - 1) / 2.0 for images in (train, test))
+    seen, unseen = (place.round().long().flatten(1) for place in places)
     if seen.shape[1] != unseen.shape[1] or len(seen) < 2 or len(unseen) == 0:
         raise InputError(
             f"{len(seen)} pictures of {seen.shape[1]} numbers are to explain {len(unseen)} of {unseen.shape[1]}; give "
             "at least two and one, of one size."
         )
+    return seen, unseen
 
 
 def _shrunk(centred: Tensor) -> tuple[Tensor, float]:

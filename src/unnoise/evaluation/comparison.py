@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from unnoise.evaluation.distances import Features, energy, kernel
 from unnoise.evaluation.pictures import check_range, pixel_features
 from unnoise.evaluation.runs import Pipe, Run, Runner
 from unnoise.evaluation.sets import Interval, half_samples, interval
-from unnoise.evaluation.similarity import relative_error, structural_similarity
+from unnoise.evaluation.similarity import each_error, relative_error, structural_similarity
 from unnoise.files import expanded
 from unnoise.limits import counted, typed, whole
 from unnoise.schedulers import ToTolerance, names
@@ -68,25 +69,31 @@ def compare(
     wanted, texts = sorted(set(numbers)), texts[:count]
     runner = Runner(pipe, texts, guidance, None if cache is None else expanded(cache))
     seeds = tuple(range(seed, seed + count))
-    progress = _Progress(told, 4 + len(schedulers) * len(wanted))
+    every, done = 4 + len(schedulers) * len(wanted), itertools.count(1)
+
+    def made(what: str) -> None:
+        if told is not None:
+            told(what, min(next(done), every), every)
+
     measure = _Measure(features, named, pipe.model.shape[0])
     goal = None if real is None else measure.of(_checked(real, pipe.model.shape))
-    converged, reference, gap = _converged(runner, seeds, progress)
+    converged, reference, gap = _converged(runner, seeds, made)
     if goal is None:
         goal = measure.of(_others(runner, min(reference, 100), seed + 1_000_000, count))
-    progress.made("pictures to compare with")
+    made("pictures to compare with")
     asked = [texts[place % len(texts)] for place in range(count)]
 
     def alignment(shown: Tensor) -> float | None:
         return None if judge is None else float(judge.agreement(shown, asked).mean())
 
-    cells, pictures = [], {}
+    cells: list[Cell] = []
+    pictures = {}
     for name in schedulers:
         runs = {}
         for number in wanted:
             runs[number] = runner.run(name, number, seeds)
             pictures[name, number] = runs[number].pictures
-            progress.made(f"{name}, {counted(number, 'step')}")
+            made(f"{name}, {counted(number, 'step')}")
         cells += _cells(runner, name, runs, converged, goal, measure, alignment)
     return Report(
         cells=_with_front(cells),
@@ -140,26 +147,16 @@ class _Measure:
         return interval(far(made, goal), halves)
 
 
-@dataclass
-class _Progress:
-    told: Told | None
-    whole: int
-    done: int = 0
-
-    def made(self, what: str) -> None:
-        self.done += 1
-        if self.told is not None:
-            self.told(what, min(self.done, self.whole), self.whole)
-
-
-def _converged(runner: Runner, seeds: tuple[int, ...], progress: _Progress) -> tuple[Tensor, int, float]:
+def _converged(
+    runner: Runner, seeds: tuple[int, ...], made: Callable[[str], None]
+) -> tuple[Tensor, int, float]:
     """The solution of this noise: steps are doubled until twice as many change it by less than a thousandth."""
-    before, gap = runner.run(REFERENCE, 100, seeds).pictures, float("inf")
-    progress.made("the converged solution")
+    before = runner.run(REFERENCE, 100, seeds).pictures
+    made("the converged solution")
     for steps in (200, 400, 800):
         now = runner.run(REFERENCE, steps, seeds).pictures
         gap = relative_error(before, now)
-        progress.made(f"the converged solution, {steps} steps")
+        made(f"the converged solution, {steps} steps")
         if gap < _AGREED:
             break
         before = now
@@ -186,36 +183,28 @@ def _cells(
     goal: Features,
     measure: _Measure,
     alignment: Callable[[Tensor], float | None],
-) -> list[Cell]:
+) -> Iterator[Cell]:
     """Of one scheduler. runs: by their numbers of steps, fewest first."""
-    cells = []
     following: list[Run | None] = [*list(runs.values())[1:], None]
     for (steps, run), after in zip(runs.items(), following, strict=True):
         plan, count = runner.plan(name, steps), len(run.pictures)
         quartiles = np.percentile(run.seconds, (25, 50, 75)) * steps / count
         solved = not plan.stochastic
-        cells.append(
-            Cell(
-                scheduler=name,
-                steps=steps,
-                stochastic=plan.stochastic,
-                calls=len(plan.looks),
-                seconds=float(quartiles[1]),
-                spread=(float(quartiles[0]), float(quartiles[2])),
-                overhead=runner.overhead(name, steps, count),
-                error=relative_error(run.pictures, converged) if solved else None,
-                similarity=_mean_ssim(run.pictures, converged) if solved else None,
-                steadiness=_mean_ssim(run.pictures, after.pictures) if solved and after else None,
-                quality=measure.between(measure.of(run.pictures.clamp(-1.0, 1.0)), goal),
-                alignment=alignment(run.pictures),
-                errors=_errors(run.pictures, converged) if solved else (),
-            )
+        yield Cell(
+            scheduler=name,
+            steps=steps,
+            stochastic=plan.stochastic,
+            calls=len(plan.looks),
+            seconds=float(quartiles[1]),
+            spread=(float(quartiles[0]), float(quartiles[2])),
+            overhead=runner.overhead(name, steps, count),
+            error=relative_error(run.pictures, converged) if solved else None,
+            similarity=_mean_ssim(run.pictures, converged) if solved else None,
+            steadiness=_mean_ssim(run.pictures, after.pictures) if solved and after else None,
+            quality=measure.between(measure.of(run.pictures.clamp(-1.0, 1.0)), goal),
+            alignment=alignment(run.pictures),
+            errors=tuple(each_error(run.pictures, converged)) if solved else (),
         )
-    return cells
-
-
-def _errors(x: Tensor, truth: Tensor) -> tuple[float, ...]:
-    return tuple(relative_error(one, other) for one, other in zip(x, truth, strict=True))
 
 
 def _mean_ssim(x: Tensor, y: Tensor) -> float:
@@ -224,18 +213,15 @@ def _mean_ssim(x: Tensor, y: Tensor) -> float:
 
 def _with_front(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells, with those marked that no other beats in both calls and error."""
+    solved = [(cell.calls, cell.error) for cell in cells if cell.error is not None]
 
-    def beaten(cell: Cell) -> bool:
-        return any(
-            other.error is not None
-            and cell.error is not None
-            and other.calls <= cell.calls
-            and other.error <= cell.error
-            and (other.calls, other.error) != (cell.calls, cell.error)
-            for other in cells
+    def on_front(cell: Cell) -> bool:
+        calls, error = cell.calls, cell.error
+        return error is not None and not any(
+            one[0] <= calls and one[1] <= error and one != (calls, error) for one in solved
         )
 
-    return tuple(replace(cell, on_front=cell.error is not None and not beaten(cell)) for cell in cells)
+    return tuple(replace(cell, on_front=on_front(cell)) for cell in cells)
 
 
 def _checked(real: Tensor, shape: tuple[int, int, int]) -> Tensor:

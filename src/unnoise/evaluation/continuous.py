@@ -66,8 +66,7 @@ def _places(
         edges = line(float(cleanest.log_snr), float(noisiest.log_snr), calls + 1)
     width = edges[:-1] - edges[1:]
     drawn = [randomness.uniform(subject.seed, "likelihood time", stratum) for stratum in range(calls)]
-    start = as_tensor(drawn)
-    offset = (start + subject.every.double()[:, None] / len(subject)) % 1.0
+    offset = (as_tensor(drawn) + subject.every.double()[:, None] / len(subject)) % 1.0
     return edges[:-1] - offset * width, width
 
 

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from unnoise.checkpoints.hashes import sha256_of
 from unnoise.checkpoints.header import read_header
-from unnoise.checkpoints.manifest import read_table
 from unnoise.errors import CheckpointError, FileError, InputError, NonFiniteError
 from unnoise.evaluation import backbones
 from unnoise.evaluation.backbones import Backbone
 from unnoise.evaluation.distances import Features
-from unnoise.evaluation.preparation import IMAGENET, Square
-from unnoise.files import expanded
+from unnoise.evaluation.preparation import IMAGENET, Square, are_three
+from unnoise.evaluation.subject import Told
+from unnoise.files import expanded, read_table
 from unnoise.limits import counted
 
 _BATCH = 32
@@ -34,10 +34,6 @@ _PICKLED = (".pth", ".pt", ".ckpt")
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _COUNTER = "num_batches_tracked"
 _UNUSED = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
-
-
-Told = Callable[[int, int], None]
-"""Hears how many pictures are done, of how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +107,7 @@ def _configured(tensors: Mapping[str, Tensor], weights: Path) -> Backbone:
             f"'{weights.parent}' is of the kind {kind!r}; give an encoder of the kind {', '.join(_KINDS)}, or a "
             "ResNet or ViT as torchvision or timm writes them."
         )
-    about, network, features, (mean, deviation) = _KINDS[kind](table)
+    about, network, features, (mean, deviation) = _KINDS[kind](table, _transformers())
     size = int(network.config.image_size)
     rule = _table(weights.with_name("preprocessor_config.json"))
     mean, deviation = _three(rule, "image_mean", mean), _three(rule, "image_std", deviation)
@@ -155,25 +151,19 @@ def _transformers() -> Any:  # noqa: ANN401 - a module that may not be there
     return transformers
 
 
-def _clip(table: dict[str, Any]) -> Built:
-    library = _transformers()
+def _clip(table: dict[str, Any], library: Any) -> Built:  # noqa: ANN401
     inner = table.get("vision_config", table)
     settings = {**inner, "projection_dim": table.get("projection_dim", inner.get("projection_dim", 512))}
     network = library.CLIPVisionModelWithProjection(library.CLIPVisionConfig.from_dict(settings)).eval()
     return "CLIP picture tower", network, lambda x: network(pixel_values=x).image_embeds, _CLIP
 
 
-def _dinov2(table: dict[str, Any]) -> Built:
-    library = _transformers()
+def _dinov2(table: dict[str, Any], library: Any) -> Built:  # noqa: ANN401
     network = library.Dinov2Model(library.Dinov2Config.from_dict(table)).eval()
     return "DINOv2", network, lambda x: network(pixel_values=x).pooler_output, IMAGENET
 
 
-_KINDS: dict[str, Callable[[dict[str, Any]], Built]] = {
-    "clip": _clip,
-    "clip_vision_model": _clip,
-    "dinov2": _dinov2,
-}
+_KINDS: dict[str, Callable[..., Built]] = {"clip": _clip, "clip_vision_model": _clip, "dinov2": _dinov2}
 
 
 def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -185,12 +175,8 @@ def _fill(found: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
     given = {n: t for n, t in tensors.items() if not n.startswith(found.beside) and not n.endswith(_COUNTER)}
     wanted = {named(name): tensor for name, tensor in own.items()}
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    odd = [name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape]
-    for what, listed in (
-        ("misses", missing),
-        ("has beside them", extra),
-        ("has in another shape", sorted(odd)),
-    ):
+    odd = sorted(name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape)
+    for what, listed in (("misses", missing), ("has beside them", extra), ("has in another shape", odd)):
         if listed:
             raise CheckpointError(
                 f"'{path}' does not fit its network: it {what} {counted(len(listed), 'tensor')}, such as {listed[0]}. "
@@ -210,10 +196,5 @@ def _shortest(rule: dict[str, Any], size: int) -> int:
 
 
 def _three(rule: dict[str, Any], name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-    told = rule.get(name, default)
-    good = (
-        isinstance(told, list | tuple)
-        and len(told) == 3
-        and all(isinstance(each, int | float) for each in told)
-    )
-    return tuple(map(float, told)) if good else default
+    told = rule.get(name)
+    return tuple(map(float, told)) if are_three(told) else default

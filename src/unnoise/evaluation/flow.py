@@ -156,15 +156,11 @@ def _start(subject: Subject, flow: Flow, which: Tensor, cleanest: Level) -> tupl
     extra = torch.full((len(x0),), -math.log(cosine), dtype=torch.float64, device="cpu")
     if bins is None:
         return x0 * cosine, extra
-    rows = [_uniform(subject.seed, int(place), x0.shape[1:]) for place in which]
+    sources = [randomness.generator(subject.seed, "likelihood uniform", int(place)) for place in which]
+    rows = [torch.rand(x0.shape[1:], generator=one, dtype=torch.float64, device="cpu") for one in sources]
     grey = (x0 + 1.0) * (bins - 1) / 2.0
     x = (grey.round() + torch.stack(rows)) * 2.0 / bins - 1.0
     return x * cosine, extra + math.log(bins / 2.0)
-
-
-def _uniform(seed: int, place: int, shape: torch.Size) -> Tensor:
-    source = randomness.generator(seed, "likelihood uniform", place)
-    return torch.rand(shape, generator=source, dtype=torch.float64, device="cpu")
 
 
 def _conventions(subject: Subject, flow: Flow, trace: Tensor) -> tuple[str, ...]:

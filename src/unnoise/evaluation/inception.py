@@ -6,20 +6,13 @@ share. It differs from torchvision's network of that name in its pools and its w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unnoise.errors import CheckpointError
-
 SIDE = 299
 RULE = "stretched to 299x299 (TensorFlow 1's bilinear, not antialiased)"
 """How pictures come to the size that the network sees, in words."""
-# ImageNet's thousand and eight that TensorFlow left empty; torchvision's weights know a thousand
-_CLASSES = 1008
 
 Layer = tuple[str, int, int | tuple[int, int]]
 """Name, channels and kernel of a convolution."""
@@ -61,7 +54,6 @@ class Mixed(nn.Module):
         largest: bool = False,
     ) -> None:
         super().__init__()
-        self.halve, self.largest = halve, largest or halve
         self.paths = []
         for path in paths:
             width = before
@@ -71,28 +63,20 @@ class Mixed(nn.Module):
                     self.add_module(f"branch{name}", Convolution(width, after, kernel, stride))
                 width = sum(after for _, after, _ in _layers(step))
             self.paths.append([[f"branch{name}" for name, _, _ in _layers(step)] for step in path])
-        if not halve:
-            self.branch_pool = Convolution(before, pool, 1)
+        self.pool: nn.Module = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+        if halve or largest:
+            self.pool = nn.MaxPool2d(3, 2) if halve else nn.MaxPool2d(3, 1, 1)
+        self.branch_pool = nn.Identity() if halve else Convolution(before, pool, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, before, height, width) -> (batch, all paths' channels, ...)."""
-        return torch.cat([*self._ends(x), self._pooled(x)], 1)
-
-    def _ends(self, x: Tensor) -> Iterator[Tensor]:
+        ends = []
         for path in self.paths:
             y = x
             for names in path:
                 y = torch.cat([self.get_submodule(name)(y) for name in names], 1)
-            yield y
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        if self.halve:
-            return F.max_pool2d(x, 3, 2)
-        pooled = (
-            F.max_pool2d(x, 3, 1, 1) if self.largest else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        )
-        found: Tensor = self.branch_pool(pooled)
-        return found
+            ends.append(y)
+        return torch.cat([*ends, self.branch_pool(self.pool(x))], 1)
 
 
 def _layers(step: Layer | tuple[Layer, Layer]) -> tuple[Layer, ...]:
@@ -196,19 +180,3 @@ def _weights(side: int) -> Tensor:
     table[every, low] += 1.0 - share
     table[every, (low + 1).clamp(max=side - 1)] += share
     return table
-
-
-def named_alike(tensors: Mapping[str, Tensor], path: Path) -> bool:
-    """Whether a table has this network's tensors.
-
-    Raises CheckpointError for torchvision's Inception, which has the same names but gives no FID.
-    """
-    if not tensors.keys() >= {"Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.bn.weight"}:
-        return False
-    classes = tensors.get("fc.weight")
-    if (classes is not None and len(classes) != _CLASSES) or "AuxLogits.fc.weight" in tensors:
-        raise CheckpointError(
-            f"'{path}' has the weights of another Inception, such as torchvision's, whose figures are no FID; give "
-            "pt_inception-2015-12-05-6726825d.pth, or its tensors as .safetensors."
-        )
-    return True

@@ -88,12 +88,10 @@ def inspect_run(
                 told(len(made), length_hint(run))
         picture = made[-1].x
         diffuser: Diffuser = pipe.model.diffuser
-        steps, before = [], None
-        for step in made:
-            steps.append(_inspected(step, before, picture, diffuser))
-            before = step
+        pairs = zip(made, [None, *made[:-1]], strict=True)
+        steps = tuple(_inspected(step, before, picture, diffuser) for step, before in pairs)
     name = getattr(getattr(run, "request", None), "scheduler_name", str(options.get("scheduler", "")))
-    return Inspection(prompt, seed, name, tuple(steps), picture[0].float().cpu())
+    return Inspection(prompt, seed, name, steps, picture[0].float().cpu())
 
 
 def _inspected(step: Step, before: Step | None, picture: Tensor, diffuser: Diffuser) -> InspectedStep:

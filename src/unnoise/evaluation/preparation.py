@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,7 +55,8 @@ class Square:
         return (middle - mean) / deviation
 
 
-def _three(value: object, least: float) -> bool:
+def are_three(value: object, least: float = -math.inf) -> TypeGuard[list[float]]:
+    """Whether it is a list of three finite numbers above `least`."""
     return (
         isinstance(value, list)
         and len(value) == 3
@@ -67,14 +68,14 @@ def _three(value: object, least: float) -> bool:
 _STATED: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "input_size": (
         [3, 224, 224],
-        lambda v: _three(v, 0) and v == [3, v[1], v[1]] and v[1] in range(1, 4097),
+        lambda v: are_three(v, 0) and v == [3, v[1], v[1]] and v[1] in range(1, 4097),
         "[3, side, side]",
     ),
     "crop_pct": (0.875, lambda v: isinstance(v, int | float) and 0.05 <= v <= 1, "a number from 0.05 to 1"),
     "crop_mode": ("center", lambda v: v == "center", '"center"'),
     "interpolation": ("bicubic", lambda v: v in ("bicubic", "bilinear"), '"bicubic" or "bilinear"'),
-    "mean": (list(IMAGENET[0]), lambda v: _three(v, -math.inf), "three numbers"),
-    "std": (list(IMAGENET[1]), lambda v: _three(v, 0), "three numbers above 0"),
+    "mean": (list(IMAGENET[0]), are_three, "three numbers"),
+    "std": (list(IMAGENET[1]), lambda v: are_three(v, 0), "three numbers above 0"),
 }
 
 

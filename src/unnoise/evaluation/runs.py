@@ -61,8 +61,7 @@ class Runner:
     def run(self, scheduler: str | Scheduler, steps: int, seeds: Sequence[int]) -> Run:
         """The finished run; prompts are repeated in turn over the seeds."""
         path = self._path(scheduler, steps, seeds)
-        kept = _read(path)
-        if kept is not None:
+        if path and (kept := _read(path)):
             return kept
         prompts = [self.prompts[place % len(self.prompts)] for place in range(len(seeds))]
         steps_of = self.pipe.denoise(
@@ -75,7 +74,8 @@ class Runner:
             before, last = now, step.x
         assert last is not None
         made = Run(last.detach().float().cpu().clone(), tuple(seconds))
-        _write(path, made)
+        if path:
+            _write(path, made)
         return made
 
     def overhead(self, scheduler: str | Scheduler, steps: int, count: int) -> float:
@@ -108,19 +108,15 @@ class Runner:
         return str(self.pipe.model.fingerprint())
 
 
-def _read(path: Path | None) -> Run | None:
-    if path is None or not path.is_file():
-        return None
+def _read(path: Path) -> Run | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return Run(torch.from_numpy(kept["pictures"]), tuple(kept["seconds"].tolist()))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # a damaged file is made again
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # a missing or damaged one is made
         return None
 
 
-def _write(path: Path | None, run: Run) -> None:
-    if path is None:
-        return
+def _write(path: Path, run: Run) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, pictures=run.pictures.numpy(), seconds=np.array(run.seconds))
     files.write_bytes(path, buffer.getvalue())

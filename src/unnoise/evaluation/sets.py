@@ -13,6 +13,7 @@ from unnoise.errors import InputError
 from unnoise.evaluation.distances import Features, energy, frechet, kernel, sliced_wasserstein, two_sets
 from unnoise.evaluation.neighbours import manifold
 from unnoise.evaluation.pictures import Numbers
+from unnoise.evaluation.subject import Told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ def distance(
     resamples: int = 40,
     force: bool = False,
     seed: int = 0,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> SetDistance:
     """Every distance between two sets of feature vectors (pictures, features), float64, with intervals.
 

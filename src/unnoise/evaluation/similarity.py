@@ -11,6 +11,11 @@ def relative_error(x: Tensor, truth: Tensor) -> float:
     return float((x.double() - truth.double()).square().mean().sqrt() / truth.double().square().mean().sqrt())
 
 
+def each_error(x: Tensor, truth: Tensor) -> list[float]:
+    """`relative_error` of each picture by itself."""
+    return [relative_error(one, other) for one, other in zip(x, truth, strict=True)]
+
+
 def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
     """SSIM of each pair of pictures, (pictures, channels, height, width) in [-1, 1] -> (pictures,), 1 when equal.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.runs import Pipe
-from unnoise.evaluation.similarity import relative_error
+from unnoise.evaluation.similarity import each_error, relative_error
 from unnoise.schedulers import names
 from unnoise.schedulers.tuned import Tuned
 from unnoise.schedulers.tuning import Round, Told, Trajectories, fit
@@ -31,7 +31,7 @@ class Errors:
     @classmethod
     def of(cls, found: Tensor, goal: Tensor) -> Errors:
         """found, goal: (pictures, ...)."""
-        each = sorted(relative_error(one, other) for one, other in zip(found, goal, strict=True))
+        each = sorted(each_error(found, goal))
         return cls(relative_error(found, goal), each[len(each) // 2])
 
 

@@ -72,10 +72,9 @@ class PackedConvolution(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h', w')."""
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        return torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, *self.geometry, "none", [], ""
         )
-        return out
 
 
 class PackedLinear(Packed):
@@ -89,5 +88,4 @@ class PackedLinear(Packed):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns (..., out)."""
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return out
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")

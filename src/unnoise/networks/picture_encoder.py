@@ -82,8 +82,7 @@ class PictureBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w), likewise the answer."""
-        out: Tensor = x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
-        return out
+        return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
 
 
 class PictureTextEncoder(nn.Module):

@@ -60,9 +60,6 @@ class TextEncoderConfig(Settings):
             )
         if self.end_token >= self.vocabulary:
             raise InputError(f"end_token is {self.end_token}; give an id from 0 to {self.vocabulary - 1}.")
-        self._check_vectors()
-
-    def _check_vectors(self) -> None:
         if self.vectors and not 2 <= self.learned <= self.vocabulary:
             raise InputError(
                 f"vectors is {self.vectors} and learned {self.learned}; give from 2 to {self.vocabulary} learned ids "
@@ -127,8 +124,7 @@ class SelfAttention(nn.Module):
         """x: (batch, length, width); allowed: bool, broadcastable to (batch, heads, queries, keys)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal and allowed is None)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 class WordEmbedding(nn.Module):
@@ -157,8 +153,7 @@ class WordEmbedding(nn.Module):
         if self.training and self.dropout:
             seen = seen & (torch.rand(tokens.shape, device=tokens.device) >= self.dropout)
         meaning = F.normalize(self.vectors[tokens].to(self.project.weight.dtype), dim=-1)
-        out: Tensor = self.learned(torch.where(seen, tokens, self.UNKNOWN)) + self.project(meaning)
-        return out
+        return self.learned(torch.where(seen, tokens, self.UNKNOWN)) + self.project(meaning)
 
 
 class Block(nn.Module):
@@ -191,8 +186,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
         """x: (batch, length, width), likewise the answer."""
         x = x + self.attention(self.norm1(x), allowed, causal)
-        out: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
-        return out
+        return x + self.down(self.activation(self.up(self.norm2(x))))
 
 
 class TextEncoder(nn.Module):

@@ -120,8 +120,7 @@ class Middle(nn.Module):
         x = self.residual1(x)
         if self.attention is not None:
             x = self.attention(x)
-        out: Tensor = self.residual2(x)
-        return out
+        return self.residual2(x)
 
 
 def memory_order(device: torch.device) -> torch.memory_format:
@@ -165,8 +164,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for layer in _layers(self.down_blocks):
             x = layer(x)
-        out: Tensor = self.conv_out(silu(self.norm_out(self.mid_block(x))))
-        return out
+        return self.conv_out(silu(self.norm_out(self.mid_block(x))))
 
 
 class Decoder(nn.Module):
@@ -190,8 +188,7 @@ class Decoder(nn.Module):
         x = self.mid_block(self.conv_in(z))
         for layer in _layers(self.up_blocks):
             x = layer(x)
-        out: Tensor = self.conv_out(silu(self.norm_out(x)))
-        return out
+        return self.conv_out(silu(self.norm_out(x)))
 
 
 class AutoEncoder(nn.Module):
@@ -213,8 +210,7 @@ class AutoEncoder(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AutoEncoder:
         """Every move and cast goes through here: the weights end in the memory order of where they are."""
-        out: AutoEncoder = super()._apply(lambda tensor: _ordered(fn(tensor)), recurse)  # type: ignore[no-untyped-call]
-        return out
+        return super()._apply(lambda tensor: _ordered(fn(tensor)), recurse)  # type: ignore[no-untyped-call]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -244,8 +240,7 @@ class AutoEncoder(nn.Module):
         latents: (batch, latent channels, h, w). Returns (batch, channels, factor * h, factor * w).
         """
         self._check("latents", latents, self.config.latent_channels)
-        out: Tensor = self.decoder(self.post_quant(self.inside(latents))).to(latents.dtype)
-        return out
+        return self.decoder(self.post_quant(self.inside(latents))).to(latents.dtype)
 
     def scaled(self, latents: Tensor) -> Tensor:
         """Latents of `encode` in the units of the diffusion: (z - shift) * scale."""

@@ -49,8 +49,7 @@ def decode_in_strips(autoencoder: AutoEncoder, latents: Tensor, pixels: int = PI
     known = _statistics(norm, _strips(x, enter, pixels))
 
     def leave(part: Tensor) -> Tensor:
-        out: Tensor = decoder.conv_out(F.silu(norm.by(enter(part), *known)))
-        return out.to(latents.dtype)
+        return decoder.conv_out(F.silu(norm.by(enter(part), *known))).to(latents.dtype)
 
     return _joined(_strips(x, leave, pixels))
 
@@ -60,16 +59,14 @@ def _residual(residual: Residual, x: Tensor, enter: Layer, pixels: int) -> Tenso
     first = _statistics(residual.norm1, _strips(x, enter, pixels))
 
     def half(entered: Tensor) -> Tensor:
-        out: Tensor = residual.conv1(F.silu(residual.norm1.by(entered, *first)))
-        return out
+        return residual.conv1(F.silu(residual.norm1.by(entered, *first)))
 
     second = _statistics(residual.norm2, _strips(x, lambda part: half(enter(part)), pixels))
 
     def whole(part: Tensor) -> Tensor:
         entered = enter(part)
         h = F.silu(residual.norm2.by(half(entered), *second))
-        out: Tensor = residual.shortcut(entered) + residual.conv2(h)
-        return out
+        return residual.shortcut(entered) + residual.conv2(h)
 
     return _joined(_strips(x, whole, pixels))
 

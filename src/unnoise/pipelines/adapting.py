@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Adaptable:
-    """A pipeline over one model, whose adapters can be changed: what every pipeline is."""
+    """A pipeline over one model, whose adapters can be changed: what every pipeline is.
+
+    `denoise` begins a run; a call takes the same arguments and gives the result.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model

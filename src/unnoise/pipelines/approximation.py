@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
@@ -52,8 +53,6 @@ def _names(kind: Any) -> list[str]:  # noqa: ANN401 - any dataclass
 
 def _number(word: str) -> float | None:
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(word)
-        except ValueError:
-            continue
     return None

@@ -125,29 +125,29 @@ def feathered(mask: Tensor, radius: float) -> Tensor:
     return soft * (soft >= _LEAST)
 
 
-def read_picture(name: str, value: Picture, channels: int, count: int) -> Tensor:
+def read_picture(value: Picture, channels: int, count: int) -> Tensor:
     """(1 or count, channels, height, width) float32 in [-1, 1]. Raises InputError for anything else."""
     if not isinstance(value, Tensor):
         several = [value] if isinstance(value, Image.Image) else value
         pictures = isinstance(several, Sequence) and several and not isinstance(several, str)
         if not pictures or not all(isinstance(each, Image.Image) for each in several):
             raise InputError(
-                f"{name} is {shown(value)}; give a PIL picture, one for each that is made, or a tensor."
+                f"picture is {shown(value)}; give a PIL picture, one for each that is made, or a tensor."
             )
         if len({each.size for each in several}) > 1:
-            raise InputError(f"{name} holds pictures of different sizes; give them one size, or one by one.")
+            raise InputError("picture holds pictures of different sizes; give them one size, or one by one.")
         value = images.from_pil(several, channels)
     if value.ndim != 4 or value.shape[1] != channels or len(value) not in (1, count) or not value.numel():
         few = "" if count == 1 else f" or [{count}, {channels}, height, width]"
-        raise InputError(f"{name} is {list(value.shape)}; give [1, {channels}, height, width]{few}.")
+        raise InputError(f"picture is {list(value.shape)}; give [1, {channels}, height, width]{few}.")
     if not value.is_floating_point():  # a black one of bytes would be grey
         raise InputError(
-            f"{name} is of {value.dtype}; give floats within [-1, 1], as images.from_pil makes them."
+            f"picture is of {value.dtype}; give floats within [-1, 1], as images.from_pil makes them."
         )
     low, high = value.aminmax()
     if not -1.001 <= float(low) <= float(high) <= 1.001:
         raise InputError(
-            f"{name} runs from {float(low):.4g} to {float(high):.4g}; give pixels within [-1, 1]."
+            f"picture runs from {float(low):.4g} to {float(high):.4g}; give pixels within [-1, 1]."
         )
     return value.detach().cpu().float()
 

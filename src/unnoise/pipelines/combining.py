@@ -199,11 +199,12 @@ def from_text(scale: float, text: str) -> Guidance:
         name, *numbers = part.split()
         if name not in _WORDS:
             raise InputError(f"'{name}' is no kind of guidance; these are {', '.join(_WORDS)}.")
-        made = _WORDS[name](made, _numbers(part, numbers))
+        around, most = _WORDS[name]
+        made = around(made, *_numbers(part, numbers, most))
     return made
 
 
-def _projected(inner: Guidance, numbers: Sequence[float]) -> Guidance:
+def _projected(inner: Guidance, *numbers: float) -> Guidance:
     if not isinstance(inner, Scale):
         raise InputError(
             "projected guidance joins the two answers itself; name it first: 'projected, rescale'."
@@ -211,20 +212,20 @@ def _projected(inner: Guidance, numbers: Sequence[float]) -> Guidance:
     return Projected(inner.scale, *numbers)
 
 
-_WORDS: dict[str, Callable[[Guidance, Sequence[float]], Guidance]] = {
-    "projected": _projected,
-    "rescale": lambda inner, numbers: Rescaled(inner, *numbers),
-    "interval": lambda inner, numbers: Interval(inner, *numbers),
+_WORDS: dict[str, tuple[Callable[..., Guidance], int]] = {
+    "projected": (_projected, 3),
+    "rescale": (Rescaled, 1),
+    "interval": (Interval, 2),
 }
-_MOST = {"projected": 3, "rescale": 1, "interval": 2}
+"""What is made around a guidance, and the most numbers that it takes."""
 
 
-def _numbers(part: str, words: Sequence[str]) -> list[float]:
+def _numbers(part: str, words: Sequence[str], most: int) -> list[float]:
     try:
         values = [float(word) for word in words]
     except ValueError:
         values = [math.nan]
-    if len(values) > _MOST[part.split()[0]] or any(map(math.isnan, values)):
+    if len(values) > most or any(map(math.isnan, values)):
         raise InputError(f"'{part}' makes no sense as guidance; an example is 'interval 0.28 5.42'.")
     return values
 

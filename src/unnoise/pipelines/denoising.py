@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from PIL import Image
@@ -17,7 +17,7 @@ from unnoise import images
 from unnoise.checkpoints.model import Model
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.images import Array
-from unnoise.limits import choice, whole
+from unnoise.limits import choice
 from unnoise.networks import heap
 from unnoise.networks.hardware import inference, large_on_cpu
 from unnoise.pipelines.caching import cached
@@ -28,7 +28,7 @@ from unnoise.pipelines.latents import Look, decode
 from unnoise.pipelines.merging import merged
 from unnoise.pipelines.nonfinite import first_layer
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import STEPS, Request
+from unnoise.pipelines.request import Request
 from unnoise.pipelines.show import show
 from unnoise.pipelines.start_noise import mixed, start_noise
 from unnoise.pipelines.steering import steered
@@ -41,6 +41,8 @@ from unnoise.schedulers.plan import Walk, next_step
 if TYPE_CHECKING:
     from unnoise.pipelines.second_pass import TwoPasses
 
+P = ParamSpec("P")
+Pipe = TypeVar("Pipe")
 PREVIEWS = ("x0", "sample", "noise")
 
 
@@ -146,8 +148,7 @@ class Denoising(Iterator[Step]):
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
         """What makes each picture again."""
-        plain = self.request.recipes(self._model, version("unnoise"))
-        return tuple(replace(recipe, **self._given.record) for recipe in plain)
+        return tuple(replace(plain, **self._given.record) for plain in self.request.recipes(self._model))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -208,6 +209,7 @@ class Denoising(Iterator[Step]):
         tiled: whether latents are decoded in strips, the same numbers slower and in less memory; None: where memory
         would not suffice.
         """
+        finish(self)
         samples = self.samples()
         with inference(self._model.device):
             arrays = images.to_arrays(self._given.pictures(decode(self._model, samples, tiled)))
@@ -247,12 +249,25 @@ class Denoising(Iterator[Step]):
         )
 
 
-def finished(run: Denoising | TwoPasses, show_every: int | None) -> Result:
-    """The result of a run, its predicted pictures displayed after every `show_every` steps and the last."""
-    if show_every is not None:
-        whole("show_every", show_every, 1, STEPS, 50)
-        for step in run:
-            done = step.index + 1
-            if done % show_every == 0 or done == len(run):
-                show(step.preview(), f"step {done} of {len(run)}")
-    return run.result()
+def finish(run: Denoising | TwoPasses) -> None:
+    """Make the steps that are left, their predicted pictures displayed as the request's `show_every` says."""
+    every = run.request.show_every
+    for step in run:
+        done = step.index + 1
+        if every is not None and (done % every == 0 or done == len(run)):
+            show(step.preview(), f"step {done} of {len(run)}")
+
+
+def called(
+    denoise: Callable[Concatenate[Pipe, P], Denoising | TwoPasses],
+) -> Callable[Concatenate[Pipe, P], Result]:
+    """`__call__` of a pipeline, which takes what its `denoise` takes: that run's result."""
+
+    def call(pipe: Pipe, /, *given: P.args, **options: P.kwargs) -> Result:
+        own: Any = pipe  # whose class may have a `denoise` of its own
+        result: Result = own.denoise(*given, **options).result()
+        return result
+
+    call.__doc__ = f"The result of: {denoise.__doc__}"
+    vars(call)["__signature__"] = inspect.signature(denoise).replace(return_annotation="Result")
+    return call

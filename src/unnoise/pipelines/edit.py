@@ -17,18 +17,12 @@ from unnoise.networks.unet import UNet
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
 from unnoise.pipelines.combining import Asked, Scale
-from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.denoising import Denoising, called
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.guidance import Condition, Halves
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    requested,
-    resize_notes,
-)
-from unnoise.pipelines.request import GUIDANCE, Request
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, resize_notes
+from unnoise.pipelines.request import GUIDANCE, Request, check
 from unnoise.schedulers import Plan
 
 if TYPE_CHECKING:
@@ -75,7 +69,7 @@ class GivenToEdit(Given):
         return True
 
     def network(
-        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool = False
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool
     ) -> Callable[..., Tensor | Halves]:
         """What a Diffuser asks."""
         assert self.beside is not None
@@ -85,24 +79,6 @@ class GivenToEdit(Given):
 class Edit(Adaptable):
     """A model that changes a picture as the prompt says: "make it snow"."""
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str],
-        picture: Picture,
-        *,
-        picture_guidance: float = 1.5,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """The picture, changed.
-
-        picture_guidance: how strongly the result keeps to the picture, 0 to 100. guidance: how strongly the
-        instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
-        Raises InputError.
-        """
-        run = self.denoise(prompt, picture, picture_guidance=picture_guidance, **options)
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str],
@@ -111,33 +87,31 @@ class Edit(Adaptable):
         picture_guidance: float = 1.5,
         **options: Unpack[Options],
     ) -> Denoising:
-        """The same run step by step: an iterator of Step, each with `preview()`."""
+        """A run to the picture, changed: an iterator of Step.
+
+        picture_guidance: how strongly the result keeps to the picture, 0 to 100. guidance: how strongly the
+        instruction is heeded, a plain number. width, height: as in `ImageToImage`. Other arguments as of `TextToImage`.
+        Raises InputError.
+        """
         model = self.model
         check_kind(model, "edit")
         picture_guidance = number("picture_guidance", picture_guidance, 0.0, GUIDANCE, 1.5)
-        pictures = read_picture(
-            "picture", picture, picture_channels(model), expected_pictures(prompt, options)
-        )
+        pictures = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
         sides = (pictures.shape[2], pictures.shape[3])
-        request = requested(model, prompt, options, sides)
+        request = check(model, prompt, sides, **options)
         plan = request.scheduler.plan(model.schedule, request.steps)
         _check(request, plan)
         size = (request.height, request.width)
         with inference(model.device):
             # this family was trained on the autoencoder's own units, not on those of the diffusion
             beside = encode(model, fitted(pictures, size), scaled=False)
-        record = {
-            "variant": "edit",
-            "image_guidance": picture_guidance,
-            "init_hash": digest(pictures),
-        }
+        record = {"variant": "edit", "image_guidance": picture_guidance, "init_hash": digest(pictures)}
         given = GivenToEdit(
-            beside=beside,
-            record=record,
-            notes=resize_notes(sides, size),
-            picture_guidance=picture_guidance,
+            beside=beside, record=record, notes=resize_notes(sides, size), picture_guidance=picture_guidance
         )
         return Denoising(model, request, plan, given)
+
+    __call__ = called(denoise)
 
 
 def _check(request: Request, plan: Plan) -> None:

@@ -62,7 +62,7 @@ class Given:
         return request.guidance != 1.0
 
     def network(
-        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool = False
+        self, model: Model, request: Request, condition: Condition, memory: list[Tensor], both: bool
     ) -> Callable[..., Tensor | Halves]:
         """What a Diffuser asks. memory: of the run's guidance. both: as `Guided.both`."""
         return Guided(model.network, condition, request.rule, self.beside, memory, both)

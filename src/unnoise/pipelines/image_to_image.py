@@ -13,16 +13,11 @@ from unnoise.errors import InputError
 from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import Picture, digest, fitted, read_picture
-from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.denoising import Denoising, called
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    requested,
-    resize_notes,
-)
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, resize_notes
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 
 if TYPE_CHECKING:
@@ -38,27 +33,6 @@ class ImageToImage(Adaptable):
     Nothing is kept between calls, so threads may share one.
     """
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str],
-        picture: Picture,
-        *,
-        strength: float | None = None,
-        noise_level: float | None = None,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """Pictures made from `picture`, or from each of several.
-
-        picture: PIL, one or one for each that is made, a tensor in [-1, 1], or latents, as `Denoising.samples` gives
-        them. strength: share of the steps that is made, 0.75 when None; at 1 the picture is forgotten and this is text
-        to image. noise_level: sigma / alpha up to which the picture is noised instead, for all the steps. width,
-        height: the picture's own, to the nearest that the model makes; another aspect takes the picture's middle.
-        Other arguments as of `TextToImage`. Raises InputError.
-        """
-        run = self.denoise(prompt, picture, strength=strength, noise_level=noise_level, **options)
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str],
@@ -68,17 +42,23 @@ class ImageToImage(Adaptable):
         noise_level: float | None = None,
         **options: Unpack[Options],
     ) -> Denoising:
-        """The same run step by step: an iterator of Step, each with `preview()`."""
+        """A run to pictures made from `picture`, or from each of several: an iterator of Step.
+
+        picture: PIL, one or one for each that is made, a tensor in [-1, 1], or latents, as `Denoising.samples` gives
+        them. strength: share of the steps that is made, 0.75 when None; at 1 the picture is forgotten and this is text
+        to image. noise_level: sigma / alpha up to which the picture is noised instead, for all the steps. width,
+        height: the picture's own, to the nearest that the model makes; another aspect takes the picture's middle.
+        Other arguments as of `TextToImage`. Raises InputError.
+        """
         check_kind(self.model, "text")
         expected = expected_pictures(prompt, options)
         latents = _latents(self.model, picture, expected)
         if latents is None:
-            begun = read_picture("picture", picture, picture_channels(self.model), expected)
-            given_size = (begun.shape[2], begun.shape[3])
+            begun, factor = read_picture(picture, picture_channels(self.model), expected), 1
         else:
-            begun = latents / RANGE
-            given_size = (latents.shape[2] * self.model.factor, latents.shape[3] * self.model.factor)
-        request = requested(self.model, prompt, options, given_size)
+            begun, factor = latents / RANGE, self.model.factor
+        given_size = (begun.shape[2] * factor, begun.shape[3] * factor)
+        request = check(self.model, prompt, given_size, **options)
         plan, record = entered(request, self.model.schedule, strength, noise_level)
         size = (request.height, request.width)
         if latents is not None and size != given_size:
@@ -95,6 +75,8 @@ class ImageToImage(Adaptable):
             notes=resize_notes(given_size, size),
         )
         return Denoising(self.model, request, plan, given)
+
+    __call__ = called(denoise)
 
 
 def _latents(model: Model, picture: Picture, count: int) -> Tensor | None:

@@ -26,16 +26,11 @@ from unnoise.pipelines.canvas import (
     read_picture,
     read_sides,
 )
-from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.denoising import Denoising, called
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import encode, picture_channels
-from unnoise.pipelines.options import (
-    Options,
-    check_kind,
-    expected_pictures,
-    kind_of,
-    requested,
-)
+from unnoise.pipelines.options import Options, check_kind, expected_pictures, kind_of
+from unnoise.pipelines.request import check
 from unnoise.pipelines.strength import entered
 
 if TYPE_CHECKING:
@@ -53,46 +48,6 @@ class Inpaint(Adaptable):
     is shown the mask and the rest of the picture instead.
     """
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str],
-        picture: Picture,
-        mask: Image.Image | Tensor | None = None,
-        *,
-        outpaint: Box | None = None,
-        strength: float | None = None,
-        noise_level: float | None = None,
-        feather: float = 0.0,
-        area: str = "picture",
-        padding: int = 32,
-        paste: bool = True,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """Pictures with their masked part made anew.
-
-        mask: light where to paint, of the picture's size. outpaint: pixels to add left, top, right and bottom, which
-        are painted too; then no mask is needed. strength: share of the steps, 1 when None; below 1 what is under the
-        mask shines through. noise_level: as in `ImageToImage`. feather: width in pixels over which new fades into known
-        around the mask. area: "picture" paints it whole; "masked" only the box around the mask and `padding`, enlarged
-        to the model's own size, or width and height. paste: known places keep the picture's own bits, and the result
-        its size; without, it is as the model gives it. Other arguments as of `TextToImage`. Raises InputError.
-        """
-        run = self.denoise(
-            prompt,
-            picture,
-            mask,
-            outpaint=outpaint,
-            strength=strength,
-            noise_level=noise_level,
-            feather=feather,
-            area=area,
-            padding=padding,
-            paste=paste,
-            **options,
-        )
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str],
@@ -108,17 +63,25 @@ class Inpaint(Adaptable):
         paste: bool = True,
         **options: Unpack[Options],
     ) -> Denoising:
-        """The same run step by step: an iterator of Step, each with `preview()`."""
+        """A run to pictures with their masked part made anew: an iterator of Step.
+
+        mask: light where to paint, of the picture's size. outpaint: pixels to add left, top, right and bottom, which
+        are painted too; then no mask is needed. strength: share of the steps, 1 when None; below 1 what is under the
+        mask shines through. noise_level: as in `ImageToImage`. feather: width in pixels over which new fades into known
+        around the mask. area: "picture" paints it whole; "masked" only the box around the mask and `padding`, enlarged
+        to the model's own size, or width and height. paste: known places keep the picture's own bits, and the result
+        its size; without, it is as the model gives it. Other arguments as of `TextToImage`. Raises InputError.
+        """
         model = self.model
         check_kind(model, "text", "inpaint")
         feather = number("feather", feather, 0.0, FEATHER, 4.0, "pixels")
         area, paste = choice("area", area, AREAS), typed("paste", paste, bool)
         padding = whole("padding", padding, 0, PADDING, 32)
-        read = read_picture("picture", picture, picture_channels(model), expected_pictures(prompt, options))
+        read = read_picture(picture, picture_channels(model), expected_pictures(prompt, options))
         added = None if outpaint is None else read_sides(outpaint)
         pictures, fresh = _read(read, mask, added)
         sides = (pictures.shape[2], pictures.shape[3])
-        request = requested(model, prompt, options, None if area == "masked" else sides)
+        request = check(model, prompt, None if area == "masked" else sides, **options)
         plan, record = entered(request, model.schedule, strength, noise_level, default=1.0)
         size, everywhere = (request.height, request.width), (0, 0, sides[1], sides[0])
         canvas = Canvas(pictures, feathered(fresh, feather), everywhere, size)
@@ -136,6 +99,8 @@ class Inpaint(Adaptable):
         }
         given = given_for(model, canvas, record.get("strength") == 1.0, paste, told)
         return Denoising(model, request, plan, given)
+
+    __call__ = called(denoise)
 
 
 def given_for(model: Model, canvas: Canvas, from_noise: bool, paste: bool, record: dict[str, Any]) -> Given:

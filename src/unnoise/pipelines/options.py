@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -14,12 +13,11 @@ from unnoise.limits import is_whole
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
 from unnoise.pipelines.merging import TokenMerging
-from unnoise.pipelines.request import SIDE, Request, check
 from unnoise.schedulers import Scheduler
 
 
 class Options(TypedDict, total=False):
-    """Arguments of `TextToImage.__call__` that mean the same in every pipeline."""
+    """Arguments of `TextToImage.denoise` that mean the same in every pipeline."""
 
     negative: str | Sequence[str]
     steps: int | None
@@ -38,21 +36,7 @@ class Options(TypedDict, total=False):
     clip_skip: int | None
     cache: float | str | FeatureCache | None
     merge: float | str | TokenMerging | None
-
-
-def requested(
-    model: Model,
-    prompt: str | Sequence[str],
-    options: Options,
-    picture: tuple[int, int] | None = None,
-) -> Request:
-    """The checked request. picture: height and width of one, whose nearest size is made where none is asked for."""
-    width, height = options.get("width"), options.get("height")
-    if picture is not None and (width is None or height is None):
-        near = near_size(model, picture)
-        sides = (near[0] if height is None else height, near[1] if width is None else width)
-        options = {**options, "height": sides[0], "width": sides[1]}
-    return check(model, prompt, **options)
+    show_every: int | None
 
 
 def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
@@ -60,17 +44,6 @@ def expected_pictures(prompt: str | Sequence[str], options: Options) -> int:
     count = options.get("count", 1)
     texts = 1 if isinstance(prompt, str) or not isinstance(prompt, Sequence) else len(prompt)
     return texts * (int(count) if is_whole(count) else 1)
-
-
-def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """The nearest height and width that the model makes, at least one unit each. Raises InputError for too large."""
-    if max(size) > SIDE:
-        raise InputError(
-            f"the picture is {size[1]}x{size[0]}, and at most {SIDE} pixels a side are made; give width and height "
-            "(--size WxH), or a smaller picture."
-        )
-    height, width = (max(1, math.floor(side / model.unit + 0.5)) * model.unit for side in size)
-    return height, width
 
 
 _KINDS = {

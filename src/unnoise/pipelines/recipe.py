@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from unnoise import images
 from unnoise.checkpoints import recipes
 from unnoise.checkpoints.recipes import FoundRecipe, a1111
 from unnoise.checkpoints.recipes.found import whole
@@ -20,6 +21,11 @@ from unnoise.schedulers import names
 
 _GRIDS = sorted((*names.grid_names(), "Uniform", "Normal"), key=len, reverse=True)
 """What A1111 writes as "Schedule type", apart from the sampler. Longest first: "Logit Normal" ends as another does."""
+_FOUND = (
+    *("prompt", "negative", "seed", "steps", "guidance", "scheduler", "noise", "width", "height"),
+    *("model", "model_hash", "version"),
+)
+"""What another program's recipe calls as ours does."""
 
 
 @dataclass(frozen=True)
@@ -154,28 +160,15 @@ class Recipe(Declared):
     @classmethod
     def from_found(cls, found: FoundRecipe) -> Recipe:
         """A recipe from what another program left in a picture; what it does not tell has our default."""
-        told = {
-            "seed": found.seed,
-            "steps": found.steps,
-            "guidance": found.guidance,
-            "width": found.width,
-            "height": found.height,
-        }
+        told = {name: value for name in _FOUND if (value := getattr(found, name)) is not None}
         settings = settings_of(found)
         return cls(
-            prompt=found.prompt,
-            negative=found.negative,
             prompt_style=settings.get("Prompt style", "a1111"),
-            scheduler=found.scheduler,
-            noise=found.noise,
-            model=found.model,
-            model_hash=found.model_hash,
-            version=found.version,
             adapters=settings.get("Adapters", ""),
             clip_skip=max(whole(found.more.get("Clip skip")) or 0, 0),
             variation_seed=found.variation[0],
             variation=found.variation[1],
-            **{name: value for name, value in told.items() if value is not None},  # type: ignore[arg-type]
+            **told,
             **from_settings(settings),
         )
 
@@ -195,8 +188,6 @@ def written_in(path: str | Path, content: bytes | None = None) -> Recipe | Found
 
     content: its bytes, where they are known already.
     """
-    from unnoise import images
-
     text = images.read_text(expanded(path), content)
     if "unnoise" in text:
         return Recipe.from_json(text["unnoise"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -102,29 +103,23 @@ def parted(adapters: str) -> list[str]:
 
 def wanted_of(adapters: str) -> tuple[list[Wanted], list[str]]:
     """The LoRAs of a recipe's `adapters`, and what else stands there, as it is told."""
-    loras, others = [], []
-    for text in parted(adapters):
-        found = _LORA.fullmatch(text)
-        lora = None if found is None or _is_other(found) else _lora(found)
-        if lora is None or found is None:
-            others.append(text)
-        else:
-            loras.append(Wanted(lora, found["hash"]))
-    return loras, others
+    each = [(text, _lora(text)) for text in parted(adapters)]
+    return [lora for _, lora in each if lora], [text for text, lora in each if not lora]
 
 
-def _is_other(found: re.Match[str]) -> bool:
-    """Whether it is another kind of adapter; a LoRA's file may be called "control sliders.safetensors" too."""
-    plain = not found["blocks"] and PurePosixPath(found["name"]).suffix.lower() in WEIGHTS
-    return found[0].startswith(_OTHER) and not plain
-
-
-def _lora(found: re.Match[str]) -> Lora | None:
-    try:
-        blocks = blocks_of(found[0], found["blocks"]) if found["blocks"] else {}
-        return Lora(found["name"], float(found["weight"]), blocks)
-    except (InputError, ValueError):
+def _lora(told: str) -> Wanted | None:
+    found = _LORA.fullmatch(told)
+    if found is None or (told.startswith(_OTHER) and not _is_file(found)):
         return None
+    with suppress(InputError, ValueError):
+        blocks = blocks_of(told, found["blocks"]) if found["blocks"] else {}
+        return Wanted(Lora(found["name"], float(found["weight"]), blocks), found["hash"])
+    return None
+
+
+def _is_file(found: re.Match[str]) -> bool:
+    """Whether it can be nothing but a LoRA's file, which may be called "control sliders.safetensors" too."""
+    return not found["blocks"] and PurePosixPath(found["name"]).suffix.lower() in WEIGHTS
 
 
 def part_of(told: str) -> WantedWord | WantedControl | None:
@@ -132,13 +127,10 @@ def part_of(told: str) -> WantedWord | WantedControl | None:
     if found := _WORD.fullmatch(told):
         return WantedWord(found["word"], found["name"], found["hash"])
     if found := _CONTROL.fullmatch(told):
-        try:
-            share = (float(found["start"]), float(found["end"])) if found["end"] else (0.0, 1.0)
-            return WantedControl(
-                found["name"], float(found["strength"]), found["hash"] or "", found["picture"] or "", *share
-            )
-        except ValueError:
-            return None
+        hashes = found["hash"] or "", found["picture"] or ""
+        with suppress(ValueError):
+            share = float(found["start"] or 0.0), float(found["end"] or 1.0)
+            return WantedControl(found["name"], float(found["strength"]), *hashes, *share)
     return None
 
 

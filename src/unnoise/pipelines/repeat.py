@@ -86,7 +86,7 @@ class Repeat:
         if prompt is not None:
             options["prompt"] = prompt
             loras = [one for one in loras if one.name not in read.asked]
-        parts = Parts(model, folders).look(loras, read.others)
+        parts = Parts(model, folders, loras, read.others)
         options["prompt"] = without_tags(options["prompt"], options.get("prompt_style", ""), parts.missing)
         unread = () if recipe is found else tuple(foreign.word_for_word(options))
         if unread:

@@ -13,7 +13,6 @@ from unnoise.checkpoints.model import Model
 from unnoise.checkpoints.recipes import FoundRecipe
 from unnoise.checkpoints.recipes.found import number
 from unnoise.errors import InputError
-from unnoise.pipelines.combining import from_text
 from unnoise.pipelines.recipe import Recipe
 from unnoise.pipelines.recipe_adapters import Wanted, hashes_in, plain_name, wanted_of
 from unnoise.pipelines.recipe_variants import NAMES, settings_of
@@ -21,6 +20,7 @@ from unnoise.pipelines.repeat_own import (
     Read,
     clip_skip_of,
     named,
+    options_of,
     other_arithmetic,
     other_model,
     scheduler_of,
@@ -59,21 +59,23 @@ _SILENT = re.compile(
 def read(found: FoundRecipe, model: Model) -> Read:
     """What another program's recipe says. Raises InputError for one that makes no sense."""
     written, found = found, replace(found, more=settings_of(found))
-    options, notes = _options(found, model)
-    variant, arguments, passes = _variant(found)
+    more, passes = _hires(found)
+    recipe = Recipe.from_found(replace(found, more=more))
+    options, notes = _options(found, recipe, model)
+    variant, begun = _variant(found, recipe)
     style = found.more.get("Prompt style") or _STYLES.get(found.program, "a1111")
     text, tags, said = _said(found, style)
-    loras, others = wanted_of(found.more.get("Adapters", ""))
+    loras, others = wanted_of(recipe.adapters)
     skip, skipped = _clip_skip(found, model)
     return Read(
-        options=options | {"prompt": text, "negative": found.negative, "prompt_style": style},
+        options=options | {"prompt": text, "prompt_style": style},
         variant=variant,
-        arguments=arguments,
+        arguments=arguments_of(recipe),
         clip_skip=skip,
         loras=loras or _loras(found, tags),
         others=others or _words(found, style),
         asked=frozenset(tag.name for tag in tags),
-        notes=(*notes, *passes, *said),
+        notes=(*notes, *passes, *begun, *said),
         more=(*skipped, *_unread(written, found)),
     )
 
@@ -87,30 +89,19 @@ def word_for_word(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"its prompt is taken word for word: {error}".rstrip(".")
 
 
-def _options(found: FoundRecipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The arguments that every pipeline has, but the texts; and notes."""
+def _options(found: FoundRecipe, recipe: Recipe, model: Model) -> tuple[dict[str, Any], list[str]]:
+    """The arguments that every pipeline has; and notes."""
     chosen, notes = _sampling(found, model)
-    rule = found.more.get("Guidance", "")
-    options: dict[str, Any] = {
-        "seed": None if found.seed is None else found.seed % 2**63,
-        "steps": found.steps,
-        "guidance": from_text(1.0 if found.guidance is None else found.guidance, rule)
-        if rule
-        else found.guidance,
-        "width": found.width,
-        "height": found.height,
-        "noise": found.noise or None,
-        "cache": found.more.get("Feature cache"),
-        "merge": found.more.get("Merged tokens"),
-        "variation": found.variation if found.variation[1] else None,
-        **chosen,
-    }
+    untold = {"scheduler", *(name for name in ("seed", "steps", "guidance") if getattr(found, name) is None)}
+    options = {name: value for name, value in options_of(recipe).items() if name not in untold} | chosen
+    if found.seed is not None:
+        options["seed"] = found.seed % 2**63
     if found.assumed:
         notes.append(f"not told, and taken as {found.program} has them: {', '.join(found.assumed)}")
     notes += _model_notes(found, model)
     if found.program == "unnoise":
-        notes += other_arithmetic(found.more.get("Arithmetic", ""), model)
-    return {name: value for name, value in options.items() if value is not None}, tuple(notes)
+        notes += other_arithmetic(recipe.arithmetic, model)
+    return options, notes
 
 
 def _said(found: FoundRecipe, style: str) -> tuple[str, tuple[LoraTag, ...], list[str]]:
@@ -140,9 +131,8 @@ def _loras(found: FoundRecipe, tags: tuple[LoraTag, ...]) -> list[Wanted]:
     said = {tag.name for tag in tags}
     for name, weight in found.loras:
         text = number(found.more.get(_TEXT_WEIGHT + name))
-        both = text is None or not weight
         if name not in said:
-            blocks = {} if both or text is None else {"text_encoder": text / weight}
+            blocks = {} if text is None or not weight else {"text_encoder": text / weight}
             wanted.append(Wanted(Lora(name, weight, blocks), hashes.get(name, "")))
     return wanted
 
@@ -202,11 +192,10 @@ def _model_notes(found: FoundRecipe, model: Model) -> Iterator[str]:
         yield f"the picture's model is {named(found.model)}; whether '{model.name}' is the same is not known ({why})"
 
 
-def _variant(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """What it was begun from, the arguments of the pipeline for that, and notes. Raises InputError for no sense."""
-    more, notes = _hires(found)
-    recipe = Recipe.from_found(replace(found, more=more))
+def _variant(found: FoundRecipe, recipe: Recipe) -> tuple[str, list[str]]:
+    """What it was begun from, and notes."""
     variant, strength = recipe.variant, found.more.get("Denoising strength", "")
+    notes = []
     if "Further passes" in found.more:
         notes.append(
             f"passes after the first are not made ({found.more['Further passes']} follow); this is the first"
@@ -219,7 +208,7 @@ def _variant(found: FoundRecipe) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         )
     if "Steps made" in found.more:
         notes.append(f"only steps {found.more['Steps made']} were made there; all are made here")
-    return variant, arguments_of(recipe), tuple(notes)
+    return variant, notes
 
 
 def _hires(found: FoundRecipe) -> tuple[Mapping[str, str], list[str]]:

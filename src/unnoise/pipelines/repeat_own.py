@@ -57,8 +57,8 @@ def read(recipe: Recipe, model: Model) -> Read:
     )
 
 
-def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The arguments that every pipeline has, and notes."""
+def options_of(recipe: Recipe) -> dict[str, Any]:
+    """The arguments that every pipeline has."""
     told = {name: getattr(recipe, name) for name in _ALWAYS}
     told |= {name: value for name in _IF_TOLD if (value := getattr(recipe, name))}
     told["guidance"] = (
@@ -70,7 +70,12 @@ def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, .
         told["cache"] = FeatureCache.from_text(recipe.cache)
     if recipe.merge:
         told["merge"] = TokenMerging.from_text(recipe.merge)
-    notes = []
+    return told
+
+
+def _options(recipe: Recipe, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The same as far as it can be done here, and notes."""
+    told, notes = options_of(recipe), []
     if "scheduler" in told and scheduler_of(told["scheduler"], told.get("compat")) is None:
         notes.append(f"its scheduler, {told.pop('scheduler')}, has no name; the model's default is used")
         told.pop("compat", None)  # the values of a program are those of its own schedulers

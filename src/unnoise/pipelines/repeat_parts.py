@@ -48,21 +48,20 @@ class Parts:
     notes: what is not as it was, a sentence each.
     """
 
-    def __init__(self, model: Model, folders: Folders) -> None:
+    def __init__(
+        self, model: Model, folders: Folders, loras: Sequence[Wanted], others: Sequence[str]
+    ) -> None:
+        """Looks for what of this the model does not have yet. Raises FileError for a folder that is not there."""
         self._model, self._folders = model, folders
         self.loras: list[Lora] = []
         self.words: list[tuple[Path, str]] = []
         self.controls: list[Steering] = []
         self.missing: set[str] = set()
         self.notes: list[str] = []
-
-    def look(self, loras: Sequence[Wanted], others: Sequence[str]) -> Parts:
-        """Look for what of this the model does not have yet. Raises FileError for a folder that is not there."""
         for one in loras:
             self._lora(one)
         for told in others:
             self._other(told)
-        return self
 
     def _lora(self, one: Wanted) -> None:
         here = {Path(have.adapter.name).stem: have for have in self._model.adapters}

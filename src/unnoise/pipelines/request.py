@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -36,7 +38,8 @@ class Request:
     guidance: the scale of `rule`. said, unsaid: the prompts and the negative prompts as they were read in
     `prompt_style`. clip_skip: as `Model.with_clip_skip` takes it; None leaves it as the model has it. cache: of deep
     features; None computes all at every look. merge: of tokens; None merges none. variation: how far the
-    start is moved to the noise of the seeds `variations`.
+    start is moved to the noise of the seeds `variations`. show_every: after how many steps each a look is displayed
+    while the result is made; None displays none.
     """
 
     prompts: tuple[str, ...]
@@ -60,10 +63,11 @@ class Request:
     merge: TokenMerging | None = None
     variations: tuple[int, ...] = ()
     variation: float = 0.0
+    show_every: int | None = None
 
-    def recipes(self, model: Model, version: str) -> tuple[Recipe, ...]:
+    def recipes(self, model: Model) -> tuple[Recipe, ...]:
         """The recipe of each picture."""
-        pictures = len(self.prompts)
+        pictures, ours = len(self.prompts), version("unnoise")
         return tuple(
             Recipe(
                 prompt=prompt,
@@ -86,7 +90,7 @@ class Request:
                 cache="" if self.cache is None else self.cache.to_text(),
                 arithmetic=model.arithmetic,
                 merge="" if self.merge is None else self.merge.to_text(),
-                version=version,
+                version=ours,
                 variation_seed=other,
                 variation=self.variation,
                 batch=pictures if pictures > 1 else 0,
@@ -100,6 +104,8 @@ class Request:
 def check(
     model: Model,
     prompt: str | Sequence[str],
+    picture: tuple[int, int] | None = None,
+    /,
     *,
     negative: str | Sequence[str] = "",
     steps: int | None = None,
@@ -118,9 +124,11 @@ def check(
     cache: float | str | FeatureCache | None = None,
     merge: float | str | TokenMerging | None = None,
     variation: tuple[int, float] | None = None,
+    show_every: int | None = None,
 ) -> Request:
-    """The request that these arguments of `TextToImage.__call__` make; None takes the model's default.
+    """The request that these arguments of `TextToImage.denoise` make; None takes the model's default.
 
+    picture: height and width of one, whose nearest size is made where none is asked for.
     Raises InputError, naming the argument, its value and a way to mend it.
     """
     defaults = model.defaults
@@ -136,6 +144,9 @@ def check(
     rule = guidance if isinstance(guidance, Guidance) else Scale(_guidance(model, guidance))
     others, share = _variation(variation, len(prompts), latents)
     alike = len(prompts) if share and seeds is None else 1  # pictures of one seed
+    if picture is not None and (width is None or height is None):
+        near = near_size(model, picture)
+        height, width = near[0] if height is None else height, near[1] if width is None else width
     request = Request(
         prompts=tuple(prompts),
         negatives=negatives,
@@ -158,6 +169,7 @@ def check(
         merge=TokenMerging.of(merge),
         variations=others,
         variation=share,
+        show_every=None if show_every is None else whole("show_every", show_every, 1, STEPS, 50),
     )
     _check_words(model, request)
     check_loras(request.said, model)
@@ -269,6 +281,17 @@ def side(name: str, value: int, unit: int) -> int:
             f"{name} is {value}; this model makes multiples of {unit}, the nearest are {nearest}."
         )
     return value
+
+
+def near_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The nearest height and width that the model makes, at least one unit each. Raises InputError for too large."""
+    if max(size) > SIDE:
+        raise InputError(
+            f"the picture is {size[1]}x{size[0]}, and at most {SIDE} pixels a side are made; give width and height "
+            "(--size WxH), or a smaller picture."
+        )
+    height, width = (max(1, math.floor(each / model.unit + 0.5)) * model.unit for each in size)
+    return height, width
 
 
 def _check_words(model: Model, request: Request) -> None:

@@ -15,12 +15,12 @@ from unnoise.limits import choice, number, whole
 from unnoise.networks.hardware import inference
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.canvas import resized
-from unnoise.pipelines.denoising import Denoising, Result, Step, finished
+from unnoise.pipelines.denoising import Denoising, Result, Step, called, finish
 from unnoise.pipelines.given import Given
 from unnoise.pipelines.latents import decode, encode
-from unnoise.pipelines.options import Options, check_kind, near_size, requested
+from unnoise.pipelines.options import Options, check_kind
 from unnoise.pipelines.recipe import Recipe
-from unnoise.pipelines.request import SIDE, STEPS, Request
+from unnoise.pipelines.request import SIDE, STEPS, Request, check, near_size
 from unnoise.pipelines.strength import entered
 from unnoise.schedulers import Plan
 
@@ -68,8 +68,7 @@ class TwoPasses(Iterator[Step]):
 
     def result(self, tiled: bool | None = None) -> Result:
         """The pictures, after the steps that are left."""
-        for _ in self:
-            pass
+        finish(self)
         assert self._second is not None
         return replace(self._second.result(tiled), recipes=self.recipes, notes=self.notes)
 
@@ -95,33 +94,6 @@ def enlarged(model: Model, samples: Tensor, size: tuple[int, int], way: str) -> 
 class SecondPass(Adaptable):
     """A model that makes larger pictures than it was trained on, without their usual doubled figures."""
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str] = "",
-        *,
-        scale: float = 2.0,
-        enlarge: str = "latents",
-        strength: float = SECOND_STRENGTH,
-        second_steps: int | None = None,
-        show_every: int | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        """Pictures of a prompt, `scale` times as wide and high as width and height say.
-
-        enlarge: "latents", quick, needs a strength above 0.5; or "pixels", by decoding in between. strength: share of
-        the second pass's steps that is made. second_steps: as many as the first's when None. Other arguments as of
-        `TextToImage`. Raises InputError.
-        """
-        run = self.denoise(
-            prompt,
-            scale=scale,
-            enlarge=enlarge,
-            strength=strength,
-            second_steps=second_steps,
-            **options,
-        )
-        return finished(run, show_every)
-
     def denoise(
         self,
         prompt: str | Sequence[str] = "",
@@ -132,12 +104,17 @@ class SecondPass(Adaptable):
         second_steps: int | None = None,
         **options: Unpack[Options],
     ) -> TwoPasses:
-        """The same run step by step: the steps of the first pass, then of the second."""
+        """A run to pictures `scale` times as wide and high as width and height say: an iterator of both passes' steps.
+
+        enlarge: "latents", quick, needs a strength above 0.5; or "pixels", by decoding in between. strength: share of
+        the second pass's steps that is made. second_steps: as many as the first's when None. Other arguments as of
+        `TextToImage`. Raises InputError.
+        """
         model = self.model
         check_kind(model, "text")
         scale = number("scale", scale, 1.0, SCALE, 2.0)
         choice("enlarge", enlarge, WAYS)
-        request = requested(model, prompt, options)
+        request = check(model, prompt, **options)
         steps = request.steps if second_steps is None else whole("second_steps", second_steps, 1, STEPS, 20)
         if (longest := max(request.height, request.width)) * scale > SIDE:
             raise InputError(
@@ -157,3 +134,5 @@ class SecondPass(Adaptable):
         }
         larger = replace(request, width=width, height=height, steps=steps, latents=None)
         return TwoPasses(model, first, larger, plan, enlarge, record)
+
+    __call__ = called(denoise)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,23 +14,21 @@ from unnoise.networks.hardware import SMALL, fast_dtype, numbers, usable
 from unnoise.pipelines.adapting import Adaptable
 from unnoise.pipelines.caching import FeatureCache
 from unnoise.pipelines.combining import Guidance
-from unnoise.pipelines.denoising import Denoising, Result, finished
+from unnoise.pipelines.denoising import Denoising, called
 from unnoise.pipelines.merging import TokenMerging
-from unnoise.pipelines.options import Options, check_kind, requested
+from unnoise.pipelines.options import check_kind
+from unnoise.pipelines.request import check
 from unnoise.schedulers import Scheduler
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class TextToImage(Adaptable):
     """A model that makes pictures from prompts, in pixels or in the latents of its autoencoder.
 
-    Nothing is kept between calls, so threads may share one. All arguments but the prompt are optional; the
-    model's card has the defaults.
+    A call takes the arguments of `denoise` and gives the run's result. Nothing is kept between calls, so threads
+    may share one. All arguments but the prompt are optional; the model's card has the defaults.
     """
 
-    def __call__(
+    def denoise(
         self,
         prompt: str | Sequence[str] = "",
         *,
@@ -53,8 +50,8 @@ class TextToImage(Adaptable):
         cache: float | str | FeatureCache | None = None,
         merge: float | str | TokenMerging | None = None,
         show_every: int | None = None,
-    ) -> Result:
-        """Pictures of a prompt, or of each prompt of a list.
+    ) -> Denoising:
+        """A run to pictures of a prompt, or of each prompt of a list: an iterator of Step, each with `preview()`.
 
         negative: what the picture should not be; one, or one for each prompt. steps: from noise to picture, 1 to 1,000.
         guidance: how strongly to follow the prompt, 0 to 100; 1 asks the network once, other values twice; or a
@@ -70,12 +67,14 @@ class TextToImage(Adaptable):
         latents. prompt_style: how weights are written, "a1111", "comfyui", "compel" or "plain". clip_skip: the layer of
         the text encoder that is read, counted from the end as A1111 does: 1 the last, 2 the one before (diffusers calls
         that clip_skip=1); the model's own when None. show_every: display the predicted picture after every so many
-        steps and the last, in the notebook or the terminal.
+        steps and the last while the result is made, in the notebook or the terminal.
 
-        Raises InputError for an argument that makes no sense, NonFiniteError when the network leaves the finite
-        numbers.
+        Raises InputError for an argument that makes no sense, here and before the first step is asked for,
+        NonFiniteError when the network leaves the finite numbers.
         """
-        run = self.denoise(
+        check_kind(self.model, "text")
+        request = check(
+            self.model,
             prompt,
             negative=negative,
             steps=steps,
@@ -94,17 +93,11 @@ class TextToImage(Adaptable):
             clip_skip=clip_skip,
             cache=cache,
             merge=merge,
+            show_every=show_every,
         )
-        return finished(run, show_every)
-
-    def denoise(self, prompt: str | Sequence[str] = "", **options: Unpack[Options]) -> Denoising:
-        """The same run step by step: an iterator of Step, each with `preview()`.
-
-        Arguments as in a call; they are checked here, before the first step is asked for.
-        """
-        check_kind(self.model, "text")
-        request = requested(self.model, prompt, options)
         return Denoising(self.model, request, request.scheduler.plan(self.model.schedule, request.steps))
+
+    __call__ = called(denoise)
 
 
 def load(

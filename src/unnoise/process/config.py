@@ -14,9 +14,9 @@ from unnoise.process.schedule import NoiseSchedule
 
 Made = TypeVar("Made", bound=NoiseSchedule)
 
-_FORMULAS: dict[str, Callable[..., NoiseSchedule]] = {"cosine": Cosine, "edm": EDM, "flow": Flow}
+_FORMULAS: dict[str, Callable[..., NoiseSchedule]] = {each.kind: each for each in (Cosine, EDM, Flow)}
 
-SCHEDULE_KINDS = ("discrete_vp", *_FORMULAS)
+SCHEDULE_KINDS = (DiscreteVP.kind, *_FORMULAS)
 """The words that "kind" may be."""
 
 
@@ -27,7 +27,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> NoiseSchedule:
     """
     values = dict(typed("the schedule", config, Mapping))
     kind = choice("schedule kind", values.pop("kind", None), SCHEDULE_KINDS)
-    return _discrete(values) if kind == "discrete_vp" else _made(kind, _FORMULAS[kind], values)
+    return _discrete(values) if kind == DiscreteVP.kind else _made(kind, _FORMULAS[kind], values)
 
 
 def _discrete(values: dict[str, Any]) -> NoiseSchedule:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +28,7 @@ class Timed(NoiseSchedule):
     @cached_property
     def noisiest(self) -> Level:
         """The level at time `end`."""
-        alpha, sigma = self._signal_and_noise(as_tensor(self.end))
-        return Level(self.end, float(alpha), float(sigma))
+        return Level(self.end, *map(float, self._signal_and_noise(as_tensor(self.end))))
 
     @cached_property
     def cleanest(self) -> Level:
@@ -48,6 +46,7 @@ class Cosine(Timed):
     that a network is trained on and a sampler visits.
     """
 
+    kind = "cosine"
     offset: BelowOne = 0.0
     start: float = 1e-3
     end: float = 1.0
@@ -70,10 +69,6 @@ class Cosine(Timed):
         time = angle * (1.0 + self.offset) / (math.pi / 2) - self.offset
         return time.clamp(0.0, self.end)
 
-    def config(self) -> dict[str, Any]:
-        """Kind and numbers."""
-        return {"kind": "cosine", "offset": self.offset, "start": self.start, "end": self.end}
-
 
 @dataclass(frozen=True)
 class EDM(NoiseSchedule):
@@ -83,6 +78,7 @@ class EDM(NoiseSchedule):
     trained on and a sampler visits.
     """
 
+    kind = "edm"
     sigma_min: float = 0.002
     sigma_max: Positive = 80.0
 
@@ -117,10 +113,6 @@ class EDM(NoiseSchedule):
         """ln(sigma) / 4."""
         return like(as_tensor(level.sigma).log() / 4.0, level.sigma)
 
-    def config(self) -> dict[str, Any]:
-        """Kind and numbers."""
-        return {"kind": "edm", "sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
-
 
 @dataclass(frozen=True)
 class Flow(Timed):
@@ -131,6 +123,7 @@ class Flow(Timed):
     cleanest and noisiest level.
     """
 
+    kind = "flow"
     shift: Positive = 1.0
     start: float = 1e-3
     end: float = 1.0
@@ -149,7 +142,3 @@ class Flow(Timed):
     def network_time(self, level: Level) -> Scalar:
         """Sigma."""
         return level.sigma
-
-    def config(self) -> dict[str, Any]:
-        """Kind and numbers."""
-        return {"kind": "flow", "shift": self.shift, "start": self.start, "end": self.end}

@@ -30,6 +30,7 @@ class DiscreteVP(NoiseSchedule):
     Make one with `linear`, `scaled_linear`, `cosine`, `sigmoid` or `from_betas`.
     """
 
+    kind = "discrete_vp"
     curve: Curve
     steps: Steps
     beta_start: float = 0.0
@@ -46,11 +47,12 @@ class DiscreteVP(NoiseSchedule):
             )
         if self.zero_terminal and self.steps < 2:
             raise InputError("a zero terminal SNR needs at least 2 steps; give steps=1000.")
-        if not bool(((self._plain_betas > 0.0) & (self._plain_betas < 1.0)).all()):
+        betas = self.plain_betas()
+        if not bool(((betas > 0.0) & (betas < 1.0)).all()):
             ends = f"beta_start {self.beta_start:g}, beta_end {self.beta_end:g}"
             raise InputError(
                 f"the betas of curve '{self.curve}' ({'table' if self.curve == 'table' else ends}) run from "
-                f"{float(self._plain_betas.min()):g} to {float(self._plain_betas.max()):g}; each must lie strictly "
+                f"{float(betas.min()):g} to {float(betas.max()):g}; each must lie strictly "
                 "between 0 and 1, for example linear(1e-4, 0.02)."
             )
 
@@ -86,25 +88,25 @@ class DiscreteVP(NoiseSchedule):
         """The same curve shifted and scaled so that the last level holds no signal (Lin et al. 2024, alg. 1)."""
         return replace(self, zero_terminal=True)
 
-    @cached_property
-    def _plain_betas(self) -> Tensor:
+    def plain_betas(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """(steps,) in this precision: the curve as it is, whatever its end."""
         start, end, steps = self.beta_start, self.beta_end, self.steps
         if self.curve == "linear":
-            return line(start, end, steps)
+            return line(start, end, steps, dtype)
         if self.curve == "scaled_linear":
-            return line(math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps) ** 2
+            return line(math.sqrt(max(start, 0.0)), math.sqrt(max(end, 0.0)), steps, dtype) ** 2
         if self.curve == "sigmoid":
-            return torch.sigmoid(line(-6.0, 6.0, steps)) * (end - start) + start
+            return torch.sigmoid(line(-6.0, 6.0, steps, dtype)) * (end - start) + start
         if self.curve == "cosine":
             angle = (as_tensor(range(steps + 1)) / steps + 0.008) / 1.008 * (math.pi / 2)
             signal = angle.cos() ** 2
-            return (1.0 - signal[1:] / signal[:-1]).clamp(max=0.999)
-        return as_tensor(self.table)
+            return (1.0 - signal[1:] / signal[:-1]).clamp(max=0.999).to(dtype)
+        return as_tensor(self.table).to(dtype)
 
     @cached_property
     def betas(self) -> Tensor:
         """(steps,) float64: the variance added by each step; the last is 1 at a terminal SNR of zero."""
-        return ending_without_signal(self._plain_betas) if self.zero_terminal else self._plain_betas
+        return ending_without_signal(self.plain_betas()) if self.zero_terminal else self.plain_betas()
 
     @cached_property
     def _log_snr_table(self) -> Tensor:
@@ -122,14 +124,12 @@ class DiscreteVP(NoiseSchedule):
     @cached_property
     def noisiest(self) -> Level:
         """The level after all steps."""
-        alpha, sigma = self._scaled(self._log_snr_table[-1])
-        return Level(float(self.steps - 1), float(alpha), float(sigma))
+        return Level(float(self.steps - 1), *map(float, self._scaled(self._log_snr_table[-1])))
 
     @cached_property
     def cleanest(self) -> Level:
         """The level after one step, time 0."""
-        alpha, sigma = self._scaled(self._log_snr_table[1])
-        return Level(0.0, float(alpha), float(sigma))
+        return Level(0.0, *map(float, self._scaled(self._log_snr_table[1])))
 
     def at_step(self, step: Tensor) -> Level:
         """The levels of whole times from 0 to steps - 1, (batch,) int64: as `level`, looked up."""
@@ -149,7 +149,8 @@ class DiscreteVP(NoiseSchedule):
         smooth = before.isfinite() & after.isfinite()
         alpha, sigma = self._scaled(before + part * torch.where(smooth, after - before, 0.0))
         angle = _angle(before) + part * (_angle(after) - _angle(before))
-        return torch.where(smooth, alpha, _cosine(angle)), torch.where(smooth, sigma, angle.sin())
+        cosine = torch.where(angle >= math.pi / 2, 0.0, angle.cos())  # exactly 0 at a right angle
+        return torch.where(smooth, alpha, cosine), torch.where(smooth, sigma, angle.sin())
 
     def _time(self, log_snr: Tensor) -> Tensor:
         table = self._log_snr_table
@@ -162,7 +163,7 @@ class DiscreteVP(NoiseSchedule):
 
     def config(self) -> dict[str, Any]:
         """Kind, curve and its numbers."""
-        plain: dict[str, Any] = {"kind": "discrete_vp", "curve": self.curve, "steps": self.steps}
+        plain: dict[str, Any] = {"kind": self.kind, "curve": self.curve, "steps": self.steps}
         if self.curve == "table":
             plain["table"] = list(self.table)
         elif self.curve != "cosine":
@@ -181,8 +182,3 @@ def ending_without_signal(betas: Tensor) -> Tensor:
 def _angle(log_snr: Tensor) -> Tensor:
     """atan(sigma / alpha) in [0, pi / 2]."""
     return torch.atan2(torch.sigmoid(-log_snr).sqrt(), torch.sigmoid(log_snr).sqrt())
-
-
-def _cosine(angle: Tensor) -> Tensor:
-    """cos(angle), exactly 0 at a right angle."""
-    return torch.where(angle >= math.pi / 2, 0.0, angle.cos())

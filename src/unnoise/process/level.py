@@ -31,9 +31,9 @@ def as_tensor(value: Scalar | Sequence[float]) -> Tensor:
         ) from error
 
 
-def line(start: float, end: float, count: int) -> Tensor:
-    """`count` numbers at equal distances, both ends among them, as `as_tensor` has them."""
-    return torch.linspace(start, end, count, dtype=torch.float64, device="cpu")
+def line(start: float, end: float, count: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """`count` numbers at equal distances, both ends among them, on the CPU."""
+    return torch.linspace(start, end, count, dtype=dtype, device="cpu")
 
 
 def like(value: Tensor, given: Scalar) -> Scalar:

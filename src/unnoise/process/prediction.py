@@ -258,16 +258,3 @@ def get(prediction: str | Prediction) -> Prediction:
         return prediction
     choice("prediction", prediction, NAMES)
     return _KINDS[prediction]()
-
-
-__all__ = [
-    "NAMES",
-    "FlowVelocity",
-    "Noise",
-    "Preconditioned",
-    "Prediction",
-    "Sample",
-    "Score",
-    "Velocity",
-    "get",
-]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,11 +20,12 @@ _ROUNDING = 1e-7  # float32's, of a number near 1
 class NoiseSchedule(Declared, abc.ABC):
     """Time <-> (alpha, sigma, log-SNR), both ways, in float64.
 
-    Subclasses are frozen dataclasses. They say where time begins and ends (`clean_time` is noise-free) and
-    give the two maps on float64 tensors; everything else follows.
+    Subclasses are frozen dataclasses. They say where time begins and ends (`clean_time` is noise-free), their `kind`
+    in configurations, and give the two maps on float64 tensors; everything else follows.
     """
 
     example = "process.EDM()"
+    kind: ClassVar[str]
 
     @property
     def clean_time(self) -> float:
@@ -48,9 +50,10 @@ class NoiseSchedule(Declared, abc.ABC):
     def _time(self, log_snr: Tensor) -> Tensor:
         """The inverse, float64; beyond the ends it answers with the nearest end."""
 
-    @abc.abstractmethod
     def config(self) -> dict[str, Any]:
-        """Plain values from which `unnoise.process.schedule_from_config` makes an equal schedule."""
+        """Plain values from which `unnoise.process.schedule_from_config` makes an equal schedule: kind and numbers."""
+        fields: Any = self
+        return {"kind": self.kind, **asdict(fields)}
 
     def level(self, time: Scalar) -> Level:
         """The level at `time`, a number or a tensor (batch,).

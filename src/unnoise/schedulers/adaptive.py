@@ -1,4 +1,4 @@
-"""Steps as long as a tolerance allows: a controller over the Runge-Kutta solvers."""
+"""Steps as long as a tolerance allows: their lengths follow from the errors of Runge-Kutta solvers."""
 
 from __future__ import annotations
 
@@ -25,35 +25,14 @@ from unnoise.schedulers.step import Request, Step
 
 
 @dataclass(frozen=True)
-class Controller(Declared):
-    """How the next step's length follows from the errors of the last (PID; Soederlind 2003).
-
-    factor = limit((1/e_n)^b1 (1/e_n-1)^b2 (1/e_n-2)^b3), limit(f) = 1 + atan(f - 1); a step is accepted where its
-    factor is at least `safety`.
-    """
-
-    proportional: Finite = 0.0
-    integral: Finite = 1.0
-    derivative: Finite = 0.0
-    safety: Finite = 0.81
-
-    def factor(self, errors: tuple[float, ...], order: int) -> float:
-        """Of the next step's length; errors: in units of the tolerance, latest first, at least one."""
-        p, i, d = self.proportional, self.integral, self.derivative
-        powers = ((p + i + d) / order, -(p + 2.0 * d) / order, d / order)
-        filled = (*errors, *[errors[-1]] * 2)[:3]
-        raw = math.prod((error + 1e-8) ** -power for error, power in zip(filled, powers, strict=True))
-        return 1.0 + math.atan(raw - 1.0)
-
-
-@dataclass(frozen=True)
 class Adaptive(Declared):
     """The probability-flow ODE to a tolerance, with as many network calls as that takes.
 
     solver: a Runge-Kutta solver of two stages or more. The same step without its last look is of an order less,
     and their difference is the error: root mean square over a sample of |high - low| / max(absolute, relative *
     size), the largest of the batch, in units of u = x / alpha. A sample that must not depend on its batch is run
-    alone. first: length of the first step in the solver's variable, as a share of the way.
+    alone. first: length of the first step in the solver's variable, as a share of the way. safety: the `factor` from
+    which a step is accepted. most: steps that are tried.
 
     With DPM-Solver's stages this is dpm_adaptive of k-diffusion (Lu et al. 2022a, app. C).
     """
@@ -61,7 +40,7 @@ class Adaptive(Declared):
     relative: Amount = 0.05
     absolute: Positive = 0.0078
     solver: RungeKutta = field(default_factory=ThreeStage)
-    controller: Controller = field(default_factory=Controller)
+    safety: Finite = 0.81
     first: ShareAbove = 0.01
     most: Count = 1000
 
@@ -100,8 +79,10 @@ class Adaptive(Declared):
             yield step
         if end is None:
             assert step is not None
-            jump = _jump(schedule, goal).run(denoise, step.x)
-            yield from (Step(step.index + 1, last.start, last.estimate, last.level, last.x) for last in jump)
+            clean = clean_level(schedule)
+            moves = Adams(1).moves(Leg(goal, Split(clean), (), schedule))
+            jump = Plan(schedule, (PlannedStep(goal, clean, moves),)).run(denoise, step.x)
+            yield from (replace(last, index=step.index + 1) for last in jump)
 
     def walk(self, schedule: NoiseSchedule, x: Tensor, marks: Sequence[Level]) -> Walk:
         """The same turned inside out (see `Plan.walk`), from the first mark to the last; at each a step ends."""
@@ -109,7 +90,6 @@ class Adaptive(Declared):
         for begin, goal in pairwise(marks):
             self._check_way(begin, goal)
         length, index = (self._place(goals[-1]) - self._place(now)) * self.first, 0
-        errors: tuple[float, ...] = ()
         for _ in range(self.most):
             rest = self._place(goals[0]) - self._place(now)
             last = abs(length) >= abs(rest) * (1.0 - 1e-9)
@@ -117,14 +97,12 @@ class Adaptive(Declared):
             if not last:
                 to = schedule.at_ratio(from_coordinate(self.solver.variable, self._place(now) + length))
             high, low, looks = yield from self._try(schedule, x, now, to)
-            errors = (self._error(x, now, high, low, to), *errors[:2])
-            factor = self.controller.factor(errors, self.solver.order)
-            good = factor >= self.controller.safety
+            factor = self.factor(self._error(x, now, high, low, to))
+            good = factor >= self.safety
             made = (rest if last else length) * factor
             # A step that a mark cut short says nothing against the length that was due.
             length = max(made, length, key=abs) if good and last else made
             if not good:
-                errors = errors[1:]
                 continue
             x = high
             yield Step(index, now, looks[-1], to, x)
@@ -134,6 +112,13 @@ class Adaptive(Declared):
             if not goals:
                 return
         raise InputError(f"{self.most} steps did not reach the end; allow a larger error, or more steps.")
+
+    def factor(self, error: float) -> float:
+        """Of the next step's length: 1 + atan(f - 1), f = (1 / error)^(1 / order); error: in units of the tolerance.
+
+        An integral controller, and its smooth limit (Soederlind 2003).
+        """
+        return 1.0 + math.atan((error + 1e-8) ** (-1.0 / self.solver.order) - 1.0)
 
     def _try(
         self, schedule: NoiseSchedule, x: Tensor, now: Level, to: Level
@@ -145,14 +130,13 @@ class Adaptive(Declared):
         for move in self.solver.moves(Leg(now, Split(to), (), schedule)):
             if isinstance(move, Look):
                 seen = yield from looked(place, move.level)
-                looks, levels = [seen, *looks], [move.level, *levels]
+                looks, levels = [seen, *looks], [*levels, move.level]
             else:
                 place = move.apply(x, looks, None)
         unknown = self.solver.unknown
-        fewer = list(reversed(levels[1:]))
-        factors = weights(unknown, self.solver.variable, fewer, now, to)
-        order = [len(levels) - 1 - i for i in range(len(fewer))]
-        low = Move(keep(unknown, now, to), tuple(spread(order, factors)), unknown).apply(x, looks, None)
+        factors = weights(unknown, self.solver.variable, levels[:-1], now, to)
+        line = tuple(spread(range(len(factors), 0, -1), factors))
+        low = Move(keep(unknown, now, to), line, unknown).apply(x, looks, None)
         return place, low, looks
 
     def _error(self, x: Tensor, now: Level, high: Tensor, low: Tensor, to: Level) -> float:
@@ -180,13 +164,6 @@ class Adaptive(Declared):
             raise InputError(
                 "give two levels with noise for the start and the end; the last jump is made besides."
             )
-
-
-def _jump(schedule: NoiseSchedule, now: Level) -> Plan:
-    """To the clean sample: the last x0."""
-    clean = clean_level(schedule)
-    moves = Adams(1).moves(Leg(now, Split(clean), (), schedule))
-    return Plan(schedule, (PlannedStep(now, clean, moves),))
 
 
 def check_alone(samples: int) -> None:
@@ -247,14 +224,11 @@ class AdaptivePlan(Plan):
         noisy = [level for level in self.levels if level.sigma > 0.0]
         # from a level without signal the way has no finite length: one step as planned
         first = int(noisy[0].alpha == 0.0)
-        x = yield from self._handed_on(self._planned(0, first).walk(x), 0, x)
+        x = yield from self._handed_on(Plan(self.schedule, self.steps[:first]).walk(x), 0, x)
         if len(noisy) - first > 1:
             x = yield from self._handed_on(self.adaptive.walk(self.schedule, x, noisy[first:]), first, x)
         last = len(noisy) - 1
-        yield from self._handed_on(self._planned(last, len(self.steps)).walk(x), last, x)
-
-    def _planned(self, begin: int, end: int) -> Plan:
-        return Plan(self.schedule, self.steps[begin:end])
+        yield from self._handed_on(Plan(self.schedule, self.steps[last:]).walk(x), last, x)
 
     def _handed_on(
         self, walk: Walk, index: int, x: Tensor

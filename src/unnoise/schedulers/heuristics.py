@@ -11,18 +11,10 @@ from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.limits import is_whole, number, shown
-from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
-from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, whole
 from unnoise.schedulers.solvers import Adams, Leg, Solver
-from unnoise.schedulers.solvers.base import (
-    OneLook,
-    check_order,
-    finite_unknown,
-    last_move,
-    places,
-)
+from unnoise.schedulers.solvers.base import OneLook, check_order, finite_unknown, last_move, places
 
 EQUAL_STEPS = (
     (1.0,),
@@ -43,17 +35,13 @@ class FixedWeights(OneLook):
 
     table: tuple[tuple[float, ...], ...]
     order: int = 1
+    takes = places("noise")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.table or any(len(row) != k + 1 for k, row in enumerate(self.table)):
             lengths = [len(row) for row in self.table]
             raise InputError(f"table has rows of {lengths} weights; give rows of 1, 2, 3, ... weights.")
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Not an SDE's."""
-        return places("noise")
 
     def move(self, leg: Leg) -> Move:
         """The whole step with the weighted mean of the latest noises; the clean sample where there is no signal."""
@@ -102,11 +90,7 @@ class MeanStep(OneLook):
     """
 
     order = 1
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Nowhere."""
-        return ()
+    takes = ()
 
     def move(self, leg: Leg) -> Move:
         """The step; the first, and where an end is infinite, is first order."""
@@ -128,37 +112,25 @@ class HeunPlusPlus(Solver):
     """
 
     order, calls = 1, 3
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Nowhere."""
-        return ()
+    takes = ()
 
     def moves(self, leg: Leg) -> Moves:
         """Euler to the next level and on to the one after it, then the step with the weighted noises."""
         now, to = leg.now, leg.split.down
         unknown = finite_unknown("noise", now)
+        mass = whole(unknown, now, to)
         if unknown != "noise" or to.sigma == 0.0:
-            return Look(now), last_move(unknown, (whole(unknown, now, to),), now, leg.split)
-        ahead = leg.levels[leg.index + 2] if leg.index + 2 < len(leg.levels) else None
-        first = float(leg.levels[0].ratio)
-        reach = [to] if ahead is None or ahead.sigma == 0.0 else [to, ahead]
-        euler = Move(keep("noise", now, to), (whole("noise", now, to),), "noise", settles=False)
-        moves: list[Look | Move] = [Look(now), euler]
+            return Look(now), last_move(unknown, (mass,), now, leg.split)
+        moves: list[Look | Move] = [Look(now), Move(keep("noise", now, to), (mass,), "noise", settles=False)]
+        reach = [to, *(level for level in leg.levels[leg.index + 2 : leg.index + 3] if level.sigma > 0.0)]
         if len(reach) == 2:
-            moves += [Look(to), _onwards(now, to, reach[1])]
+            ahead = reach[1]
+            parts = (
+                whole("noise", to, ahead),
+                keep("noise", to, ahead) * mass,
+            )  # of the two noises, latest first
+            moves += [Look(to), Move(keep("noise", now, ahead), parts, "noise", settles=False)]
+        first = float(leg.levels[0].ratio)
         shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
-        mass = whole("noise", now, to)
         factors = [mass * share for share in (1.0 - sum(shares), *shares)]
         return (*moves, Look(reach[-1]), last_move("noise", factors[::-1], now, leg.split))
-
-
-def _onwards(now: Level, to: Level, ahead: Level) -> Move:
-    """From `now` through `to` to `ahead` with the noise seen at each; looks latest first."""
-    rest = keep("noise", to, ahead)
-    return Move(
-        keep("noise", now, ahead),
-        (whole("noise", to, ahead), rest * whole("noise", now, to)),
-        "noise",
-        settles=False,
-    )

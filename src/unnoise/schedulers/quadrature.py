@@ -36,6 +36,7 @@ Numbers = NDArray[np.float64]
 
 # 64 points: an exponential over twelve units of lambda is integrated to the last bit.
 _POINTS = 64
+_unit_gauss = lru_cache(maxsize=1)(np.polynomial.legendre.leggauss)
 
 
 def coordinate(variable: Variable, ratio: float) -> float:
@@ -66,7 +67,7 @@ def keep(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
 
 def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
     """N_to (m_to - m_now): the factor of U where U is constant. Infinite only for the noise, without signal."""
-    alpha, sigma, ratio = _number(to.alpha), _number(to.sigma), _ratio(now)
+    alpha, sigma, ratio = float(to.alpha), float(to.sigma), _ratio(now)
     if unknown == "noise":
         return sigma - alpha * ratio
     if unknown == "flow":
@@ -78,20 +79,37 @@ def whole(unknown: Unknown, now: Level, to: Level, eta: float = 0.0) -> float:
 
 
 def weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
+    unknown: Unknown,
+    variable: Variable,
+    nodes: Sequence[Level],
+    now: Level,
+    to: Level,
+    eta: float = 0.0,
+    rule: Quadrature = "exact",
 ) -> tuple[float, ...]:
-    """Factors of U at the nodes (levels where it is known) for the step from `now` to `to`; exact quadrature.
+    """Factors of U at the nodes (levels where it is known) for the step from `now` to `to`.
 
     Nodes at which the variable is infinite are not used (factor 0), and where the integral has no finite
     end in this variable only the first node is.
+
+    rule: "midpoint" takes the polynomial at the middle of the step in the variable (DPM-Solver++ 2M). "bh1" and "bh2"
+    are UniPC's B_1(h) = h and B_2(h) = e^h - 1 (Zhao et al. 2023, tab. 1): for two nodes as the midpoint rule, with
+    the slope times the step in lambda, or that rule; from three on, UniPC's equations have the exact quadrature as
+    their only solution.
     """
+    if rule == "midpoint" or (rule == "bh2" and len(nodes) == 2):
+        mass = whole(unknown, now, to, eta)
+        return _middle(variable, nodes, now, to, mass, mass)
+    if rule == "bh1" and len(nodes) == 2 and _ratio(now) not in (0.0, math.inf) and _ratio(to) > 0.0:
+        mass = whole(unknown, now, to, eta)
+        return _middle(variable, nodes, now, to, mass, _of_bh1(unknown, now, to, eta))
     places = [coordinate(variable, _ratio(node)) for node in nodes]
     finite = [place for place in places if math.isfinite(place)]
     ends = (places[0], coordinate(variable, _ratio(to)), _ratio(to))
     if len(finite) < 2 or not all(map(math.isfinite, ends)):
         return (whole(unknown, now, to, eta), *[0.0] * (len(nodes) - 1))
     if _ratio(to) == 0.0 and unknown == "x0":
-        values = iter([_number(to.alpha) * part for part in lagrange(finite, coordinate(variable, 0.0))])
+        values = iter([float(to.alpha) * part for part in lagrange(finite, coordinate(variable, 0.0))])
     else:
         ratios, masses = _path(unknown, _ratio(now), to, eta)
         at = np.array([coordinate(variable, ratio) for ratio in ratios.tolist()])
@@ -99,39 +117,16 @@ def weights(
     return tuple(next(values) if math.isfinite(place) else 0.0 for place in places)
 
 
-def midpoint_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """As `weights`, but the polynomial is taken at the middle of the step in the variable (DPM-Solver++ 2M)."""
-    mass = whole(unknown, now, to, eta)
-    return _middle(variable, nodes, now, to, mass, mass)
-
-
-def bh1_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """UniPC's B_1(h) = h: as the midpoint rule, with the slope times the step in lambda (Zhao et al. 2023, tab. 1).
-
-    For two nodes; from three on, UniPC's equations have the exact quadrature as their only solution.
-    """
-    if len(nodes) != 2 or _ratio(now) in (0.0, math.inf) or _ratio(to) == 0.0:
-        return weights(unknown, variable, nodes, now, to, eta)
+def _of_bh1(unknown: Unknown, now: Level, to: Level, eta: float) -> float:
+    """The step in lambda times N_to dm / dlambda at its end."""
     height = math.log(_ratio(now) / _ratio(to))
     speed = {
-        "x0": (1.0 + eta) * _number(to.alpha),
-        "noise": -_number(to.sigma),
-        "flow": -_number(to.sigma) / (1.0 + _ratio(to)),
+        "x0": (1.0 + eta) * float(to.alpha),
+        "noise": -float(to.sigma),
+        "flow": -float(to.sigma) / (1.0 + _ratio(to)),
         "velocity": -_scale("velocity", to) * _ratio(to) / (1.0 + _ratio(to) ** 2),
     }[unknown]
-    return _middle(variable, nodes, now, to, whole(unknown, now, to, eta), speed * height)
-
-
-def bh2_weights(
-    unknown: Unknown, variable: Variable, nodes: Sequence[Level], now: Level, to: Level, eta: float = 0.0
-) -> tuple[float, ...]:
-    """UniPC's B_2(h) = e^h - 1: the midpoint rule for two nodes, exact from three on."""
-    rule = midpoint_weights if len(nodes) == 2 else weights
-    return rule(unknown, variable, nodes, now, to, eta)
+    return speed * height
 
 
 def _middle(
@@ -165,15 +160,6 @@ def lagrange_array(nodes: Sequence[float], at: Numbers) -> list[Numbers]:
     return bases
 
 
-rules = {
-    "exact": weights,
-    "midpoint": midpoint_weights,
-    "bh1": bh1_weights,
-    "bh2": bh2_weights,
-}
-"""How a polynomial becomes factors, by name."""
-
-
 def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Numbers, Numbers]:
     """Points w along the step and the masses N_to dm at them.
 
@@ -197,35 +183,25 @@ def _path(unknown: Unknown, ratio: float, to: Level, eta: float) -> tuple[Number
 def _speed(unknown: Unknown, ratios: Numbers, to: Level, eta: float) -> Numbers:
     """N_to dm / dw."""
     if unknown == "noise":
-        return np.full_like(ratios, _number(to.alpha))
+        return np.full_like(ratios, float(to.alpha))
     if unknown == "flow":
         return _scale("flow", to) / (1.0 + ratios) ** 2
     if unknown == "velocity":
         return _scale("velocity", to) / (1.0 + ratios**2)
-    return -(1.0 + eta) * _number(to.alpha) * (_ratio(to) / ratios) ** (1.0 + eta) / ratios
+    return -(1.0 + eta) * float(to.alpha) * (_ratio(to) / ratios) ** (1.0 + eta) / ratios
 
 
 def _scale(unknown: Unknown, level: Level) -> float:
     """N; of x0 where there is no SDE noise."""
-    alpha, sigma = _number(level.alpha), _number(level.sigma)
+    alpha, sigma = float(level.alpha), float(level.sigma)
     return {"noise": alpha, "x0": sigma, "flow": alpha + sigma, "velocity": math.hypot(alpha, sigma)}[unknown]
 
 
 def _gauss(start: float, end: float) -> tuple[Numbers, Numbers]:
     """Points and weights of Gauss-Legendre quadrature from `start` to `end`, in that direction."""
-    points, masses = _unit_gauss()
+    points, masses = _unit_gauss(_POINTS)
     return start + (end - start) * 0.5 * (points + 1.0), masses * (0.5 * (end - start))
 
 
-@lru_cache(maxsize=1)
-def _unit_gauss() -> tuple[Numbers, Numbers]:
-    return np.polynomial.legendre.leggauss(_POINTS)
-
-
-def _number(value: object) -> float:
-    assert isinstance(value, float)
-    return value
-
-
 def _ratio(level: Level) -> float:
-    return _number(level.ratio)
+    return float(level.ratio)

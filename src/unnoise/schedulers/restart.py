@@ -89,7 +89,8 @@ class TimeTravel(Travel):
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """The grid's levels with the repetitions. Raises InputError where no grid makes `count` looks of it."""
-        totals = {main: self._total(main) for main in range(1, count + 1)}
+        again = self.jump * (self.times - 1)
+        totals = {main: main + (main - 1) // self.jump * again for main in range(1, count + 1)}
         main = next((main for main, total in totals.items() if total == count), None)
         if main is None:
             below = max((total for total in totals.values() if total < count), default=1)
@@ -101,11 +102,6 @@ class TimeTravel(Travel):
         way = self.grid.levels(schedule, main)
         out: list[Level] = []
         for first in range(0, main, self.jump):
-            part = way[first : first + self.jump]
-            last = first + self.jump
-            repeats = self.times if last < main else 1
-            out += [*part, *([way[last], *part] * (repeats - 1) if last < main else ())]
+            part, last = way[first : first + self.jump], first + self.jump
+            out += [*part, *([way[last], *part] * (self.times - 1) if last < main else ())]
         return tuple(out)
-
-    def _total(self, main: int) -> int:
-        return main + (main - 1) // self.jump * self.jump * (self.times - 1)

@@ -77,14 +77,16 @@ class Scheduler(Declared):
                 rise, past, before = (_raise(now, to),), (), None
                 continue
             split = self._split(schedule, now, to, again=len(planned) < index)
-            raised = self._raised(schedule, now, steps)
+            height = self.noise.raised(now, steps)
+            raised = schedule.at_ratio(height) if height > float(now.ratio) else None
             past = past if raised is None else _clear_of(past, raised, split.down)
             leg = Leg(raised or now, split, past, schedule, index, levels, before)
             up = (*rise, *((_raise(now, raised, self.noise),) if raised else ()))
-            made = typed(
-                "what the solver gives", self._solver(to).moves(leg), tuple[Look | Move, ...], "Look(leg.now)"
-            )
-            moves = (*up, *made)
+            solver = self.solver
+            if to.sigma == 0.0:
+                solver = solver.ending(self.final.jump(solver, self.noise))
+            kinds = tuple[Look | Move, ...]
+            moves = (*up, *typed("what the solver gives", solver.moves(leg), kinds, "Look(leg.now)"))
             start = levels[index - 1] if rise else now
             planned.append(PlannedStep(start, to, moves))
             looked = tuple(move.level for move in reversed(moves) if isinstance(move, Look))
@@ -108,12 +110,12 @@ class Scheduler(Declared):
                 f"grid is {shown(self.grid)}, which gave {counted(len(visited), 'level')} for "
                 f"{counted(steps, 'step')}; let levels(schedule, count) give as many as are asked for."
             )
-        clean = visited[-1].sigma == 0.0
-        if clean and self.final.appends_clean:
-            raise InputError("the grid ends at the clean level already; use final=Stop().")
-        levels = (*visited, clean_level(schedule)) if self.final.appends_clean else visited
-        self._check_order(levels)
-        return levels
+        if self.final.appends_clean:
+            if visited[-1].sigma == 0.0:
+                raise InputError("the grid ends at the clean level already; use final=Stop().")
+            visited = (*visited, clean_level(schedule))
+        self._check_order(visited)
+        return visited
 
     def _check_order(self, levels: tuple[Level, ...]) -> None:
         if isinstance(self.grid, Travel):
@@ -134,11 +136,6 @@ class Scheduler(Declared):
         if levels[0].sigma == 0.0:
             raise InputError("inversion cannot start at sigma 0, where the noise residual is undefined.")
 
-    def _solver(self, to: Level) -> Solver:
-        if to.sigma > 0.0:
-            return self.solver
-        return self.solver.ending(self.final.jump(self.solver, self.noise))
-
     def _split(self, schedule: NoiseSchedule, now: Level, to: Level, again: bool) -> Split:
         """The noise rule's split; no noise into clean data and upwards. again: whether the way rose before."""
         if to.sigma == 0.0 or _rises(now, to) or not self.noise.stochastic:
@@ -146,10 +143,6 @@ class Scheduler(Declared):
         split = self.noise.split(now, to, schedule)
         # A stretch of levels passed twice needs two independent noises, not one path's stretch twice.
         return replace(split, span=None) if again else split
-
-    def _raised(self, schedule: NoiseSchedule, now: Level, steps: int) -> Level | None:
-        raised = self.noise.raised(now, steps)
-        return schedule.at_ratio(raised) if raised > float(now.ratio) else None
 
 
 def _rises(now: Level, to: Level) -> bool:

@@ -77,13 +77,6 @@ def read(path: str | Path) -> Tuned:
     return found
 
 
-def check_plain(name: str, compat: object, grid: object) -> None:
-    """Refuse another program's values, or another grid, for steps that were fitted."""
-    if compat is not None or grid is not None:
-        asked = "compat" if compat is not None else "grid"
-        raise InputError(f"scheduler {name!r} has its own levels and factors; leave {asked} out.")
-
-
 def _foreign(path: Path) -> FileError:
     return FileError(
         f"'{path}' is not a tuned scheduler, or not whole; make one with `unnoise tune MODEL --out {path.name}`."

@@ -101,14 +101,11 @@ def fit(
     problem = _Problem(schedule, fitted, checked, base, name, steps, looks, reference, told)
     problem.check(start)
     problem.most = whole("rounds", rounds, 1, example=12) * (problem.size + 3) * steps + 2 * reference
-    yield from _descend(problem, problem.first(start), rounds)
-
-
-def _descend(problem: _Problem, place: Tensor, rounds: int) -> Iterator[Round]:
+    place = problem.first(start)
     residual = problem.residual(place)
     if residual is None:
         raise NonFiniteError(
-            f"the run of {problem.steps} steps that the fit begins with left the finite numbers, or its levels do not "
+            f"the run of {steps} steps that the fit begins with left the finite numbers, or its levels do not "
             "fall; begin with another scheduler, or another start."
         )
     best, watched, since, damping = place, problem.watch(place), 0, 1e-2
@@ -216,13 +213,11 @@ class _Problem:
         return as_tensor(free + [strength] * (self.size - len(free)))
 
     def first(self, start: Tuned | None) -> Tensor:
-        own = [float(level.ratio) for level in self.levels[: self.steps]]
-        ratios = (own if start is None else start.ratios)[1:]
-        changes = [0.0] * sum(self.widths)
-        if start is not None:
-            rows = zip(start.changes, self.widths, strict=True)
-            changes = [row[j] if j < len(row) else 0.0 for row, width in rows for j in range(width)]
-        return as_tensor([*map(math.log, ratios), *changes])
+        own = tuple(float(level.ratio) for level in self.levels[: self.steps])
+        start = start or Tuned(self.name, own, ((),) * self.steps)
+        rows = zip(start.changes, self.widths, strict=True)
+        changes = [row[j] if j < len(row) else 0.0 for row, width in rows for j in range(width)]
+        return as_tensor([*map(math.log, start.ratios[1:]), *changes])
 
     def tuned(self, place: Tensor) -> Tuned:
         numbers = iter(place.tolist())

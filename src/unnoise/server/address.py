@@ -6,12 +6,30 @@ import errno
 import ipaddress
 import os
 import socket
+from dataclasses import dataclass
 
 from unnoise.errors import InputError, UnnoiseError
-from unnoise.server.guard import Rules
+from unnoise.server.limits import Limits
 from unnoise.server.settings import Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a request must show.
+
+    names: hosts that we answer to beside our own machine's, in lower case and without a port: which port a tunnel or
+    a proxy listens at is not ours to know, and no attack turns on it. addresses: whether any number is an answered
+    host too (only names can be rebound). token: of everybody, unless None. body, pictures: bytes of a body, and of
+    one with pictures in it.
+    """
+
+    names: frozenset[str] = frozenset()
+    addresses: bool = False
+    token: str | None = None
+    body: int = Limits.body
+    pictures: int = Limits.body_with_pictures
 
 
 def numbers(settings: Settings) -> list[str]:

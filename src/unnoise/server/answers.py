@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
+from unnoise.errors import UnnoiseError
 from unnoise.server.job import Event, Job, Seen
+from unnoise.server.pictures import data_address
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(handler: Handler, refused: Callable[[UnnoiseError], Response]) -> Handler:
+    """The same, with refusals in the form that another program's clients know."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except UnnoiseError as error:
+            return refused(error)
+
+    return answered
 
 
 def answer(table: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -73,8 +89,5 @@ def _seen(seen: Seen) -> dict[str, Any]:
         # the ratio of a clean picture has no number in JSON
         **{name: value if math.isfinite(value) else None for name, value in levels.items()},
         "seconds": seen.seconds,
-        "previews": {
-            what: "data:image/png;base64," + base64.b64encode(png).decode()
-            for what, png in seen.previews.items()
-        },
+        "previews": {what: data_address(png) for what, png in seen.previews.items()},
     }

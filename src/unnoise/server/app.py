@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from unnoise.errors import FileError, InputError
 from unnoise.server import a1111, bodies, events, fields, openai
+from unnoise.server.address import Rules
 from unnoise.server.answers import answer, of_job, refusal
 from unnoise.server.asked import PICTURES, Asked
 from unnoise.server.desk import Desk
-from unnoise.server.guard import Guard, Rules
+from unnoise.server.guard import Guard
 from unnoise.server.refusals import FieldError, Loading, NotNow, Unknown
 from unnoise.server.waiting import client_of
 
@@ -83,7 +84,7 @@ class Api:
         """The latest jobs, newest first."""
         limit, before = request.query_params.get("limit", "50"), request.query_params.get("before")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST_JOBS):
-            raise FieldError("limit", f"limit is {limit[:40]!r}; give a whole number from 1 to {_MOST_JOBS}.")
+            raise fields.refusal("limit", limit, f"a whole number from 1 to {_MOST_JOBS}")
         return answer({"jobs": [of_job(job) for job in self._desk.jobs(int(limit), before)]})
 
     async def job(self, request: Request) -> Response:
@@ -116,7 +117,7 @@ class Api:
     async def read(self, request: Request) -> Response:
         """What a picture says of how it was made, as fields of a request."""
         given = await bodies.fields(request)
-        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits.body_with_pictures)
         asked, notes = await self._desk.read(content)
         return answer({"asked": dict(asked), "notes": list(notes)})
 
@@ -166,9 +167,8 @@ def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]
 def _key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise FieldError(
-            "Idempotency-Key", f"give an Idempotency-Key of 1 to {_KEY_LENGTH} plain characters."
-        )
+        text = f"give an Idempotency-Key of 1 to {_KEY_LENGTH} plain characters."
+        raise FieldError("Idempotency-Key", text)
     return key
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.server.card import Card, named
-from unnoise.server.fields import FIELDS
+from unnoise.server.fields import FIELDS, refusal
 from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError, NotServed
 from unnoise.text.prompts import Prompt
@@ -76,13 +76,8 @@ class Asked:
         for name in given:
             if name not in FIELDS:
                 raise FieldError(str(name)[:80], _unknown(str(name)))
-        asked = cls(
-            **{
-                name: FIELDS[name].read(name, value, limits)
-                for name, value in given.items()
-                if value is not None
-            }
-        )
+        told = {name: value for name, value in given.items() if value is not None}
+        asked = cls(**{name: FIELDS[name].read(name, value, limits) for name, value in told.items()})
         asked._check_together()
         asked._check_prompts()
         if cards:
@@ -186,11 +181,8 @@ class Asked:
         low = limits.lowest_side(card)
         if value is not None and (value < low or value % card.unit):
             below = max(value // card.unit * card.unit, low)
-            raise FieldError(
-                name,
-                f"{name} is {value}; give a multiple of {card.unit} from {low} to {limits.side_high}, for example "
-                f"{below}.",
-            )
+            wanted = f"a multiple of {card.unit} from {low} to {limits.side_high}, for example {below}"
+            raise refusal(name, value, wanted)
         side = getattr(card, name) if value is None else value
         if self.hires_scale is not None and side * self.hires_scale > limits.side_high:
             raise FieldError(

@@ -21,9 +21,9 @@ from unnoise.server.album import Album
 from unnoise.server.asked import Asked
 from unnoise.server.card import Card
 from unnoise.server.entrance import Entrance
-from unnoise.server.job import Event, Job, Problem
+from unnoise.server.job import Event, Job, Problem, Seen
 from unnoise.server.ledger import Ledger
-from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Run, Saw, Shape, Texts
+from unnoise.server.messages import Answer, Begun, Cancel, Ended, Known, Read, Shape, Texts
 from unnoise.server.past import Past
 from unnoise.server.readers import Reader
 from unnoise.server.refusals import Closing, FieldError, Full, Loading, Unknown
@@ -47,6 +47,7 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._album = Album(settings.folder / "images")
+        self._store: Store
         self._ledger: Ledger
         self._workshop = Workshop(settings, self._heard, self._lost)
         self._entrance = Entrance(settings, self._workshop)
@@ -67,7 +68,8 @@ class Desk:
         for source in self.settings.models:
             if not is_foreign(source):
                 find(source)
-        self._ledger = Ledger(Store(self.settings.folder / "jobs.sqlite"))
+        self._store = Store(self.settings.folder / "jobs.sqlite")
+        self._ledger = Ledger(self._store)
         self._album.sweep()
         for job in self._ledger.take_up():
             self._again(job)
@@ -92,7 +94,7 @@ class Desk:
             self._ledger.put(replace(job, state="queued", attempt=job.attempt - 1, begun=None, step=0))
         self._hush(list(self._readers))  # while the store is open: whoever waits for a job may cancel it now
         await self._workshop.stop()
-        self._ledger.close()
+        self._store.close()
 
     def _hush(self, ids: list[str]) -> None:
         """End what those who follow these jobs hear."""
@@ -263,14 +265,14 @@ class Desk:
             job = self.job(line.pop(0))
             job = replace(job, state="running", begun=time.time(), attempt=job.attempt + 1, step=0)
             try:
-                whole = self._ledger.whole(job)
+                whole = self._store.whole(job)
             except FileError as error:
                 self._end(replace(job, state="failed", problem=Problem("failed", str(error))))
                 continue
             self._running = job.id
             self._quiet.clear()
             self._ledger.put(job)
-            self._workshop.send(Run(whole))
+            self._workshop.send(whole)
             self._tell(Event("running", job))
             self._tell_places()
 
@@ -286,8 +288,8 @@ class Desk:
                 begun = time.time() if job.step else job.begun
                 self._ledger.update(replace(job, begun=begun, step=0, steps=steps, notes=notes))
                 self._tell(Event("running", self.job(job.id)))
-            case Saw(seen) if job is not None:
-                step = Event("step", replace(job, step=seen.index), seen)
+            case Seen(index) if job is not None:
+                step = Event("step", replace(job, step=index), message)
                 self._ledger.update(step.job)
                 self._past.keep(step)
                 self._tell(step)
@@ -323,10 +325,8 @@ class Desk:
             self._ledger.put(replace(job, state="queued", begun=None, step=0))
             self._tell_places()
         else:
-            times = f"{_ATTEMPTS} times"
-            text = (
-                f"the worker ended in the middle of this job {times}; ask for less, or see the server's log."
-            )
+            times = f"in the middle of this job {_ATTEMPTS} times"
+            text = f"the worker ended {times}; ask for less, or see the server's log."
             self._end(replace(job, state="failed", problem=Problem("crashed", text)))
 
     def _insist(self, id: str) -> None:
@@ -347,9 +347,8 @@ class Desk:
 
     def _end(self, job: Job) -> None:
         job = replace(job, place=None, ended=time.time())
-        self._trim(
-            self.settings.keep - 1
-        )  # before this one counts: it does not go as it ends, whatever its age
+        # before this one counts: it does not go as it ends, whatever its age
+        self._trim(self.settings.keep - 1)
         self._ledger.put(job)
         if job.begun is not None and job.state == "done":
             self._usual += 0.3 * (time.time() - job.begun - self._usual)
@@ -379,7 +378,7 @@ class Desk:
     def _trim(self, keep: int) -> None:
         """Let go of the oldest that have ended, where they are more than that."""
         try:
-            gone = self._ledger.trim(keep)
+            gone = self._store.trim(keep)
         except FileError as error:
             _log.error("%s", error)
             return

@@ -12,8 +12,6 @@ from unnoise.server.limits import Limits
 from unnoise.server.refusals import FieldError
 from unnoise.text.prompts import STYLES
 
-Reader = Callable[[str, object, Limits], Any]
-
 # As `schedulers.names`, `pipelines.start_noise` and `pipelines.second_pass` have them, which need torch.
 PROGRAMS = ("diffusers", "k-diffusion", "a1111", "comfyui")
 STARTS = ("torch", "cuda")
@@ -65,10 +63,10 @@ def choice(name: str, value: object, known: Collection[str]) -> str:
     return value
 
 
-def picture(name: str, value: object, limits: Limits) -> bytes:
+def picture(name: str, value: object, most: int) -> bytes:
     """The file that a text in base64, or a data: address, holds; its first bytes are those of a PNG, JPEG or WebP.
 
-    It is decoded in the worker alone.
+    most: bytes. It is decoded in the worker alone.
     """
     if not isinstance(value, str):
         raise refusal(name, value, "a picture in base64")
@@ -77,33 +75,31 @@ def picture(name: str, value: object, limits: Limits) -> bytes:
         content = base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise refusal(name, value, f"a picture in base64 ({error})") from error
-    if len(content) > limits.body_with_pictures:
-        raise FieldError(
-            name, f"{name} has {len(content):,} bytes; give at most {limits.body_with_pictures:,}."
-        )
+    if len(content) > most:
+        raise FieldError(name, f"{name} has {len(content):,} bytes; give at most {most:,}.")
     if not content.startswith(_PICTURE_HEADS):
         raise FieldError(name, f"{name} is not a PNG, JPEG or WebP picture; give one of these.")
     return content
 
 
-def flag(name: str, value: object, limits: Limits) -> bool:
+def flag(name: str, value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):
         raise refusal(name, value, "true or false")
     return value
 
 
-def sides(name: str, value: object, limits: Limits) -> tuple[int, ...]:
+def sides(name: str, value: object, most: int) -> tuple[int, ...]:
     """Pixels left, top, right and bottom, not all 0."""
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise refusal(name, value, "four whole numbers, for example [0, 0, 64, 0]")
-    made = tuple(whole(name, one, 0, limits.side_high) for one in value)
+    made = tuple(whole(name, one, 0, most) for one in value)
     if not any(made):
         raise refusal(name, value, "four whole numbers that are not all 0, for example [0, 0, 64, 0]")
     return made
 
 
-def interval(name: str, value: object, limits: Limits) -> tuple[float, ...]:
+def interval(name: str, value: object) -> tuple[float, ...]:
     """Two numbers, the lower first."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise refusal(name, value, "two numbers, for example [0.28, 5.42]")
@@ -113,42 +109,21 @@ def interval(name: str, value: object, limits: Limits) -> tuple[float, ...]:
     return low, high
 
 
-def variation(name: str, value: object, limits: Limits) -> tuple[int, float]:
+def variation(name: str, value: object) -> tuple[int, float]:
     """Another seed, and its share."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise refusal(name, value, "a seed and a share from 0 to 1, for example [7, 0.1]")
     return whole(name, value[0], 0, SEED), number(name, value[1], 0, 1)
 
 
-def shown(name: str, value: object, limits: Limits) -> tuple[str, ...]:
+def shown(name: str, value: object) -> tuple[str, ...]:
     """What previews show, each once."""
     if not isinstance(value, list | tuple):
         raise refusal(name, value, f"a list of {', '.join(SHOWN)}")
     return tuple(dict.fromkeys(choice(name, one, SHOWN) for one in value))
 
 
-def _whole(low: int, high: int | str) -> Reader:
-    """high: a number, or the limit of that name."""
-    return lambda name, value, limits: whole(name, value, low, _most(high, limits))
-
-
-def _number(low: float, high: float) -> Reader:
-    return lambda name, value, limits: number(name, value, low, high)
-
-
-def _text(most: int | str) -> Reader:
-    return lambda name, value, limits: text(name, value, _most(most, limits))
-
-
-def _most(bound: int | str, limits: Limits) -> int:
-    return bound if isinstance(bound, int) else int(getattr(limits, bound))
-
-
-def _choice(known: Collection[str]) -> Reader:
-    return lambda name, value, limits: choice(name, value, known)
-
-
-def _scheduler(name: str, value: object, limits: Limits) -> str:
+def _scheduler(name: str, value: object) -> str:
     """A name. What `unnoise tune` saved is asked for by its file, and no file is named over HTTP."""
     word = text(name, value, _WORD)
     if word.startswith("tuned:"):
@@ -160,51 +135,58 @@ def _scheduler(name: str, value: object, limits: Limits) -> str:
 class Field:
     """A field of a request.
 
-    read: makes its value of what JSON gives, or refuses it by its name. common: whether every pipeline has an argument
-    of this name that it is. begun: the argument that it is of a pipeline that begins from a picture, or has two passes.
-    needs: fields of which one is to be given with it.
+    reader: makes its value of its name, of what JSON gives, and of the bounds, or refuses it. bounds: a word among them
+    is the limit of that name. common: whether every pipeline has an argument of this name that it is. begun: the
+    argument that it is of a pipeline that begins from a picture, or has two passes. needs: fields of which one is to
+    be given with it.
     """
 
-    read: Reader
+    reader: Callable[..., Any]
+    bounds: tuple[Any, ...] = ()
     common: bool = False
     begun: str = ""
     needs: tuple[str, ...] = ()
+
+    def read(self, name: str, value: object, limits: Limits) -> Any:  # noqa: ANN401 - any field's
+        """Its value. Raises FieldError."""
+        bounds = (getattr(limits, bound) if isinstance(bound, str) else bound for bound in self.bounds)
+        return self.reader(name, value, *bounds)
 
 
 _INIT, _PAINTED, _HIRES = ("init",), ("mask", "outpaint"), ("hires_scale",)
 
 FIELDS: Mapping[str, Field] = {
-    "prompt": Field(_text("prompt")),
-    "negative": Field(_text("prompt"), common=True),
-    "model": Field(_text(_WORD)),
-    "prompt_style": Field(_choice(STYLES), common=True),
-    "steps": Field(_whole(1, "steps"), common=True),
-    "guidance": Field(_number(0, GUIDANCE)),
+    "prompt": Field(text, ("prompt",)),
+    "negative": Field(text, ("prompt",), common=True),
+    "model": Field(text, (_WORD,)),
+    "prompt_style": Field(choice, (STYLES,), common=True),
+    "steps": Field(whole, (1, "steps"), common=True),
+    "guidance": Field(number, (0, GUIDANCE)),
     "scheduler": Field(_scheduler, common=True),
-    "compat": Field(_choice(PROGRAMS), common=True),
-    "seed": Field(_whole(-1, SEED), common=True),
-    "count": Field(_whole(1, "count"), common=True),
-    "width": Field(_whole(1, "side_high"), common=True),
-    "height": Field(_whole(1, "side_high"), common=True),
-    "clip_skip": Field(_whole(1, CLIP_SKIP), common=True),
-    "noise": Field(_choice(STARTS), common=True),
+    "compat": Field(choice, (PROGRAMS,), common=True),
+    "seed": Field(whole, (-1, SEED), common=True),
+    "count": Field(whole, (1, "count"), common=True),
+    "width": Field(whole, (1, "side_high"), common=True),
+    "height": Field(whole, (1, "side_high"), common=True),
+    "clip_skip": Field(whole, (1, CLIP_SKIP), common=True),
+    "noise": Field(choice, (STARTS,), common=True),
     "variation": Field(variation, common=True),
-    "init": Field(picture),
-    "mask": Field(picture, needs=_INIT),
-    "strength": Field(_number(0, 1), begun="strength", needs=_INIT),
-    "noise_level": Field(_number(0, NOISE_LEVEL), begun="noise_level", needs=_INIT),
-    "feather": Field(_number(0, FEATHER), begun="feather", needs=_PAINTED),
-    "padding": Field(_whole(0, PADDING), begun="padding", needs=_PAINTED),
+    "init": Field(picture, ("body_with_pictures",)),
+    "mask": Field(picture, ("body_with_pictures",), needs=_INIT),
+    "strength": Field(number, (0, 1), begun="strength", needs=_INIT),
+    "noise_level": Field(number, (0, NOISE_LEVEL), begun="noise_level", needs=_INIT),
+    "feather": Field(number, (0, FEATHER), begun="feather", needs=_PAINTED),
+    "padding": Field(whole, (0, PADDING), begun="padding", needs=_PAINTED),
     "masked_area": Field(flag, needs=_PAINTED),
-    "outpaint": Field(sides, begun="outpaint", needs=_INIT),
-    "image_guidance": Field(_number(0, GUIDANCE), begun="picture_guidance", needs=_INIT),
-    "guidance_rescale": Field(_number(0, 1)),
+    "outpaint": Field(sides, ("side_high",), begun="outpaint", needs=_INIT),
+    "image_guidance": Field(number, (0, GUIDANCE), begun="picture_guidance", needs=_INIT),
+    "guidance_rescale": Field(number, (0, 1)),
     "guidance_interval": Field(interval),
-    "hires_scale": Field(_number(1, HIRES_SCALE), begun="scale"),
-    "hires_steps": Field(_whole(1, "steps"), begun="second_steps", needs=_HIRES),
-    "hires_strength": Field(_number(0, 1), begun="strength", needs=_HIRES),
-    "hires_in": Field(_choice(WAYS), begun="enlarge", needs=_HIRES),
-    "show_every": Field(_whole(0, 1000)),
+    "hires_scale": Field(number, (1, HIRES_SCALE), begun="scale"),
+    "hires_steps": Field(whole, (1, "steps"), begun="second_steps", needs=_HIRES),
+    "hires_strength": Field(number, (0, 1), begun="strength", needs=_HIRES),
+    "hires_in": Field(choice, (WAYS,), begun="enlarge", needs=_HIRES),
+    "show_every": Field(whole, (0, 1000)),
     "show": Field(shown),
 }
 """Those of `Asked`, in its order."""

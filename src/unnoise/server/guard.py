@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
-import json
 import logging
 import re
 import traceback
@@ -18,7 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unnoise.server.limits import Limits
+from starlette.datastructures import Headers
+
+from unnoise.server.address import Rules
+from unnoise.server.answers import refusal
 from unnoise.server.refusals import Closing
 
 if TYPE_CHECKING:
@@ -60,23 +62,6 @@ _DRAINING = 5.0
 """Bytes, and seconds, of a refused body that are read and thrown away: most clients listen only when all is sent."""
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What a request must show.
-
-    names: hosts that we answer to beside our own machine's, in lower case and without a port: which port a tunnel or
-    a proxy listens at is not ours to know, and no attack turns on it. addresses: whether any number is an answered
-    host too (only names can be rebound). token: of everybody, unless None. body, pictures: bytes of a body, and of
-    one with pictures in it.
-    """
-
-    names: frozenset[str] = frozenset()
-    addresses: bool = False
-    token: str | None = None
-    body: int = Limits.body
-    pictures: int = Limits.body_with_pictures
-
-
 @dataclass(eq=False)
 class _Refused(Exception):  # noqa: N818 - the answer to a request, not a fault
     """read: whether its body was read already, as far as it is worth it."""
@@ -116,26 +101,29 @@ class Guard:
                 client = (scope.get("client") or ("?",))[0]
                 _log.info("refused %d from %s: %s", refused.status, client, ascii(refused.message)[1:-1])
             close = {"connection": "close"}  # what was not read must not be taken for the next request
-            await _tell(answer, refused.status, refused.code, refused.message, {**refused.headers, **close})
+            told = refusal(
+                refused.status, refused.code, refused.message, headers={**refused.headers, **close}
+            )
+            await told(scope, receive, answer)
         except Exception as error:  # told without its words, in which a prompt may stand
             places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
             _log.error("fault: %s in %s", type(error).__name__, " > ".join(places))
             if not answer.begun:
-                await _tell(answer, 500, "failed", "a fault of ours; the server's log says where.", {})
+                await refusal(500, "failed", "a fault of ours; the server's log says where.")(
+                    scope, receive, answer
+                )
 
 
 def check(scope: Scope, rules: Rules) -> None:
     """Raises what is answered to a request that we do not take, by its headers alone."""
-    headers: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    headers = Headers(scope=scope)
     path, reads = scope["path"], scope["method"] in ("GET", "HEAD")
-    host = _host(headers.get("host", []), rules)
+    host = _host(headers.getlist("host"), rules)
     if scope["method"] == "OPTIONS":
         raise _forbidden("no other site may ask here, so there is nothing to ask leave for.")
     _check_site(headers, host, opens=reads and path == "/")
-    if rules.token is not None and not (reads and _free(path)):
-        _check_token(headers.get("authorization", []), rules.token)
+    if rules.token is not None and not (reads and (path in FREE or path.startswith("/page/"))):
+        _check_token(headers.getlist("authorization"), rules.token)
     if not reads:
         _check_type(path, headers)
 
@@ -158,26 +146,23 @@ def _host(given: list[str], rules: Rules) -> str:
     return host
 
 
-def _check_site(headers: Mapping[str, list[str]], host: str, opens: bool) -> None:
+def _check_site(headers: Headers, host: str, opens: bool) -> None:
     """opens: whether this is the page itself, to which links of others may lead."""
-    for origin in headers.get("origin", []):
+    for origin in headers.getlist("origin"):
         if origin.lower() not in (f"http://{host}", f"https://{host}"):
             raise _forbidden(
                 f"this comes from a page of '{origin[:100]}' and was sent to '{host[:100]}'; open the page there, or "
                 "let the proxy between pass its Host on."
             )
-    for site in headers.get("sec-fetch-site", []):
+    for site in headers.getlist("sec-fetch-site"):
         if site not in ("same-origin", "none") and not (opens and _followed(headers)):
             raise _forbidden("this comes from a page of another site.")
 
 
-def _followed(headers: Mapping[str, list[str]]) -> bool:
+def _followed(headers: Headers) -> bool:
     """Whether a person followed a link, as opposed to a page that loads ours into itself."""
-    return headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
-
-
-def _free(path: str) -> bool:
-    return path in FREE or path.startswith("/page/")
+    told = [headers.getlist(f"sec-fetch-{what}") for what in ("mode", "dest")]
+    return told == [["navigate"], ["document"]]
 
 
 def _check_token(given: list[str], token: str) -> None:
@@ -192,9 +177,9 @@ def _check_token(given: list[str], token: str) -> None:
         )
 
 
-def _check_type(path: str, headers: Mapping[str, list[str]]) -> None:
-    given = headers.get("content-type", [])
-    if not given and headers.get("content-length", ["0"]) == ["0"] and "transfer-encoding" not in headers:
+def _check_type(path: str, headers: Headers) -> None:
+    given = headers.getlist("content-type")
+    if not given and headers.getlist("content-length") in ([], ["0"]) and "transfer-encoding" not in headers:
         return
     kind = given[0].partition(";")[0].strip().lower() if len(given) == 1 else ""
     wanted = ("application/json", "multipart/form-data")[: 2 if path in FORMS else 1]
@@ -241,10 +226,7 @@ async def _collected(receive: Receive, limit: int) -> bytes | None:
     size, more = 0, True
     while more and size <= limit + _DRAINED:
         message = await receive()
-        part, more = (
-            message.get("body", b""),
-            message.get("more_body", False),
-        )  # nothing where the client is gone
+        part, more = message.get("body", b""), message.get("more_body", False)  # nothing: the client is gone
         size += len(part)
         if size > limit:
             parts.clear()
@@ -285,11 +267,3 @@ class _Answer:
                 kept.append((b"cache-control", b"no-store"))
             message = {**message, "headers": [*kept, *HEADERS]}
         await self._send(message)
-
-
-async def _tell(send: Send, status: int, code: str, message: str, headers: Mapping[str, str]) -> None:
-    body = json.dumps({"error": {"code": code, "message": message, "field": None}}).encode()
-    listed = [(name.encode(), value.encode()) for name, value in headers.items()]
-    listed += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": listed})
-    await send({"type": "http.response.body", "body": body})

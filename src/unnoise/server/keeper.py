@@ -39,21 +39,16 @@ class Keeper:
         self._gone = asyncio.Event()
         self._ours, theirs = context.Pipe()
         self._said: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._process = context.Process(
+        self.process = context.Process(
             target=worker.main, args=(theirs, replace(settings, token=""), eager), name="unnoise worker"
         )
         with _without_interrupts(), _without_names_of_this_folder():
-            self._process.start()
+            self.process.start()
         theirs.close()
         # the interpreter waits for its children as it ends, and this one waits for our end of the pipe
         atexit.register(self.kill)
         for work in (self._listen, self._speak):
             threading.Thread(target=work, daemon=True).start()
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process."""
-        return self._process.pid
 
     def send(self, message: object) -> None:
         """Say something; returns at once."""
@@ -63,7 +58,7 @@ class Keeper:
         """End it now; nothing in it is worth keeping."""
         atexit.unregister(self.kill)
         with contextlib.suppress(ValueError):  # closed already
-            self._process.kill()
+            self.process.kill()
 
     async def gone(self) -> None:
         """Wait until it has ended."""
@@ -74,11 +69,11 @@ class Keeper:
             while True:
                 self._tell(self._heard, self._ours.recv())
         self._said.put(None)
-        self._process.join(_FAREWELL)
-        self._process.kill()
-        self._process.join()
+        self.process.join(_FAREWELL)
+        self.process.kill()
+        self.process.join()
         atexit.unregister(self.kill)
-        self._tell(self._mourn, self._process.exitcode)
+        self._tell(self._mourn, self.process.exitcode)
 
     def _mourn(self, status: int | None) -> None:
         self._gone.set()

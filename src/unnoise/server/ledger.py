@@ -71,10 +71,6 @@ class Ledger:
         self._clients[job.id] = client
         self.line.append(job.id)
 
-    def whole(self, job: Job) -> Job:
-        """The job with the pictures that it begins from. Raises FileError."""
-        return self._store.whole(job)
-
     def update(self, job: Job) -> None:
         """How a job stands, in memory: of single steps the disk is not told."""
         self._live[job.id] = job
@@ -101,11 +97,3 @@ class Ledger:
         """Remove a job that has ended. Raises FileError."""
         self._store.forget(id)
         self._unsaved.pop(id, None)
-
-    def trim(self, keep: int) -> list[Job]:
-        """Remove the jobs that have ended, but for the latest `keep`. Returns those that went. Raises FileError."""
-        return self._store.trim(keep)
-
-    def close(self) -> None:
-        """Leave the store to others."""
-        self._store.close()

@@ -1,4 +1,7 @@
-"""What the front and the worker say to each other over their pipe."""
+"""What the front and the worker say to each other over their pipe.
+
+Beside these a `Job` goes to the worker, which makes its pictures, and a `Seen` comes from it for each step.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unnoise.server.card import Card
-from unnoise.server.job import Job, Made, Problem, Seen
+from unnoise.server.job import Made, Problem
 from unnoise.server.shaping import Shaping
-
-
-@dataclass(frozen=True)
-class Run:
-    """To the worker: make this job's pictures."""
-
-    job: Job
 
 
 @dataclass(frozen=True)
@@ -86,13 +82,6 @@ class Begun:
 
     steps: int
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Saw:
-    """From the worker: a step of the job that runs was made."""
-
-    seen: Seen
 
 
 @dataclass(frozen=True)

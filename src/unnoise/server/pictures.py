@@ -36,11 +36,16 @@ def recoded(content: bytes, kind: str, quality: int = 100) -> bytes:
     return made.getvalue()
 
 
-def size_of(png: bytes) -> tuple[int, int]:
-    """Width and height, which a PNG of ours begins with."""
-    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+def size_of(png: bytes) -> str:
+    """Width and height, which a PNG of ours begins with, as `Made.size` has them."""
+    return f"{int.from_bytes(png[16:20], 'big')}x{int.from_bytes(png[20:24], 'big')}"
 
 
 def base64_of(content: bytes) -> str:
     """As JSON carries them."""
     return base64.b64encode(content).decode("ascii")
+
+
+def data_address(png: bytes) -> str:
+    """As pages show them."""
+    return f"data:image/png;base64,{base64_of(png)}"

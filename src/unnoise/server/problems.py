@@ -28,13 +28,9 @@ def problem_of(error: BaseException, *hidden: Path | None, names: Mapping[str, s
     if isinstance(error, FieldError):
         return Problem("bad_input", message, error.field)
     if isinstance(error, InputError):
-        told = in_their_words(FieldError(_argument(message), message), names or {})
+        argument = message.partition(" ")[0]  # with which our messages begin
+        told = in_their_words(FieldError(argument, message), names or {})
         return Problem("bad_input", str(told), told.field if told.field in FIELDS else None)
     if isinstance(error, UnnoiseError):
         return Problem("failed", message)
     return Problem("failed", f"an error of the server's own ({type(error).__name__}); its log says where.")
-
-
-def _argument(message: str) -> str:
-    """Our messages begin with the name of the argument that they are about."""
-    return message.partition(" ")[0]

@@ -24,7 +24,7 @@ from unnoise.server.fields import FIELDS
 from unnoise.server.held import Held, free
 from unnoise.server.job import Job, Made, Seen
 from unnoise.server.limits import Limits
-from unnoise.server.messages import Begun, Ended, Saw
+from unnoise.server.messages import Begun, Ended
 from unnoise.server.previews import Previews
 from unnoise.server.problems import problem_of
 from unnoise.server.refusals import FieldError
@@ -64,9 +64,8 @@ class Bench:
             problem = problem_of(error, *hidden, names=job.asked.begun)
             if not isinstance(error, UnnoiseError) and not out_of_memory(error):
                 # without the message, which may hold a prompt
-                sys.stderr.write(
-                    "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__name__}\n"
-                )
+                traceback.print_tb(error.__traceback__)
+                sys.stderr.write(f"{type(error).__name__}\n")
         free()  # only now, as the error held the run and its memory
         return Ended(job.id, problem=problem)
 
@@ -116,7 +115,7 @@ class Bench:
                 for step in run:
                     index = place * len(run) + step.index + 1
                     self._look(job.id)
-                    self.tell(Saw(_seen(step, index, steps, begun, previews)))
+                    self.tell(_seen(step, index, steps, begun, previews))
                 results.append(run.result(tiled))
         return tuple(self._save(job, results))
 
@@ -205,13 +204,12 @@ def _with_loras(pipe: TextToImage, asked: Asked, settings: Settings) -> TextToIm
 
 
 def _seen(step: Step, index: int, steps: int, begun: float, previews: Previews) -> Seen:
-    shown = previews.of(step, index)
     return Seen(
         index=index,
         steps=steps,
         sigma=float(step.start.sigma),
         alpha=float(step.start.alpha),
         log_snr=float(step.start.log_snr),
+        previews=previews.of(step, index),
         seconds=time.monotonic() - begun,
-        previews=shown,
     )

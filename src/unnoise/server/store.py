@@ -66,9 +66,8 @@ class Store:
 
     def _open(self) -> None:
         with self._told():
-            self._db.execute(
-                "PRAGMA locking_mode = EXCLUSIVE"
-            )  # one server to a folder, until it ends in any way
+            # one server to a folder, until it ends in any way
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("BEGIN IMMEDIATE")
@@ -87,17 +86,11 @@ class Store:
 
     def add(self, job: Job, client: str, key: str | None) -> None:
         """Keep a new job, with its pictures."""
-        row = {
-            **_row(job),
-            "client": client,
-            "key": key,
-            **{name: getattr(job.asked, name) for name in PICTURES},
-        }
-        names = ", ".join(row)
+        pictures = {name: getattr(job.asked, name) for name in PICTURES}
+        row = _row(job) | {"client": client, "key": key} | pictures
+        names, places = ", ".join(row), ", ".join("?" * len(row))
         with self._told():
-            self._db.execute(
-                f"INSERT INTO jobs ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
-            )
+            self._db.execute(f"INSERT INTO jobs ({names}) VALUES ({places})", tuple(row.values()))
 
     def save(self, job: Job) -> None:
         """Keep how a job stands now; one that has ended lets go of its pictures."""
@@ -116,12 +109,10 @@ class Store:
 
     def latest(self, limit: int, before: str | None = None) -> list[Job]:
         """Jobs, the newest first; those that came before another."""
-        where, values = (
-            ("", [])
-            if before is None
-            else ("WHERE number < (SELECT number FROM jobs WHERE id = ?)", [before])
-        )
-        return self._jobs(f"{where} ORDER BY number DESC LIMIT ?", *values, limit)
+        order = "ORDER BY number DESC LIMIT ?"
+        if before is None:
+            return self._jobs(order, limit)
+        return self._jobs(f"WHERE number < (SELECT number FROM jobs WHERE id = ?) {order}", before, limit)
 
     def waiting(self) -> list[tuple[Job, str]]:
         """Jobs that have not ended, the oldest first, each with its client."""
@@ -183,15 +174,8 @@ class Store:
 def _row(job: Job) -> dict[str, Any]:
     """In ASCII: prompts may hold what UTF-8 has no code for."""
     return {
-        "id": job.id,
-        "state": job.state,
+        **{name: getattr(job, name) for name in _COLUMNS.split(", ")},
         "asked": json.dumps(job.asked.to_dict()),
-        "created": job.created,
-        "begun": job.begun,
-        "ended": job.ended,
-        "attempt": job.attempt,
-        "step": job.step,
-        "steps": job.steps,
         "images": json.dumps([{**vars(made), "recipe": dict(made.recipe)} for made in job.images]),
         "notes": json.dumps(job.notes),
         "problem": None if job.problem is None else json.dumps(asdict(job.problem)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from unnoise.errors import UnnoiseError, out_of_memory
 from unnoise.server.job import Job
-from unnoise.server.messages import Answer, Cancel, Check, Known, Loaded, Read, Refused, Run, Shape, Texts
+from unnoise.server.messages import Answer, Cancel, Check, Known, Loaded, Read, Refused, Shape, Texts
 from unnoise.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class Worker:
 
     def _hear(self, message: object) -> None:
         match message:
-            case Run(job):
-                self._jobs.put(job)
+            case Job():
+                self._jobs.put(message)
             case Cancel(id):
                 self._cancelled.add(id)
             case Read() if self._held is None or self._held.pipe is None:

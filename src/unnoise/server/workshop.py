@@ -43,11 +43,6 @@ class Workshop:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Answer]] = {}
 
-    @property
-    def pid(self) -> int | None:
-        """Of the worker's process."""
-        return None if self._keeper is None else self._keeper.pid
-
     def start(self) -> None:
         """Begin a worker."""
         if self._closed:
@@ -102,9 +97,7 @@ class Workshop:
     def _hear(self, message: object) -> None:
         match message:
             case Known(cards, schedulers, grids):
-                told = {
-                    card.name: card.hash for card in self.cards
-                }  # a hash that an earlier worker told stays known
+                told = {card.name: card.hash for card in self.cards}  # by an earlier worker
                 self.cards = tuple(replace(card, hash=card.hash or told.get(card.name, "")) for card in cards)
                 self.schedulers, self.grids = schedulers, grids
                 self.open = True

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unnoise.errors import FileError
-from unnoise.files import write_text
+from unnoise.files import read_table, write_text
 
 if TYPE_CHECKING:
     import tokenizers
@@ -70,9 +70,9 @@ class BytePairs:
         folder = Path(folder)
         numbers: object
         if (folder / "vocab.json").exists() or not (folder / "tokenizer.json").exists():
-            numbers, merges = read_json(folder / "vocab.json"), _parse_merges(_read(folder / "merges.txt"))
+            merges, numbers = _parse_merges(_read(folder / "merges.txt")), read_table(folder / "vocab.json")
         else:
-            found = read_json(folder / "tokenizer.json").get("model")
+            found = read_table(folder / "tokenizer.json").get("model")
             model = found if isinstance(found, dict) else {}
             numbers, merges = model.get("vocab"), _pairs(model.get("merges"))
         return cls(_in_order(numbers, folder), merges)._checked(folder)
@@ -144,8 +144,7 @@ class BytePairs:
 
 
 def _parse_merges(text: str) -> tuple[tuple[str, str], ...]:
-    lines = [line for line in text.split("\n") if line and not line.startswith("#version")]
-    return _pairs(lines)
+    return _pairs([line for line in text.split("\n") if line and not line.startswith("#version")])
 
 
 def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
@@ -178,14 +177,3 @@ def _read(path: Path) -> str:
         raise FileError(
             f"cannot read '{path}': {reason}. A tokenizer needs vocab.json and merges.txt."
         ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; FileError when it cannot be read or is something else."""
-    try:
-        value = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"'{path}' is not JSON ({error}). Fetch it again.") from error
-    if not isinstance(value, dict):
-        raise FileError(f"'{path}' must hold a JSON object; got {type(value).__name__}. Fetch it again.")
-    return value

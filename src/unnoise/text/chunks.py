@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from unnoise.errors import InputError
 from unnoise.text.prompts import Piece, Sections
@@ -18,30 +18,16 @@ SHORT = 8
 """ComfyUI: a stretch between brackets, or an embedding, of fewer tokens is not parted between chunks."""
 
 
-@dataclass
-class Chunk:
-    """Tokens between one start and one end token. weights: of each. pieces: which stretch of words each is from."""
+class Token(NamedTuple):
+    """One of a prompt. piece: the number of the stretch of words that it is from."""
 
-    ids: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    pieces: list[int] = field(default_factory=list)
+    id: int
+    weight: float
+    piece: int
 
-    def __len__(self) -> int:
-        return len(self.ids)
 
-    def add(self, ids: Sequence[int], weight: float, piece: int) -> None:
-        """More tokens of one piece."""
-        self.ids += ids
-        self.weights += [weight] * len(ids)
-        self.pieces += [piece] * len(ids)
-
-    def split(self, place: int) -> tuple[Chunk, Chunk]:
-        """The tokens before a place, and the others."""
-        before, after = slice(place), slice(place, None)
-        return (
-            Chunk(self.ids[before], self.weights[before], self.pieces[before]),
-            Chunk(self.ids[after], self.weights[after], self.pieces[after]),
-        )
+Chunk = list[Token]
+"""What stands between one start and one end token."""
 
 
 def chunked(tokenizer: PromptTokenizer, sections: Sections, room: int, style: str) -> list[Chunk]:
@@ -66,11 +52,12 @@ def chunked(tokenizer: PromptTokenizer, sections: Sections, room: int, style: st
 
 def one_chunk(tokenizer: PromptTokenizer, section: Sequence[Piece], room: int) -> tuple[Chunk, str]:
     """The words that fit into one chunk, and the text of those that do not."""
-    chunk, cut = Chunk(), ""
+    chunk: Chunk = []
+    cut = ""
     for number, piece in enumerate(section):
         left = room - len(chunk)
         ids = [] if cut else ids_of(tokenizer, piece)
-        chunk.add(ids[:left], piece.weight, number)
+        chunk += _tokens(ids[:left], piece, number)
         if cut:
             cut += piece.text
         elif len(ids) > left:
@@ -85,11 +72,11 @@ class _Filling:
         self.chunks: list[Chunk] = []
         self.room = room
         self._tokenizer = tokenizer
-        self._comma, self._stop, self._marks = (self._tokens(letters) for letters in (",", ".", ".,;:"))
+        self._comma, self._stop, self._marks = (self._ids(letters) for letters in (",", ".", ".,;:"))
 
     def begin(self) -> None:
         """A new chunk."""
-        self.chunks.append(Chunk())
+        self.chunks.append([])
         if len(self.chunks) > MOST:
             raise InputError(
                 f"the prompt has more than {MOST} chunks of {self.room} tokens, which is more than any model heeds. "
@@ -98,43 +85,47 @@ class _Filling:
 
     def to_comma(self, piece: Piece, number: int) -> None:
         """A1111: when a chunk is full and a comma is near its end, what follows the comma goes on to the next."""
-        for token in self._tokenizer.encode(piece.text):
+        for token in _tokens(self._tokenizer.encode(piece.text), piece, number):
             if len(self.chunks[-1]) == self.room:
-                near = None if token in self._comma else _last(self.chunks[-1].ids, self._comma, BACKTRACK)
+                near = None if token.id in self._comma else _last(self.chunks[-1], self._comma, BACKTRACK)
                 self._split(self.room if near is None else near + 1)
-            self.chunks[-1].add((token,), piece.weight, number)
+            self.chunks[-1].append(token)
 
     def whole_pieces(self, piece: Piece, number: int) -> None:
         """ComfyUI: a piece that does not fit goes on to the next chunk as a whole, unless it is long."""
-        ids = ids_of(self._tokenizer, piece)
-        whole = len(ids) < min(SHORT, self.room)
-        while len(self.chunks[-1]) + len(ids) > self.room:
+        tokens = _tokens(ids_of(self._tokenizer, piece), piece, number)
+        whole = len(tokens) < min(SHORT, self.room)
+        while len(self.chunks[-1]) + len(tokens) > self.room:
             left = 0 if whole else self.room - len(self.chunks[-1])
-            self.chunks[-1].add(ids[:left], piece.weight, number)
-            ids = ids[left:]
+            self.chunks[-1] += tokens[:left]
+            tokens = tokens[left:]
             self.begin()
-        self.chunks[-1].add(ids, piece.weight, number)
+        self.chunks[-1] += tokens
 
     def to_stop(self, piece: Piece, number: int) -> None:
         """compel: a full chunk goes back to its last full stop, or failing that to any mark, and the rest goes on."""
-        self.chunks[-1].add(self._tokenizer.encode(piece.text), piece.weight, number)
+        self.chunks[-1] += _tokens(self._tokenizer.encode(piece.text), piece, number)
         while len(self.chunks[-1]) > self.room:
-            first = self.chunks[-1].ids[: self.room]
-            places = (_last(first, tokens, self.room) for tokens in (self._stop, self._marks))
+            first = self.chunks[-1][: self.room]
+            places = (_last(first, ids, self.room) for ids in (self._stop, self._marks))
             self._split(next((place + 1 for place in places if place is not None), self.room))
 
     def _split(self, place: int) -> None:
-        before, after = self.chunks[-1].split(place)
-        self.chunks[-1] = before
+        chunk = self.chunks[-1]
+        self.chunks[-1] = chunk[:place]
         self.begin()
-        self.chunks[-1] = after
+        self.chunks[-1] = chunk[place:]
 
-    def _tokens(self, letters: str) -> frozenset[int]:
+    def _ids(self, letters: str) -> frozenset[int]:
         found = [self._tokenizer.encode(letter) for letter in letters]
         return frozenset(ids[0] for ids in found if len(ids) == 1)
 
 
-def _last(ids: Sequence[int], tokens: Collection[int], near: int) -> int | None:
+def _tokens(ids: Iterable[int], piece: Piece, number: int) -> list[Token]:
+    return [Token(each, piece.weight, number) for each in ids]
+
+
+def _last(chunk: Chunk, ids: Collection[int], near: int) -> int | None:
     """The place of the last such token, if it is among the last `near`."""
-    places = (place for place in range(len(ids) - 1, max(len(ids) - near, 0) - 1, -1) if ids[place] in tokens)
-    return next(places, None)
+    places = range(len(chunk) - 1, max(len(chunk) - near, 0) - 1, -1)
+    return next((place for place in places if chunk[place].id in ids), None)

@@ -104,21 +104,21 @@ def embed_phrase(
     config, device = encoder.config, encoder.position_embedding.device
     chunks, cut = _chunks(tokenizer, phrase, config.positions, style, config.attend_padding)
 
-    def batch(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    def batch(rows: list[list[int]]) -> tuple[Tensor, Tensor | None]:
         ids, mask = rows_to_batch(tokenizer, rows, config.positions)
-        return ids.to(device), mask.to(device)
+        return ids.to(device), None if config.attend_padding else mask.to(device)
 
-    ids, mask = batch([chunk.ids for chunk in chunks])
-    rest = [config.positions - 1 - len(chunk) for chunk in chunks]
-    weights = [[1.0, *chunk.weights, *[1.0] * after] for chunk, after in zip(chunks, rest, strict=True)]
-    read = None if config.attend_padding else mask
+    ids, read = batch([[token.id for token in chunk] for chunk in chunks])
+    weights = torch.ones(ids.shape, dtype=torch.float32, device="cpu")
+    for row, chunk in zip(weights, chunks, strict=True):
+        row[1 : len(chunk) + 1] = torch.tensor([token.weight for token in chunk])
     hidden, pooled = encoder(ids, read, skip)
     found = Encoded(
         hidden=hidden,
-        weights=torch.tensor(weights, dtype=torch.float32, device="cpu").to(device),
+        weights=weights.to(device),
         read=read,
         ids=ids,
-        empty=batch([[]])[0],
+        empty=batch([[]]),
         chunks=chunks,
         encode=lambda rows, seen: encoder(rows, seen, skip).hidden,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from unnoise.text.tokenizer import InPieces
+from unnoise.text.tokenizer import PromptTokenizer
 
 PADDING, UNKNOWN, START, END = range(4)
 SPECIAL = 4
 """How many there are: the first known token has this id."""
 
 
-class OwnVocabulary(InPieces):
+class OwnVocabulary(PromptTokenizer):
     """A tokenizer whose ids are the four special ones, then its `known` tokens in their order."""
 
     known: tuple[int, ...] | tuple[str, ...]

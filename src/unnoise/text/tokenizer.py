@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unnoise.errors import InputError
-from unnoise.files import write_text
+from unnoise.files import read_table, write_text
 from unnoise.limits import is_whole, shown
-from unnoise.text.byte_pairs import END, START, BytePairs, read_json
+from unnoise.text.byte_pairs import END, START, BytePairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class Tokens:
 
 
 class PromptTokenizer(Protocol):
-    """What pipelines and training ask of a tokenizer."""
+    """A tokenizer: where in a text each of its ids begins, from which all make a batch alike."""
 
     @property
     def size(self) -> int:
@@ -55,11 +55,20 @@ class PromptTokenizer(Protocol):
     def padding(self) -> int:
         """The id that fills a batch up."""
 
+    @abc.abstractmethod
+    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
+        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
+
+    def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
+        """The pieces of a text that the vocabulary lacks, each once. ids: what it was read as."""
+        return ()
+
     def encode(self, prompt: str) -> list[int]:
         """The ids of the text alone: no start, no end, no padding, nothing cut.
 
         Raises InputError for anything but text of at most 100,000 characters.
         """
+        return self.pieces(prompt)[0]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids spell."""
@@ -71,37 +80,22 @@ class PromptTokenizer(Protocol):
         fit is left out at the end and told in `Tokens.cut`; what the vocabulary lacks, in `Tokens.unknown`.
         Raises InputError for a bad length or a bad prompt, naming the prompt.
         """
+        texts = prompt_list(prompts)
+        found = [self.pieces(text) for text in texts]
+        ids, mask = rows_to_batch(self, [row for row, _ in found], length)
+        room = ids.shape[1] - 2
+        cut, unknown = [], []
+        for text, (row, begins) in zip(texts, found, strict=True):
+            cut.append(text[begins[room] :].rstrip(" \t\r\n") if len(begins) > room else "")
+            unknown.append(self.missing(text, row))
+        return Tokens(ids, mask, tuple(cut), tuple(unknown))
 
     def config(self) -> dict[str, Any]:
         """Plain values from which `tokenizer_from_config` makes an equal tokenizer."""
 
 
-class InPieces(PromptTokenizer):
-    """Tokenizers that tell where in a text each of its ids begins, from which they make a batch alike."""
-
-    @abc.abstractmethod
-    def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
-        """The ids of the text alone, and for each the place in `whole_text(prompt)` where its text begins."""
-
-    def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
-        """The pieces of a text that the vocabulary lacks, each once. ids: what it was read as."""
-        return ()
-
-    def encode(self, prompt: str) -> list[int]:
-        """As `PromptTokenizer.encode`."""
-        return self.pieces(prompt)[0]
-
-    def __call__(self, prompts: str | Sequence[str], length: int | None = 77) -> Tokens:
-        """As `PromptTokenizer.__call__`."""
-        texts = prompt_list(prompts)
-        found = [self.pieces(text) for text in texts]
-        cut = tuple(_left_over(text, begins, length) for text, (_, begins) in zip(texts, found, strict=True))
-        unknown = tuple(self.missing(text, ids) for text, (ids, _) in zip(texts, found, strict=True))
-        return Tokens(*rows_to_batch(self, [ids for ids, _ in found], length), cut, unknown)
-
-
 @dataclass(frozen=True)
-class Tokenizer(InPieces):
+class Tokenizer(PromptTokenizer):
     """CLIP's byte-pair tokenizer (Radford et al. 2021), whose vocabulary ships with the package.
 
     `Tokenizer()` gives the ids that Stable Diffusion 1, 2 and XL were trained on. Text is brought to Unicode
@@ -145,7 +139,7 @@ class Tokenizer(InPieces):
         return str(normalizer.normalize_str(whole_text(text))).strip(" ")
 
     def pieces(self, prompt: str) -> tuple[list[int], list[int]]:
-        """As `InPieces.pieces`."""
+        """As `PromptTokenizer.pieces`."""
         encoding = self.vocabulary.machine.encode(whole_text(prompt), add_special_tokens=False)
         return encoding.ids, [begin for begin, _ in encoding.offsets]
 
@@ -235,39 +229,24 @@ def prompt_list(prompts: object) -> list[str]:
     return texts
 
 
-def _room(length: int | None) -> int | None:
-    """How many text tokens fit between start and end; None: all."""
-    if length is None:
-        return None
-    if not is_whole(length, 2):
-        raise InputError(
-            f"length is {shown(length)}; give a whole number of at least 2 (start and end), for example 77, "
-            "or None for as long as the longest prompt."
-        )
-    return length - 2
-
-
-def _left_over(text: str, begins: Sequence[int], length: int | None) -> str:
-    """The part of a text whose tokens do not fit; "" when all do."""
-    room = _room(length)
-    if room is None or len(begins) <= room:
-        return ""
-    return text[begins[room] :].rstrip(" \t\r\n")
-
-
 def rows_to_batch(
     tokenizer: PromptTokenizer, rows: Sequence[list[int]], length: int | None
 ) -> tuple[Tensor, Tensor]:
     """Rows of text ids, between start and end, as `ids` and `mask`, both (batch, length)."""
     import torch
 
-    whole = [[tokenizer.start, *row[: _room(length)], tokenizer.end] for row in rows]
-    width = length or max(len(row) for row in whole)
+    if length is not None and not is_whole(length, 2):
+        raise InputError(
+            f"length is {shown(length)}; give a whole number of at least 2 (start and end), for example 77, "
+            "or None for as long as the longest prompt."
+        )
+    width = max(map(len, rows)) + 2 if length is None else length
     ids = torch.full((len(rows), width), tokenizer.padding, dtype=torch.int64, device="cpu")
     mask = torch.zeros(len(rows), width, dtype=torch.bool, device="cpu")
-    for place, row in enumerate(whole):
-        ids[place, : len(row)] = torch.tensor(row, device="cpu")
-        mask[place, : len(row)] = True
+    for place, row in enumerate(rows):
+        whole = [tokenizer.start, *row[: width - 2], tokenizer.end]
+        ids[place, : len(whole)] = torch.tensor(whole, device="cpu")
+        mask[place, : len(whole)] = True
     return ids, mask
 
 
@@ -294,6 +273,6 @@ def check_ids(ids: Sequence[int], size: int, name: str) -> None:
 def _padding_in(folder: Path, vocabulary: BytePairs) -> int:
     """The id of the padding token that a folder's settings name; the end token when they name none."""
     path = folder / "tokenizer_config.json"
-    token = read_json(path).get("pad_token") if path.exists() else None
+    token = read_table(path).get("pad_token") if path.exists() else None
     text = token.get("content") if isinstance(token, dict) else token
     return vocabulary.numbers.get(str(text), vocabulary.numbers[END])

@@ -27,14 +27,14 @@ class Encoded:
     hidden: (chunks, length, width). weights: (chunks, length) float32, 1 on start, end and padding.
     read: (chunks, length) bool, false on padding that nothing reads; None where all is read.
     encode: hidden states of (rows, length) ids with a mask; ids, chunks: as they were encoded.
-    empty: (1, length) ids of an empty prompt.
+    empty: (1, length) ids of an empty prompt, and their mask as `read`.
     """
 
     hidden: Tensor
     weights: Tensor
     read: Tensor | None
     ids: Tensor
-    empty: Tensor
+    empty: tuple[Tensor, Tensor | None]
     chunks: list[Chunk]
     encode: Callable[[Tensor, Tensor | None], Tensor]
 
@@ -57,7 +57,7 @@ def restoring_mean(found: Encoded) -> Tensor:
 def from_empty(found: Encoded) -> Tensor:
     """ComfyUI: e + w (z - e), the line from the empty prompt's state through the word's."""
     weights = found.weights.unsqueeze(-1)
-    empty = found.encode(found.empty, _few(found)).float()
+    empty = found.encode(*found.empty).float()
     hidden = found.hidden.float()
     return hidden.where(weights == 1, empty + weights * (hidden - empty))
 
@@ -80,10 +80,10 @@ def _faded(found: Encoded, strong: Tensor, place: int) -> Tensor:
     import torch
 
     chunk = found.chunks[place]
-    weak = {piece: weight for piece, weight in zip(chunk.pieces, chunk.weights, strict=True) if weight < 1}
+    weak = {token.piece: token.weight for token in chunk if token.weight < 1}
     if not weak:
         return strong
-    ids, of = found.ids[place], torch.tensor([-1, *chunk.pieces], device="cpu")
+    ids, of = found.ids[place], torch.tensor([-1, *(token.piece for token in chunk)], device="cpu")
     seen = torch.ones(len(weak), len(ids), dtype=torch.bool, device="cpu")
     for row, piece in enumerate(weak):
         seen[row, : len(of)] = of != piece
@@ -103,15 +103,6 @@ def _mean(x: Tensor, read: Tensor | None) -> Tensor:
         return x.mean(dim=(1, 2), keepdim=True)
     kept = read.unsqueeze(-1).to(x.dtype)
     return (x * kept).sum(dim=(1, 2), keepdim=True) / (kept.sum(dim=(1, 2), keepdim=True) * x.shape[2])
-
-
-def _few(found: Encoded) -> Tensor | None:
-    """The mask of an empty prompt, start and end, where the encoder is masked."""
-    if found.read is None:
-        return None
-    mask = found.read.new_zeros(found.empty.shape)
-    mask[:, :2] = True
-    return mask
 
 
 _RULES: dict[str, Callable[[Encoded], Tensor]] = {"comfyui": from_empty, "compel": without_weak}

@@ -14,7 +14,7 @@ from unnoise.text.special import SPECIAL, UNKNOWN, OwnVocabulary
 from unnoise.text.tokenizer import check_ids, whole_text
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")  # letters with accents of their own too
-_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
+_ENDINGS = (("", ""), ("ies", "y"), ("es", ""), ("s", ""))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ class WordTokenizer(OwnVocabulary):
         Raises InputError for an id outside the vocabulary.
         """
         check_ids(ids, self.size, "id")
-        return " ".join(self._word(number) for number in ids if number >= SPECIAL or number == UNKNOWN)
+        shown = (number for number in ids if number >= SPECIAL or number == UNKNOWN)
+        return " ".join(
+            "[unknown]" if number == UNKNOWN else self.known[number - SPECIAL] for number in shown
+        )
 
     def config(self) -> dict[str, Any]:
         """`{"kind": "words", "words": "a b c"}`, for `tokenizer_from_config`."""
@@ -73,15 +76,8 @@ class WordTokenizer(OwnVocabulary):
 
     def _id(self, word: str) -> int:
         plain = _plain(word)
-        for ending, rest in (("", ""), *_ENDINGS):
-            if plain.endswith(ending):
-                number = self._ids.get(plain[: len(plain) - len(ending)] + rest)
-                if number is not None:
-                    return number
-        return UNKNOWN
-
-    def _word(self, number: int) -> str:
-        return "[unknown]" if number == UNKNOWN else self.known[number - SPECIAL]
+        read = (plain.removesuffix(ending) + rest for ending, rest in _ENDINGS if plain.endswith(ending))
+        return next((self._ids[each] for each in read if each in self._ids), UNKNOWN)
 
     def missing(self, text: str, ids: list[int]) -> tuple[str, ...]:
         """The words outside the list, each once."""

@@ -65,7 +65,7 @@ def captions(path: Path) -> tuple[str, ...]:
 
 
 def _lines(words: object) -> tuple[str, ...]:
-    lines = words.splitlines() if isinstance(words, str) else words
+    lines = words.replace("\r", "\n").split("\n") if isinstance(words, str) else words
     if not isinstance(lines, list):
         return ()
     return tuple(line.strip() for line in lines if isinstance(line, str) and line.strip())

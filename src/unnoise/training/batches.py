@@ -83,16 +83,17 @@ def draw(
     """The batch of `step`, counted from 0, at these positions of it (None: all): pictures, words, times, noise."""
     batch = config.run.batch
     draws = Draws(config.run.seed, step, range(batch) if positions is None else positions)
-    found = _shown(batch, pictures, draws)
-    x0 = augmented(found.x0, config.data, draws, found.captions)
-    captions = _said(config, draws, found.captions)
+    x0, places, weight = _shown(batch, pictures, draws)
+    known = [shown.captions[index] for shown, index in places]
+    x0 = augmented(x0, config.data, draws, known)
+    captions = _said(config, draws, known)
     told, sizes = None, None
     if pictures.frozen is not None:
-        x0, told, sizes = pictures.frozen.read(x0, found.places, captions, draws, "latent")
+        x0, told, sizes = pictures.frozen.read(x0, places, captions, draws, "latent")
     noise, seen = _noise(config.loss, draws, x0.shape[1:])
     fraction = times.fractions(draws, batch, config.loss.stratified)
     level = times.levels(config.loss, schedule, fraction)
-    return Batch(x0, noise, seen, level, captions, fraction, found.weight, told, sizes)
+    return Batch(x0, noise, seen, level, captions, fraction, weight, told, sizes)
 
 
 def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
@@ -113,26 +114,15 @@ def ahead(draw_step: Callable[[int], Batch], start: int, stop: int, workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """The pictures of a batch as they are in the data: of which set each is, and which of that; see `Batch`."""
-
-    x0: Tensor
-    places: list[tuple[PictureSet, int]]
-    weight: Tensor | None = None
-
-    @property
-    def captions(self) -> list[tuple[str, ...]]:
-        """All that each picture has."""
-        return [pictures.captions[index] for pictures, index in self.places]
-
-
-def _shown(batch: int, pictures: PictureSet, draws: Draws) -> _Shown:
+def _shown(
+    batch: int, pictures: PictureSet, draws: Draws
+) -> tuple[Tensor, list[tuple[PictureSet, int]], Tensor | None]:
+    """The pictures as they are in the data, of which set each is and which of that, and the weights, see `Batch`."""
     prior = pictures.prior
     if prior is None:
         indices = _indices(draws, batch, pictures)
         x0, shown = pictures.take(indices)
-        return _Shown(x0.float() / 127.5 - 1.0, [(pictures, index) for index in shown])
+        return x0.float() / 127.5 - 1.0, [(pictures, index) for index in shown], None
     # Positions 0, 2, 4, ... are a batch half as large; each of the others is one of the class, in the same shape.
     half = replace(draws, positions=[position // 2 for position in draws.positions])
     indices = _indices(half, batch // 2, pictures)
@@ -145,14 +135,14 @@ def _shown(batch: int, pictures: PictureSet, draws: Draws) -> _Shown:
     weight = torch.tensor(
         [prior.weight if of_class else 1.0 for of_class in odd], dtype=torch.float64, device="cpu"
     )
-    return _Shown(x0, [(of, index) for of, _, (index,) in found], weight)
+    return x0, [(of, index) for of, _, (index,) in found], weight
 
 
 def _indices(draws: Draws, batch: int, pictures: PictureSet) -> list[int]:
     """The pictures at these positions: of all in one order, or of one bucket."""
     found = pictures.buckets
     if len(found) == 1:
-        return order.batch_at(draws.seed, draws.step, batch, len(pictures), draws.positions)
+        return order.pictures_at(draws.seed, draws.samples(batch), len(pictures))
     counts = [len(indices) for _, indices in found]
     bucket, places = buckets.batch_at(draws.seed, draws.step, batch, counts, draws.positions)
     return [found[bucket][1][place] for place in places]

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from unnoise import randomness
-from unnoise.errors import DataError, InputError
-from unnoise.training.order import picture_at
+from unnoise.errors import InputError
+from unnoise.training.order import pictures_at
 from unnoise.training.pictures import upright_size
 
 Size = tuple[int, int]
@@ -44,10 +44,8 @@ def nearest(sizes: Sequence[Size], height: int, width: int) -> Size:
 
 def size_for(path: Path, sizes: Sequence[Size], default: Size) -> Size:
     """The bucket of a picture by its header; `default` where it cannot be read (decoding will say why)."""
-    try:
-        return nearest(sizes, *upright_size(path))
-    except (DataError, ZeroDivisionError, ValueError):
-        return default
+    size = upright_size(path)
+    return nearest(sizes, *size) if size and all(size) else default
 
 
 def batch_at(
@@ -61,8 +59,8 @@ def batch_at(
     order = _order(seed, epoch, batch, counts)
     bucket = order[place]
     number = _given(epoch, counts[bucket], batch) + order[:place].count(bucket)
-    first, count = number * batch, counts[bucket]
-    return bucket, [picture_at(seed, first + position, count, bucket) for position in positions]
+    samples = (number * batch + position for position in positions)
+    return bucket, pictures_at(seed, samples, counts[bucket], bucket)
 
 
 def _given(epochs: int, count: int, batch: int) -> int:

@@ -95,24 +95,20 @@ def begin_with(model: Model, start: str) -> None:
     Raises InputError, naming what differs, for one that is made otherwise.
     """
     other = checkpoints.load(start)
-    pairs: dict[str, tuple[object, object]] = {
-        "network": (model.network.config, other.network.config),
-        "text encoder": (_shape_of(model.text_encoder), _shape_of(other.text_encoder)),
-        "vocabulary": (model.tokenizer, other.tokenizer),
-    }
-    for name, (own, given) in pairs.items():
-        if own != given:
+    own, given = _make_of(model), _make_of(other)
+    for name in own:
+        if own[name] != given.get(name):
             raise InputError(
-                f"model.start is '{start}', whose {name} differs from this run's: {_difference(own, given)}. "
-                "Give the settings that it was trained with, or leave model.start out."
+                f"model.start is '{start}', whose {name.replace('_', ' ')} differs from this run's: "
+                f"{_difference(own[name], given.get(name))}. Give the settings that it was trained with, or leave "
+                "model.start out."
             )
-    model.network.load_state_dict(other.network.state_dict())
-    if model.text_encoder is not None and other.text_encoder is not None:
-        model.text_encoder.load_state_dict(other.text_encoder.state_dict())
+    for name, part in model.parts.items():
+        part.load_state_dict(other.parts[name].state_dict())
 
 
-def _shape_of(encoder: TextEncoder | None) -> TextEncoderConfig | None:
-    return None if encoder is None else encoder.config
+def _make_of(model: Model) -> dict[str, object]:
+    return {**{name: part.config for name, part in model.parts.items()}, "vocabulary": model.tokenizer}
 
 
 def _difference(own: object, given: object) -> str:
@@ -143,16 +139,6 @@ def _text(
 
 @_setting("model.network", "a UNet", "UNetConfig")
 def _network_config(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> UNetConfig:
-    found = UNetConfig.from_dict(_network_values(config, schedule, text_width))
-    if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
-        raise InputError(
-            "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
-            "data.captions=none."
-        )
-    return found
-
-
-def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: int) -> dict[str, Any]:
     channels = config.shape[0]
     learned = 2 if config.variance == "learned_range" else 1
     widths = tuple(config.network.get("widths", _DEFAULT_WIDTHS))
@@ -169,7 +155,13 @@ def _network_values(config: ModelConfig, schedule: NoiseSchedule, text_width: in
     }
     if values.get("pooled_width"):
         values["pooled_width"] = text_width
-    return values
+    found = UNetConfig.from_dict(values)
+    if text_width and not (any(found.attention) or found.mid_attention or found.pooled_width):
+        raise InputError(
+            "no attention and no pooled_width, so that nothing reads the captions; give mid_attention=1, or "
+            "data.captions=none."
+        )
+    return found
 
 
 def _time_scale(schedule: NoiseSchedule) -> float:

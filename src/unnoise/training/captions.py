@@ -30,7 +30,7 @@ def captions_of(pictures: list[Path], data: Path, source: str, repeats: bool = F
         return [() for _ in pictures]
     readers = _readers(data, repeats)
     chosen = list(readers.values()) if source == "auto" else [readers[source]]
-    found = [_first(chosen, picture) for picture in pictures]
+    found = [next(filter(None, (reader(picture) for reader in chosen)), ()) for picture in pictures]
     if source != "auto" and not any(found):
         raise DataError(
             f"'{data}' has no captions of the kind '{source}'; {_WANTED[source]}, or set data.captions=auto."
@@ -60,10 +60,6 @@ def _readers(data: Path, repeats: bool) -> dict[str, _Reader]:
         return ()
 
     return {"metadata": metadata, "text": _beside, "folders": lambda picture: _folder(picture, data, repeats)}
-
-
-def _first(readers: list[_Reader], picture: Path) -> Captions:
-    return next((captions for reader in readers if (captions := reader(picture))), ())
 
 
 def _beside(picture: Path) -> Captions:

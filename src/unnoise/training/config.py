@@ -140,17 +140,18 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, its learning rate over time, gradient clipping and the moving average of the weights.
+    """The optimizer, its learning rate over time, gradient clipping and the moving average of the weights.
 
-    name: "adamw", or "adamw8bit" to keep the moments in a quarter of the memory (needs `unnoise[bitsandbytes]`;
-    slower on a processor). decay: what the rate does after `warmup` steps: "cosine" (to zero at the last step) or
-    "constant". clip: largest norm of the gradient, 0 for no limit. ema: decay of the moving average; with
-    ema_warmup the decay of update n is min(ema, (1 + n) / (10 + n)), n counted from 1. more_ema: further decays to
-    track, exported beside the model. profile_every: steps between snapshots of the power-function averages with the
-    deviations `profiles`, 0 for none; `training.profiles.reconstruct` makes any other average of them.
+    name: "adamw"; "adamw8bit" to keep its moments in a quarter of the memory (needs `unnoise[bitsandbytes]`; slower on
+    a processor); or "muon", which learns more in a step at the same rate (`betas` and `eps` are then those of vectors).
+    decay: what the rate does after `warmup` steps: "cosine" (to zero at the last step) or "constant". clip: largest
+    norm of the gradient, 0 for no limit. ema: decay of the moving average; with ema_warmup the decay of update n is
+    min(ema, (1 + n) / (10 + n)), n counted from 1. more_ema: further decays to track, exported beside the model.
+    profile_every: steps between snapshots of the power-function averages with the deviations `profiles`, 0 for none;
+    `training.profiles.reconstruct` makes any other average of them.
     """
 
-    name: Literal["adamw", "adamw8bit"] = "adamw"
+    name: Literal["adamw", "adamw8bit", "muon"] = "adamw"
     lr: Annotated[float, (0, 10)] = 3e-4
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.99)
     eps: Annotated[float, (1e-16, 1)] = 1e-8

@@ -20,7 +20,7 @@ from unnoise.training import archives, buckets
 from unnoise.training.buckets import Size
 from unnoise.training.captions import captions_of
 from unnoise.training.config import DataConfig
-from unnoise.training.pictures import looks_like_picture, read_picture, told_sizes, upright_size
+from unnoise.training.pictures import looks_like_picture, read_picture
 
 if TYPE_CHECKING:
     from unnoise.training.frozen import Frozen
@@ -109,13 +109,6 @@ class PictureSet:
             rows=places if self.rows is None else self.rows[places],
         )
 
-    def told_sizes(self, index: int, shown: Size) -> tuple[int, ...]:
-        """What is told of a picture's size and cut, see `pictures.told_sizes`; shown: height and width."""
-        try:
-            return told_sizes(upright_size(self.paths[index]), shown)
-        except DataError:  # decoded before, and gone since
-            return told_sizes(shown, shown)
-
     def _decode(self, index: int) -> tuple[Tensor, int]:
         error: DataError | None = None
         shape = self.shape_of(index)
@@ -163,13 +156,12 @@ def open_pictures(
         raise DataError(
             f"'{data}' holds {counted(len(corrupt), 'picture')}, and none can be read; the first: {corrupt[0]}"
         )
-    captions: tuple[tuple[str, ...], ...]
-    if config.caption:
-        captions = ((config.caption,),) * len(found)
-    else:
-        captions = tuple(captions_of(found, data, config.captions, config.repeats))
+    same = [(config.caption,)] * len(found)
+    captions = same if config.caption else captions_of(found, data, config.captions, config.repeats)
     kept = tuple(sizes) if config.bucket_step else ()
-    return PictureSet(tuple(found), captions, shape, tuple(corrupt), ignored, config.strict, cache, kept)
+    return PictureSet(
+        tuple(found), tuple(captions), shape, tuple(corrupt), ignored, config.strict, cache, kept
+    )
 
 
 def _sizes(found: list[Path], shape: tuple[int, int, int], step: int) -> list[Size]:

@@ -22,6 +22,10 @@ class Draws:
     step: int
     positions: Sequence[int]
 
+    def samples(self, batch: int) -> list[int]:
+        """The numbers of these samples in a run whose steps take `batch` of them."""
+        return [self.step * batch + position for position in self.positions]
+
     def uniform(self, purpose: str) -> list[float]:
         """A number from 0 to 1 for each position."""
         return [randomness.uniform(self.seed, purpose, self.step, position) for position in self.positions]

@@ -14,11 +14,6 @@ from torch import Tensor
 from unnoise.errors import InputError
 
 
-def decay_at(update: int, decay: float, warmup: bool) -> float:
-    """Decay of the given update, counted from 1: `decay`, or while warming up min(decay, (1 + n) / (10 + n))."""
-    return min(decay, (1 + update) / (10 + update)) if warmup else decay
-
-
 class MovingAverage:
     """Averages of a mapping of named tensors; tensors that are not floating point are copied as they are.
 
@@ -33,8 +28,8 @@ class MovingAverage:
         self.average = {name: _wide(tensor) for name, tensor in tensors.items()}
 
     def next_decay(self) -> float:
-        """Decay of the update that `updates` counts."""
-        return decay_at(self.updates, self.decay, self.warmup)
+        """Decay of update n, which `updates` counts from 1: `decay`, with warm-up at most (1 + n) / (10 + n)."""
+        return min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
 
     @torch.no_grad()
     def update(self, tensors: Mapping[str, Tensor]) -> None:
@@ -64,8 +59,7 @@ class PowerAverage(MovingAverage):
 
     def next_decay(self) -> float:
         """(1 - 1/n)^(gamma + 1)."""
-        decay: float = (1.0 - 1.0 / self.updates) ** (self.power + 1.0)
-        return decay
+        return float((1.0 - 1.0 / self.updates) ** (self.power + 1.0))
 
 
 def power_of(deviation: float) -> float:
@@ -87,9 +81,7 @@ def power_of(deviation: float) -> float:
 
 def deviation_of(power: float) -> float:
     """Standard deviation of the density (gamma + 1) t^gamma on (0, 1)."""
-    variance = (power + 1.0) / ((power + 2.0) ** 2 * (power + 3.0))
-    deviation: float = variance**0.5
-    return deviation
+    return float(((power + 1.0) / ((power + 2.0) ** 2 * (power + 3.0))) ** 0.5)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unnoise import files
 from unnoise.errors import FileError, InputError
@@ -68,13 +68,10 @@ class Store:
         while self._held > self._memory:
             self._held -= size_of(self._known.popitem(last=False)[1])
 
-    def _path(self, folder: Path, key: str) -> Path:
-        return folder / key[:2] / f"{key}.safetensors"
-
     def _read(self, key: str) -> Tensors | None:
         if self._folder is None:
             return None
-        path = self._path(self._folder, key)
+        path = _path(self._folder, key)
         try:
             with safe_open(path, "pt") as opened:
                 found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
@@ -86,7 +83,7 @@ class Store:
         return found if kept == content_hash(found.items()) else None
 
     def _write(self, folder: Path, key: str, tensors: Tensors) -> None:
-        path = self._path(folder, key)
+        path = _path(folder, key)
         try:
             with files.replacing(path) as temporary:
                 save_file(dict(tensors), temporary, {"blake2b": content_hash(tensors.items())})
@@ -100,6 +97,10 @@ class Store:
             ) from error
         if self._on_disk > self._most:
             self._on_disk = _shrink(folder, self._most)
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / key[:2] / f"{key}.safetensors"
 
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:
@@ -138,8 +139,3 @@ def content_hash(tensors: Iterable[tuple[str, Tensor]], *more: object) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def fingerprint(module: nn.Module) -> str:
-    """Of a network's numbers, whatever file they came from."""
-    return content_hash(module.state_dict().items())

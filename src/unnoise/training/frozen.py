@@ -21,7 +21,8 @@ from unnoise.pipelines.prompting import embedded, stacked
 from unnoise.text import Embedding
 from unnoise.training.config import DataConfig
 from unnoise.training.draws import Draws
-from unnoise.training.encoded import Store, Tensors, content_hash, fingerprint
+from unnoise.training.encoded import Store, Tensors, content_hash
+from unnoise.training.pictures import told_sizes
 
 if TYPE_CHECKING:
     from unnoise.training.data import PictureSet
@@ -40,18 +41,15 @@ class Frozen:
         self._fits = not (config.shift or config.scale)  # else no picture comes twice
         folder = expanded(config.encoded_folder) if config.encoded_folder else None
         self._store = Store(int(config.encoded_mb) << 20, folder, int(config.encoded_folder_mb) << 20)
-        on = f"{self._device.type} {torch.__version__}"  # which the last digits depend on
+        on = f"{base.device.type} {torch.__version__}"  # which the last digits depend on
         self._keys = ("", "")
         if folder is not None:
-            encoders = [fingerprint(tower.encoder) for tower in base.towers] if text else []
+            networks = [self._autoencoder, *(tower.encoder for tower in base.towers if text)]
+            numbers, *encoders = (content_hash(network.state_dict().items()) for network in networks)
             how = [(tower.skip, tower.tokenizer.padding) for tower in base.towers]
-            self._keys = (f"{on} {fingerprint(self._autoencoder)}", f"{on} {encoders} {how}")
+            self._keys = (f"{on} {numbers}", f"{on} {encoders} {how}")
         self._key_of = functools.lru_cache(2**16)(self._key)  # the same captions come again and again
         self._lock = threading.RLock()
-
-    @property
-    def _device(self) -> torch.device:
-        return self._autoencoder.encoder.conv_in.weight.device
 
     def read(
         self,
@@ -69,7 +67,9 @@ class Frozen:
         if self._base.size_ids:
             shown = (pictures.shape[2], pictures.shape[3])
             sizes = torch.tensor(
-                [of.told_sizes(index, shown) for of, index in places], dtype=torch.float32, device="cpu"
+                [told_sizes(of.paths[index], shown) for of, index in places],
+                dtype=torch.float32,
+                device="cpu",
             )
         return self.latents(pictures, draws, purpose), self.told(captions), sizes
 
@@ -91,7 +91,7 @@ class Frozen:
         """Mean and log-variance: (latent channels, h, w) each, of one picture (C, H, W)."""
 
         def made() -> Tensors:
-            found = self._autoencoder.encode(picture[None].to(self._device))
+            found = self._autoencoder.encode(picture[None].to(self._base.device))
             return {"mean": found.mean[0], "log_variance": found.log_variance[0]}
 
         key = content_hash([("picture", picture)], self._keys[0]) if self._fits else ""

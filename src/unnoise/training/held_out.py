@@ -6,10 +6,9 @@ Two validations differ by the network alone, so their difference can be judged p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -176,11 +175,12 @@ class Curve:
     by at least one percent of it and by three standard errors of the mean difference over pictures. A new lowest
     point takes the verdict back.
 
-    step, best: of the lowest point, with the loss of each picture. rises: validations in a row that lie above.
+    step, best: of the lowest point, with the loss of each picture. rises: validations in a row that lie above. A
+    checkpoint holds these three.
     """
 
     step: int = 0
-    best: tuple[float, ...] = ()
+    best: Sequence[float] = ()
     rises: int = 0
 
     @property
@@ -195,20 +195,11 @@ class Curve:
             return self
         lowest = sum(self.best) / max(1, len(self.best))
         if len(self.best) != len(losses) or mean < lowest:
-            return Curve(step, tuple(losses.tolist()))
+            return Curve(step, losses.tolist())
         above = losses - losses.new_tensor(self.best)
         sure = float(above.mean()) > 3.0 * standard_error(above)
         much = float(above.mean()) > 0.01 * lowest
         return Curve(self.step, self.best, self.rises + 1 if sure and much else 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Curve:
-        """The inverse of `to_dict`; without values, a curve not begun."""
-        return cls(**{**values, "best": tuple(values.get("best", ()))})
 
 
 def standard_error(values: Tensor) -> float:

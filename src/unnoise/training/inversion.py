@@ -41,7 +41,8 @@ class WordTuning(Tuning):
         self.tables = nn.ParameterList(tables)
         self.learned: nn.Module = self.tables
         self.model = with_tables(base, word, list(self.tables), learn=True)
-        self.file = f"{file_name(word)}.safetensors"
+        plain = re.sub(r"[^\w-]+", "-", word).strip("-")  # what every system takes in a file's name
+        self.file = f"{plain or 'word'}.safetensors"
 
     def averaged(self, tensors: Mapping[str, Tensor]) -> Model:
         """The base with the word, of these vectors."""
@@ -72,11 +73,6 @@ def captions_with(word: str, captions: Sequence[tuple[str, ...]]) -> tuple[tuple
     return tuple(
         tuple(text if said.search(text) else f"{word}, {text}" for text in each) or plain for each in captions
     )
-
-
-def file_name(word: str) -> str:
-    """The word as a file can be called: letters, digits, `-` and `_` of it."""
-    return re.sub(r"[^\w-]+", "-", word).strip("-") or "word"
 
 
 def _start(tower: Tower, config: WordConfig) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from unnoise import randomness
-from unnoise.checkpoints import Model
 from unnoise.networks import heap
 from unnoise.networks.hardware import large_on_cpu, numbers
 from unnoise.training import optimizers
@@ -80,7 +79,7 @@ class Learner:
             heap.keep_freed()  # a step is 8 % shorter when the maps of the last one are still there
         self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
         optimizer = config.optimizer
-        self.optimizer = optimizers.build(optimizer, self.parameters, device)
+        self.optimizer = optimizers.build(optimizer, self.objective, device)
         decays = (optimizer.ema, *optimizer.more_ema)
         self.averages = [MovingAverage(self.tensors, decay, optimizer.ema_warmup) for decay in decays]
         deviations = optimizer.profiles if optimizer.profile_every else ()
@@ -144,7 +143,9 @@ class Learner:
         if applied:
             if 0.0 < self.config.optimizer.clip < norm_value:
                 nn.utils.clip_grads_with_norm_(self.parameters, self.config.optimizer.clip, norm)
-            self._apply(lr)
+            self.optimizer.step(lr)
+            for average in (*self.averages, *self.profiles):
+                average.update(self.tensors)
             self._remember(batch, losses)
         for weight in self.parameters:
             weight.grad = None
@@ -165,27 +166,13 @@ class Learner:
         # the gradient too would be rounded to a caller's autocast; what run.precision asks for lies inside
         plain = torch.autocast(self.device.type, enabled=False)
         for part in range(own):
-            last = part == own - 1
-            drawn = randomness.torchs_own(
-                self.config.run.seed, "layers", step, self.world.rank * own + part, device=self.device
-            )  # of dropout inside the networks
-            with plain, drawn, self._alone(not last):
+            place = self.world.rank * own + part
+            dropout = randomness.torchs_own(self.config.run.seed, "layers", step, place, device=self.device)
+            with plain, dropout, self._alone(part < own - 1):
                 losses = self.shared(batch.part(part * width, (part + 1) * width))
                 (losses.sum() * factor).backward()
             found.append(losses.detach())
         return torch.cat(found)
-
-    def averaged(self, tensors: Mapping[str, Tensor] | None = None) -> Model:
-        """The model with averaged weights, which it keeps, ready to sample from.
-
-        tensors: what `whole` gave; None: of the first average, where it is not sharded.
-        """
-        return self.tuning.averaged(self.whole(self.average) if tensors is None else tensors)
-
-    def _apply(self, lr: float) -> None:
-        self.optimizer.step(lr)
-        for average in (*self.averages, *self.profiles):
-            average.update(self.tensors)
 
     def _remember(self, batch: Batch, losses: Tensor) -> None:
         if self.moments is None or batch.weight is None:

@@ -112,7 +112,7 @@ def _chosen(config: LoraConfig, base: Model) -> tuple[Place, ...]:
         place
         for place in names_for(parts_of(base))
         if (config.text_encoder or place.part == "network")
-        and not any(place.part == part and place.name.startswith(name) for part, name in unused)
+        and not (place.part == "text_encoder" and place.name.startswith(unused))
     ]
     sorts = [sort_of(place.name.removesuffix(".weight").replace(".", "_")) for place in places]
     chosen = tuple(place for place, sort in zip(places, sorts, strict=True) if sort in targets)
@@ -141,7 +141,7 @@ def _facts(config: TrainConfig, pictures: int, base: Model) -> dict[str, str]:
         "ss_seed": run.seed,
         "ss_resolution": f"({size}, {size})",
         "ss_enable_bucket": bool(config.data.bucket_step),
-        "ss_optimizer": {"adamw": "AdamW", "adamw8bit": "AdamW8bit"}[optimizer.name],
+        "ss_optimizer": {"adamw": "AdamW", "adamw8bit": "AdamW8bit", "muon": "Muon"}[optimizer.name],
         "ss_learning_rate": optimizer.lr,
         "ss_lr_scheduler": optimizer.decay,
         "ss_lr_warmup_steps": optimizer.warmup,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.evaluation.bound import step_cost
 from unnoise.process import Diffuser, DiscreteVP, Estimate, NoiseSchedule, transition
+from unnoise.process.level import as_tensor
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
@@ -32,8 +32,7 @@ def bound_term(diffuser: Diffuser, x0: Tensor, x: Tensor, estimate: Estimate, bi
     """
     schedule, level = diffuser.schedule, estimate.level
     chain_length(schedule)
-    times = torch.as_tensor(level.time, dtype=torch.float64, device="cpu").reshape(-1)
-    to = schedule.level(times - 1.0)
+    to = schedule.level(as_tensor(level.time).reshape(-1) - 1.0)
     variance = None if estimate.variance is None else estimate.variance.float()
     still = Estimate(x, level, estimate.output.detach().float(), diffuser.prediction, variance)
     cost = step_cost(diffuser, x0, still, to, smallest_variance(schedule), bins)

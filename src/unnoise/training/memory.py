@@ -7,6 +7,7 @@ of them live at once.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import weakref
 from collections.abc import Callable
@@ -70,11 +71,8 @@ def resident(peak: bool = False) -> int:
 
 def forget_peak() -> None:
     """Let the most that this process held count from now on, where the system can."""
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as stream:
-            stream.write("5")
-    except OSError:
-        return
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as stream:
+        stream.write("5")
 
 
 def estimate(learner: Learner) -> Memory:

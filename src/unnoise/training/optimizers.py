@@ -1,8 +1,8 @@
 """The optimizers: what is kept of the gradients so far, how much of it, and how it comes back from a checkpoint.
 
-Both are AdamW over some weights, with the moments in this or that form. `tensors` are what a checkpoint has to hold,
-named by the weight's number: the optimizer's own memory, which `begin` makes for a checkpoint's numbers to be put in,
-as so many steps would have left it. `bytes` is what these take after the first step.
+AdamW over some weights, with the moments in this or that form, and Muon for those that are matrices. `tensors` are what
+a checkpoint has to hold, named by the weight's number: the optimizer's own memory, which `begin` makes for a
+checkpoint's numbers to be put in, as so many steps would have left it. `bytes` is what these take after the first step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,29 +19,36 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from unnoise.errors import InputError
+from unnoise.networks.hardware import fast_dtype
 from unnoise.training.config import OptimizerConfig
 
 _BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmers et al. 2022, section 2.1)
 _SMALL = 4096  # numbers of a weight below which its moments stay in float32
+_THIN = 16  # rows or columns below which a matrix has hardly any directions to be made alike
+_MOMENTUM = 0.95  # of Muon (Jordan et al. 2024)
 
 
-def build(
-    config: OptimizerConfig, weights: Sequence[nn.Parameter], device: torch.device
-) -> AdamW | AdamW8bit:
-    """The optimizer that `config.name` names; `check` tells whether it can be had."""
-    return AdamW8bit(config, weights) if config.name == "adamw8bit" else AdamW(config, weights, device)
+def build(config: OptimizerConfig, learned: nn.Module, device: torch.device) -> AdamW | AdamW8bit | Muon:
+    """The optimizer that `config.name` names for what learns in `learned`; `check` tells whether it can be had."""
+    weights = [weight for weight in learned.parameters() if weight.requires_grad]
+    if config.name == "adamw8bit":
+        return AdamW8bit(config, weights)
+    if config.name == "muon":
+        tables = {module.weight for module in learned.modules() if isinstance(module, nn.Embedding)}
+        return Muon(config, weights, tables, device)
+    return AdamW(config, weights, device)
 
 
 def check(config: OptimizerConfig, shard: bool) -> None:
     """Raises InputError for an optimizer that cannot be had: not installed, or not for weights in shares."""
-    if config.name != "adamw8bit":
+    if config.name == "adamw":
         return
     if shard:
         raise InputError(
-            "optimizer.name is 'adamw8bit' and run.shard is true; bitsandbytes cannot work on shares of a weight. "
+            f"optimizer.name is '{config.name}' and run.shard is true; it cannot work on shares of a weight. "
             "Leave one of them out: sharding divides the moments of 'adamw' among the processes already."
         )
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if config.name == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise InputError(
             "optimizer.name is 'adamw8bit', but bitsandbytes is not installed: pip install "
             "'unnoise[bitsandbytes]', or leave optimizer.name at 'adamw'."
@@ -60,17 +68,17 @@ class AdamW:
         self.weights = list(weights)
         self._fused = device.type in ("cpu", "cuda")
         self._config = config
-        self._moments: dict[Tensor, dict[str, Tensor]] = {}
+        self.moments: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Move the weights by their gradients; those without one stay."""
         live = [weight for weight in self.weights if weight.grad is not None]
         for weight in live:
-            if weight not in self._moments:
-                self._moments[weight] = _still(weight)
+            if weight not in self.moments:
+                self.moments[weight] = _still(weight)
         count, mean, square = (
-            [self._moments[weight][name] for weight in live] for name in ("step", "exp_avg", "exp_avg_sq")
+            [self.moments[weight][name] for weight in live] for name in ("step", "exp_avg", "exp_avg_sq")
         )
         adamw(
             list[Tensor](live),
@@ -91,11 +99,11 @@ class AdamW:
 
     def tensors(self) -> dict[str, Tensor]:
         """`N.step`, `N.exp_avg` and `N.exp_avg_sq` of weight number N; of all that had a gradient."""
-        return _named(self.weights, self._moments)
+        return _named(self.weights, self.moments)
 
     def begin(self, steps: int) -> None:
         """Moments laid out in memory as their weights: the fused step walks both side by side."""
-        self._moments = {weight: _still(weight, steps) for weight in self.weights}
+        self.moments = {weight: _still(weight, steps) for weight in self.weights}
 
     def bytes(self) -> int:
         """Two moments as large as the weights."""
@@ -155,6 +163,81 @@ class AdamW8bit:
         """Two bytes a number and two factors a block; of small weights eight bytes a number."""
         counts = [weight.numel() for weight in self.weights]
         return sum(8 * n if n < _SMALL else 2 * n + 8 * math.ceil(n / _BLOCK) for n in counts)
+
+
+class Muon:
+    """Steps of equal length in every direction of a matrix; AdamW for the weights that are none.
+
+    The mean of a matrix's gradients is replaced by the nearest matrix with orthonormal rows or columns (`polar`), so
+    that directions which the gradient hardly shows are learned as fast as the strongest; lengthened by
+    0.2 sqrt(longer side), numbers move as far as AdamW moves them, and its rates and weight decay serve. A
+    convolution's matrix has a row for each channel that it gives. Tables of words and classes, vectors, and matrices
+    with a side below 16 (a LoRA's of small rank) are AdamW's. One moment a number instead of two.
+    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the length from Liu et al.
+    2025, "Muon is scalable for LLM training", section 2.2.
+    """
+
+    def __init__(
+        self,
+        config: OptimizerConfig,
+        weights: Sequence[nn.Parameter],
+        tables: Collection[Tensor],
+        device: torch.device,
+    ) -> None:
+        self.weights = list(weights)
+        self.matrices = [weight for weight in weights if weight not in tables and _sides(weight)[0] >= _THIN]
+        taken = set(self.matrices)
+        self._adam = AdamW(config, [weight for weight in weights if weight not in taken], device)
+        self._config = config
+        self._moments: dict[Tensor, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move the weights by their gradients; those without one stay."""
+        self._adam.step(lr)
+        for weight in self.matrices:
+            if weight.grad is None:
+                continue
+            moment = self._moments.setdefault(weight, {"mean": torch.zeros_like(weight)})["mean"]
+            moment.lerp_(weight.grad, 1.0 - _MOMENTUM)
+            ahead = weight.grad.lerp(moment, _MOMENTUM)  # Nesterov's: where the mean is going
+            length = 0.2 * math.sqrt(_sides(weight)[1])
+            weight.mul_(1.0 - lr * self._config.weight_decay)
+            weight.add_(polar(ahead.flatten(1)).reshape(ahead.shape), alpha=-lr * length)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`N.mean` of weight number N where it is a matrix, AdamW's of the others."""
+        return _named(self.weights, ChainMap(self._moments, self._adam.moments))
+
+    def begin(self, steps: int) -> None:
+        """Moments of zero."""
+        self._adam.begin(steps)
+        self._moments = {weight: {"mean": torch.zeros_like(weight)} for weight in self.matrices}
+
+    def bytes(self) -> int:
+        """One moment for matrices, two for the rest."""
+        return self._adam.bytes() + sum(weight.nbytes for weight in self.matrices)
+
+
+def polar(matrix: Tensor) -> Tensor:
+    """Nearly the nearest matrix with orthonormal rows or columns: singular values become 0.7 to 1.2.
+
+    By five rounds of an odd polynomial, which raises small singular values fast, in bfloat16 where there is such
+    arithmetic. Shape and type as given. Source: Jordan et al. 2024 (above), "Newton-Schulz iteration".
+    """
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = wide.to(fast_dtype(matrix.device))
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return (x if wide is matrix else x.T).to(matrix.dtype)
+
+
+def _sides(weight: Tensor) -> tuple[int, int]:
+    """The shorter and the longer side of a weight as a matrix; a vector's shorter one is 1."""
+    rows = len(weight) if weight.ndim > 1 else 1
+    return min(rows, weight.numel() // rows), max(rows, weight.numel() // rows)
 
 
 def _named(weights: Sequence[nn.Parameter], state: Mapping[Tensor, Any]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ number of machines cannot change it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -22,15 +22,7 @@ def permutation(seed: int, epoch: int, count: int, *bucket: int) -> Tensor:
     return torch.randperm(count, generator=randomness.generator(seed, "order", epoch, *bucket), device="cpu")
 
 
-def picture_at(seed: int, sample: int, count: int, *bucket: int) -> int:
-    """Index of the picture that the run's sample number `sample` shows, of `count` pictures, or of a bucket's."""
-    epoch, place = divmod(sample, count)
-    return int(permutation(seed, epoch, count, *bucket)[place])
-
-
-def batch_at(
-    seed: int, step: int, batch: int, count: int, positions: Sequence[int] | None = None
-) -> list[int]:
-    """Indices of the pictures at these positions of a global batch (None: all). step counts from 0."""
-    positions = range(batch) if positions is None else positions
-    return [picture_at(seed, step * batch + position, count) for position in positions]
+def pictures_at(seed: int, samples: Iterable[int], count: int, *bucket: int) -> list[int]:
+    """Indices of the pictures that the samples of these numbers show, of `count` pictures, or of a bucket's."""
+    places = (divmod(sample, count) for sample in samples)
+    return [int(permutation(seed, epoch, count, *bucket)[place]) for epoch, place in places]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from torch import Tensor
 from unnoise import images
 from unnoise.errors import DataError, FileError
 from unnoise.training import archives
-
-_ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 lay the picture on its side
 
 
 def looks_like_picture(path: Path) -> bool:
@@ -31,26 +28,22 @@ def looks_like_picture(path: Path) -> bool:
     )
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture by its header, as it is shown. Raises DataError where that cannot be read."""
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a picture by its header, as it is shown; None where that cannot be read."""
     try:
-        content = archives.content(path)
-        with Image.open(path if content is None else io.BytesIO(content)) as picture:
-            width, height = picture.size
-            lying = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"'{path}' has no header of a picture: {error} Remove it, or save it again."
-        ) from error
-    return (width, height) if lying else (height, width)
+        width, height = images.upright_size(path, archives.content(path))
+    except (DataError, FileError):
+        return None
+    return height, width
 
 
-def told_sizes(original: tuple[int, int], shown: tuple[int, int]) -> tuple[int, int, int, int, int, int]:
+def told_sizes(path: Path, shown: tuple[int, int]) -> tuple[int, ...]:
     """What Stable Diffusion XL is told of a picture (Podell et al. 2023, sec. 2.2).
 
     Its height and width before all; top and left of the cut, after the resize that makes it cover the shown size; the
     shown height and width. The cut is from the centre, as `read_picture` makes it.
     """
+    original = upright_size(path) or shown  # decoded before, and gone since
     scale = max(shown[0] / original[0], shown[1] / original[1])
     top, left = (
         max(0, round((scale * whole - part) / 2)) for whole, part in zip(original, shown, strict=True)

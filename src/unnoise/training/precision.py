@@ -14,9 +14,8 @@ _PATIENCE = 2000  # good steps before the scale is doubled
 
 def compute_dtype(precision: str, device: torch.device, count: int) -> torch.dtype:
     """What `run.precision` means. count: numbers in the network that predicts, which "auto" goes by."""
-    if precision == "auto":
-        return suited_dtype(count, device)
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
+    dtype: torch.dtype = suited_dtype(count, device) if precision == "auto" else getattr(torch, precision)
+    return dtype
 
 
 class LossScale:

@@ -13,7 +13,7 @@ from unnoise.files import expanded
 from unnoise.training.config import DataConfig
 from unnoise.training.data import PictureSet, open_pictures
 from unnoise.training.draws import Draws
-from unnoise.training.order import picture_at
+from unnoise.training.order import pictures_at
 from unnoise.training.tuning_config import PriorConfig
 
 FOLDER = "class"
@@ -30,9 +30,7 @@ class Prior:
 
     def at(self, draws: Draws, batch: int) -> list[int]:
         """Which of them stand at these positions of a step's `batch` pictures of the class."""
-        first, count = draws.step * batch, len(self.pictures)
-        # no bucket is -1
-        return [picture_at(draws.seed, first + position, count, -1) for position in draws.positions]
+        return pictures_at(draws.seed, draws.samples(batch), len(self.pictures), -1)  # no bucket is -1
 
     def shown(self, shape: tuple[int, int, int]) -> PictureSet:
         """The pictures in the shape of a batch."""

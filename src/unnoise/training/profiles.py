@@ -112,28 +112,21 @@ def combination(have: Sequence[tuple[int, float]], want: tuple[int, float]) -> T
 def _overlap(one: tuple[int, float], other: tuple[int, float]) -> float:
     """Integral of the product of two profiles; powers of the ratio of the ends, which is at most 1."""
     (short, p), (long, q) = sorted((one, other))
-    value: float = (p + 1.0) * (q + 1.0) / ((p + q + 1.0) * long) * (short / long) ** q
-    return value
+    return float((p + 1.0) * (q + 1.0) / ((p + q + 1.0) * long) * (short / long) ** q)
 
 
 def _sum(used: Sequence[Snapshot], shares: Tensor) -> dict[str, Tensor]:
+    """In float64: shares of both signs cancel. Whole numbers are those of the newest snapshot."""
     total: dict[str, Tensor] = {}
     for snapshot, share in zip(used, shares.tolist(), strict=True):
         with safe_open(snapshot.path, "pt") as opened:
             for key in opened.keys():  # noqa: SIM118 - not a mapping
                 if key.startswith(snapshot.prefix):
-                    _add(total, key.removeprefix(snapshot.prefix), opened.get_tensor(key), share)
+                    name, tensor = key.removeprefix(snapshot.prefix), opened.get_tensor(key)
+                    if tensor.is_floating_point():
+                        tensor = share * tensor.double() + total.get(name, 0.0)
+                    total[name] = tensor
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in total.items()}
-
-
-def _add(total: dict[str, Tensor], name: str, tensor: Tensor, share: float) -> None:
-    """float64 sums: shares of both signs cancel. Whole numbers are those of the newest snapshot."""
-    if not tensor.is_floating_point():
-        total[name] = tensor
-    elif name in total:
-        total[name] += share * tensor.double()
-    else:
-        total[name] = share * tensor.double()
 
 
 def sweep(run: Path, step: int) -> None:

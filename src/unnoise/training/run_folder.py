@@ -33,7 +33,8 @@ def agree(run: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
     fewer steps than were made.
     """
     if config is not None:
-        config = settings.plain(typed("config", config, TrainConfig))
+        given = settings.to_dict(typed("config", config, TrainConfig))
+        config = settings.from_dict(given)  # of numbers and lists in TOML's own kinds
     if not resume:
         _refuse_existing(run)
         settings.dumps(config or TrainConfig())  # or it could not be written later

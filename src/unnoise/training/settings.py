@@ -25,6 +25,8 @@ _FREE = {
     "sample_prompts patience tensorboard",
     "data": "cache_mb strict encoded_mb encoded_folder encoded_folder_mb",
 }
+_SECTIONS = typing.get_type_hints(TrainConfig)
+_KINDS = {section: typing.get_type_hints(kind) for section, kind in _SECTIONS.items()}
 FREE_ON_RESUME = frozenset(f"{table}.{name}" for table, names in _FREE.items() for name in names.split())
 
 
@@ -33,20 +35,22 @@ def from_dict(tables: Mapping[str, Any]) -> TrainConfig:
 
     Raises InputError for an unknown key (with the nearest known ones) and for a value of another type.
     """
-    return typing.cast(TrainConfig, _build(TrainConfig, tables, ""))
+    made = {}
+    for section, table in tables.items():
+        if section not in _KINDS:
+            raise _unknown(section)
+        if not isinstance(table, Mapping):
+            raise InputError(f"{section} is {table!r}; give a table of settings.")
+        for key in table:
+            if key not in _KINDS[section]:
+                raise _unknown(f"{section}.{key}")
+        made[section] = _SECTIONS[section](**table)
+    return TrainConfig(**made)
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Nested plain values, as TOML holds them."""
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
-
-
-def plain(config: TrainConfig) -> TrainConfig:
-    """The same configuration in TOML's own kinds of values, where Python's had NumPy's numbers, lists or paths.
-
-    Raises InputError, naming the setting, for a value of another type.
-    """
-    return from_dict(to_dict(config))
 
 
 def read(path: str | Path) -> TrainConfig:
@@ -134,41 +138,20 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - TOML's own values
     return float(value) if isinstance(value, Real) and not isinstance(value, int) else value
 
 
-def _build(kind: Any, table: Any, prefix: str) -> Any:  # noqa: ANN401 - a dataclass and its TOML table
-    if not isinstance(table, Mapping):
-        raise InputError(f"{prefix.rstrip('.')} is {table!r}; give a table of settings.")
-    types, values = typing.get_type_hints(kind), dict(table)
-    for key, value in table.items():
-        if key not in types:
-            raise _unknown(prefix + key)
-        if dataclasses.is_dataclass(types[key]):
-            values[key] = _build(types[key], value, f"{prefix}{key}.")
-    return kind(**values)
-
-
-def _known() -> list[str]:
-    sections = typing.get_type_hints(TrainConfig)
-    return [f"{section}.{key}" for section, kind in sections.items() for key in typing.get_type_hints(kind)]
-
-
 def _unknown(name: str) -> InputError:
-    near = difflib.get_close_matches(name, _known(), n=3, cutoff=0.5)
-    near = near or [key for key in _known() if key.endswith(f".{name.rpartition('.')[2]}")]
-    hint = (
-        f"did you mean {', '.join(near)}?"
-        if near
-        else f"the tables are {', '.join(typing.get_type_hints(TrainConfig))}."
-    )
+    known = [f"{section}.{key}" for section, kinds in _KINDS.items() for key in kinds]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = near or [key for key in known if key.endswith(f".{name.rpartition('.')[2]}")]
+    hint = f"did you mean {', '.join(near)}?" if near else f"the tables are {', '.join(_KINDS)}."
     return InputError(f"'{name}' is not a setting; {hint}")
 
 
 def _assign(tables: dict[str, Any], dotted: str, text: str) -> None:
     section, _, rest = dotted.partition(".")
     key, *deeper = rest.split(".")
-    if f"{section}.{key}" not in _known():
+    if key not in _KINDS.get(section, ()):
         raise _unknown(dotted)
-    kind = typing.get_type_hints(typing.get_type_hints(TrainConfig)[section])[key]
-    table = tables[section]
+    kind, table = _KINDS[section][key], tables[section]
     if not deeper:
         table[key] = _parse(dotted, text, kind)
         return

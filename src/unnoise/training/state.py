@@ -43,6 +43,9 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
     state file holds. keep: checkpoints that stay, 0 for all. Raises FileError.
     """
     world = learner.world
+    state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
+    if learner.scale is not None:
+        state["loss_scale"] = [learner.scale.value, learner.scale.good]
     with contextlib.ExitStack() as begun:
         folder = world.led(lambda: begun.enter_context(checkpoints.building(run, step)))
         if learner.sharded:
@@ -57,7 +60,7 @@ def save(learner: Learner, run: Path, step: int, facts: Mapping[str, Any], keep:
             with checkpoints.disk_errors(checkpoints.folder_of(run, step)):
                 if not learner.sharded:
                     _write_tensors(learner, folder)
-                (folder / STATE).write_text(json.dumps(_facts(learner, facts), indent=1), encoding="utf-8")
+                (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
             begun.close()
             return checkpoints.kept(run, step, keep).folder
 
@@ -153,13 +156,6 @@ def _fill(named: Mapping[str, Tensor], folder: Path, learner: Learner) -> None:
             if saved[name].shape != tensor.shape:
                 raise ValueError(f"{name} has the shape {list(saved[name].shape)}, not {list(tensor.shape)}.")
             shards.fill(tensor, saved[name]) if learner.sharded else tensor.copy_(saved[name])
-
-
-def _facts(learner: Learner, facts: Mapping[str, Any]) -> dict[str, Any]:
-    state = {**facts, "average_updates": learner.average.updates, "machine": machine(learner)}
-    if learner.scale is not None:
-        state["loss_scale"] = [learner.scale.value, learner.scale.good]
-    return state
 
 
 def export(learner: Learner, folder: Path, pictures: int) -> Path:

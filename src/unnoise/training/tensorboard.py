@@ -13,21 +13,15 @@ from PIL import Image
 from unnoise.errors import InputError
 from unnoise.training.events import Event, Progress, Sampled, Validated
 
-FOLDER = "tensorboard"
-
 
 class Board:
-    """Scalars and sample sheets of one run. Steps that a resumed run does again take the place of the old ones.
-
-    Raises InputError where the package tensorboard is not installed.
-    """
+    """Scalars and sample sheets of one run. Steps that a resumed run does again take the place of the old ones."""
 
     def __init__(self, run: Path, step: int) -> None:
-        check()
         from torch.utils import tensorboard
 
         writer: Any = tensorboard.SummaryWriter  # untyped, and absent without the extra
-        self._writer = writer(str(run / FOLDER), purge_step=step + 1)
+        self._writer = writer(str(run / "tensorboard"), purge_step=step + 1)
 
     def see(self, event: Event) -> None:
         """Write what the event measured, if anything."""

@@ -234,8 +234,8 @@ class Trainer:
         if found is None:
             return None
         saved = state.read(self.learner, found.folder)
-        self.step, self.skipped, self.bad = found.step, saved["skipped"], saved.get("bad", 0)
-        self.curve = held_out.Curve.from_dict(saved.get("held_out", {}))
+        self.step, self.skipped, self.bad = found.step, saved["skipped"], saved["bad"]
+        self.curve = held_out.Curve(**saved["held_out"])
         self.world.led(lambda: profiles.sweep(self.out, self.step))
         if saved["data"] != self.pictures.digest():
             self.notes.append("the pictures or captions are not those that the run began with.")
@@ -253,7 +253,7 @@ class Trainer:
             "data": self.pictures.digest(),
             "pictures": len(self.pictures),
             "base": "" if self.base is None else self.base.fingerprint(),
-            "held_out": self.curve.to_dict(),
+            "held_out": asdict(self.curve),
         }
         return state.save(self.learner, self.out, self.step, facts, self.config.run.keep)
 
@@ -268,7 +268,7 @@ class Trainer:
         if validated or self._due(run.sample_every):
             whole = learner.whole(learner.average)
             if self.world.leads:
-                model = learner.averaged(whole)
+                model = self.tuning.averaged(whole)
                 if validated:
                     yield self._validate(model)
                 if self._due(run.sample_every):

@@ -80,16 +80,13 @@ def open_base(config: TrainConfig, device: torch.device) -> Model:
     elif base.autoencoder is None and (channels not in (1, 3) or height != width):
         fault = f"makes samples of {channels} channels, {width}x{height}, which no picture here is"
     elif reads and base.text_encoder is None:
-        fault = f"reads no text, so {_reader(config)} has nothing to change"
+        reader = "word.word" if config.tuned == "word" else f"{config.tuned}.text_encoder"
+        fault = f"reads no text, so {reader} has nothing to change"
     if fault:
         raise InputError(
             f"{config.tuned}.model is '{name}', which {fault}. Give another of unnoise's own, or Stable Diffusion."
         )
     return base
-
-
-def _reader(config: TrainConfig) -> str:
-    return "word.word" if config.tuned == "word" else f"{config.tuned}.text_encoder"
 
 
 def _foreign(blueprint: Blueprint, config: TrainConfig, device: torch.device) -> Model:
@@ -142,19 +139,16 @@ def settled(config: TrainConfig, base: Model | None) -> ModelConfig:
     return own
 
 
-def idle(base: Model) -> list[tuple[str, str]]:
-    """What no loss depends on: (part, beginning of a tensor's name).
+def idle(base: Model) -> tuple[str, ...]:
+    """How the names of those tensors of the first text encoder begin that no loss depends on.
 
-    Of two text encoders the first gives no pooled vector, so the layers after its hidden states do nothing.
+    Of two encoders the first gives no pooled vector, so the layers after its hidden states do nothing.
     """
     if len(base.towers) < 2 or not base.towers[0].skip:
-        return []
-    first = base.towers[0]
-    config, last = first.encoder.config, first.encoder.config.layers
-    unused = [f"blocks.{layer}." for layer in range(last - first.skip, last)]
-    return [
-        ("text_encoder", name) for name in (*unused, *([] if config.normalize_skipped else ["final_norm."]))
-    ]
+        return ()
+    config, skip = base.towers[0].encoder.config, base.towers[0].skip
+    layers = (f"blocks.{layer}." for layer in range(config.layers - skip, config.layers))
+    return (*layers,) if config.normalize_skipped else (*layers, "final_norm.")
 
 
 def begin(config: TrainConfig, base: Model) -> Tuning:
@@ -169,7 +163,7 @@ def begin(config: TrainConfig, base: Model) -> Tuning:
     if config.tuned == "word":
         return inversion.begin(config.word, base)
     if config.tuned == "finetune":
-        return whole.begin(config.finetune, base)
+        return whole.WholeTuning(base, config.base, config.finetune.text_encoder)
     return whole.WholeTuning(base)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unnoise.errors import InputError
 from unnoise.process import Level, Prediction
+from unnoise.process.level import as_tensor
 from unnoise.training.config import LossConfig
 
 _SPAN = 20.0  # log-SNR beyond which the learned uncertainty does not look: 1e-9 of noise or of signal
@@ -39,16 +40,14 @@ def loss_weight(config: LossConfig, prediction: Prediction, level: Level) -> Ten
     """
     if config.weight == "simple":
         return None
-    alpha = torch.as_tensor(level.alpha, dtype=torch.float64, device="cpu").reshape(-1)
-    sigma = torch.as_tensor(level.sigma, dtype=torch.float64, device="cpu").reshape(-1)
+    alpha, sigma = (as_tensor(part).reshape(-1) for part in (level.alpha, level.sigma))
     if prediction.needs_signal and bool((alpha == 0).any()):
         raise InputError(
             f"this loss has no weight for {prediction.name} prediction at a level without signal; use velocity, "
             "or a schedule that ends earlier."
         )
     _, slope = prediction.of_sample(alpha, sigma)
-    c = torch.as_tensor(slope, dtype=torch.float64, device="cpu")
-    return c.square() * _RULES[config.weight]((alpha / sigma).square(), config)
+    return as_tensor(slope).square() * _RULES[config.weight]((alpha / sigma).square(), config)
 
 
 class Uncertainty(nn.Module):

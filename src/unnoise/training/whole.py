@@ -16,7 +16,6 @@ from unnoise.training.checkpoints import discard
 from unnoise.training.config import TrainConfig
 from unnoise.training.profiles import average_of
 from unnoise.training.tuning import Tuning, idle
-from unnoise.training.tuning_config import FinetuneConfig
 
 
 class WholeTuning(Tuning):
@@ -32,10 +31,12 @@ class WholeTuning(Tuning):
         self.source, self.reads, self.kept = source, reads, not source
         self.parts = base.parts if reads else {"network": base.network}
         self._hollow = _hollow(self.parts)
+        for part in base.parts.values():
+            part.requires_grad_(False)
         self.learned: nn.Module = nn.ModuleDict(self.parts).requires_grad_(True)
-        for part, beginning in idle(base) if reads else ():
-            for name, weight in self.parts[part].named_parameters():
-                if name.startswith(beginning):
+        if reads and base.text_encoder is not None:
+            for name, weight in base.text_encoder.named_parameters():
+                if name.startswith(idle(base)):
                     weight.requires_grad_(False)
 
     @property
@@ -70,11 +71,3 @@ def _hollow(parts: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     weights = [weight for part in parts.values() for weight in part.parameters()]
     empty: dict[int, object] = {id(w): nn.Parameter(torch.empty_like(w, device="meta")) for w in weights}
     return copy.deepcopy(dict(parts), empty)
-
-
-def begin(config: FinetuneConfig, base: Model) -> WholeTuning:
-    """All of the network's weights, and if asked the text encoders', as they are now."""
-    for part in base.parts.values():
-        part.requires_grad_(False)
-        assert next(part.parameters()).dtype == torch.float32  # what learns is kept in full precision
-    return WholeTuning(base, config.model, config.text_encoder)

@@ -93,10 +93,8 @@ class World:
         if self.leads:
             try:
                 box[0] = work()
-            except (
-                UnnoiseError,
-                KeyboardInterrupt,
-            ) as error:  # the latter: asked to stop, which others must hear
+            # the latter: asked to stop, which others must hear
+            except (UnnoiseError, KeyboardInterrupt) as error:
                 box[1] = error
         dist.broadcast_object_list(box, src=0)
         if isinstance(box[1], UnnoiseError | KeyboardInterrupt):

@@ -119,12 +119,7 @@ def changed(weight: Tensor, shares: list[Share]) -> Tensor:
 
     Each effect is that on the base weight, so the order of the changes does not matter.
     """
-    total = weight.float()
+    total = weight.to(torch.float32, copy=True)
     for change, strength, start, stop in shares:
-        added = strength * change.effect(weight[start:stop])
-        if (start, stop) == (0, weight.shape[0]):
-            total = total + added
-        else:
-            rows = [torch.zeros_like(total[:start]), added, torch.zeros_like(total[stop:])]
-            total = total + torch.cat(rows)
+        total[start:stop] += strength * change.effect(weight[start:stop])
     return total.to(weight.dtype)

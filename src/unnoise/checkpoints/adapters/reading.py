@@ -21,10 +21,9 @@ from unnoise.checkpoints.adapters.survey import Survey, survey
 from unnoise.checkpoints.hashes import numbers_sha256, sha256_of
 from unnoise.checkpoints.header import some
 from unnoise.checkpoints.kinds import LORA, other
-from unnoise.checkpoints.manifest import read_table
 from unnoise.checkpoints.weights import DTYPES, Weights, open_weights
 from unnoise.errors import CheckpointError
-from unnoise.files import expanded
+from unnoise.files import expanded, read_table
 from unnoise.limits import counted, is_whole
 
 _WEIGHTS = "adapter_model.safetensors"
@@ -78,11 +77,7 @@ def read(path: str | Path) -> Adapter:
 def _check(path: Path, weights: Weights, facts: Survey) -> None:
     if not facts.layers:
         what = other(weights.infos)
-        told = (
-            f"it is {what}"
-            if what is not None
-            else f"it has {counted(len(weights.infos), 'tensor')}, none known"
-        )
+        told = f"it is {what}" if what else f"it has {counted(len(weights.infos), 'tensor')}, none known"
         if is_adapter(weights.infos) or what == LORA:
             told = f"not one of its layers is whole and of these kinds ({facts.others[0]!r} is of the first)"
         raise CheckpointError(f"'{path}' is no LoRA, LoHa or LoKr: {told}. Give an adapter's file.")

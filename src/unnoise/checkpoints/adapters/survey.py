@@ -19,6 +19,7 @@ _TOUCHES = {
     "projections": re.compile(r"proj(ect)?_(in|out)$"),
     "convolutions": re.compile(r"conv|(in|out)_layers|skip_connection|_op$|shortcut"),
 }
+_READS_TEXT = ("attn2_to_k", "attn2_to_v", "cross_attention_kv")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def survey(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = Non
             kinds["DoRA"] += 1
         ranks[rank_of(kind, sizes)] += 1
         touches[_sort(layer)] += 1
-        if layer.part == "network" and _reads_text(layer.key):
+        if layer.part == "network" and layer.key.endswith(_READS_TEXT):
             width = size_of(kind, sizes)[1]
     return Survey(
         kinds=dict(kinds),
@@ -105,10 +106,6 @@ def family_of(found: Listing, width: int, metadata: Mapping[str, str]) -> str:
     if any("self_attention" in key or "cross_attention" in key for key in keys):
         return "a model of unnoise's own"
     return ""
-
-
-def _reads_text(key: str) -> bool:
-    return key.endswith(("attn2_to_k", "attn2_to_v", "cross_attention_kv"))
 
 
 def _sort(layer: Layer) -> str:

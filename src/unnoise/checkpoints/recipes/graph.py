@@ -119,13 +119,9 @@ def of_page(written: Table) -> Graph:
 
 
 def _linked(value: object) -> object:
-    if (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[1], int)
-        and isinstance(value[0], str | int)
-    ):
-        return Link(str(value[0]), value[1])
+    match value:
+        case [str() | int() as node, int() as slot]:
+            return Link(str(node), slot)
     return value
 
 

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 COLOURS = (
     "#2f6fde", "#d9641e", "#1a9a68", "#b8419a", "#8a6d1b", "#7a5cd6", "#c23b3b", "#21929c", "#6b7785", "#5c8a1e"
@@ -139,10 +140,8 @@ def _labels(series: Sequence[Series], across: Axis, up: Axis) -> str:
         (_place(across, up, each.points[-1].x, each.points[-1].y), each) for each in series if each.points
     ]
     ends.sort(key=lambda end: end[0][1])
-    tops: list[float] = []
-    for (_, y), _each in ends:
-        tops.append(max(y, tops[-1] + 15.0) if tops else y)
-    over = max(0.0, (tops[-1] if tops else 0.0) - (_HIGH - _BOTTOM))
+    tops = list(accumulate((y for (_, y), _ in ends), lambda top, y: max(y, top + 15.0)))
+    over = max(0.0, max(tops, default=0.0) - (_HIGH - _BOTTOM))
     parts = []
     for ((x, y), each), top in zip(ends, tops, strict=True):
         level = top - over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -37,13 +38,14 @@ def comparison_page(report: Report) -> str:
     """The HTML document."""
     title = f"Schedulers compared on {report.model}"
     told = "the model's own" if report.guidance is None else f"{report.guidance:g}"
+    measure = report.measure[0].upper() + report.measure[1:]
     pictures = f"{len(report.seeds)} pictures a cell, the same noise in each; guidance {told}"
     body = f"""<h1>{html.escape(title)}</h1><p class="soft">{pictures}</p>
 <p class="say">{html.escape(report.sentence)}</p>{_fewest(report)}
 <div class="pair"><div class="card"><h2>Coherence: how far from the converged picture</h2>
 <p class="soft">Lower is nearer. Rings: nothing here is nearer for as few calls.</p>{_error_chart(report)}</div>
 <div class="card"><h2>Quality: how far from what it should look like</h2>
-<p class="soft">{html.escape(_measure(report))} to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals.
+<p class="soft">{html.escape(measure)} to {report.against}; 0 is no difference, bars are 95&nbsp;% intervals.
 Dashed: draws noise.</p>{_quality_chart(report)}</div></div>
 <h2>The pictures</h2><p class="soft">The first four seeds. Every row starts from the same noise. Below each: SSIM to
 the converged picture, which schedulers that draw noise have not, and network calls. Framed: what the sentence
@@ -52,10 +54,6 @@ recommends.</p>
 <h2>The numbers</h2><div class="card">{_table(report)}</div>
 {_notes(report)}"""
     return page(title, body)
-
-
-def _measure(report: Report) -> str:
-    return report.measure[0].upper() + report.measure[1:]
 
 
 def _fewest(report: Report) -> str:
@@ -77,20 +75,19 @@ def _fewest(report: Report) -> str:
     return f'<div class="chips"><span class="soft">Fewest steps with SSIM ≥ {ALIKE}:</span>{"".join(chips)}</div>'
 
 
-def _names(report: Report) -> list[str]:
-    return list(dict.fromkeys(cell.scheduler for cell in report.cells))
-
-
-def _of(report: Report, name: str) -> list[Cell]:
-    return [cell for cell in report.cells if cell.scheduler == name]
+def _by_name(report: Report) -> dict[str, list[Cell]]:
+    """The cells of each scheduler."""
+    found: dict[str, list[Cell]] = {}
+    for cell in report.cells:
+        found.setdefault(cell.scheduler, []).append(cell)
+    return found
 
 
 def _series(report: Report, keep: Callable[[Cell], bool], point: Callable[[Cell], Point]) -> list[Series]:
     found = []
-    for place, name in enumerate(_names(report)):
-        cells = [cell for cell in _of(report, name) if keep(cell)]
+    for (name, every), colour in zip(_by_name(report).items(), itertools.cycle(COLOURS), strict=False):
+        cells = [cell for cell in every if keep(cell)]
         if cells:
-            colour = COLOURS[place % len(COLOURS)]
             found.append(Series(name, tuple(map(point, cells)), colour, cells[0].stochastic))
     return found
 
@@ -127,8 +124,7 @@ def _pictures(report: Report) -> str:
     head = ["", *(counted(number, "step") for number in numbers), "converged"]
     best, rows = report.best, []
     truth = f'{embedded(strip(report.converged), _STRIP, "converged")}<span class="told">&nbsp;</span>'
-    for name in _names(report):
-        cells = _of(report, name)
+    for name, cells in _by_name(report).items():
         shown = [f"{html.escape(name)}<br>{_FRESH if cells[0].stochastic else ''}"]
         for cell in cells:
             picture = embedded(

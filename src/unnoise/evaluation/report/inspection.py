@@ -35,10 +35,8 @@ def inspection_page(inspection: Inspection) -> str:
     )
     head = ["step", "x<sub>t</sub>, as seen", "x<sub>0</sub>, predicted", "noise residual", "posterior mean",
             "change of x<sub>0</sub>", "numbers"]  # fmt: skip
-    rows, before = [], None
-    for step in inspection.steps:
-        rows.append(("rule", _row(step, before)))
-        before = step
+    befores = [None, *inspection.steps[:-1]]
+    rows = [("rule", _row(step, before)) for step, before in zip(inspection.steps, befores, strict=True)]
     body = f"""<h1>{html.escape(title)}</h1>
 <p class="soft">What every step saw, what the network said of it, and the Gaussian of the reverse step.</p>
 <div class="pair"><div class="card"><h2>The result</h2>{picture(inspection.picture, 260, said)}</div>

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 
 from PIL import Image
@@ -76,9 +75,7 @@ def strip(tensors: Tensor) -> Image.Image:
 
 def embedded(image: Image.Image, width: int, title: str) -> str:
     """A PIL picture as an element, shown `width` pixels wide."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    data, words = base64.b64encode(buffer.getvalue()).decode(), html.escape(title)
+    data, words = base64.b64encode(images.png_bytes(image)).decode(), html.escape(title)
     height = round(width * image.height / image.width)
     return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{words}" title="{words}">'
 

@@ -39,8 +39,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
         if mask is not None:
             heed(scores, mask)
-        out: Tensor = scores.softmax(dim=-1) @ v  # softmax sums in float32 whatever its dtype
-        return out.transpose(1, 2).flatten(2)
+        # softmax sums in float32 whatever its dtype
+        return (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
     elif blocks_are_faster(q, k):
         return in_blocks(q, k, v, mask)
     if not followed():  # one prompt for a whole batch has no fast kernel

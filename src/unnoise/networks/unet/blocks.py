@@ -68,8 +68,7 @@ class MidBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor, memory: TextMemory | None) -> Tensor:
         """x: (batch, width, h, w). Returns the same shape."""
         x = self.attention(self.residual1(x, emb), memory)
-        out: Tensor = self.residual2(x, emb)
-        return out
+        return self.residual2(x, emb)
 
 
 class UpBlock(nn.Module):
@@ -133,8 +132,7 @@ def resampler(config: UNetConfig, width: int, dropout: float, way: Literal["down
 
 def resample(layer: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
     """A change of size; residual blocks read the time as well."""
-    out: Tensor = layer(x, emb) if isinstance(layer, ResidualBlock) else layer(x)
-    return out
+    return layer(x, emb) if isinstance(layer, ResidualBlock) else layer(x)
 
 
 def beside(x: Tensor, skip: Tensor) -> Tensor:

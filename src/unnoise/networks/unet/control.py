@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import torch
@@ -121,8 +121,7 @@ class Steered(Around):
             residuals = added(residuals, found, guide.strength)
         self.heard = residuals
         # as a module, for who watches or compiles the UNet
-        out: UNetOutput = self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
-        return out
+        return self.unet(asked.x, time, own, None, asked.pooled, asked.labels, residuals)
 
     def _maps(self, place: int, adapter: PictureAdapter, picture: Tensor) -> Residuals:
         """What the guide at this place adds, the same at every step."""
@@ -135,15 +134,11 @@ class Steered(Around):
 
     def _shares(self, memory: TextMemory | None) -> list[TextMemory | None]:
         """Each network's part of `memory`."""
-        shares: list[TextMemory | None] = []
-        done = 0
-        for network in self._hearing:
-            count = len(network.cross_attentions)
-            shares.append(
-                None if memory is None else TextMemory(memory.layers[done : done + count], memory.mask)
-            )
-            done += count
-        return shares
+        if memory is None:
+            return [None] * len(self._hearing)
+        layers = iter(memory.layers)
+        each = (tuple(islice(layers, len(network.cross_attentions))) for network in self._hearing)
+        return [TextMemory(own, memory.mask) for own in each]
 
 
 def added(total: Residuals | None, more: Residuals, strength: float) -> Residuals:

@@ -35,5 +35,4 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width). Returns (batch, out)."""
-        out: Tensor = self.linear2(F.silu(self.linear1(x)))
-        return out
+        return self.linear2(F.silu(self.linear1(x)))

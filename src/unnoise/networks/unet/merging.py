@@ -147,8 +147,7 @@ class MergedAttention(nn.Module):
         """As the attention's."""
         homes = self.work.homes(x)
         if homes is None:
-            whole: Tensor = self.attention(x, onto)
-            return whole
+            return self.attention(x, onto)
         few, many = merge(x, homes)
         out = unmerge(self.attention(few, bias=many.log().to(x.dtype)), homes)
         return out if onto is None else plus(out, onto)
@@ -165,8 +164,7 @@ class Sized(nn.Module):
     def forward(self, x: Tensor, memory: TextMemory | None) -> Tensor:
         """As the block's."""
         self.work.size = x.shape[2], x.shape[3]
-        out: Tensor = self.block(x, memory)
-        return out
+        return self.block(x, memory)
 
 
 def with_merging(unet: UNet, work: Merging) -> UNet:

@@ -52,10 +52,9 @@ class GroupNorm(nn.GroupNorm):
         return few_channels and x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
     def _learned(self, x: Tensor, active: bool) -> Tensor:
-        out: Tensor = Piecewise.apply(  # type: ignore[no-untyped-call]
+        return Piecewise.apply(  # type: ignore[no-untyped-call]
             x, self.weight.float(), self.bias.float(), self.num_groups, self.eps, active
         )
-        return out
 
     def by(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """The norm by given statistics, (batch, groups) float64. x: (batch, width, h, w). Returns the same form."""

@@ -54,7 +54,7 @@ class Compiled(Around):
         self.cross_attentions = unet.cross_attentions
         self.blocks, self.spans = blocks, spans
         self.seen: list[Tensor] = [] if seen is None else seen
-        self._requests: dict[int, tuple[Any, Any]] = {}
+        self._requests: dict[Any, Any] = {}
         self._told: tuple[object, list[Any]] = (None, [])
         library()
 
@@ -83,12 +83,11 @@ class Compiled(Around):
         inputs = [each.detach().float().contiguous() for each in (x, time.reshape(-1).expand(len(x)), *more)]
         part = Part(self.blocks, asked.pooled is not None, kept is not None, self.spans)
         ready = compile_for(self.unet, part, inputs, asked.text)
-        if id(ready) not in self._requests:
-            # with the graph itself, which others may let go of: the number of one that is gone is given to the next
-            self._requests[id(ready)] = ready, ready.create_infer_request()
-        _, request = self._requests[id(ready)]
+        if ready not in self._requests:
+            self._requests[ready] = ready.create_infer_request()
         arrays = [tensor.numpy() for tensor in inputs] + self._texts(asked.text)
-        return [torch.from_numpy(one.copy()) for one in request.infer(arrays, share_inputs=True).values()]
+        made = self._requests[ready].infer(arrays, share_inputs=True)
+        return [torch.from_numpy(one.copy()) for one in made.values()]
 
     def _texts(self, memory: TextMemory | None) -> list[Any]:
         """Of a prompt, what the graph takes; kept while the prompt is the same."""

@@ -51,10 +51,7 @@ class Phases:
         kernel = summed(weight) if torch.is_grad_enabled() else self._kernel(x, weight)
         if kernel.layout == torch.strided:
             return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
-        out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
-            x, kernel, bias, *_GEOMETRY, "none", [], ""
-        )
-        return out
+        return torch.ops.mkldnn._convolution_transpose_pointwise(x, kernel, bias, *_GEOMETRY, "none", [], "")
 
     def _kernel(self, x: Tensor, weight: Tensor) -> Tensor:
         key = weight, weight._version, weight.data_ptr(), weight.dtype

@@ -85,5 +85,4 @@ class _Residual(nn.Module):
         self.conv2 = nn.Conv2d(width, width, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.relu(self.conv1(x)))
-        return out
+        return x + self.conv2(F.relu(self.conv1(x)))

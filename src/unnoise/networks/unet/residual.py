@@ -25,8 +25,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, h, w) -> (batch, width, h / 2, w / 2), rounded up where `same` is false."""
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.same else x)
-        return out
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.same else x)
 
 
 class Upsample(nn.Module):
@@ -43,13 +42,11 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """(batch, width, h, w) -> (batch, width, 2 h, 2 w), or of `size`, which is at most one less."""
         if size is not None and size != (2 * x.shape[2], 2 * x.shape[3]):
-            cut: Tensor = self.conv(_cut(double(x), size))
-            return cut
+            return self.conv(_cut(double(x), size))
         # an adapter or a packed layer may stand in the convolution's place
         if isinstance(self.conv, nn.Conv2d) and self.phases.are_faster(x, self.conv.weight):
             return self.phases(x, self.conv.weight, self.conv.bias)
-        out: Tensor = self.conv(double(x))
-        return out
+        return self.conv(double(x))
 
 
 class ResidualBlock(nn.Module):

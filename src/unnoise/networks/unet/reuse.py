@@ -55,9 +55,7 @@ class Reusing(Around):
         if kept is None:
             self.forget()
             x, time, text, *more = asked
-            # as a module, for who watches or compiles it
-            out: UNetOutput = self.network(x, time, text, None, *more)
-            return out
+            return self.network(x, time, text, None, *more)  # as a module, for who watches or compiles it
         return self._quick(kept, asked)
 
     def _kept(self, asked: Question) -> Tensor | None:
@@ -111,8 +109,7 @@ class Watched(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """As the block's."""
         self.seen[:] = [x]
-        out: Tensor = self.block(x, emb)
-        return out
+        return self.block(x, emb)
 
 
 def _last(unet: UNet) -> UpBlock:

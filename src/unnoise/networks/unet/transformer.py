@@ -39,8 +39,7 @@ class FeedForward(nn.Module):
             return product(x, value, shift, F.gelu(product(x, gate, other)), "mul")
         both = self.gated(x)
         if worth_forgetting(both):
-            out: Tensor = Gated.apply(both)  # type: ignore[no-untyped-call]
-            return out
+            return Gated.apply(both)  # type: ignore[no-untyped-call]
         values, gates = both.chunk(2, dim=-1)
         return times(F.gelu(gates), values)
 
@@ -89,8 +88,7 @@ class TransformerBlock(nn.Module):
         x = self.self_attention(self.norm1(x), x)
         x = as_many(x, memory.layers[self.cross_attention.place][0].shape[0])
         x = self.cross_attention(self.norm2(x), memory, x)
-        out: Tensor = self.feed_forward(self.norm3(x), x)
-        return out
+        return self.feed_forward(self.norm3(x), x)
 
 
 class SpatialTransformer(nn.Module):

@@ -166,8 +166,7 @@ class UNet(nn.Module):
         h = F.pixel_unshuffle(x.to(self.dtype), patch) if patch > 1 else x.to(self.dtype)
         last = torch.channels_last
         # With one channel the input has no order and the kernel decides, which sharded training keeps otherwise.
-        out: Tensor = self.conv_in(h.contiguous(memory_format=last))
-        return out.contiguous(memory_format=last)
+        return self.conv_in(h.contiguous(memory_format=last)).contiguous(memory_format=last)
 
     def leave(self, h: Tensor, dtype: torch.dtype) -> UNetOutput:
         """The prediction, of the last feature map."""

@@ -124,7 +124,7 @@ class Arcsinh(Grid):
             math.exp(self.centre + self.width * math.sinh(between(start, end, i, count)))
             for i in range(1, count - 1)
         ]
-        return tuple(schedule.at_ratio(ratio) for ratio in (high, *inner, low)[:count])
+        return at_ratios(schedule, (high, *inner, low)[:count])
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,8 @@ class Laplace(Grid):
         values = []
         for i in range(count):
             away = 0.5 - between(0.0, 1.0, i, count)
-            log_ratio = self.mu - self.spread * math.copysign(1.0, away) * math.log(
-                1.0 - 2.0 * abs(away) + 1e-5
-            )
-            values.append(min(max(math.exp(log_ratio) if away else math.exp(self.mu), low), high))
+            fall = math.copysign(self.spread, away) * math.log(1.0 - 2.0 * abs(away) + 1e-5) if away else 0.0
+            values.append(min(max(math.exp(self.mu - fall), low), high))
         if len(set(values)) < count:
             raise InputError(
                 f"{count} Laplace levels do not fit between {low:g} and {high:g}; use fewer, or a smaller spread."
@@ -257,10 +255,9 @@ def at_shares(schedule: NoiseSchedule, shares: list[float]) -> tuple[Level, ...]
     """Levels at these shares of the noisiest: of sigma on a flow schedule, of the ratio elsewhere."""
     if isinstance(schedule, Flow):
         top = float(schedule.noisiest.sigma)
-        sigmas = [share * top for share in shares]
         return tuple(
-            schedule.noisiest if share == 1.0 else schedule.at_ratio(sigma / (1.0 - sigma))
-            for share, sigma in zip(shares, sigmas, strict=True)
+            schedule.noisiest if share == 1.0 else schedule.at_ratio(share * top / (1.0 - share * top))
+            for share in shares
         )
     _, high = ratio_ends(schedule, None, None)
     return at_ratios(schedule, [share * high for share in shares])

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
-from unnoise.limits import Finite, Positive, Steps
+from unnoise.limits import Finite, Positive, ShareAbove, Steps
 from unnoise.process import DiscreteVP, Level, NoiseSchedule
 from unnoise.schedulers.grids.base import Grid, Timeline, between
 from unnoise.schedulers.grids.beta import beta_quantile
@@ -93,10 +93,8 @@ class DDIMUniform(Grid):
         stride = max(steps // count, 1)
         number = len(range(1, steps, stride)) if self.overflow else count
         first = 1 if 1 + (number - 1) * stride < steps else 0
-        indices = [float(first + k * stride) for k in reversed(range(number))]
+        indices = [first + k * stride for k in reversed(range(number))]
         line = Timeline.of(schedule)
-        if isinstance(schedule, DiscreteVP):
-            return line.levels(indices)
         return line.levels([line.clean + (line.high - line.clean) * (i + 1) / steps for i in indices])
 
 
@@ -107,12 +105,10 @@ class Quadratic(Grid):
     share: how much of the time is covered; the first level is there, 0.8 in the paper.
     """
 
-    share: float = 0.8
+    share: ShareAbove = 0.8
 
     def levels(self, schedule: NoiseSchedule, count: int) -> tuple[Level, ...]:
         """Times cleanest + share span (i / (count - 1))^2."""
-        if not 0.0 < self.share <= 1.0:
-            raise InputError(f"share is {self.share}; give a number above 0, up to 1, for example 0.8.")
         line = Timeline.of(schedule)
         reach = self.share * (line.high - line.low)
         return line.levels([line.low + reach * between(1.0, 0.0, i, count) ** 2 for i in range(count)])

@@ -53,7 +53,9 @@ def get(name: str | Scheduler, compat: str | None = None, grid: str | Grid | Non
             f"scheduler is {shown(name)}; give a name such as 'DPM++ 2M Karras', or a Scheduler."
         )
     if name.startswith(tuned.PREFIX):
-        tuned.check_plain(name, compat, grid)
+        if compat is not None or grid is not None:
+            asked = "grid" if compat is None else "compat"
+            raise InputError(f"scheduler {name!r} has its own levels and factors; leave {asked} out.")
         kept = tuned.read(name.removeprefix(tuned.PREFIX))
         return kept.on(get(kept.base))
     row, own = _find(words.plain(name), name)
@@ -82,22 +84,21 @@ def from_config(config: Mapping[str, Any], compat: str | None = None) -> Resolve
 def _settings(name: str, config: Mapping[str, Any], near: Scheduler) -> Scheduler:
     """The right scheduler with a configuration's order, kind and strength of noise."""
     order = config.get("solver_order", 2)
+    unknown: Unknown
     if name == "UniPCMultistepScheduler":
-        unknown: Unknown = "x0" if config["predict_x0"] else "noise"
+        unknown = "x0" if config["predict_x0"] else "noise"
         return replace(near, solver=solvers.unipc(order, unknown, config["solver_type"]))
     if name == "SASolverScheduler":
         return replace(near, solver=solvers.sa_solver(config["predictor_order"], config["corrector_order"]))
     if name == "DEISMultistepScheduler":
         return replace(near, solver=Adams(order, "lambda", "noise"))
-    if name.endswith("DPMSolverMultistepScheduler"):
+    if name.endswith(("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")):
         sde = config["algorithm_type"].startswith("sde")
         data = sde or config["algorithm_type"].endswith("++")
         rule: Quadrature = "midpoint" if config["solver_type"] == "midpoint" and order == 2 else "exact"
-        solver = Adams(order, "lambda", "x0" if data else "noise", rule)
+        unknown = "x0" if data else "noise"
+        solver = _single(order, data) if "Single" in name else Adams(order, "lambda", unknown, rule)
         return replace(near, solver=solver, noise=SDE() if sde else near.noise)
-    if name == "DPMSolverSinglestepScheduler":
-        data, sde = config["algorithm_type"].endswith("++"), config["algorithm_type"].startswith("sde")
-        return replace(near, solver=_single(order, data), noise=SDE() if sde else near.noise)
     return replace(near, noise=_noise(name, config, near.noise))
 
 
@@ -133,7 +134,9 @@ def _find(plain: str, given: str) -> tuple[Named, Grid | None]:
         row = _row(stem)
         if row is not None:
             return row, grid
-    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(_nearest(plain))}.")
+    shown = [row.name + grid for grid in ("", " Karras", " Exponential") for row in TABLE]
+    close = words.nearest(plain, {words.plain(name): name for name in shown})
+    raise InputError(f"scheduler {given[:80]!r} is not known; the nearest are {', '.join(close)}.")
 
 
 def _row(plain: str) -> Named | None:
@@ -156,11 +159,3 @@ def _by_name() -> dict[str, Named]:
             rows.setdefault(words.plain(cls), shown[method])
             rows.setdefault(words.plain(cls.removesuffix("Scheduler")), shown[method])
     return rows
-
-
-def _nearest(plain: str) -> list[str]:
-    shown = {words.plain(row.name): row.name for row in TABLE}
-    for row in TABLE:
-        for grid in ("Karras", "Exponential"):
-            shown[words.plain(f"{row.name} {grid}")] = f"{row.name} {grid}"
-    return words.nearest(plain, shown)

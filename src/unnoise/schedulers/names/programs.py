@@ -70,8 +70,8 @@ _K: dict[str, Rule] = {
     "DPM2": sigma_rules.MidpointRule(),
     "DPM2 a": sigma_rules.MidpointRule(1.0),
     "LMS": sigma_rules.LMSRule(),
-    "DPM++ 2S": sigma_rules.TwoStageRule(0.0),
-    "DPM++ 2S a": sigma_rules.TwoStageRule(),
+    "DPM++ 2S": sigma_rules.TwoStageRule(),
+    "DPM++ 2S a": sigma_rules.TwoStageRule(1.0),
     "DPM++ SDE": sigma_rules.SDERule(),
     "DPM++ 2M": sigma_rules.MultistepRule(),
     "DPM++ 2M SDE": sigma_rules.MultistepRule(eta=1.0),
@@ -112,9 +112,8 @@ _OURS_IN_COMFYUI = {
 """What ComfyUI computes as we do, but for the last step, which is the estimate itself there."""
 _OTHERS = ("seeds2", "ipndmv", "deistab")
 """Names that mean a row of ours to us, and another sampler than that row's in every program."""
-_A1111_KL: dict[Grid, Grid] = {
-    grids.DDIMUniform(): grids.DDIMUniform(overflow=True),
-    grids.BetaTime(): grids.Rounded(grids.BetaTime()),
+_A1111_SWAPS: dict[Grid, Grid] = {
+    **_COMFYUI_GRIDS,
     grids.AlignYourSteps(): grids.AlignYourSteps(ends=True),
     grids.AlignYourSteps("sdxl"): grids.AlignYourSteps("sdxl", ends=True),
 }
@@ -159,7 +158,7 @@ def _k(name: str, grid: Grid | None, program: str) -> tuple[Rungs, Rule]:
         raise InputError(f"{program} has no {name} here; it has {', '.join(sorted(known))}.")
     own = _A1111_GRIDS.get(name, grids.Linspace()) if program == "a1111" else grids.Linspace()
     chosen = own if grid is None else grid
-    swaps = {"comfyui": _COMFYUI_GRIDS, "a1111": _A1111_KL}.get(program, {})
+    swaps = {"comfyui": _COMFYUI_GRIDS, "a1111": _A1111_SWAPS}.get(program, {})
     chosen = swaps.get(chosen, chosen)
     if name in _DROPS[program]:
         chosen = grids.DropPenultimate(chosen)

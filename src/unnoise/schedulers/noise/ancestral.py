@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from unnoise.limits import Share
 from unnoise.process import Level, NoiseSchedule, transition
 from unnoise.schedulers.noise.base import NoiseRule, OfStrength, Split, level_at, span_of
 
@@ -16,6 +17,8 @@ class Ancestral(OfStrength):
 
     eta: 0 draws nothing, 1 is DDPM's fixed small variance at first order.
     """
+
+    eta: Share = 1.0
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Fresh = eta sqrt(to^2 (now^2 - to^2) / now^2), down = sqrt(to^2 - fresh^2), as ratios."""
@@ -33,6 +36,8 @@ class FlowAncestral(OfStrength):
     t_down = t_to (1 + eta (t_to / t_now - 1)); eta 1 goes to t_to^2 / t_now. On other processes t is that of
     their ratio. Known from ComfyUI and LTX-Video as "RF ancestral".
     """
+
+    eta: Share = 1.0
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """Fresh = alpha sqrt(to^2 - down^2) in ratios."""

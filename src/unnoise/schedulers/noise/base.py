@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from unnoise.errors import InputError
-from unnoise.limits import Declared, number
+from unnoise.limits import Amount, Declared
 from unnoise.process import Level, NoiseSchedule
 
 Place = Literal["before", "within", "after"]
@@ -88,12 +88,7 @@ class Deterministic(NoiseRule):
 class OfStrength(NoiseRule):
     """A rule of strength `eta`; with 0 it draws nothing and is the same as `Deterministic`."""
 
-    eta: float = 1.0
-    largest: ClassVar[float] = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        number("eta", self.eta, 0.0, self.largest, 1)
+    eta: Amount = 1.0
 
     @property
     def stochastic(self) -> bool:

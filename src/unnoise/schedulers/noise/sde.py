@@ -20,7 +20,6 @@ class SDE(OfStrength):
     """
 
     enters = "within"
-    largest = math.inf
 
     def split(self, now: Level, to: Level, schedule: NoiseSchedule) -> Split:
         """The solver goes all the way with the sharper kernel; fresh = sigma sqrt(1 - (to / now)^(2 eta))."""

@@ -214,8 +214,5 @@ CLASSES: dict[str, Class] = {
 }
 """What diffusers 0.42 calls its classes, and their defaults where a value depends on them."""
 
-ALIASES = {
-    "DDPMParallelScheduler": "DDPMScheduler",
-    "DDIMParallelScheduler": "DDIMScheduler",
-}
+ALIASES = {"DDPMParallelScheduler": "DDPMScheduler", "DDIMParallelScheduler": "DDIMScheduler"}
 """Classes with the same values."""

@@ -17,6 +17,9 @@ from unnoise.schedulers.presets.classes import ALIASES, CLASSES, sigmas
 from unnoise.schedulers.presets.preset import Preset
 from unnoise.schedulers.scheduler import Scheduler
 
+Choices = dict[str, tuple[object, ...]]
+"""Values that are known, by their name; the first is taken, as there, where a configuration has a sibling's word."""
+
 _PREDICTIONS = {
     "epsilon": "noise",
     "sample": "sample",
@@ -31,7 +34,7 @@ _EVERYWHERE = {
     "final_sigmas_type": ("zero", "sigma_min"),
     "sigma_schedule": ("karras", "exponential"),
 }
-_IN_PRESETS: dict[str, tuple[object, ...]] = {
+_IN_PRESETS: Choices = {
     "interpolation_type": ("linear",),
     "use_dynamic_shifting": (False,),
     "shift_terminal": (0,),
@@ -40,17 +43,15 @@ _IN_PRESETS: dict[str, tuple[object, ...]] = {
 }
 """What presets compute; the right schedulers have no such choice, or take it from elsewhere."""
 _KINDS = {"solver_type": ("midpoint", "heun")}
-_OWN_ENDS: dict[str, tuple[object, ...]] = {"sigma_min": (None,), "sigma_max": (None,)}
-_PRESETS_OF: dict[str, dict[str, tuple[object, ...]]] = {
+_OWN_ENDS: Choices = {"sigma_min": (None,), "sigma_max": (None,)}
+_PRESETS_OF: dict[str, Choices] = {
     "EulerDiscreteScheduler": _OWN_ENDS,
     "UniPCMultistepScheduler": _OWN_ENDS,
     "IPNDMScheduler": {"trained_betas": (None,)},
 }
-_THOUSAND: dict[str, tuple[object, ...]] = {
-    "num_train_timesteps": (1000,)
-}  # what a flow model's network is told
+_THOUSAND: Choices = {"num_train_timesteps": (1000,)}  # what a flow model's network is told
 _ALGORITHMS = ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")
-_CHOICES: dict[str, dict[str, tuple[object, ...]]] = {
+_CHOICES: dict[str, Choices] = {
     "DDPMScheduler": {
         "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range")
     },
@@ -62,7 +63,6 @@ _CHOICES: dict[str, dict[str, tuple[object, ...]]] = {
     "FlowMatchEulerDiscreteScheduler": _THOUSAND,
     "FlowMatchHeunDiscreteScheduler": _THOUSAND,
 }
-"""Values that are known; the first is taken, as there, where a configuration has a sibling class's word."""
 _SIBLINGS = ("deis", "logrho", "midpoint", "heun", "bh1", "bh2")
 
 _GRIDS: dict[str, grids.Grid] = {
@@ -135,23 +135,16 @@ def completed(config: Mapping[str, Any], compat: bool) -> tuple[str, dict[str, A
                 f"prediction_type is {full['prediction_type']!r} and use_flow_sigmas {flow_sigmas}, which in diffusers "
                 "do not belong together. Leave compat out, or change one."
             )
-        _check_betas(full)
+        betas, steps = full.get("trained_betas"), full.get("num_train_timesteps")
+        if betas is not None and len(betas) != steps:  # by which diffusers lays out times
+            raise InputError(
+                f"trained_betas has {len(betas)} values and num_train_timesteps is {steps}; set it to {len(betas)}, "
+                "or leave compat out."
+            )
     return name, full
 
 
-def _check_betas(full: Mapping[str, Any]) -> None:
-    """Raises InputError unless there are as many as num_train_timesteps, by which diffusers lays out times."""
-    betas, steps = full.get("trained_betas"), full.get("num_train_timesteps")
-    if betas is not None and len(betas) != steps:
-        raise InputError(
-            f"trained_betas has {len(betas)} values and num_train_timesteps is {steps}; set it to {len(betas)}, "
-            "or leave compat out."
-        )
-
-
-def _check_known(
-    name: str, full: dict[str, Any], choices: Mapping[str, tuple[object, ...]], way: str = ""
-) -> None:
+def _check_known(name: str, full: dict[str, Any], choices: Choices, way: str = "") -> None:
     """Raises InputError for a value that is none of the choices; a sibling class's word becomes the first of them."""
     for key, known in choices.items():
         if key not in full or full[key] in known:

@@ -9,7 +9,7 @@ import torch
 
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Noisy, Rule
 
 
@@ -24,15 +24,16 @@ class DDIMRule(Noisy):
 
     one: bool = True
 
-    def to(self, path: Path, i: int, known: int) -> Level:
-        """Where the stride leads."""
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
+        """To where the stride leads."""
+        now = path.levels[i]
         stride = len(path.entries) // path.steps
-        return below(path.entries, int(number(path.levels[i].time)) - stride, self.one)
+        return now, below(path.entries, int(float(now.time)) - stride, self.one)
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look; one move for each of x0 and eps."""
-        now, to = path.levels[i], self.to(path, i, known)
-        a, s, a2, s2 = map(number, (now.alpha, now.sigma, to.alpha, to.sigma))
+        now, to = self.ends(path, i, known)
+        a, s, a2, s2 = map(float, (now.alpha, now.sigma, to.alpha, to.sigma))
         fresh = 0.0
         if self.eta > 0.0:
             fresh = self.eta * math.sqrt(max(s2**2 / s**2 * (1.0 - a**2 / a2**2), 0.0))
@@ -58,12 +59,12 @@ class DDPMRule(Rule):
         """One look, one move; no noise from time 0."""
         now, to = path.levels[i], path.levels[i + 1]
         assert path.abar is not None
-        product = path.abar[int(number(now.time))]
-        before = path.abar[int(number(to.time))] if to.sigma != 0.0 else torch.ones_like(product)
+        product = path.abar[int(float(now.time))]
+        before = path.abar[int(float(to.time))] if to.sigma != 0.0 else torch.ones_like(product)
         kept = product / before
         beta, left = 1 - kept, (1 - before) / (1 - product)
-        of_x, of_x0 = number(kept**0.5 * left), number(before**0.5 * beta / (1 - product))
-        small, large = max(number(left * beta), 1e-20), number(beta)
+        of_x, of_x0 = float(kept**0.5 * left), float(before**0.5 * beta / (1 - product))
+        small, large = max(float(left * beta), 1e-20), float(beta)
         if now.time == 0.0:
             return Look(now), Move(of_x, (of_x0,), "x0")
         fresh = math.sqrt(large if self.variance == "fixed_large" else small)
@@ -78,7 +79,7 @@ class FlowEulerRule(Rule):
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
         now, to = path.levels[i], path.levels[i + 1]
-        return Look(now), Move(1.0, (number(to.sigma) - number(now.sigma),), "flow")
+        return Look(now), Move(1.0, (float(to.sigma) - float(now.sigma),), "flow")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class FlowHeunRule(Rule):
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks; one for the last step."""
         now, to = path.levels[i], path.levels[i + 1]
-        h = number(to.sigma) - number(now.sigma)
+        h = float(to.sigma) - float(now.sigma)
         if to.sigma == 0.0:
             return Look(now), Move(1.0, (h,), "flow")
         first = Move(1.0, (h,), "flow", settles=False)

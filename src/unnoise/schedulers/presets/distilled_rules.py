@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 
 
@@ -15,20 +15,18 @@ from unnoise.schedulers.presets.preset import Rule
 class LCMRule(Rule):
     """x0 with the boundary scalings of consistency models, noised anew to the next level.
 
-    scaling, data: the scalings' factor of time, and sigma_data.
+    scaling: their factor of time; sigma_data is 1/2.
     """
 
     stochastic = True
     scaling: float = 10.0
-    data: float = 0.5
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise at the end."""
         now, to = path.levels[i], path.levels[i + 1]
-        scaled = number(now.time) * self.scaling
-        skip = self.data**2 / (scaled**2 + self.data**2)
-        out = scaled / math.sqrt(scaled**2 + self.data**2)
-        a, s = number(to.alpha), number(to.sigma)
+        scaled = float(now.time) * self.scaling
+        skip, out = 0.25 / (scaled**2 + 0.25), scaled / math.sqrt(scaled**2 + 0.25)
+        a, s = float(to.alpha), float(to.sigma)
         return Look(now), Move(a * skip, (a * out,), "x0", s)
 
 
@@ -43,20 +41,20 @@ class TCDRule(Rule):
         """Where gamma is positive."""
         return self.gamma > 0.0
 
-    def to(self, path: Path, i: int, known: int) -> Level:
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
         """The last step ends at the table's first entry."""
-        return path.entries[0] if i == path.steps - 1 else path.levels[i + 1]
+        return path.levels[i], path.entries[0] if i == path.steps - 1 else path.levels[i + 1]
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
-        now, to, last = path.levels[i], self.to(path, i, known), i == path.steps - 1
-        deep = path.entries[int((1.0 - self.gamma) * number(to.time))]
-        a, s = number(now.alpha), number(now.sigma)
+        now, to = self.ends(path, i, known)
+        deep = path.entries[int((1.0 - self.gamma) * float(to.time))]
+        a, s = float(now.alpha), float(now.sigma)
         up, fresh = 1.0, 0.0
-        if self.gamma > 0.0 and not last:
-            up = number(to.alpha) / number(deep.alpha)
+        if self.gamma > 0.0 and i < path.steps - 1:
+            up = float(to.alpha) / float(deep.alpha)
             fresh = math.sqrt(max(1.0 - up**2, 0.0))
-        ad, sd = number(deep.alpha) * up, number(deep.sigma) * up
+        ad, sd = float(deep.alpha) * up, float(deep.sigma) * up
         return Look(now), Move(sd / s, (ad - sd * a / s,), "x0", fresh)
 
 
@@ -75,5 +73,5 @@ class ConsistencyRule(Rule):
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move; no noise at the end."""
         to = path.levels[i + 1]
-        fresh = number((path.sigma[i + 1] ** 2 - self.least**2).clamp(min=0.0) ** 0.5)
-        return Look(path.levels[i]), Move(0.0, (number(to.alpha),), "x0", self.scale * fresh)
+        fresh = float((path.sigma[i + 1] ** 2 - self.least**2).clamp(min=0.0) ** 0.5)
+        return Look(path.levels[i]), Move(0.0, (float(to.alpha),), "x0", self.scale * fresh)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.presets.sigma_rules import history
 
@@ -22,10 +22,10 @@ Algorithm = Literal["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver+
 Kind = Literal["midpoint", "heun"]
 
 
-def terms(algorithm: str, kind: str, path: Path, i: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(keep, of m, of D1, of D2, of z) of the step from level i."""
+def terms(algorithm: str, kind: str, path: Path, i: int, to: int) -> tuple[Tensor, ...]:
+    """(keep, of m, of D1, of D2, of z) of the step from level i to another."""
     alpha, sigma, lam = path.alpha, path.sigma, path.lam
-    a, s, h = alpha[i + 1], sigma[i + 1], lam[i + 1] - lam[i]
+    a, s, h = alpha[to], sigma[to], lam[to] - lam[i]
     zero = torch.zeros_like(h)
     middle = kind == "midpoint"
     if algorithm == "dpmsolver++":
@@ -71,7 +71,7 @@ class DPMMultistep(Rule):
         elif left == 2 and few:
             order = min(order, 2)
         kind = "heun" if order == 3 else self.kind
-        keep, *parts, fresh = terms(self.algorithm, kind, path, i)
+        keep, *parts, fresh = terms(self.algorithm, kind, path, i, i + 1)
         factors = history(path.lam, i, tuple(parts[:order]))
         unknown: Unknown = "x0" if self.algorithm.endswith("++") else "noise"
         return Look(path.levels[i]), linear(keep, factors, unknown, fresh)
@@ -88,15 +88,8 @@ class DPMSinglestep(Rule):
 
     def _orders(self, path: Path) -> list[int]:
         """The place of each step in its block."""
-        block, steps = list(range(1, self.order + 1)), path.steps
-        if not (self.lower_order_final or steps % self.order or path.ends_clean):
-            return block * (steps // self.order)
-        rest = steps % self.order
-        if rest == 0:
-            orders = block * (steps // self.order - 1) + ([*block[:-1], 1] if self.order > 1 else [1])
-        else:
-            orders = block * (steps // self.order) + block[:rest]
-        if path.ends_clean:
+        orders = [i % self.order + 1 for i in range(path.steps)]
+        if path.ends_clean or (self.lower_order_final and orders[-1] == self.order):
             orders[-1] = 1
         return orders
 
@@ -114,22 +107,16 @@ class DPMSinglestep(Rule):
 
     def _from_block(self, path: Path, i: int, order: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(keep, factors latest first) of the step that ends at level i + 1, from the block's first sample."""
-        at = [i + 1 - order, i + 1]
-        lam = path.lam
-        part = Path(
-            tuple(path.levels[k] for k in at), path.w[at], path.alpha[at], path.sigma[at], path.time_at
-        )
-        kind = "heun" if order == 3 and self.kind == "heun" else self.kind
-        if order > 1 and self.kind == "midpoint":
-            kind = "midpoint" if order == 2 else "heun"  # the third-order midpoint has the heun slope
-        keep, mass, slope, third, _ = terms(self.algorithm, kind, part, 0)
+        lam, begin = path.lam, i + 1 - order
+        kind = "heun" if order == 3 else self.kind  # the third-order midpoint has the heun slope
+        keep, mass, slope, third, _ = terms(self.algorithm, kind, path, begin, i + 1)
         if order == 1:
             return keep, (mass,)
-        h = lam[i + 1] - lam[at[0]]
-        r0 = (lam[i] - lam[at[0]]) / h
+        h = lam[i + 1] - lam[begin]
+        r0 = (lam[i] - lam[begin]) / h
         if order == 2:
             return keep, (slope / r0, mass - slope / r0)
-        r1 = (lam[i - 1] - lam[at[0]]) / h
+        r1 = (lam[i - 1] - lam[begin]) / h
         if self.kind == "midpoint":
             return keep, (slope / r0, torch.zeros_like(r0), mass - slope / r0)
         # D1 = (r0 d - r1 e) / (r0 - r1), D2 = 2 (e - d) / (r0 - r1), d = (m1 - m2) / r1, e = (m0 - m2) / r0
@@ -158,11 +145,9 @@ class DEISRule(Rule):
         rho = path.sigma / path.alpha
         nodes = [rho[i - k] for k in range(order)]
         integral = _second if order == 2 else _third
-        factors = []
-        for k in range(order):
-            turned = nodes[k:] + nodes[:k]
-            factors.append(path.alpha[i + 1] * (integral(rho[i + 1], *turned) - integral(rho[i], *turned)))
-        return Look(path.levels[i]), linear(keep, tuple(factors), "noise")
+        turned = [nodes[k:] + nodes[:k] for k in range(order)]
+        masses = (integral(rho[i + 1], *each) - integral(rho[i], *each) for each in turned)
+        return Look(path.levels[i]), linear(keep, tuple(path.alpha[i + 1] * mass for mass in masses), "noise")
 
 
 def _second(t: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -253,5 +238,5 @@ class UniPCRule(Rule):
 
 def linear(keep: Tensor, factors: tuple[Tensor, ...], unknown: Unknown, fresh: Tensor | None = None) -> Move:
     """A move with these numbers; what is not finite at the clean end counts as nothing."""
-    noise = 0.0 if fresh is None else number(fresh)
-    return Move(number(keep), tuple(map(number, factors)), unknown, noise if math.isfinite(noise) else 0.0)
+    noise = 0.0 if fresh is None else float(fresh)
+    return Move(float(keep), tuple(map(float, factors)), unknown, noise if math.isfinite(noise) else 0.0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.process import EDM, Flow, Level, NoiseSchedule
+from unnoise.process import EDM, Flow, Level, NoiseSchedule, Scalar
 from unnoise.schedulers.grids import (
     BetaSigma,
     DropPenultimate,
@@ -32,17 +32,17 @@ class Path:
     """The levels of a run as a program holds them.
 
     w, alpha, sigma: (steps + 1,) in the program's precision; w is sigma / alpha and the last may be 0. levels: the
-    same as host numbers. time_at: what the program tells the network at a ratio between the levels. entries: the
-    whole table, cleanest first, for programs that step to other entries than the path's; abar: its alpha^2. pure:
-    whether the program begins with noise alone.
+    same as host numbers. time_at: what the program tells the network at a ratio between the levels, where its rules
+    look there. entries: the whole table, cleanest first, for programs that step to other entries than the path's;
+    abar: its alpha^2. pure: whether the program begins with noise alone.
     """
 
     levels: tuple[Level, ...]
     w: Tensor
     alpha: Tensor
     sigma: Tensor
-    time_at: Callable[[float], float]
     kind: Process = "vp"
+    time_at: Callable[[float], float] | None = None
     entries: tuple[Level, ...] = ()
     abar: Tensor | None = None
     pure: bool = False
@@ -66,6 +66,7 @@ class Path:
         """A level between the steps, with the program's time."""
         if not math.isfinite(ratio):
             raise _no_signal()
+        assert self.time_at is not None
         alpha = {"vp": 1.0 / math.hypot(1.0, ratio), "ve": 1.0, "flow": 1.0 / (1.0 + ratio)}[self.kind]
         return Level(self.time_at(ratio), alpha, alpha * ratio)
 
@@ -73,19 +74,19 @@ class Path:
         self,
         now: Level,
         to: Level,
-        factors: Sequence[object],
+        factors: Sequence[Scalar],
         unknown: Unknown,
-        noise: object = 0.0,
+        noise: Scalar = 0.0,
         settles: bool = True,
-        keep: object = 1.0,
+        keep: Scalar = 1.0,
     ) -> Move:
         """A move whose numbers are those of u = x / alpha, in which k-diffusion and others compute."""
         if float(now.alpha) == 0.0:
             raise _no_signal()
         alpha = float(to.alpha)
-        scaled = tuple(alpha * number(factor) for factor in factors)
+        scaled = tuple(alpha * float(factor) for factor in factors)
         return Move(
-            number(keep) * alpha / float(now.alpha), scaled, unknown, alpha * number(noise), settles=settles
+            float(keep) * alpha / float(now.alpha), scaled, unknown, alpha * float(noise), settles=settles
         )
 
 
@@ -127,32 +128,28 @@ class FromGrid(Rungs):
         levels = (*inner, Level(end.time, end.alpha, self.rest) if self.rest else end)
 
         def time_of(level: Level) -> float:
-            return number(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
+            return float(level.sigma if isinstance(schedule, Flow) else level.time)  # see `preset.Told`
 
         told = [replace(level, time=time_of(level)) for level in levels]
-        path = of_levels(
-            told, lambda ratio: time_of(schedule.at_ratio(ratio)), torch.float64, process(schedule)
-        )
-        return replace(path, pure=self.pure)
+        path = of_levels(told, torch.float64, process(schedule))
+        return replace(path, pure=self.pure, time_at=lambda ratio: time_of(schedule.at_ratio(ratio)))
 
 
 def _whole(grid: Grid, schedule: NoiseSchedule) -> Grid:
     """The grid from the schedule's own end, as programs go, also where ours begins at 80 (`grids.base.ratio_ends`)."""
     if isinstance(grid, DropPenultimate):
         return replace(grid, grid=_whole(grid.grid, schedule))
-    high = number(schedule.noisiest.ratio)
+    high = float(schedule.noisiest.ratio)
     if isinstance(grid, Karras | Exponential | Polyexponential | KLOptimal | BetaSigma) and high < math.inf:
         return replace(grid, sigma_max=grid.sigma_max or high)
     return grid
 
 
-def of_levels(
-    levels: Sequence[Level], time_at: Callable[[float], float], dtype: torch.dtype, kind: Process
-) -> Path:
+def of_levels(levels: Sequence[Level], dtype: torch.dtype, kind: Process) -> Path:
     """The path along levels that are host numbers already."""
-    alpha = torch.tensor([number(level.alpha) for level in levels], dtype=dtype)
-    sigma = torch.tensor([number(level.sigma) for level in levels], dtype=dtype)
-    return Path(tuple(levels), sigma / alpha, alpha, sigma, time_at, kind)
+    alpha = torch.tensor([float(level.alpha) for level in levels], dtype=dtype)
+    sigma = torch.tensor([float(level.sigma) for level in levels], dtype=dtype)
+    return Path(tuple(levels), sigma / alpha, alpha, sigma, kind)
 
 
 def process(schedule: NoiseSchedule) -> Process:
@@ -160,8 +157,3 @@ def process(schedule: NoiseSchedule) -> Process:
     if isinstance(schedule, Flow):
         return "flow"
     return "ve" if isinstance(schedule, EDM) else "vp"
-
-
-def number(value: object) -> float:
-    """A plain float of a float, or of a tensor with one element."""
-    return float(value)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from unnoise.process import Level
 from unnoise.schedulers.heuristics import EQUAL_STEPS
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
 from unnoise.schedulers.presets.ddpm_rules import below
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 from unnoise.schedulers.solvers.adams import spread
 
@@ -33,25 +33,25 @@ class PNDMRule(Rule):
     warm: bool
     velocity: bool
 
-    def begins(self, path: Path, i: int, known: int) -> Level:
-        """Where a picture is entered, the level before; but the second is entered at itself."""
-        return path.levels[i - 1 if i > 1 and known == 0 else i]
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
+        """Down by the stride; warm steps, and the one looked at twice, lead to the next time.
 
-    def to(self, path: Path, i: int, known: int) -> Level:
-        """Down by the stride; warm steps, and the one looked at twice, lead to the next time."""
+        Where a picture is entered, from the level before; but the second is entered at itself.
+        """
+        now = path.levels[i - 1 if i > 1 and known == 0 else i]
         if (self.warm and known < 3) or _twice(path, known):
-            return path.levels[i + 1]
-        return self._down(path, path.levels[i])
+            return now, path.levels[i + 1]
+        return now, self._down(path, now)
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks for the first step or four for the first three, one for each other."""
         if self.warm:
             return self._warm(path, i, known)
-        now = self.begins(path, i, known)
+        now, _ = self.ends(path, i, known)
         to = self._down(path, now)
         if _twice(path, known):
             second = path.levels[max(i, 1)]
-            anchor = path.entries[min(int(number(second.time)) + _stride(path), len(path.entries) - 1)]
+            anchor = path.entries[min(int(float(second.time)) + _stride(path), len(path.entries) - 1)]
             first = self._transfer(path, now, to, (1.0,), settles=False)
             return Look(now), first, Look(second), self._transfer(path, anchor, second, (0.5, 0.5))
         places = {1: (0, 2), 2: (0, 1, 3), 3: (0, 1, 2, 4)}.get(known, range(min(known, 3) + 1))
@@ -68,8 +68,8 @@ class PNDMRule(Rule):
             places = [0, *range(1, i - 2), *range(i + 1, 14, 4)][:4]
             return Look(now), self._transfer(path, now, self._down(path, now), _at(places))
         second, half = path.levels[i + 1], _stride(path) // 2
-        middle = path.entries[int(number(second.time)) + half]
-        ends = (path.entries[int(number(now.time)) - half], middle, second, second)
+        middle = path.entries[int(float(second.time)) + half]
+        ends = (path.entries[int(float(now.time)) - half], middle, second, second)
         looks = (now, middle, middle, second)
         moves = [
             self._transfer(path, now, end, row, settles=row is _RUNGE_KUTTA[-1])
@@ -78,20 +78,20 @@ class PNDMRule(Rule):
         return tuple(part for pair in zip(map(Look, looks), moves, strict=True) for part in pair)
 
     def _down(self, path: Path, now: Level) -> Level:
-        return below(path.entries, int(number(now.time)) - _stride(path), self.one)
+        return below(path.entries, int(float(now.time)) - _stride(path), self.one)
 
     def _transfer(
         self, path: Path, now: Level, to: Level, weights: Sequence[float], settles: bool = True
     ) -> Move:
         """The DDIM step by a weighted noise (Liu et al. 2022, eq. 9)."""
         assert path.abar is not None
-        product = path.abar[int(number(now.time))]
-        after = path.abar[int(number(to.time))] if number(to.time) >= 0.0 else torch.ones_like(product)
+        product = path.abar[int(float(now.time))]
+        after = path.abar[int(float(to.time))] if float(to.time) >= 0.0 else torch.ones_like(product)
         share = product * (1 - after) ** 0.5 + (product * (1 - product) * after) ** 0.5
-        kept, of_noise = number((after / product) ** 0.5), -number(after - product) / number(share)
+        kept, of_noise = float((after / product) ** 0.5), -float(after - product) / float(share)
         unknown: Unknown = "noise"
         if self.velocity:
-            kept, of_noise = kept + of_noise * number(now.sigma), of_noise * number(now.alpha)
+            kept, of_noise = kept + of_noise * float(now.sigma), of_noise * float(now.alpha)
             unknown = "velocity"
         return Move(kept, tuple(of_noise * weight for weight in weights), unknown, settles=settles)
 
@@ -117,6 +117,6 @@ class IPNDMRule(Rule):
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """One look, one move."""
         now, to = path.levels[i], path.levels[i + 1]
-        kept = number(to.alpha) / number(now.alpha) if now.alpha > 0.0 else 0.0
-        mass = number(to.sigma) - kept * number(now.sigma)
+        kept = float(to.alpha) / float(now.alpha) if now.alpha > 0.0 else 0.0
+        mass = float(to.sigma) - kept * float(now.sigma)
         return Look(now), Move(kept, tuple(mass * weight for weight in EQUAL_STEPS[min(known, 3)]), "noise")

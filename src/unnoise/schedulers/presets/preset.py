@@ -31,13 +31,9 @@ class Rule(abc.ABC):
         known: how many steps of this run came before; less than i where a picture is entered in the middle.
         """
 
-    def begins(self, path: Path, i: int, known: int) -> Level:
-        """The level that the step really begins at."""
-        return path.levels[i]
-
-    def to(self, path: Path, i: int, known: int) -> Level:
-        """The level that the step really leads to, which need not be the path's next."""
-        return path.levels[i + 1]
+    def ends(self, path: Path, i: int, known: int) -> tuple[Level, Level]:
+        """The levels that the step really begins at and leads to, which need not be the path's."""
+        return path.levels[i], path.levels[i + 1]
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,7 @@ class Preset(Scheduler):
     def _plan(self, schedule: NoiseSchedule, steps: int) -> Plan:
         path = self.rungs.path(schedule, steps)
         begin = min(self.start, path.steps - 1)
-        planned = tuple(self._step(path, i, i - begin) for i in range(begin, path.steps))
+        places = [(path, i, i - begin) for i in range(begin, path.steps)]
+        planned = tuple(PlannedStep(*self.rule.ends(*at), self.rule.moves(*at)) for at in places)
         told = Told(schedule.shift, schedule.start, schedule.end) if isinstance(schedule, Flow) else schedule
         return Plan(told, planned, pure=path.pure and begin == 0)
-
-    def _step(self, path: Path, i: int, known: int) -> PlannedStep:
-        rule = self.rule
-        return PlannedStep(rule.begins(path, i, known), rule.to(path, i, known), rule.moves(path, i, known))

@@ -18,9 +18,7 @@ from unnoise.schedulers.presets.tables import Numbers, Table, respaced, spaced, 
 Sigmas = Literal["own", "karras", "exponential", "beta", "lu", "flow"]
 
 
-def along(
-    sigmas: Numbers, times: Numbers, kind: Process, of: Table | None = None, single: bool = False
-) -> Path:
+def along(sigmas: Numbers, times: Numbers, kind: Process, single: bool = False) -> Path:
     """The path along float32 sigmas, in float32: ratios, or on a straight line the share of noise itself.
 
     single: whether the network's output is taken apart with float32 numbers too.
@@ -39,13 +37,7 @@ def along(
         levels = tuple(Level(t, float(a), float(s)) for t, a, s in zip(every, alpha, sigma, strict=True))
     else:
         levels = tuple(_level(t, float(r), kind, float(s)) for t, r, s in zip(every, w, sigma, strict=True))
-
-    def time_at(ratio: float) -> float:
-        if of is not None:
-            return of.time_at(ratio)
-        return ratio / (1.0 + ratio) if kind == "flow" else ratio
-
-    return Path(levels, w, alpha, sigma, time_at, kind)
+    return Path(levels, w, alpha, sigma, kind)
 
 
 def _level(time: float, ratio: float, kind: Process, sigma: float) -> Level:
@@ -79,8 +71,8 @@ class SigmaRungs(Rungs):
             times = np.array([known.time_at(sigma) for sigma in sigmas])
             times = times.round() if self.whole and self.sigmas == "karras" else times
         last = float(known.sigmas[0]) if self.final == "sigma_min" else 0.0
-        path = along(np.append(sigmas, last), times, "vp", known)
-        return replace(path, pure=self.spacing != "leading")
+        path = along(np.append(sigmas, last), times, "vp")
+        return replace(path, pure=self.spacing != "leading", time_at=known.time_at)
 
 
 @dataclass(frozen=True)
@@ -117,10 +109,10 @@ class DPMRungs(Rungs):
             times = np.array([known.time_at(sigma) for sigma in sigmas])
             if self.sigmas in ("karras", "lu") and not self.cosine:
                 times = times.round()
-        last = {"zero": 0.0, "sigma_min": float(known.sigmas[0]), "last": float(known.sigmas[0])}[self.final]
+        last = 0.0 if self.final == "zero" else float(known.sigmas[0])
         if self.final == "last" and self.sigmas != "own":
             last = float(sigmas[-1])
-        return along(np.append(sigmas, last), np.trunc(times), "vp", known, single=True)
+        return along(np.append(sigmas, last), np.trunc(times), "vp", single=True)
 
 
 @dataclass(frozen=True)
@@ -192,16 +184,12 @@ class DistilledRungs(Rungs):
 
 def _of_entries(known: Table, times: Numbers | NDArray[np.int64]) -> Path:
     """The table's entries at whole times: alphas and sigmas from the products, float32; the last level is clean."""
-    levels = (*(abar_level(known, int(time)) for time in times), Level(-1.0, 1.0, 0.0))
-    path = of_levels(levels, known.time_at, torch.float32, "vp")
-    entries = tuple(abar_level(known, time) for time in range(known.steps))
+    entries = tuple(
+        Level(float(time), float(abar**0.5), float((1 - abar) ** 0.5)) for time, abar in enumerate(known.abar)
+    )
+    levels = (*(entries[int(time)] for time in times), Level(-1.0, 1.0, 0.0))
+    path = of_levels(levels, torch.float32, "vp")
     return replace(path, entries=entries, abar=known.abar)
-
-
-def abar_level(known: Table, time: int) -> Level:
-    """The level of a table's entry."""
-    abar = known.abar[time]
-    return Level(float(time), float(abar**0.5), float((1 - abar) ** 0.5))
 
 
 def _ramp(start: float, end: float, count: int) -> Tensor:
@@ -256,7 +244,7 @@ def _on_cosine(schedule: NoiseSchedule, times: Tensor, alpha: Tensor, sigma: Ten
     if not isinstance(schedule, Cosine):
         raise InputError("this preset needs a model on a cosine without steps; give Cosine().")
     levels = tuple(Level(*map(float, each)) for each in zip(times, alpha, sigma, strict=True))
-    return Path(levels, sigma / alpha, alpha, sigma, lambda ratio: float(np.arctan(ratio)) / np.pi * 2)
+    return Path(levels, sigma / alpha, alpha, sigma)
 
 
 @dataclass(frozen=True)

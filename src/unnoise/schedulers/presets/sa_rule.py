@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.schedulers.moves import Look, Moves, Unknown, difference, joined
 from unnoise.schedulers.presets.dpm_rules import linear
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Rule
 
 # Of the antiderivative of u^k e^u, beside e^u.
@@ -73,7 +73,8 @@ class SARule(Rule):
         self, path: Path, i: int, order: int, latest: int
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """(keep, factors latest first, of z) of the step from level i by `order` looks, the last at level `latest`."""
-        tau = self._tau(path, i)
+        time = float(path.levels[i].time)
+        tau = self.tau(math.trunc(time * 1000 + 0.5) if path.kind == "flow" else time)
         lam, a, s = path.lam, path.alpha[i + 1], path.sigma[i + 1]
         begin, end = lam[i], lam[i + 1]
         h, kernel = end - begin, 1 + tau**2
@@ -92,10 +93,6 @@ class SARule(Rule):
             return (-(tau**2) * h).exp() * (s / path.sigma[i]), tuple(size * each for each in found), fresh
         fresh = tau * s * ((2 * h).exp() - 1).sqrt()
         return a / path.alpha[i], tuple(-kernel * a * each for each in found), fresh
-
-    def _tau(self, path: Path, i: int) -> float:
-        time = number(path.levels[i].time)
-        return self.tau(math.trunc(time * 1000 + 0.5) if path.kind == "flow" else time)
 
 
 def _integrals(nodes: list[Tensor], begin: Tensor, end: Tensor, kernel: float, data: bool) -> list[Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.process import Level
 from unnoise.schedulers.moves import Look, Move, Moves
-from unnoise.schedulers.presets.path import Path, number
+from unnoise.schedulers.presets.path import Path
 from unnoise.schedulers.presets.preset import Noisy, Rule
 from unnoise.schedulers.quadrature import weights
 
@@ -46,7 +46,7 @@ class HeunRule(Rule):
         """Two looks, at both ends of the step."""
         now, to = path.levels[i], path.levels[i + 1]
         h = path.w[i + 1] - path.w[i]
-        first = path.move(now, to, (h,), "noise", settles=number(to.sigma) == 0.0)
+        first = path.move(now, to, (h,), "noise", settles=float(to.sigma) == 0.0)
         if to.sigma == 0.0:
             return Look(now), first
         return Look(now), first, Look(to), path.move(now, to, (h / 2, h / 2), "noise")
@@ -61,10 +61,10 @@ class MidpointRule(Noisy):
         now, to = path.levels[i], path.levels[i + 1]
         w = path.w[i]
         down, up = ancestral(w, path.w[i + 1], self.eta)
-        if number(down) == 0.0:
+        if float(down) == 0.0:
             return Look(now), path.move(now, to, (down - w,), "noise", up)
         middle = w.log().lerp(down.log(), 0.5).exp()
-        between = path.level(number(middle))
+        between = path.level(float(middle))
         first = path.move(now, between, (middle - w,), "noise", settles=False)
         return Look(now), first, Look(between), path.move(now, to, (down - w,), "noise", up)
 
@@ -92,28 +92,26 @@ class LMSRule(Rule):
 class TwoStageRule(Noisy):
     """DPM-Solver++ 2S with ancestral noise, in terms of x0 (k-diffusion's dpmpp_2s_ancestral)."""
 
-    eta: float = 1.0
-
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks; one for the jump to zero."""
         now, to = path.levels[i], path.levels[i + 1]
         w = path.w[i]
         down, up = ancestral(w, path.w[i + 1], self.eta)
-        if number(down) == 0.0:
+        if float(down) == 0.0:
             return Look(now), path.move(now, to, (1.0 - down / w,), "x0", up, keep=down / w)
         h = w.log() - down.log()
         middle = (-(-w.log() + h / 2)).exp()
-        between = path.level(number(middle))
+        between = path.level(float(middle))
         first = path.move(now, between, (-(-h / 2).expm1(),), "x0", settles=False, keep=middle / w)
         last = path.move(now, to, (-(-h).expm1(),), "x0", up, keep=down / w)
         return Look(now), first, Look(between), last
 
 
 @dataclass(frozen=True)
-class SDERule(Noisy):
+class SDERule(Rule):
     """DPM-Solver++ (stochastic): two ancestral half steps of one pass (k-diffusion's dpmpp_sde)."""
 
-    eta: float = 1.0
+    stochastic = True
 
     def moves(self, path: Path, i: int, known: int) -> Moves:
         """Two looks, the second with fresh noise; one for the jump to zero."""
@@ -122,10 +120,10 @@ class SDERule(Noisy):
         if to.sigma == 0.0:
             return Look(now), path.move(now, to, (1.0,), "x0", keep=0.0)
         middle = (0.5 * (w.log() + end.log())).exp()
-        between = path.level(number(middle))
-        down, up = ancestral(w, middle, self.eta)
+        between = path.level(float(middle))
+        down, up = ancestral(w, middle, 1.0)
         first = path.move(now, between, (1.0 - down / w,), "x0", up, settles=False, keep=down / w)
-        down, up = ancestral(w, end, self.eta)
+        down, up = ancestral(w, end, 1.0)
         last = path.move(now, to, (1.0 - down / w, 0.0), "x0", up, keep=down / w)
         return Look(now), first, Look(between), last
 
@@ -161,7 +159,7 @@ class MultistepRule(Noisy):
         fresh = w[i + 1] * (-(-2.0 * self.eta * h).expm1()) ** 0.5
         keep = w[i + 1] / w[i] * (-self.eta * h).exp()
         if straight:
-            return Look(now), Move(number(keep), tuple(map(number, factors)), "x0", number(fresh))
+            return Look(now), Move(float(keep), tuple(map(float, factors)), "x0", float(fresh))
         return Look(now), path.move(now, to, factors, "x0", fresh, keep=keep)
 
 
@@ -183,4 +181,4 @@ def history(lam: Tensor, i: int, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...
 
 
 def _unscaled(w: Tensor) -> Level:
-    return Level(0.0, 1.0, number(w))
+    return Level(0.0, 1.0, float(w))

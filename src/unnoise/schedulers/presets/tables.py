@@ -45,8 +45,6 @@ class Table:
         logs = np.log(self.sigmas)
         log_sigma = np.log(np.maximum(sigma, 1e-10))
         low = int(np.clip((log_sigma >= logs).cumsum().argmax(), 0, self.steps - 2))
-        if log_sigma < logs[0]:
-            low = 0
         weight = np.clip((logs[low] - log_sigma) / (logs[low] - logs[low + 1]), 0, 1)
         return float((1 - weight) * low + weight * (low + 1))
 
@@ -78,17 +76,11 @@ def table(schedule: NoiseSchedule, infinite: bool = False) -> Table:
 
 
 def _betas(schedule: DiscreteVP) -> Tensor:
-    start, end, steps = schedule.beta_start, schedule.beta_end, schedule.steps
-    if schedule.curve == "linear":
-        return torch.linspace(start, end, steps, dtype=torch.float32)
-    if schedule.curve == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float32) ** 2
-    if schedule.curve == "sigmoid":
-        return torch.sigmoid(torch.linspace(-6, 6, steps, dtype=torch.float32)) * (end - start) + start
-    if schedule.curve == "cosine":
-        signal = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
-        return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)
-    return torch.tensor(schedule.table, dtype=torch.float32)
+    if schedule.curve != "cosine":
+        return schedule.plain_betas(torch.float32)
+    places = [i / schedule.steps for i in range(schedule.steps + 1)]
+    signal = [math.cos((place + 0.008) / 1.008 * math.pi / 2) ** 2 for place in places]
+    return torch.tensor([min(1 - b / a, 0.999) for a, b in pairwise(signal)], dtype=torch.float32)
 
 
 def spaced(spacing: str, steps: int, count: int, offset: int, extra: bool) -> Numbers:

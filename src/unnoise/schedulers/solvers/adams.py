@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from unnoise.process import Level
 from unnoise.schedulers.moves import Move, Unknown
 from unnoise.schedulers.noise import Place
-from unnoise.schedulers.quadrature import Quadrature, Variable, rules
-from unnoise.schedulers.solvers.base import (
-    Leg,
-    OneLook,
-    check_order,
-    finite_unknown,
-    last_move,
-    places,
-)
+from unnoise.schedulers.quadrature import Quadrature, Variable, weights
+from unnoise.schedulers.solvers.base import Leg, OneLook, check_order, finite_unknown, last_move, places
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Adams(OneLook):
         unknown = finite_unknown(self.unknown, now)
         held = distinct((now, *leg.past), self.order)
         nodes = [level for _, level in held]
-        found = rules[self.quadrature](unknown, self.variable, nodes, now, split.down, split.eta)
+        found = weights(unknown, self.variable, nodes, now, split.down, split.eta, self.quadrature)
         return last_move(unknown, spread([place for place, _ in held], found), now, split)
 
 

@@ -9,7 +9,6 @@ from unnoise.errors import InputError
 from unnoise.process import Level
 from unnoise.schedulers.grids.ratios import block_sizes
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown
-from unnoise.schedulers.noise import Place
 from unnoise.schedulers.quadrature import keep, weights
 from unnoise.schedulers.solvers.adams import Adams, spread
 from unnoise.schedulers.solvers.base import Leg, Solver, finite_unknown
@@ -27,11 +26,7 @@ class Blocks(Solver):
     """
 
     order = 3
-
-    @property
-    def takes(self) -> tuple[Place, ...]:
-        """Nowhere: noise inside a block is no part of the method."""
-        return ()
+    takes = ()  # noise inside a block is no part of the method
 
     def moves(self, leg: Leg) -> Moves:
         """One look, one move. Raises InputError for a grid that goes up and down."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from unnoise.limits import choice, typed, whole
+from unnoise.limits import choice, typed
 from unnoise.schedulers.moves import Look, Move, Moves, Unknown, difference, joined
 from unnoise.schedulers.noise import Place
-from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, rules
+from unnoise.schedulers.quadrature import Quadrature, Variable, coordinate, keep, weights
 from unnoise.schedulers.solvers.adams import Adams, distinct, spread
 from unnoise.schedulers.solvers.base import Leg, OneLook, Solver, check_order, finite_unknown
 
@@ -27,13 +27,9 @@ class Corrected(Solver):
     """
 
     predictor: Adams
-    estimates: int = 2
+    estimates: Annotated[int, (1, 5)] = 2
     quadrature: Quadrature = "exact"
     again: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("estimates", self.estimates, 1, 5, 2)
 
     @property
     def order(self) -> int:  # type: ignore[override]
@@ -82,9 +78,8 @@ class Corrected(Solver):
         if finite_unknown(unknown, begin) != unknown:  # the prediction followed another
             return None
         held = distinct((leg.now, *leg.past), self.estimates)
-        factors = rules[self.quadrature](
-            unknown, self.predictor.variable, [level for _, level in held], begin, leg.now, split.eta
-        )
+        nodes, variable = [level for _, level in held], self.predictor.variable
+        factors = weights(unknown, variable, nodes, begin, leg.now, split.eta, self.quadrature)
         return Move(
             keep(unknown, begin, leg.now, split.eta),
             tuple(spread([place for place, _ in held], factors)),

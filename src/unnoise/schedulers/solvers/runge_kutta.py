@@ -15,13 +15,7 @@ from unnoise.schedulers.noise import Place, Split
 from unnoise.schedulers.noise.base import span_of
 from unnoise.schedulers.quadrature import Variable, coordinate, from_coordinate, weights
 from unnoise.schedulers.solvers.adams import spread
-from unnoise.schedulers.solvers.base import (
-    Leg,
-    Solver,
-    finite_unknown,
-    last_move,
-    places,
-)
+from unnoise.schedulers.solvers.base import Leg, Solver, finite_unknown, last_move, places
 
 
 @dataclass(frozen=True)
@@ -142,13 +136,11 @@ TwoStage = partial(RungeKutta, (Stage(0.5, (0,)), Stage(1.0, (1,))), 2, "lambda"
 ExponentialHeun = partial(RungeKutta, (Stage(1.0, (0,)), Stage(1.0, (0, 1))), 2, "lambda", "x0")
 """Heun's stages in terms of x0, integrated exactly in lambda: exp_heun_2_x0, and with SDE noise its _sde."""
 
-ThreeStageX0 = partial(
-    RungeKutta, (Stage(1 / 3, (0,)), Stage(2 / 3, (0, 1)), Stage(1.0, (0, 2))), 3, "lambda", "x0"
-)
+_THIRDS = (Stage(1 / 3, (0,)), Stage(2 / 3, (0, 1)), Stage(1.0, (0, 2)))
+
+ThreeStageX0 = partial(RungeKutta, _THIRDS, 3, "lambda", "x0")
 """DPM-Solver++ 3S; with SDE noise SEEDS-3 (Gonzalez et al. 2023, alg. 2). TwoStage with SDE noise is SEEDS-2 and
 k-diffusion's dpmpp_sde."""
 
-ThreeStage = partial(
-    RungeKutta, (Stage(1 / 3, (0,)), Stage(2 / 3, (0, 1)), Stage(1.0, (0, 2))), 3, "lambda", "noise"
-)
+ThreeStage = partial(RungeKutta, _THIRDS, 3, "lambda", "noise")
 """DPM-Solver-3 (Lu et al. 2022a, alg. 2)."""

@@ -55,9 +55,7 @@ def begun(
             notes.append("denoising_strength is not heeded by a model that edits by instruction")
     mode = read.whole("resize_mode", told.get("resize_mode", _STRETCH), 0, 3)
     if mode > _CROP:
-        raise FieldError(
-            "resize_mode", f"resize_mode is {mode}; give 0 (just resize) or 1 (crop and resize)."
-        )
+        raise read.refusal("resize_mode", mode, "0 (just resize) or 1 (crop and resize)")
     if told.get("mask") in (None, ""):
         return made, Shaping(crop=mode == _CROP)
     made |= {"mask": told["mask"], "feather": _blur(told)}

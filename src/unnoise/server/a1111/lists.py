@@ -100,10 +100,6 @@ def options(card: Card | None) -> Table:
     }
 
 
-def _nothing(_: Desk) -> list[Table]:
-    return []
-
-
 LISTS: Mapping[str, Callable[[Desk], object]] = {
     "samplers": samplers,
     "schedulers": schedulers,
@@ -120,7 +116,7 @@ LISTS: Mapping[str, Callable[[Desk], object]] = {
             *("sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"),
             *("script-info", "extensions"),
         ),
-        _nothing,
+        lambda _: [],
     ),
 }
 """Address below /sdapi/v1/ -> what it lists. Clients ask for the empty ones as they start."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from unnoise.errors import UnnoiseError
 from unnoise.server import bodies, card, fields
 from unnoise.server.a1111 import answers, lists, png_info, tasks
 from unnoise.server.a1111.settings import CHECKPOINT, DIGEST, named
 from unnoise.server.a1111.tasks import Task, Tasks
 from unnoise.server.a1111.wanted import THEIRS, Wanted, wanted
-from unnoise.server.answers import answer
+from unnoise.server.answers import Handler, answer, guarded
 from unnoise.server.refusals import FieldError
 from unnoise.server.renamed import in_their_words
 from unnoise.server.waiting import client_of, outcome
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from unnoise.server.desk import Desk
     from unnoise.server.job import Job
 
-Handler = Callable[[Request], Awaitable[Response]]
-
 _ROOT = "/sdapi/v1"
 _CLIENTS = 256
 
@@ -38,8 +36,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
     """The routes, over this desk."""
     api = Api(desk)
     posts: dict[str, Handler] = {
-        f"{_ROOT}/txt2img": api.txt2img,
-        f"{_ROOT}/img2img": api.img2img,
+        f"{_ROOT}/txt2img": partial(api.make, picture=False),
+        f"{_ROOT}/img2img": partial(api.make, picture=True),
         f"{_ROOT}/interrupt": api.interrupt,
         f"{_ROOT}/skip": api.interrupt,
         f"{_ROOT}/png-info": api.png_info,
@@ -50,8 +48,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
     gets: dict[str, Handler] = {f"{_ROOT}/progress": api.progress, f"{_ROOT}/options": api.options}
     gets |= {f"{_ROOT}/{name}": api.listing(made) for name, made in lists.LISTS.items()}
     return [
-        *(Route(path, _guarded(handler), methods=["POST"]) for path, handler in posts.items()),
-        *(Route(path, _guarded(handler), methods=["GET"]) for path, handler in gets.items()),
+        Route(path, guarded(handler, answers.refused), methods=[method])
+        for method, handlers in (("POST", posts), ("GET", gets))
+        for path, handler in handlers.items()
     ]
 
 
@@ -62,15 +61,8 @@ class Api:
         self._desk, self._tasks = desk, Tasks()
         self._models: OrderedDict[str, str] = OrderedDict()
 
-    async def txt2img(self, request: Request) -> Response:
-        """Pictures of a prompt."""
-        return await self._make(request, False)
-
-    async def img2img(self, request: Request) -> Response:
-        """Pictures from a picture."""
-        return await self._make(request, True)
-
-    async def _make(self, request: Request, picture: bool) -> Response:
+    async def make(self, request: Request, picture: bool) -> Response:
+        """Pictures of a prompt, or from a picture."""
         desk, client, given = self._desk, client_of(request), await bodies.fields(request)
         limits, model = desk.settings.limits, self._models.get(client)
         # beside the loop: an infotext may be long, and is read with care
@@ -122,11 +114,8 @@ class Api:
         """How far the job is that the client calls id_task (its force_task_id)."""
         given = await bodies.fields(request)
         id, last = given.get("id_task"), given.get("id_live_preview", -1)
-        return answer(
-            tasks.of_task(
-                self._tasks.named(id if isinstance(id, str) else ""), last if isinstance(last, int) else -1
-            )
-        )
+        task = self._tasks.named(id) if isinstance(id, str) else None
+        return answer(tasks.of_task(task, last if isinstance(last, int) else -1))
 
     async def interrupt(self, request: Request) -> Response:
         """End this client's job, or the one that id_task names; no other's."""
@@ -139,7 +128,7 @@ class Api:
     async def png_info(self, request: Request) -> Response:
         """What a picture says of how it was made."""
         given = await bodies.fields(request)
-        content = fields.picture("image", given.get("image"), self._desk.settings.limits)
+        content = fields.picture("image", given.get("image"), self._desk.settings.limits.body_with_pictures)
         return answer(await asyncio.to_thread(png_info.told, await self._desk.texts(content)))
 
     async def options(self, request: Request) -> Response:
@@ -182,15 +171,3 @@ class Api:
     def _own(self, request: Request) -> Task | None:
         id = request.query_params.get("id_task")
         return self._tasks.of(client_of(request)) if id is None else self._tasks.named(id)
-
-
-def _guarded(handler: Handler) -> Handler:
-    """The same, with refusals in A1111's form."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except UnnoiseError as error:
-            return answers.refused(error)
-
-    return answered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from unnoise.server.refusals import FieldError
+from unnoise.server.fields import refusal
 
 SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "DPM++ 2M": ("k_dpmpp_2m",),
@@ -56,6 +56,7 @@ def plain(name: str) -> str:
 
 _SAMPLER = {plain(word): name for name, others in SAMPLERS.items() for word in (name, *others)}
 _SCHEDULER = {plain(word): label for word, (label, _) in SCHEDULERS.items() for word in (word, label)}
+_ENDINGS = sorted((*_SCHEDULER.items(), ("ka", "Karras")), key=lambda item: len(item[0]), reverse=True)
 
 
 def chosen(sampler: str, scheduler: str) -> tuple[str, str | None]:
@@ -69,7 +70,7 @@ def chosen(sampler: str, scheduler: str) -> tuple[str, str | None]:
     label = _SCHEDULER.get(plain(scheduler)) if scheduler else joined
     if label is None:
         known = ", ".join(label for label, _ in SCHEDULERS.values())
-        raise FieldError("scheduler", f"scheduler is {scheduler[:40]!r}; give one of {known}.")
+        raise refusal("scheduler", scheduler, f"one of {known}")
     if label == "Automatic" and joined != "Automatic":
         label = joined
     whole = name if label == "Automatic" else f"{name} {label}"
@@ -81,9 +82,7 @@ def parted(sampler: str) -> tuple[str, str]:
     words = plain(sampler)
     if words in _SAMPLER:
         return _SAMPLER[words], "Automatic"
-    for ending, label in sorted(
-        (*_SCHEDULER.items(), ("ka", "Karras")), key=lambda item: len(item[0]), reverse=True
-    ):
+    for ending, label in _ENDINGS:
         stem = words.removesuffix(ending)
         if stem != words and stem in _SAMPLER:
             return _SAMPLER[stem], label

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from unnoise.server.job import Event, Job, Seen
-from unnoise.server.pictures import base64_of
+from unnoise.server.pictures import base64_of, data_address
 
 _MOST = 256
 Table = dict[str, object]
@@ -116,9 +116,7 @@ def of_task(task: Task | None, last: int) -> Table:
         "completed": task is not None and task.over,
         "progress": None if task is None else task.progress,
         "eta": None if task is None else task.eta,
-        "live_preview": f"data:image/png;base64,{base64_of(task.preview)}"
-        if task is not None and new
-        else None,
+        "live_preview": data_address(task.preview) if task and new else None,
         "id_live_preview": -1 if task is None else task.previews,
         "textinfo": "Waiting..." if task is None else _text(task),
     }

@@ -109,7 +109,7 @@ def wanted(
     if picture:
         more, shaping = begun.begun(told, card, notes)
         ours |= {"init": inits[0], **more}
-    elif read.flag("enable_hr", told.get("enable_hr", False), limits):
+    elif read.flag("enable_hr", told.get("enable_hr", False)):
         ours |= _second(told, notes)
     try:
         asked = Asked.read(ours, limits, cards)
@@ -118,7 +118,7 @@ def wanted(
     return Wanted(
         _parts(asked, inits, runs, limits),
         batch,
-        read.flag("send_images", told.get("send_images", True), limits),
+        read.flag("send_images", told.get("send_images", True)),
         read.text("force_task_id", told.get("force_task_id", ""), _LONGEST_ID),
         (*notes, *unheeded.notes(told, KNOWN, str(ours.get("scheduler", "")))),
         shaping and shaping.sized(asked),
@@ -131,7 +131,7 @@ def _parts(asked: Asked, inits: Sequence[object], runs: int, limits: Limits) -> 
         return (asked,)
     if asked.seed in (None, -1):
         asked = replace(asked, seed=secrets.randbelow(2**32))
-    pictures = [read.picture("init_images", one, limits) for one in inits]
+    pictures = [read.picture("init_images", one, limits.body_with_pictures) for one in inits]
     return tuple(replace(asked.alone(place), init=init) for place, init in enumerate(pictures * runs))
 
 
@@ -167,9 +167,7 @@ def _second(told: Mapping[str, object], notes: list[str]) -> dict[str, object]:
     elif upscaler in _PIXELS:
         notes.append(f"hr_upscaler {upscaler!r}: pixels are enlarged bicubically here")
     elif upscaler not in _LATENT:
-        raise FieldError(
-            "hr_upscaler", f"hr_upscaler is {upscaler[:40]!r}; give 'Latent', or 'Lanczos' for pixels."
-        )
+        raise read.refusal("hr_upscaler", upscaler, "'Latent', or 'Lanczos' for pixels")
     steps = read.whole("hr_second_pass_steps", told.get("hr_second_pass_steps", 0), 0, 1000)
     return {
         "hires_scale": _scale(told),

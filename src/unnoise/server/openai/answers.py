@@ -49,8 +49,8 @@ class Answers:
                 entries.append({"url": f"{self._base}api/images/{made.name}"})
             else:
                 entries.append({"b64_json": await self._file(made)})
-        about = {"created": int(job.ended or 0), "data": entries, **self._form(job.images[0])}
-        return about | {"unnoise": self._more(job)}
+        form = {"background": "opaque", "output_format": self._wanted.kind, "size": job.images[0].size}
+        return {"created": int(job.ended or 0), "data": entries, **form, "unnoise": self._more(job)}
 
     async def stream(self, job: Job, receive: Receive) -> AsyncIterator[str]:
         """The same as server-sent events, each picture an event, after the partial ones."""
@@ -89,7 +89,7 @@ class Answers:
                 "partial_image_index": sent,
                 "b64_json": shown,
                 "created_at": int(event.job.begun or event.job.created),
-                "size": _size(event.seen.previews["x0"]),
+                "size": pictures.size_of(event.seen.previews["x0"]),
             },
         )
 
@@ -102,9 +102,6 @@ class Answers:
         form: Table = {"type": name, "background": "opaque", "quality": "auto"}
         return _event(name, form | {"output_format": self._wanted.kind} | told)
 
-    def _form(self, made: Made) -> Table:
-        return {"background": "opaque", "output_format": self._wanted.kind, "size": made.size}
-
     def _more(self, job: Job) -> Table:
         """What OpenAI's answers have no field for."""
         seeds = [made.seed for made in job.images]
@@ -116,11 +113,6 @@ class Answers:
 
     def _recoded(self, content: bytes) -> str:
         return pictures.base64_of(pictures.recoded(content, self._wanted.kind, self._wanted.quality))
-
-
-def _size(content: bytes) -> str:
-    width, height = pictures.size_of(content)
-    return f"{width}x{height}"
 
 
 def _event(name: str, told: Table) -> str:

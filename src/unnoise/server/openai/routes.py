@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from unnoise.errors import UnnoiseError
 from unnoise.server import bodies
-from unnoise.server.answers import answer
+from unnoise.server.answers import answer, guarded
 from unnoise.server.card import Card, named
 from unnoise.server.openai import failures, form
 from unnoise.server.openai.answers import Answers
@@ -29,10 +28,13 @@ def routes(desk: Desk) -> list[BaseRoute]:
     """The routes, over this desk."""
     images = Images(desk)
     return [
-        Route("/v1/models", images.models),
-        Route("/v1/models/{name:path}", images.model),
-        Route("/v1/images/generations", images.generate, methods=["POST"]),
-        Route("/v1/images/edits", images.edit, methods=["POST"]),
+        Route(path, guarded(handler, failures.refused), methods=[method])
+        for method, path, handler in (
+            ("GET", "/v1/models", images.models),
+            ("GET", "/v1/models/{name:path}", images.model),
+            ("POST", "/v1/images/generations", images.generate),
+            ("POST", "/v1/images/edits", images.edit),
+        )
     ]
 
 
@@ -45,32 +47,25 @@ class Images:
     async def models(self, request: Request) -> Response:
         """The models that are served."""
         if not self._desk.cards:
-            return failures.refused(Loading())
+            raise Loading()
         return answer({"object": "list", "data": [_model(card) for card in self._desk.cards]})
 
     async def model(self, request: Request) -> Response:
         """One of them."""
         name = request.path_params["name"]
         card = named(self._desk.cards, name)
-        if card is not None:
-            return answer(_model(card))
-        return failures.refused(NotServed("model", f"there is no model {name[:80]!r} here."))
+        if card is None:
+            raise NotServed("model", f"there is no model {name[:80]!r} here.")
+        return answer(_model(card))
 
     async def generate(self, request: Request) -> Response:
         """Pictures of a prompt."""
-        try:
-            return await self._make(request, await bodies.fields(request), "image_generation")
-        except UnnoiseError as error:
-            return failures.refused(error)
+        return await self._make(request, await bodies.fields(request), "image_generation")
 
     async def edit(self, request: Request) -> Response:
         """Pictures from a picture, or with a mask anew where that is transparent."""
-        try:
-            kind = request.headers.get("content-type", "")
-            given = form.fields(await request.body(), kind)
-            return await self._make(request, given, "image_edit")
-        except UnnoiseError as error:
-            return failures.refused(error)
+        given = form.fields(await request.body(), request.headers.get("content-type", ""))
+        return await self._make(request, given, "image_edit")
 
     async def _make(self, request: Request, given: dict[str, object], event: str) -> Response:
         desk = self._desk

@@ -70,7 +70,7 @@ def wanted(given: Mapping[str, object], limits: Limits, cards: Sequence[Card]) -
             "output_compression", "output_compression is of jpeg and webp; leave it out for png."
         )
     as_url = _as_url(told.pop("response_format", "b64_json"), kind)
-    stream = read.flag("stream", told.pop("stream", False), limits)
+    stream = read.flag("stream", told.pop("stream", False))
     partial = read.whole("partial_images", told.pop("partial_images", 0), 0, PARTIAL)
     notes = _notes(told)
     theirs = _take_size(told)

@@ -3,13 +3,13 @@
 import { make } from "./elements.js";
 
 export class Combo {
+  /** {value, group, about, words (lower case, what the filter looks at)}. */
+  options = [];
   #input;
   #list;
-  #options = [];
   #shown = [];
   #active = -1;
 
-  /** options: {value, group, about, words (lower case, what the filter looks at)}. */
   constructor(input, list) {
     [this.#input, this.#list] = [input, list];
     input.addEventListener("focus", () => input.select());
@@ -25,13 +25,9 @@ export class Combo {
     });
   }
 
-  set options(options) {
-    this.#options = options;
-  }
-
   #open(filter) {
     const parts = filter.toLowerCase().split(/\s+/).filter(Boolean);
-    this.#shown = this.#options.filter(({ words }) => parts.every((part) => words.includes(part)));
+    this.#shown = this.options.filter(({ words }) => parts.every((part) => words.includes(part)));
     this.#active = -1;
     this.#list.replaceChildren(...this.#rows());
     this.#list.hidden = !this.#shown.length;

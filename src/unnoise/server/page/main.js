@@ -102,7 +102,6 @@ function setUpForm() {
     fill({ prompt, negative, model });
     suit();
   });
-  $("strength").addEventListener("input", tellStrength);
   for (const react of [tellStrength, accept]) init.addEventListener("change", react);
   $("asked").addEventListener("input", tellStrength);
 }

@@ -8,7 +8,7 @@ import { blobOf, download, show } from "./pictures.js";
 const SURE = 4000; // ms in which the second click must come that forgets a picture
 
 export class Viewer {
-  #gallery;
+  gallery; // whose pictures are turned to
   #jobs;
   #now = null;
 
@@ -40,10 +40,6 @@ export class Viewer {
     $("viewer").addEventListener("click", ({ target }) => target === $("viewer") && $("viewer").close());
   }
 
-  set gallery(gallery) {
-    this.#gallery = gallery;
-  }
-
   open(job, made) {
     this.#now = { job, made };
     const image = $("viewer-picture");
@@ -57,17 +53,17 @@ export class Viewer {
   }
 
   get #place() {
-    return this.#gallery.pictures.findIndex(({ made }) => made.name === this.#now.made.name);
+    return this.gallery.pictures.findIndex(({ made }) => made.name === this.#now.made.name);
   }
 
   #turn(by) {
-    const next = this.#gallery.pictures[this.#place + by];
+    const next = this.gallery.pictures[this.#place + by];
     if (next) this.open(next.job, next.made);
   }
 
   #limit() {
     $("viewer-newer").disabled = this.#place <= 0;
-    $("viewer-older").disabled = this.#place >= this.#gallery.pictures.length - 1;
+    $("viewer-older").disabled = this.#place >= this.gallery.pictures.length - 1;
     if (document.activeElement?.disabled) $("viewer-close").focus();
   }
 
@@ -87,14 +83,14 @@ export class Viewer {
       return;
     }
     const { id } = this.#now.job;
-    const place = this.#gallery.pictures.findIndex(({ job }) => job.id === id);
+    const place = this.gallery.pictures.findIndex(({ job }) => job.id === id);
     try {
       await this.#jobs.forget(id);
     } catch (error) {
       tell(`It could not be removed: ${error.message}`);
       return;
     }
-    const next = this.#gallery.pictures[place] ?? this.#gallery.pictures.at(-1);
+    const next = this.gallery.pictures[place] ?? this.gallery.pictures.at(-1);
     if (next) this.open(next.job, next.made);
     else $("viewer").close();
   }

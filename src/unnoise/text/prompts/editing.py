@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from unnoise.text.prompts.pieces import check_depth
 
-_MARK = re.compile(r"[\\()\[\]:|]")
+_MARK = re.compile(r"(\\.?|[()\[\]:|])", re.DOTALL)
 _WHEN = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 _PARTNER = {")": "(", "]": "["}
 
@@ -70,13 +70,11 @@ class _Frame:
 def read(text: str) -> Nodes:
     """The tree of a text. Raises InputError for brackets nested too deep."""
     frames = [_Frame("")]
-    place = 0
-    while place < len(text):
-        found = _MARK.search(text, place)
-        end = found.start() if found else len(text)
-        if end > place:
-            frames[-1].nodes.append(text[place:end])
-        place = end + _take(text, end, frames) if found else end
+    for place, part in enumerate(_MARK.split(text)):
+        if place % 2:
+            _take(part, frames)
+        elif part:
+            frames[-1].nodes.append(part)
     _give_up(frames)
     return tuple(frames[0].nodes)
 
@@ -107,20 +105,17 @@ def resolve(nodes: Nodes, step: int, steps: int, past: int = 0) -> str:
     return "".join(said)
 
 
-def _take(text: str, place: int, frames: list[_Frame]) -> int:
-    """Read one mark; returns how many characters it has."""
-    mark, top = text[place], frames[-1]
-    if mark == "\\":
-        top.nodes.append(text[place : place + 2])
-        return 2
-    if mark in "([":
+def _take(mark: str, frames: list[_Frame]) -> None:
+    """Heed one mark; with a backslash before it, it is text."""
+    if mark[0] == "\\":
+        frames[-1].nodes.append(mark)
+    elif mark in "([":
         frames.append(_Frame(mark))
         check_depth(len(frames) - 1)
     elif mark in ":|":
-        top.nodes.append(_Mark(mark))
+        frames[-1].nodes.append(_Mark(mark))
     else:
         _close(mark, frames)
-    return 1
 
 
 def _close(mark: str, frames: list[_Frame]) -> None:

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from unnoise.text.prompts.pieces import Piece, Sections, check_depth, joined, weight_of
 
 MORE, LESS = 1.1, 1 / 1.1
-_SPECIAL = re.compile(r"[\\()\[\]:]")
-_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
-_ESCAPABLE = "\\()[]"
-_BREAK = "BREAK"
+_MARK = re.compile(r"\\([\\()\[\]])?|:\s*([+-]?[.\d]+)\s*\)|[()\[\]:]")
+_BREAK = re.compile(r"\bBREAK\b")
 
 
 def sections(text: str) -> Sections:
@@ -25,11 +23,11 @@ def sections(text: str) -> Sections:
     """
     reading = _Reading()
     place = 0
-    while place < len(text):
-        found = _SPECIAL.search(text, place)
-        end = found.start() if found else len(text)
-        reading.words(text[place:end])
-        place = reading.mark(text, end) if found else end
+    for found in _MARK.finditer(text):
+        reading.words(text[place : found.start()])
+        reading.mark(found)
+        place = found.end()
+    reading.words(text[place:])
     return reading.result()
 
 
@@ -48,37 +46,24 @@ class _Reading:
 
     def words(self, text: str) -> None:
         """Text without marks, parted at each BREAK; the space around one belongs to it."""
-        begin, found = 0, text.find(_BREAK)
-        while found >= 0:
-            after = found + len(_BREAK)
-            if _alone(text, found, after):
-                self._stretch(text, begin, found)
+        stretches = _BREAK.split(text)
+        for place, stretch in enumerate(stretches, 1):
+            if place > 1:
                 self.breaks.append(len(self.texts))
-                begin = after
-            found = text.find(_BREAK, after)
-        self._stretch(text, begin, len(text))
+                stretch = stretch.lstrip()
+            self._add(stretch.rstrip() if place < len(stretches) else stretch)
 
-    def _stretch(self, text: str, begin: int, end: int) -> None:
-        stretch = text[begin:end]
-        stretch = stretch.lstrip() if begin else stretch
-        self._add(stretch.rstrip() if end < len(text) else stretch)
-
-    def mark(self, text: str, place: int) -> int:
-        """Read the mark at `place`; returns where to go on."""
-        mark = text[place]
-        if mark == "\\":
-            return self._escape(text, place)
-        if mark in "([":
+    def mark(self, found: re.Match[str]) -> None:
+        """Heed one mark. A backslash itself says nothing."""
+        mark = found[0]
+        if mark[0] == "\\":
+            self._add(found[1] or "")
+        elif mark in "([":
             self._open(self.round if mark == "(" else self.square)
-            return place + 1
-        if mark == ":":
-            return self._number(text, place)
-        opened, factor = (self.round, MORE) if mark == ")" else (self.square, LESS)
-        if opened:
-            self._weigh(opened.pop(), factor)
+        elif mark in ")]":
+            self._close(mark)
         else:
-            self._add(mark)
-        return place + 1
+            self._number(found)
 
     def result(self) -> Sections:
         """All of it; what is still open counts to the end."""
@@ -97,28 +82,25 @@ class _Reading:
         for place in range(begin, len(self.weights)):
             self.weights[place] *= factor
 
-    def _escape(self, text: str, place: int) -> int:
-        following = text[place + 1 : place + 2]
-        if following and following in _ESCAPABLE:
-            self._add(following)
-            return place + 2
-        return place + 1
-
     def _open(self, opened: list[int]) -> None:
         opened.append(len(self.texts))
         check_depth(len(opened))
 
-    def _number(self, text: str, place: int) -> int:
-        found = _NUMBER.match(text, place) if self.round else None
-        weight = weight_of(found[1], text[max(place - 20, 0) : found.end()]) if found else None
-        if found is None or weight is None:
-            self._add(":")
-            return place + 1
-        self._weigh(self.round.pop(), weight)
-        return found.end()
+    def _close(self, mark: str) -> None:
+        opened, factor = (self.round, MORE) if mark == ")" else (self.square, LESS)
+        if opened:
+            self._weigh(opened.pop(), factor)
+        else:
+            self._add(mark)
 
-
-def _alone(text: str, begin: int, end: int) -> bool:
-    """Whether the word stands for itself, no letter beside it."""
-    around = text[max(begin - 1, 0) : begin] + text[end : end + 1]
-    return not any(letter.isalnum() or letter == "_" for letter in around)
+    def _number(self, found: re.Match[str]) -> None:
+        """A colon, with the weight and the bracket after it if they are there; without a sense all is text."""
+        context = found.string[max(found.start() - 20, 0) : found.end()]
+        weight = weight_of(found[2], context) if found[2] and self.round else None
+        if weight is not None:
+            self._weigh(self.round.pop(), weight)
+            return
+        words, bracket, _ = found[0].partition(")")
+        self._add(words)
+        if bracket:
+            self._close(bracket)

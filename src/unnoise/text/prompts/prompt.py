@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from unnoise.errors import InputError
 from unnoise.limits import choice, whole
@@ -70,7 +69,7 @@ class Prompt:
             return cls(text, style, (Phrase.plain(text),))
         return _a1111(text, negative)
 
-    @cached_property
+    @property
     def changes(self) -> bool:
         """Whether what is said may differ from step to step."""
         return not self.phrases

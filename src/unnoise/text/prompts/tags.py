@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from unnoise.errors import InputError
 from unnoise.text.prompts.pieces import short, weight_of
 
+_TAG = re.compile(r"<(\w+):([^>]+)>")
 _LORA = ("lora", "lyco")
 _REFUSED = "hypernet"
 
@@ -35,19 +37,10 @@ def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
     A tag is `<kind:...>`; a LoRA's is `<lora:name:weight>` or `<lora:name:text weight:network weight>`, the weights
     also as te= and unet=. Raises InputError for a tag that is not whole, or of a kind that cannot be honoured.
     """
-    rest, loras, unknown = [], [], []
-    place, close = 0, -1
-    while (begin := text.find("<", place)) >= 0:
-        if close < begin and (close := text.find(">", begin)) < 0:
-            break
-        if not _is_tag(text, begin, close):
-            rest.append(text[place : begin + 1])
-            place = begin + 1
-            continue
-        rest.append(text[place:begin])
-        place = close + 1
-        tag = text[begin:place]
-        kind, _, inside = tag[1:-1].partition(":")
+    loras, unknown = [], []
+    end = text.rfind(">") + 1  # beyond it every < would be followed to the end of the text in vain
+    for found in _TAG.finditer(text, 0, end):
+        tag, kind, inside = found[0], *found.groups()
         shown = short(tag)
         if kind in _LORA:
             loras.append(_lora(inside, shown))
@@ -57,15 +50,7 @@ def take(text: str) -> tuple[str, tuple[LoraTag, ...], tuple[str, ...]]:
             )
         else:
             unknown.append(tag)
-    return "".join([*rest, text[place:]]), tuple(loras), tuple(unknown)
-
-
-def _is_tag(text: str, begin: int, close: int) -> bool:
-    """Whether a word, a colon and more stand between the brackets; looked at up to there, so that all is linear."""
-    place = begin + 1
-    while place < close and (text[place].isalnum() or text[place] == "_"):
-        place += 1
-    return begin + 1 < place < close - 1 and text[place] == ":"
+    return _TAG.sub("", text[:end]) + text[end:], tuple(loras), tuple(unknown)
 
 
 def _lora(inside: str, shown: str) -> LoraTag:
