@@ -108,7 +108,7 @@ class Chromium:
         latest = time.monotonic() + patience
         while not self.run(expression):
             assert time.monotonic() < latest, f"never: {expression}; {self.problems}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def resize(self, width, height):
         """A window of this size; a narrow one is a telephone's."""
