@@ -132,3 +132,12 @@ def test_a_plan_keeps_nothing_of_what_it_encodes(data, tmp_path):
     assert not kept.exists()
     list(training.train(data, tmp_path / "run", asked))
     assert list(kept.rglob("*.safetensors"))
+
+
+def test_a_run_that_was_killed_while_its_settings_were_written_can_be_begun_again(data, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").touch()
+    (run / ".config.toml.tmp-0a1b2c3d").touch()
+    list(training.train(data, run, config()))
+    assert not list(run.glob(".config*"))

@@ -104,7 +104,11 @@ def _lock(handle: int, run: Path) -> None:
 def _refuse_existing(run: Path) -> None:
     if (run / CONFIG).is_file():
         raise InputError(f"'{run}' holds a run already; go on with --resume, or give another folder.")
-    if run.exists() and (not run.is_dir() or any(entry.name != _LOCK for entry in run.iterdir())):
+    begun = (
+        _LOCK,
+        f".{CONFIG}.tmp-",
+    )  # what a process leaves that was killed before its first word was written
+    if run.exists() and (not run.is_dir() or any(not e.name.startswith(begun) for e in run.iterdir())):
         raise InputError(f"'{run}' exists and is not a run; give a folder that does not exist yet.")
 
 
