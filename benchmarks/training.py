@@ -24,7 +24,7 @@ import torch
 from loops import THEIRS
 from torch import Tensor, nn
 
-from unnoise.networks import UNet, pack
+from unnoise.networks import UNet
 from unnoise.networks.unet import published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +116,6 @@ def measure_training(batch: int, rounds: int, autocast: bool, bar: float) -> Non
 
 def measure_forward(batch: int, rounds: int, bar: float) -> None:
     ours, theirs = both(torch.bfloat16)
-    ours = pack(ours)
     theirs = theirs.to(memory_format=torch.channels_last)
     a, b, outputs = alternate(forward(ours, batch), forward(theirs, batch), rounds)
     x, y = outputs[-1]

@@ -45,7 +45,7 @@ class Upsample(nn.Module):
         if size is not None and size != (2 * x.shape[2], 2 * x.shape[3]):
             cut: Tensor = self.conv(_cut(double(x), size))
             return cut
-        # an adapter or a packed layer may stand in the convolution's place
+        # an adapter may stand in the convolution's place
         if isinstance(self.conv, nn.Conv2d) and self.phases.are_faster(x, self.conv.weight):
             return self.phases(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(double(x))
