@@ -128,7 +128,7 @@ def _change(path: Path, weights: Weights, roles: Mapping[str, str], stated: _Sca
     if "dora" in taken:
         magnitude = taken["dora"]
         # LyCORIS keeps one number for each input, (1, in), or for each output, (out, 1)
-        along = "columns" if magnitude.ndim > 1 and magnitude.shape[0] == 1 else "rows"
+        along = "columns" if magnitude.ndim > 1 and magnitude.shape[0] == 1 < magnitude.numel() else "rows"
     shapes = {role: tuple(factor.shape) for role, factor in factors.items()}
     if not consistent(kind, shapes):
         raise CheckpointError(
