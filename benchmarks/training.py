@@ -2,8 +2,8 @@
 
 The latter stand beside diffusers' with the same weights. Training: 32x32, batch 16, AdamW, gradients clipped to norm
 1, in float32 and under bfloat16 autocast; both sides use the same optimizer, see the same batches and must show the
-same losses. Forward: bfloat16, channels-last, batch 1 and 16, ours packed for inference. Nothing is compiled. The two
-alternate call by call, and a ratio is the median of the ratios of neighbours: a busy machine slows both.
+same losses. Forward: bfloat16, channels-last, batch 1 and 16. Nothing is compiled. The two alternate call by call, and
+a ratio is the median of the ratios of neighbours: a busy machine slows both.
 
     python benchmarks/training.py [--quick] [--only loops|training|forward]      # about five minutes on two cores
 """

@@ -16,8 +16,8 @@ _FEW = 512
 """Pixels of a batch up to which, and channels from which, a 3x3 convolution is faster as a product."""
 
 
-_LIGHT = 2**21
-"""Numbers of a convolution's weight up to which it is kept a second time, as the kernel reads it."""
+_LIGHT = {"linear": 2**18, "convolution": 2**21}
+"""Numbers of a weight up to which it is kept a second time, as the kernel reads it."""
 
 
 class Kept:
@@ -30,23 +30,41 @@ class Kept:
         return Kept, ()
 
     def __call__(self, weight: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `make` gives of the weight as it is now, which must be none of inference: these do not tell of changes."""
+        """What `make` gives of the weight as it is. One of inference is none to give: it does not tell of changes."""
         known, now = self._known, (weight._version, weight.data_ptr(), weight.dtype)
         if known is None or known[0] is not weight or known[1] != now:
             self._known = known = weight, now, make(weight.detach())
         return known[2]
 
 
-class TokenLinear(nn.Linear):
-    """`nn.Linear` for (batch, n, width) tokens, by the faster kernel: a 1x1 convolution, or `product`."""
+class Linear(nn.Linear):
+    """`nn.Linear` by `product`, where that serves the input."""
+
+    def __init__(self, *shape: Any, **options: Any) -> None:  # noqa: ANN401 - nn.Linear's own
+        super().__init__(*shape, **options)
+        self._kept = Kept()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., width). Returns (..., out)."""
+        if fuses(x):
+            return product(x, self.laid_out(), self.bias)
+        return F.linear(x, self.weight, self.bias)
+
+    def laid_out(self) -> Tensor:
+        """The weight for `product`: a small one as the kernel reads it, which else is made of it at every call."""
+        if self.weight.numel() > _LIGHT["linear"] or self.weight.is_inference():
+            return self.weight
+        return self._kept(self.weight, torch.ops.mkldnn._reorder_linear_weight)
+
+
+class TokenLinear(Linear):
+    """`Linear` for (batch, n, width) tokens, in float32 by the faster kernel: a product, or a 1x1 convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n, width). Returns (batch, n, out)."""
-        if fuses(x):
-            return product(x, self.weight, self.bias)
         wide = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not wide or _small(x) or (not followed() and multiplies_tiles()):
-            return F.linear(x, self.weight, self.bias)
+            return super().forward(x)
         # The float32 product behind F.linear is Intel's: on AMD's processors it takes two to four times as long as
         # this, on Intel's with AMX as long or, of few tokens and large weights, half.
         picture = x.transpose(1, 2).unsqueeze(2)
@@ -67,7 +85,7 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width, h, w). Returns (batch, out, h', w')."""
         assert not isinstance(self.padding, str)
-        if fuses(x) and self.weight.numel() <= _LIGHT and not self.weight.is_inference():
+        if fuses(x) and self.weight.numel() <= _LIGHT["convolution"] and not self.weight.is_inference():
             return self._laid_out(x)
         return convolved(x, self.weight, self.bias, self.stride, self.padding)
 
@@ -76,9 +94,7 @@ class Convolution(nn.Conv2d):
         weight = self._kept(
             self.weight, lambda plain: torch._C._nn.mkldnn_reorder_conv2d_weight(plain.to_mkldnn(), *geometry)
         )
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, weight, self.bias, *geometry, "none", [], ""
-        )
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *geometry, "none", [], "")
         return out
 
 
@@ -134,7 +150,7 @@ def added(layer: nn.Module, x: Tensor, other: Tensor | None) -> Tensor:
         alone: Tensor = layer(x)
         return alone
     if fuses(x) and unwatched(layer):
-        return product(x, layer.weight, layer.bias, other)
+        return product(x, layer.laid_out(), layer.bias, other)
     return plus(layer(x), other)
 
 

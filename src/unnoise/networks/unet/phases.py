@@ -43,7 +43,9 @@ class Phases:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x: (batch, width, h, w); weight: (out, width, 3, 3). Returns (batch, out, 2 h, 2 w)."""
-        kernel = summed(weight) if torch.is_grad_enabled() else self._kept(weight, lambda one: _laid_out(one, x))
+        kernel = (
+            summed(weight) if torch.is_grad_enabled() else self._kept(weight, lambda one: _laid_out(one, x))
+        )
         if kernel.layout == torch.strided:
             return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
         out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
-from unnoise.networks.unet.layers import Convolution, followed
+from unnoise.networks.unet.layers import Convolution, Linear, followed
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
         self.scale_shift = config.scale_shift
         self.norm1 = GroupNorm(groups, width, eps)
         self.conv1 = Convolution(width, out, 3, padding=1)
-        self.time = nn.Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
+        self.time = Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
         self.norm2 = GroupNorm(groups, out, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = Convolution(out, out, 3, padding=1)
