@@ -58,6 +58,7 @@ def times(grid, count, schedule=SD):
     return np.array([float(level.time) for level in grid.levels(schedule, count)])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("grid", EVERY, ids=repr)
 def test_levels_strictly_decrease_for_1_to_50_steps_and_are_as_many_as_asked(grid):
     for count in range(1, 51):

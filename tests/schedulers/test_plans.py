@@ -32,6 +32,7 @@ def start(plan, rows=3):
     return plan.initial(x)
 
 
+@pytest.mark.no_cover
 @every_name
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 20])

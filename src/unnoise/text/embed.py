@@ -111,7 +111,8 @@ def embed_phrase(
     ids, read = batch([[token.id for token in chunk] for chunk in chunks])
     weights = torch.ones(ids.shape, dtype=torch.float32, device="cpu")
     for row, chunk in zip(weights, chunks, strict=True):
-        row[1 : len(chunk) + 1] = torch.tensor([token.weight for token in chunk])
+        told = [token.weight for token in chunk]
+        row[1 : len(chunk) + 1] = torch.tensor(told, dtype=torch.float32, device="cpu")
     hidden, pooled = encoder(ids, read, skip)
     found = Encoded(
         hidden=hidden,

@@ -28,6 +28,7 @@ _BLOCK = 256  # numbers of a moment that share one factor in eight bits (Dettmer
 _SMALL = 4096  # numbers of a weight below which its moments stay in float32
 _THIN = 16  # rows or columns below which a matrix has hardly any directions to be made alike
 _MOMENTUM = 0.95  # of Muon (Jordan et al. 2024)
+_SWIFT = 64  # rows up to which a product in float32 is done before the matrix were rounded: 32 x 288, 0.12 and 0.45 ms
 # Modules that look rows up, and what they keep them in: of a step's words or places, each has a gradient of its own.
 _TABLES = {nn.Embedding: "weight", TextEncoder: "position_embedding", TaughtEmbedding: "new"}
 
@@ -226,11 +227,11 @@ class Muon:
 def polar(matrix: Tensor) -> Tensor:
     """Nearly the nearest matrix with orthonormal rows or columns: singular values become 0.7 to 1.2.
 
-    By five rounds of an odd polynomial, which raises small singular values fast, in bfloat16 where there is such
-    arithmetic. Shape and type as given. Source: Jordan et al. 2024 (above), "Newton-Schulz iteration".
+    By five rounds of an odd polynomial, which raises small singular values fast; those of large matrices in bfloat16,
+    where there is such arithmetic. Shape and type as given. Source: Jordan et al. 2024 (above), "Newton-Schulz iteration".
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide.to(fast_dtype(matrix.device))
+    x = wide.to(fast_dtype(matrix.device) if len(wide) > _SWIFT else torch.float32)
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(5):
         square = x @ x.T
