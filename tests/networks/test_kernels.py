@@ -25,18 +25,6 @@ from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 from unnoise.networks.unet.residual import Upsample, double
 
-CONFIG = UNetConfig(widths=(16, 32), blocks=1, attention=(1, 1), norm_groups=8, heads=4, text_width=12)
-
-
-def network(dtype):
-    torch.manual_seed(0)
-    unet = UNet(CONFIG).eval()
-    for parameter in unet.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    return unet.to(dtype)
-
-
 LAYERS = {
     "3x3": (lambda: Convolution(16, 24, 3, padding=1), (2, 16, 8, 8)),
     "1x1": (lambda: Convolution(16, 24, 1, bias=False), (2, 16, 8, 8)),
@@ -52,6 +40,8 @@ def test_a_weight_that_is_laid_out_once_computes_the_same_and_follows_its_change
     make, shape = LAYERS[kind]
     torch.manual_seed(0)
     layer, x = make().bfloat16().requires_grad_(False), torch.randn(shape).bfloat16()
+    if x.ndim == 4:  # as all maps of our networks are
+        x = x.contiguous(memory_format=torch.channels_last)
 
     def kept_and_plain(layer):
         with torch.inference_mode():

@@ -59,7 +59,10 @@ def _laid_out(weight: Tensor, x: Tensor) -> Tensor:
     kernel = summed(weight)
     if not has_kernels(weight.dtype):
         return kernel
-    return torch.ops.mkldnn._reorder_convolution_transpose_weight(kernel, *_GEOMETRY, list(x.shape))
+    reordered: Tensor = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+        kernel, *_GEOMETRY, list(x.shape)
+    )
+    return reordered
 
 
 def summed(weight: Tensor) -> Tensor:
