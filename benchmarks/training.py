@@ -2,8 +2,8 @@
 
 The latter stand beside diffusers' with the same weights. Training: 32x32, batch 16, AdamW, gradients clipped to norm
 1, in float32 and under bfloat16 autocast; both sides use the same optimizer, see the same batches and must show the
-same losses. Forward: bfloat16, channels-last, batch 1 and 16, ours packed for inference. Nothing is compiled. The two
-alternate call by call, and a ratio is the median of the ratios of neighbours: a busy machine slows both.
+same losses. Forward: bfloat16, channels-last, batch 1 and 16. Nothing is compiled. The two alternate call by call, and
+a ratio is the median of the ratios of neighbours: a busy machine slows both.
 
     python benchmarks/training.py [--quick] [--only loops|training|forward]      # about five minutes on two cores
 """
@@ -24,7 +24,7 @@ import torch
 from loops import THEIRS
 from torch import Tensor, nn
 
-from unnoise.networks import UNet, pack
+from unnoise.networks import UNet
 from unnoise.networks.unet import published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +116,6 @@ def measure_training(batch: int, rounds: int, autocast: bool, bar: float) -> Non
 
 def measure_forward(batch: int, rounds: int, bar: float) -> None:
     ours, theirs = both(torch.bfloat16)
-    ours = pack(ours)
     theirs = theirs.to(memory_format=torch.channels_last)
     a, b, outputs = alternate(forward(ours, batch), forward(theirs, batch), rounds)
     x, y = outputs[-1]

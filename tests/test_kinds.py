@@ -31,7 +31,6 @@ def model(**changes):
         (lambda: networks.AutoEncoder(None), "config is None; give an AutoEncoderConfig"),
         (lambda: networks.TextEncoder({}), r"config is \{\}; give a TextEncoderConfig"),
         (lambda: networks.fast_dtype("nonsense"), "device is 'nonsense'; give 'cpu' or 'cuda'"),
-        (lambda: networks.pack(None), "network is None; give a Module"),
         (lambda: text.embed(tokenizer(), MODEL.text_encoder, "a seven"), "encoder is .*; give a TextEncoder"),
         (lambda: text.embed(MODEL.text_encoder, None, "a seven"), "tokenizer is None; give the model's own"),
         (

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.networks.packing import has_kernels
+from unnoise.networks.hardware import has_kernels
 from unnoise.networks.unet.attention import attend
 from unnoise.networks.unet.layers import Convolution, TokenLinear, added, convolved, fuses
 from unnoise.networks.unet.transformer import FeedForward

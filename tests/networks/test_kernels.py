@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.errors import InputError
-from unnoise.networks import UNet, UNetConfig, fast_dtype, pack
+from unnoise.networks import UNet, UNetConfig, fast_dtype
+from unnoise.networks.hardware import has_kernels
+from unnoise.networks.unet import layers
 from unnoise.networks.unet import norm as norms
 from unnoise.networks.unet.attention import (
     attend,
@@ -19,55 +20,67 @@ from unnoise.networks.unet.attention import (
     in_blocks,
     tiles_are_faster,
 )
-from unnoise.networks.unet.layers import TokenLinear
+from unnoise.networks.unet.layers import Convolution, Linear, TokenLinear
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 from unnoise.networks.unet.residual import Upsample, double
 
-CONFIG = UNetConfig(widths=(16, 32), blocks=1, attention=(1, 1), norm_groups=8, heads=4, text_width=12)
+LAYERS = {
+    "3x3": (lambda: Convolution(16, 24, 3, padding=1), (2, 16, 8, 8)),
+    "1x1": (lambda: Convolution(16, 24, 1, bias=False), (2, 16, 8, 8)),
+    "half": (lambda: Convolution(16, 24, 3, stride=2), (2, 16, 9, 9)),
+    "linear": (lambda: Linear(16, 24), (2, 16)),
+    "tokens": (lambda: TokenLinear(16, 24, bias=False), (2, 5, 16)),
+}
 
 
-def network(dtype):
+@pytest.mark.skipif(not has_kernels(torch.bfloat16), reason="no kernel reads such a layout here")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_weight_that_is_laid_out_once_computes_the_same_and_follows_its_changes(kind):
+    make, shape = LAYERS[kind]
     torch.manual_seed(0)
-    unet = UNet(CONFIG).eval()
-    for parameter in unet.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    return unet.to(dtype)
+    layer, x = make().bfloat16().requires_grad_(False), torch.randn(shape).bfloat16()
+    if x.ndim == 4:  # as all maps of our networks are
+        x = x.contiguous(memory_format=torch.channels_last)
+
+    def kept_and_plain(layer):
+        with torch.inference_mode():
+            kept = layer(x)
+        return kept, layer(x)
+
+    def agree(layer):
+        kept, plain = kept_and_plain(layer)
+        torch.testing.assert_close(kept, plain, atol=2e-2, rtol=2e-2)
+        assert kept.stride() == plain.stride()
+
+    agree(layer)
+    assert layer._kept._known is not None
+    layer.weight.mul_(2.0)
+    agree(layer)
+    layer.weight = nn.Parameter(layer.weight * 3.0, requires_grad=False)
+    agree(layer)
+    twin = copy.deepcopy(layer)
+    twin.weight.neg_()
+    agree(twin)
+    agree(layer)
+    assert set(layer.state_dict()) <= {"weight", "bias"}
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("size", [8, 16])
-def test_a_packed_network_computes_the_same(dtype, size):
-    unet = network(dtype)
-    x, text = torch.randn(2, 3, size, size), torch.randn(2, 5, 12)
-    expected = unet(x, 3.0, text).sample
-    packed = pack(unet)
-    assert packed is unet
-    bound = 1e-5 if dtype == torch.float32 else 3e-2  # another order of sums, rounded to 24 or 8 bits
-    torch.testing.assert_close(packed(x, 3.0, text).sample, expected, atol=bound, rtol=bound)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_what_no_kernel_is_there_for_stays_as_it_is(dtype):
-    network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2)).to(dtype)
-    x = torch.randn(1, 4, 3, 3, dtype=dtype)
-    before = network(x)
-    assert torch.equal(pack(network)(x), before)
-
-
-@pytest.mark.parametrize("options", [{"padding": 1, "padding_mode": "circular"}, {"padding": "same"}])
-def test_padding_other_than_so_many_zeros_is_kept(options):
-    network = nn.Sequential(nn.Conv2d(4, 4, 3, **options))
-    x = torch.randn(1, 4, 5, 5)
-    before = network(x)
-    assert torch.equal(pack(network)(x), before)
-
-
-def test_a_packed_network_refuses_to_be_saved():
-    with pytest.raises(InputError, match="save it before"):
-        pack(network(torch.float32)).state_dict()
+@pytest.mark.skipif(not has_kernels(torch.bfloat16), reason="no kernel reads such a layout here")
+def test_large_weights_and_those_that_do_not_tell_of_changes_are_not_kept(monkeypatch):
+    monkeypatch.setattr(layers, "_LIGHT", {"linear": 100, "convolution": 100})
+    for make, shape in LAYERS.values():
+        layer, x = make().bfloat16(), torch.randn(shape).bfloat16()
+        with torch.inference_mode():
+            layer(x)
+        assert layer._kept._known is None
+    monkeypatch.undo()
+    with torch.inference_mode():
+        for make, shape in LAYERS.values():
+            layer, x = make().bfloat16(), torch.randn(shape).bfloat16()
+            before = layer(x)
+            layer.weight.mul_(2.0)
+            assert not torch.equal(layer(x), before)
 
 
 @pytest.mark.parametrize("masked", [False, True])

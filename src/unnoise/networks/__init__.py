@@ -1,7 +1,6 @@
 """The networks: each is a `torch.nn.Module` that one frozen configuration describes."""
 
 from unnoise.networks.hardware import fast_dtype
-from unnoise.networks.packing import pack
 from unnoise.networks.text_encoder import TextEncoder, TextEncoderConfig, TextEncoding
 from unnoise.networks.unet import DownBlock, MidBlock, TextMemory, UNet, UNetConfig, UNetOutput, UpBlock
 from unnoise.networks.vae import AutoEncoder, AutoEncoderConfig, LatentGaussian
@@ -21,5 +20,4 @@ __all__ = [
     "UNetOutput",
     "UpBlock",
     "fast_dtype",
-    "pack",
 ]

@@ -57,6 +57,14 @@ def suited_dtype(count: int, device: torch.device) -> torch.dtype:
     return torch.float32 if small else fast_dtype(device)
 
 
+def has_kernels(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in this dtype here, from weights laid out for it."""
+    if not torch._C._has_mkldnn:
+        return False
+    fast = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 or bool(fast)
+
+
 @functools.cache
 def multiplies_tiles() -> bool:
     """Whether the processor has AMX, whose bfloat16 matrix products torch's own attention is written for."""

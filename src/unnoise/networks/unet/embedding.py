@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unnoise.networks.unet.layers import Linear
+
 
 def sinusoids(time: Tensor, width: int, convention: str = "adm") -> Tensor:
     """Sines and cosines of time at `width / 2` geometric frequencies (Vaswani et al. 2017, section 3.5).
@@ -30,8 +32,8 @@ class Embedding(nn.Module):
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(width, out)
-        self.linear2 = nn.Linear(out, out)
+        self.linear1 = Linear(width, out)
+        self.linear2 = Linear(out, out)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, width). Returns (batch, out)."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unnoise.networks.packing import has_kernels
-from unnoise.networks.unet.layers import followed
+from unnoise.networks.hardware import has_kernels
+from unnoise.networks.unet.layers import Kept, followed
 
 _LEAST = 2**18
 """Numbers of a kernel from which the saving is worth its own overhead."""
@@ -29,10 +27,7 @@ class Phases:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[Any, ...], Tensor] | None = None
-
-    def __reduce__(self) -> tuple[type[Phases], tuple[()]]:
-        return Phases, ()  # copies of a layer make their own sums
+        self._kept = Kept()
 
     def are_faster(self, x: Tensor, weight: Tensor) -> bool:
         """Whether this is the way to go: on a CPU, for wide layers; where they learn, only over many pixels."""
@@ -48,7 +43,9 @@ class Phases:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x: (batch, width, h, w); weight: (out, width, 3, 3). Returns (batch, out, 2 h, 2 w)."""
-        kernel = summed(weight) if torch.is_grad_enabled() else self._kernel(x, weight)
+        kernel = (
+            summed(weight) if torch.is_grad_enabled() else self._kept(weight, lambda one: _laid_out(one, x))
+        )
         if kernel.layout == torch.strided:
             return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
         out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
@@ -56,17 +53,16 @@ class Phases:
         )
         return out
 
-    def _kernel(self, x: Tensor, weight: Tensor) -> Tensor:
-        key = weight, weight._version, weight.data_ptr(), weight.dtype
-        known = self._known
-        if known is None or known[0][0] is not weight or known[0][1:] != key[1:]:
-            kernel = summed(weight.detach())
-            if has_kernels(weight.dtype):
-                kernel = torch.ops.mkldnn._reorder_convolution_transpose_weight(
-                    kernel, *_GEOMETRY, list(x.shape)
-                )
-            self._known = known = key, kernel
-        return known[1]
+
+def _laid_out(weight: Tensor, x: Tensor) -> Tensor:
+    """The sums as the kernel for maps such as x reads them, where there is one."""
+    kernel = summed(weight)
+    if not has_kernels(weight.dtype):
+        return kernel
+    reordered: Tensor = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+        kernel, *_GEOMETRY, list(x.shape)
+    )
+    return reordered
 
 
 def summed(weight: Tensor) -> Tensor:

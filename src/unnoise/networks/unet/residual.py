@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from unnoise.networks.unet.attention import as_many
 from unnoise.networks.unet.config import UNetConfig
 from unnoise.networks.unet.in_place import plus, silu
-from unnoise.networks.unet.layers import Convolution, followed
+from unnoise.networks.unet.layers import Convolution, Linear, followed
 from unnoise.networks.unet.norm import GroupNorm
 from unnoise.networks.unet.phases import Phases
 
@@ -45,7 +45,7 @@ class Upsample(nn.Module):
         if size is not None and size != (2 * x.shape[2], 2 * x.shape[3]):
             cut: Tensor = self.conv(_cut(double(x), size))
             return cut
-        # an adapter or a packed layer may stand in the convolution's place
+        # an adapter may stand in the convolution's place
         if isinstance(self.conv, nn.Conv2d) and self.phases.are_faster(x, self.conv.weight):
             return self.phases(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(double(x))
@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
         self.scale_shift = config.scale_shift
         self.norm1 = GroupNorm(groups, width, eps)
         self.conv1 = Convolution(width, out, 3, padding=1)
-        self.time = nn.Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
+        self.time = Linear(4 * config.widths[0], 2 * out if config.scale_shift else out)
         self.norm2 = GroupNorm(groups, out, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = Convolution(out, out, 3, padding=1)
