@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unnoise.networks import UNet, UNetConfig, fast_dtype
+from unnoise.networks import fast_dtype
 from unnoise.networks.hardware import has_kernels
 from unnoise.networks.unet import layers
 from unnoise.networks.unet import norm as norms

@@ -227,8 +227,8 @@ class Muon:
 def polar(matrix: Tensor) -> Tensor:
     """Nearly the nearest matrix with orthonormal rows or columns: singular values become 0.7 to 1.2.
 
-    By five rounds of an odd polynomial, which raises small singular values fast; those of large matrices in bfloat16,
-    where there is such arithmetic. Shape and type as given. Source: Jordan et al. 2024 (above), "Newton-Schulz iteration".
+    By five rounds of an odd polynomial, which raises small singular values fast; large matrices in bfloat16, where it
+    is multiplied natively. Shape and type as given. Source: Jordan et al. 2024 (above), "Newton-Schulz iteration".
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = wide.to(fast_dtype(matrix.device) if len(wide) > _SWIFT else torch.float32)
