@@ -683,6 +683,13 @@ def test_settings_are_checked_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent)
 
 
+def test_a_tilde_is_the_home(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(folder, tmp_path / "pictures")
+    *_, last = training.train("~/pictures", "~/run", config("run.steps=1"))
+    assert last.model == tmp_path / "run" / "model"
+
+
 def test_a_reader_agrees_with_the_shipped_digits():
     """The recipe's own script: 500 pictures, 50 of each digit, read by a classifier of real digits."""
     pytest.importorskip("sklearn")

@@ -237,6 +237,12 @@ def test_guidance_is_linear_in_the_networks_output():
         assert torch.allclose(guided, without + guidance * (heeding - without), atol=1e-5)
 
 
+def test_guidance_without_negative_prompts_is_refused():
+    model = tiny_model()
+    with pytest.raises(InputError, match=r"guidance is 3\.0, and the condition has prompts alone"):
+        Guided(model.network, Condition.of(model, ["a seven"]), 3.0)
+
+
 def test_guidance_one_asks_the_network_once_with_half_the_batch(pipe, monkeypatch):
     sizes = []
     forward = type(pipe.model.network).forward

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unnoise.checkpoints import Summary
 
 _OPTIONS = {
-    "FILE": "PNG picture, LoRA, file of weights, or a model: " + values.MODEL,
+    "FILE": "picture, LoRA, file of weights, or a model: " + values.MODEL,
     "--json": "print one JSON object",
 }
 EXAMPLES = ("inspect emoji", "inspect outputs/00001-7.png")

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from unnoise.checkpoints.model import Model
+from unnoise.errors import InputError
+from unnoise.limits import shown
 from unnoise.networks.unet import Reusing, TextMemory, UNet
 from unnoise.pipelines.combining import Asked, Guidance, Scale
 from unnoise.pipelines.composing import Mix
@@ -131,13 +133,23 @@ class Guided:
     memory: list[Tensor] = field(default_factory=list)
     both: bool = False
 
+    def __post_init__(self) -> None:
+        if (self._rule.scale != 1.0 or self.both) and self.condition.answers % 2:
+            raise InputError(
+                f"guidance is {shown(self.guidance)}, and the condition has prompts alone; give Condition.of as many "
+                'negative prompts, such as "", or guidance=1.'
+            )
+
+    @property
+    def _rule(self) -> Guidance:
+        return self.guidance if isinstance(self.guidance, Guidance) else Scale(self.guidance)
+
     def __call__(self, x: Tensor, time: Tensor, asked: Asked | None = None) -> Tensor | Halves:
         """x: (batch, channels, height, width); time: (batch,). Returns (batch, out channels, height, width).
 
         asked: where the run stands, for guidance that depends on it.
         """
-        guidance = self.guidance if isinstance(self.guidance, Guidance) else Scale(self.guidance)
-        seen = x
+        guidance, seen = self._rule, x
         if self.beside is not None:
             seen = torch.cat([x, self.beside.to(x).expand(len(x), -1, -1, -1)], dim=1)
         guided = guidance.scale != 1.0

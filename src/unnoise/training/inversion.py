@@ -60,7 +60,7 @@ class WordTuning(Tuning):
 def begin(config: WordConfig, base: Model) -> WordTuning:
     """The word with the vectors of `config.like`, which are repeated or cut to the number that is asked for.
 
-    Raises InputError for a model that has no CLIP tokenizer, and for a word that it knows already.
+    Raises InputError for a model that has no CLIP tokenizer.
     """
     tables = [nn.Parameter(_start(tower, config)) for tower in base.towers]
     return WordTuning(base, config.word, tables)

@@ -98,7 +98,7 @@ class Trainer:
         resume: bool = False,
         reading: Tell | None = None,
     ) -> None:
-        self.out = Path(out)
+        self.out = expanded(out)
         self.resume = resume
         self.world = join()
         self.config = self.world.led(lambda: run_folder.agree(self.out, config, resume))
@@ -110,7 +110,7 @@ class Trainer:
         self.positions = self.world.stretch(run.batch)
         self.base = tuning.open_base(self.config, device) if self.config.base else None
         self.known = replace(self.config, model=tuning.settled(self.config, self.base))
-        self.pictures, self.unseen = open_data(Path(data), self.known, reading)
+        self.pictures, self.unseen = open_data(expanded(data), self.known, reading)
         captions = (*self.pictures.captions, *self.unseen.captions)
         words = {caption for each in captions for caption in each}
         begun = self.base or self._begun_with(words)

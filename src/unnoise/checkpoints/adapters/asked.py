@@ -107,7 +107,7 @@ def of_tag(tag: LoraTag) -> Lora:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileError(f"there is no folder '{folder}' of LoRAs; give one that exists.")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS and path.is_file())
 
 
 def exact(value: float) -> str:
