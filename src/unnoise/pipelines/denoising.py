@@ -268,6 +268,8 @@ def called(
         result: Result = own.denoise(*given, **options).result()
         return result
 
-    call.__doc__ = f"The result of: {denoise.__doc__}"
+    about, _, arguments = (denoise.__doc__ or "").partition("\n\n")
+    call.__doc__ = f"The `Result` of {about[0].lower()}{about[1:].partition(':')[0]}.\n\n{arguments}"
+    call.__name__ = "__call__"
     vars(call)["__signature__"] = inspect.signature(denoise).replace(return_annotation="Result")
     return call
