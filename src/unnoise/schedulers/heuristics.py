@@ -125,10 +125,7 @@ class HeunPlusPlus(Solver):
         reach = [to, *(level for level in leg.levels[leg.index + 2 : leg.index + 3] if level.sigma > 0.0)]
         if len(reach) == 2:
             ahead = reach[1]
-            parts = (
-                whole("noise", to, ahead),
-                keep("noise", to, ahead) * mass,
-            )  # of the two noises, latest first
+            parts = whole("noise", to, ahead), keep("noise", to, ahead) * mass  # latest noise first
             moves += [Look(to), Move(keep("noise", now, ahead), parts, "noise", settles=False)]
         first = float(leg.levels[0].ratio)
         shares = [float(level.ratio) / ((len(reach) + 1) * first) for level in reach]
