@@ -220,3 +220,25 @@ def _decode_all(
             if tell is not None:
                 tell(len(faults), len(found))
     return cache, faults
+
+
+def data_notes(pictures: PictureSet, unseen: PictureSet, batch: int) -> list[str]:
+    """What a person should know of the pictures, those held out among them."""
+    corrupt = list(dict.fromkeys(pictures.corrupt + unseen.corrupt))
+    notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
+    if corrupt:
+        notes.append(f"{counted(len(corrupt), 'corrupt picture')} skipped; --strict refuses such instead.")
+    if pictures.captioned and not all(pictures.captions):
+        bare = pictures.captions.count(())
+        have = "has" if bare == 1 else "have"
+        notes.append(f"{bare:,} of {counted(len(pictures), 'picture')} {have} no caption.")
+    if pictures.ignored:
+        plain = (
+            "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"
+        )
+        notes.append(f"{pictures.ignored} {plain} ignored.")
+    if batch > len(pictures):
+        notes.append(
+            f"a batch of {batch} is more than {counted(len(pictures), 'picture')}: each is shown more than once."
+        )
+    return notes

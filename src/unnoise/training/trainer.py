@@ -40,7 +40,7 @@ from unnoise.training import (
 )
 from unnoise.training.build import build_model, check_multiple
 from unnoise.training.config import TrainConfig
-from unnoise.training.data import PictureSet, Tell, open_pictures
+from unnoise.training.data import PictureSet, Tell, data_notes, open_pictures
 from unnoise.training.events import (
     Drawn,
     Event,
@@ -126,7 +126,7 @@ class Trainer:
         self.learner = Learner(self.config, self.tuning, device, self.world)
         self.step = self.skipped = self.bad = 0
         self.curve = held_out.Curve()
-        self.notes = _data_notes(self.pictures, self.unseen, run.batch) + self._notes(words)
+        self.notes = data_notes(self.pictures, self.unseen, run.batch) + self._notes(words)
 
     # of a generator it holds while that runs, not for the caller between two events
     @torch.inference_mode(False)
@@ -393,25 +393,3 @@ def pick_device(name: str, world: World | None = None) -> torch.device:
             f"run.device is '{name}', which is not here: {str(error).splitlines()[0].rstrip('.')}. Use auto or cpu."
         ) from error
     return device
-
-
-def _data_notes(pictures: PictureSet, unseen: PictureSet, batch: int) -> list[str]:
-    """What a person should know of the pictures, those held out among them."""
-    corrupt = list(dict.fromkeys(pictures.corrupt + unseen.corrupt))
-    notes = [f"skipped: {sentence}" for sentence in corrupt[:20]]
-    if corrupt:
-        notes.append(f"{counted(len(corrupt), 'corrupt picture')} skipped; --strict refuses such instead.")
-    if pictures.captioned and not all(pictures.captions):
-        bare = pictures.captions.count(())
-        have = "has" if bare == 1 else "have"
-        notes.append(f"{bare:,} of {counted(len(pictures), 'picture')} {have} no caption.")
-    if pictures.ignored:
-        plain = (
-            "file is not a picture and was" if pictures.ignored == 1 else "files are not pictures and were"
-        )
-        notes.append(f"{pictures.ignored} {plain} ignored.")
-    if batch > len(pictures):
-        notes.append(
-            f"a batch of {batch} is more than {counted(len(pictures), 'picture')}: each is shown more than once."
-        )
-    return notes
